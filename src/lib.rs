@@ -1,0 +1,11 @@
+//! Foredeck: the deck in front of Spinnaker.
+//!
+//! Arrows point one way: `cli` → `controller` → {`domain`, `spinnaker`} → `api`; `runtime` is what a process needs
+//! (clients, admin server, shutdown). `tests/architecture.rs` holds it.
+
+pub mod api;
+pub mod cli;
+pub mod controller;
+pub mod domain;
+pub mod runtime;
+pub mod spinnaker;

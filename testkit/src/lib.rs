@@ -1,0 +1,9 @@
+//! What foredeck's tests and demo run against: the real Kubernetes control plane, and stand-ins for what no registry ships.
+//!
+//! Never imports foredeck: what vouches for foredeck must not share its mistakes.
+
+pub mod control_plane;
+pub mod gate;
+
+pub use control_plane::ControlPlane;
+pub use gate::StandInGate;
