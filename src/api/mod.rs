@@ -1,1 +1,43 @@
-//! api
+//! The kinds of `foredeck.dev/v1alpha1`: serde, schema and CEL rules, nothing else. Touches nothing outside.
+
+pub mod application;
+pub mod bounds;
+pub mod conditions;
+pub mod connection;
+pub mod deploy_request;
+pub mod deploy_target;
+pub mod environment;
+mod schema;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub use application::Application;
+pub use connection::SpinnakerConnection;
+pub use deploy_request::DeployRequest;
+pub use deploy_target::DeployTarget;
+pub use environment::Environment;
+
+/// The API group of every kind here.
+pub const GROUP: &str = "foredeck.dev";
+
+/// The field manager of the controller's writes.
+pub const CONTROLLER: &str = "foredeck-controller";
+
+/// Says that the controller met this object under this uid. An object whose annotation names another uid is a copy
+/// (a restored backup, an export applied elsewhere) and starts nothing.
+pub const SEEN_ANNOTATION: &str = "foredeck.dev/seen";
+
+/// The definitions of all kinds, as `foredeck crds` prints them.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    [
+        Application::crd(),
+        DeployRequest::crd(),
+        DeployTarget::crd(),
+        Environment::crd(),
+        SpinnakerConnection::crd(),
+    ]
+    .into_iter()
+    .map(schema::finish)
+    .collect()
+}

@@ -1,0 +1,457 @@
+//! `DeployRequest`: one run to completion. Touches nothing.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{bounds, connection::TriggerMode};
+
+/// Who wants which version of what, where, and how it went.
+///
+/// The spec is immutable but for `cancel`, which can be set once.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "foredeck.dev",
+    version = "v1alpha1",
+    kind = "DeployRequest",
+    namespaced,
+    status = "DeployRequestStatus",
+    shortname = "dr",
+    category = "foredeck",
+    derive = "PartialEq",
+    selectable = ".spec.application",
+    selectable = ".spec.environment",
+    printcolumn(
+        name = "Application",
+        type_ = "string",
+        json_path = ".spec.application"
+    ),
+    printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
+    printcolumn(
+        name = "Environment",
+        type_ = "string",
+        json_path = ".spec.environment"
+    ),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Stage", type_ = "string", json_path = ".status.stage"),
+    printcolumn(
+        name = "Waiting for",
+        type_ = "string",
+        json_path = ".status.waiting.for",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Execution",
+        type_ = "string",
+        json_path = ".status.execution.id",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DeployRequestSpec {
+    /// The Application in this namespace.
+    #[schemars(length(min = 1, max = bounds::LABEL))]
+    pub application: String,
+    /// The Environment in this namespace.
+    #[schemars(length(min = 1, max = bounds::LABEL))]
+    pub environment: String,
+    /// Any action that the Application defines.
+    #[serde(default = "default_action")]
+    #[schemars(length(max = 31), regex(pattern = "^[a-z][a-z0-9-]{1,30}$"))]
+    pub action: String,
+    /// Branch, tag, commit or image tag, as the Application's templates expect it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub version: Option<String>,
+    /// Further pipeline parameters, validated against the pipeline's own declaration.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "parameters")]
+    pub parameters: BTreeMap<String, String>,
+    /// Another cluster or namespace than the Environment's, where the Environment allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetOverride>,
+    /// Why, in the words of who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::VALUE))]
+    pub reason: Option<String>,
+    /// How long the execution may run before it is cancelled; time spent waiting for a judgment or paused doesn't
+    /// count. No limit when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    pub timeout: Option<Duration>,
+    /// Resolve and validate everything, start nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Requests with one key run once, whatever their names. By default a digest of what is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub idempotency_key: Option<String>,
+    /// Asks for the request to end: before the start nothing is started, after it the execution is cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Cancel>,
+    /// How long the object stays after its end. For ever when left out: a GitOps tool would create it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    pub ttl_after_finished: Option<Duration>,
+}
+
+fn default_action() -> String {
+    DEFAULT_ACTION.to_owned()
+}
+
+/// The action of a request that names none.
+pub const DEFAULT_ACTION: &str = "deploy";
+/// The action whose version, when none is named, is the one that ran before.
+pub const ROLLBACK_ACTION: &str = "rollback";
+
+/// Parameter names and values, as the pipeline takes them.
+pub(super) fn parameters(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": bounds::PARAMETERS,
+        "additionalProperties": {"type": "string", "maxLength": bounds::VALUE},
+    })
+}
+
+/// Another cluster or namespace than the Environment's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetOverride {
+    /// Spinnaker's name for a Kubernetes cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub account: Option<String>,
+    /// The Kubernetes namespace there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::LABEL))]
+    pub namespace: Option<String>,
+}
+
+/// Somebody wants it to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cancel {
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::VALUE))]
+    pub reason: Option<String>,
+}
+
+/// Where a request stands. Terminal phases never change again.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+pub enum Phase {
+    /// Not yet resolved: something that it names is missing or doesn't answer.
+    #[default]
+    Pending,
+    /// Complete and valid, waiting for its target.
+    Queued,
+    /// It holds its target; the start is being prepared or under way.
+    Starting,
+    /// Spinnaker has the execution.
+    Running,
+    /// We can't know whether Spinnaker runs it; the target stays held. Not terminal.
+    Unknown,
+    /// Ended well.
+    Succeeded,
+    /// Ended badly, or could not be started.
+    Failed,
+    /// Ended because somebody, or a newer request, asked for it.
+    Canceled,
+    /// Waited too long, or is a copy of another object.
+    Expired,
+}
+
+impl Phase {
+    /// Every phase, for tables and tests.
+    pub const ALL: [Self; 9] = [
+        Self::Pending,
+        Self::Queued,
+        Self::Starting,
+        Self::Running,
+        Self::Unknown,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Canceled,
+        Self::Expired,
+    ];
+
+    /// Whether nothing will happen any more.
+    pub fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed | Self::Canceled | Self::Expired
+        )
+    }
+}
+
+/// How it went.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeployRequestStatus {
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// One sentence on where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::MESSAGE))]
+    pub message: Option<String>,
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Reconciling and Stalled (kstatus), Started, Succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The key under which this runs once; fixed at first sight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub idempotency_key: Option<String>,
+    /// What exactly is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<Resolved>,
+    /// The one attempt to start it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// What Spinnaker says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionStatus>,
+    /// The stages that run now, or the one that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NAME))]
+    pub stage: Option<String>,
+    /// For what or whom it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+    /// Not before this time is it tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Time>,
+    /// When Spinnaker accepted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it reached its terminal phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// What exactly is to run: everything that the outcome depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resolved {
+    /// The `SpinnakerConnection`.
+    #[schemars(length(max = bounds::NAME))]
+    pub connection: String,
+    /// The pipeline.
+    pub pipeline: PipelineRef,
+    /// Every parameter that is sent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "parameters")]
+    pub parameters: BTreeMap<String, String>,
+    /// The version, for a rollback the one that it goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NAME))]
+    pub version: Option<String>,
+    /// Where to.
+    pub target: Place,
+    /// The `DeployTarget` that it claims.
+    #[schemars(length(max = bounds::NAME))]
+    pub deploy_target: String,
+    /// SHA-256 over all of the above, in hexadecimal.
+    #[schemars(length(max = 64))]
+    pub digest: String,
+}
+
+/// A pipeline in Spinnaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineRef {
+    /// The Spinnaker application that it belongs to.
+    #[schemars(length(max = bounds::NAME))]
+    pub application: String,
+    /// Its name.
+    #[schemars(length(max = bounds::NAME))]
+    pub name: String,
+    /// Its id, by which it is started.
+    #[schemars(length(max = bounds::NAME))]
+    pub id: String,
+}
+
+/// A cluster and a namespace.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// Spinnaker's name for a Kubernetes cluster.
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub account: String,
+    /// The Kubernetes namespace there.
+    #[schemars(length(min = 1, max = bounds::LABEL))]
+    pub namespace: String,
+}
+
+/// The claim of the start: written before anything is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// The execution's id, derived from this object's uid. With the trigger mode V1 Spinnaker draws its own.
+    #[schemars(length(max = 26))]
+    pub execution_id: String,
+    /// What Spinnaker de-duplicates on while the execution runs.
+    #[schemars(length(max = 128))]
+    pub correlation_id: String,
+    /// Which run of which process wrote this claim.
+    #[schemars(length(max = 64))]
+    pub holder: String,
+    /// What must not differ when it is sent.
+    pub pinned: Pinned,
+    /// When the claim was written.
+    pub claimed_at: Time,
+    /// Set before it is sent. Absent: certainly not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Time>,
+}
+
+/// What an attempt is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pinned {
+    /// The connection object's name.
+    #[schemars(length(max = bounds::NAME))]
+    pub connection: String,
+    /// The connection object's uid.
+    #[schemars(length(max = 64))]
+    pub connection_uid: String,
+    /// The Gate that it is sent to.
+    #[schemars(length(max = bounds::URL))]
+    pub gate_url: String,
+    /// By which endpoint.
+    pub trigger: TriggerMode,
+    /// The pipeline.
+    pub pipeline: PipelineRef,
+    /// SHA-256 of the bytes that are sent, in hexadecimal.
+    #[schemars(length(max = 64))]
+    pub body_digest: String,
+}
+
+/// What Spinnaker says of the execution.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionStatus {
+    /// Spinnaker's id.
+    #[schemars(length(max = bounds::NAME))]
+    pub id: String,
+    /// Where a person can look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::URL))]
+    pub url: Option<String>,
+    /// Spinnaker's own word.
+    #[schemars(length(max = 64))]
+    pub status: String,
+    /// When Spinnaker accepted it, in milliseconds since 1970. Another value under the same id is another start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_time: Option<i64>,
+    /// When it began to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// Its stages, at most 100: failed and running ones are kept when there are more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::STAGES))]
+    pub stages: Vec<StageStatus>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Set once somebody restarts it after its end: Spinnaker's own word for how that goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub rerun: Option<String>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageStatus {
+    /// As the pipeline names it.
+    #[schemars(length(max = bounds::NAME))]
+    pub name: String,
+    /// Spinnaker's type of stage.
+    #[serde(rename = "type")]
+    #[schemars(length(max = bounds::NAME))]
+    pub kind: String,
+    /// Spinnaker's own word.
+    #[schemars(length(max = 64))]
+    pub status: String,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// Why an execution failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// The deepest stage that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NAME))]
+    pub stage: Option<String>,
+    /// What it said, without secrets and internal addresses.
+    #[schemars(length(max = bounds::MESSAGE))]
+    pub message: String,
+}
+
+/// What a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum WaitingFor {
+    /// An Application, Environment, connection or Secret that isn't there yet or isn't in order.
+    Configuration,
+    /// Its target: another request holds it or comes first.
+    Queue,
+    /// Gate's or Orca's answer.
+    Spinnaker,
+    /// A person at a manual judgment stage.
+    Judgment,
+    /// A person: whether it runs can't be known.
+    Person,
+}
+
+/// For what or whom it waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// For what.
+    #[serde(rename = "for")]
+    pub subject: WaitingFor,
+    /// A sentence: what, and who can do something about it.
+    #[schemars(length(max = bounds::MESSAGE))]
+    pub message: String,
+    /// Since when.
+    pub since: Time,
+    /// When it gives up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}

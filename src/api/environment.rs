@@ -1,0 +1,112 @@
+//! `Environment`: where to deploy. Touches nothing.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{bounds, deploy_request::Place};
+
+/// Where to deploy, through which Spinnaker, and under which rules.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "foredeck.dev",
+    version = "v1alpha1",
+    kind = "Environment",
+    namespaced,
+    status = "EnvironmentStatus",
+    shortname = "fdenv",
+    category = "foredeck",
+    derive = "PartialEq",
+    printcolumn(name = "Account", type_ = "string", json_path = ".spec.target.account"),
+    printcolumn(
+        name = "Namespace",
+        type_ = "string",
+        json_path = ".spec.target.namespace"
+    ),
+    printcolumn(name = "Connection", type_ = "string", json_path = ".spec.connection"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Why",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentSpec {
+    /// The `SpinnakerConnection` in this namespace.
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub connection: String,
+    /// The cluster and the namespace.
+    pub target: Place,
+    /// Which other clusters and namespaces a request may name; none when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_targets: Option<AllowTargets>,
+    /// Says that another Environment reaches the same place on purpose.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared_target: bool,
+    /// The rules.
+    #[serde(default)]
+    pub protection: Protection,
+}
+
+/// Which other clusters and namespaces a request may name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowTargets {
+    /// Accounts beside the Environment's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = bounds::NAME)))]
+    pub accounts: Vec<String>,
+    /// A regular expression that the whole namespace must match; only the Environment's own when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub namespace_pattern: Option<String>,
+}
+
+/// The rules of an Environment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Protection {
+    /// What happens to a request whose target is taken.
+    #[serde(default)]
+    pub concurrency: Concurrency,
+    /// How long a request may wait before it is too late; 24 h when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    pub expire_after: Option<Duration>,
+}
+
+/// What happens to a request whose target is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Concurrency {
+    /// It waits for its turn.
+    #[default]
+    Queue,
+    /// It fails.
+    Reject,
+    /// It waits, and older ones that wait are dropped.
+    Supersede,
+}
+
+/// What the controller found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentStatus {
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,120 @@
+//! What every emitted schema gets on top of the derived one. Touches nothing.
+//!
+//! - No property is `nullable`: the API server then prunes nulls, so a null and an absent field are the same thing.
+//! - `conditions` are a map by type, so that two writers don't wipe each other's.
+//! - `DeployRequest.spec` and what a `DeployTarget` stands for are immutable, by one generated rule per property: a
+//!   rule that sits on an optional property is skipped when the old value is absent, and somebody could add it later.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    ValidationRule,
+};
+
+use super::bounds;
+
+/// Properties of a `DeployRequest`'s spec that may be set later, once.
+const SET_ONCE: [&str; 1] = ["cancel"];
+/// Properties of a `DeployTarget`'s spec that people write.
+const PEOPLES: [&str; 1] = ["release"];
+
+pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let kind = definition.spec.names.kind.clone();
+    for version in &mut definition.spec.versions {
+        let Some(root) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
+        walk(root);
+        if let Some(spec) = property(root, "spec") {
+            match kind.as_str() {
+                "DeployRequest" => make_immutable(spec, &SET_ONCE, &[]),
+                "DeployTarget" => make_immutable(spec, &[], &PEOPLES),
+                _ => {}
+            }
+        }
+        if let Some(conditions) =
+            property(root, "status").and_then(|status| property(status, "conditions"))
+        {
+            conditions.x_kubernetes_list_type = Some("map".to_owned());
+            conditions.x_kubernetes_list_map_keys = Some(vec!["type".to_owned()]);
+            conditions.max_items = Some(16);
+        }
+    }
+    definition
+}
+
+fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
+    schema.properties.as_mut()?.get_mut(name)
+}
+
+fn walk(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    if schema.type_.as_deref() == Some("string") && schema.format.as_deref() == Some("date-time") {
+        schema.max_length = Some(40);
+    }
+    for child in schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+    {
+        walk(child);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = schema.items.as_mut() {
+        walk(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = schema.additional_properties.as_mut() {
+        walk(values);
+    }
+    // k8s-openapi's Condition comes without bounds.
+    if schema
+        .properties
+        .as_ref()
+        .is_some_and(|properties| properties.contains_key("lastTransitionTime"))
+    {
+        for (name, most) in [
+            ("type", bounds::NAME),
+            ("status", 16),
+            ("reason", bounds::NAME),
+            ("message", 32_768),
+        ] {
+            if let Some(field) = property(schema, name) {
+                field.max_length = i64::try_from(most).ok();
+            }
+        }
+    }
+}
+
+fn make_immutable(spec: &mut JSONSchemaProps, set_once: &[&str], free: &[&str]) {
+    let names: Vec<String> = spec
+        .properties
+        .iter()
+        .flat_map(|properties| properties.keys().cloned())
+        .collect();
+    let rules = names.into_iter().filter(|name| !free.contains(&name.as_str())).map(|name| {
+        let (rule, message) = if set_once.contains(&name.as_str()) {
+            (
+                format!("!has(oldSelf.{name}) || (has(self.{name}) && self.{name} == oldSelf.{name})"),
+                format!("{name} can be set once, and not changed or taken back"),
+            )
+        } else {
+            (
+                format!(
+                    "has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+                ),
+                format!("{name} is immutable: make a new object"),
+            )
+        };
+        ValidationRule {
+            rule,
+            message: Some(message),
+            field_path: Some(format!(".{name}")),
+            ..ValidationRule::default()
+        }
+    });
+    spec.x_kubernetes_validations
+        .get_or_insert_default()
+        .extend(rules);
+}
