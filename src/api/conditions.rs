@@ -152,3 +152,14 @@ pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition>
     let type_ = kind.to_string();
     conditions.iter().find(|condition| condition.type_ == type_)
 }
+
+/// Gives a condition another reason, in words that somebody else fixed.
+pub fn rename(conditions: &mut [Condition], kind: ConditionType, reason: &str) {
+    let type_ = kind.to_string();
+    for condition in conditions
+        .iter_mut()
+        .filter(|condition| condition.type_ == type_)
+    {
+        reason.clone_into(&mut condition.reason);
+    }
+}

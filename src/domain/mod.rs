@@ -1,1 +1,15 @@
-//! domain
+//! Pure decisions: what a request becomes, given what is seen. No I/O, no clock, no randomness.
+
+pub mod backoff;
+pub mod decide;
+pub mod ids;
+pub mod outcome;
+pub mod parameters;
+pub mod resolve;
+pub mod sharing;
+pub mod status;
+pub mod target;
+pub mod template;
+pub mod wildcard;
+
+pub use decide::{Decision, Effect, Facts, decide};

@@ -1,0 +1,162 @@
+//! Names and ids, derived and never drawn: whoever computes them again gets the same. Touches nothing.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use ulid::Ulid;
+
+use crate::api::deploy_request::{DeployRequestSpec, PipelineRef, Place};
+
+/// SHA-256 of `bytes`, in lower-case hexadecimal (64 characters).
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// SHA-256 over a canonical form: JSON with sorted keys, absent fields left out.
+fn digest<T: Serialize>(value: &T) -> String {
+    // `serde_json::Value` sorts keys, whatever the order of the fields. Plain structs of strings always serialise.
+    sha256(
+        serde_json::to_value(value)
+            .unwrap_or_default()
+            .to_string()
+            .as_bytes(),
+    )
+}
+
+/// What a request asks for, apart from who asks and under which name.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ask<'a> {
+    application: &'a str,
+    environment: &'a str,
+    action: &'a str,
+    version: &'a Option<String>,
+    parameters: &'a std::collections::BTreeMap<String, String>,
+    target: &'a Option<crate::api::deploy_request::TargetOverride>,
+}
+
+/// The digest of what a request asks for: two requests with one are the same wish.
+pub fn ask_digest(spec: &DeployRequestSpec) -> String {
+    digest(&Ask {
+        application: &spec.application,
+        environment: &spec.environment,
+        action: &spec.action,
+        version: &spec.version,
+        parameters: &spec.parameters,
+        target: &spec.target,
+    })
+}
+
+/// The key under which a request runs once: its own, else a digest of its namespace, its name and what it asks for.
+pub fn idempotency_key(namespace: &str, name: &str, spec: &DeployRequestSpec) -> String {
+    match &spec.idempotency_key {
+        Some(key) => key.clone(),
+        None => digest(&(namespace, name, ask_digest(spec))),
+    }
+}
+
+/// The `DeployTarget`'s name: `<application>.<environment>.<hash>`, at most 140 characters.
+///
+/// The hash keeps apart what dots in names could confuse, and places that one Environment allows.
+pub fn target_name(application: &str, environment: &str, place: &Place) -> String {
+    let hash = digest(&(application, environment, &place.account, &place.namespace));
+    format!("{application}.{environment}.{}", &hash[..12])
+}
+
+/// The digest of what exactly is to run, as approvals are bound to it and the trigger carries it.
+pub fn run_digest(
+    connection: &str,
+    pipeline: &PipelineRef,
+    parameters: &std::collections::BTreeMap<String, String>,
+    version: Option<&str>,
+    deploy_target: &str,
+) -> String {
+    digest(&(
+        connection,
+        &pipeline.application,
+        &pipeline.id,
+        parameters,
+        version,
+        deploy_target,
+    ))
+}
+
+/// The execution's id: a ULID of the request's creation time and a hash of its uid.
+///
+/// Upper-case ULIDs are what Orca sorts and stores without a legacy path.
+pub fn execution_id(uid: &str, created: Timestamp) -> String {
+    let hash = Sha256::digest(uid.as_bytes());
+    let random = hash
+        .iter()
+        .take(10)
+        .fold(0_u128, |sum, byte| (sum << 8) | u128::from(*byte));
+    let milliseconds = u64::try_from(created.as_millisecond()).unwrap_or_default();
+    Ulid::from_parts(milliseconds, random).to_string()
+}
+
+/// What Spinnaker de-duplicates on while an execution runs: `fd-` and 40 hexadecimal digits.
+pub fn correlation_id(
+    installation: &str,
+    namespace: &str,
+    deploy_target: &str,
+    action: &str,
+    key: &str,
+) -> String {
+    let hash = digest(&(installation, namespace, deploy_target, action, key));
+    format!("fd-{}", &hash[..40])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(version: &str) -> DeployRequestSpec {
+        serde_json::from_value(
+            serde_json::json!({"application": "checkout", "environment": "staging", "version": version}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn an_execution_id_is_a_ulid_that_everybody_computes_alike() {
+        let created: Timestamp = "2026-11-22T03:04:05Z".parse().unwrap();
+        let id = execution_id("0a1b", created);
+        assert_eq!(id, execution_id("0a1b", created));
+        assert_ne!(id, execution_id("0a1c", created));
+        let ulid = Ulid::from_string(&id).unwrap();
+        assert_eq!(
+            i64::try_from(ulid.timestamp_ms()).unwrap(),
+            created.as_millisecond()
+        );
+        assert_eq!(id.to_uppercase(), id);
+    }
+
+    #[test]
+    fn the_default_key_depends_on_name_and_wish_and_nothing_else() {
+        let one = idempotency_key("shop", "a", &spec("main"));
+        assert_eq!(one, idempotency_key("shop", "a", &spec("main")));
+        assert_ne!(one, idempotency_key("shop", "b", &spec("main")));
+        assert_ne!(one, idempotency_key("shop", "a", &spec("next")));
+        let mut explained = spec("main");
+        explained.reason = Some("because".to_owned());
+        assert_eq!(one, idempotency_key("shop", "a", &explained));
+    }
+
+    #[test]
+    fn places_of_one_environment_are_different_targets() {
+        let place = |namespace: &str| Place {
+            account: "eks".to_owned(),
+            namespace: namespace.to_owned(),
+        };
+        let name = target_name("checkout", "preview", &place("pr-1"));
+        assert!(name.starts_with("checkout.preview."));
+        assert_ne!(name, target_name("checkout", "preview", &place("pr-2")));
+    }
+}

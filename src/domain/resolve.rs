@@ -1,0 +1,418 @@
+//! From what was asked to what exactly is to run. Touches nothing.
+//!
+//! In three steps, since each needs what the one before names: the place (and with it the target), the pipeline's
+//! name, and, with the pipeline as Spinnaker has it, everything else.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use regex_lite::Regex;
+
+use super::{
+    ids, parameters,
+    template::{self, Scope},
+    wildcard,
+};
+use crate::api::{
+    Application, DeployRequest, Environment, SpinnakerConnection,
+    application::{Action, ParameterDescription},
+    conditions::Reason,
+    deploy_request::{PipelineRef, Place, ROLLBACK_ACTION, Resolved, WaitingFor},
+    deploy_target::{DeployTargetStatus, Run},
+};
+
+/// How long a request may wait when its Environment doesn't say.
+pub const DEFAULT_EXPIRY: Duration = Duration::from_hours(24);
+
+/// Why something can't go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The fixed word.
+    pub reason: Reason,
+    /// A sentence: what, by which rule, and who can do what about it.
+    pub message: String,
+    /// What it waits for; `None` when waiting can't help.
+    pub waiting_for: Option<WaitingFor>,
+    /// How long the other side asked us to stay away.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Nothing but another request, or another configuration and another request, can help.
+    pub fn permanent(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            waiting_for: None,
+            retry_after: None,
+        }
+    }
+
+    /// It may come right.
+    pub fn passing(waiting_for: WaitingFor, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            waiting_for: Some(waiting_for),
+            retry_after: None,
+        }
+    }
+}
+
+/// The configuration that a request names.
+#[derive(Debug, Clone, Copy)]
+pub struct Configuration<'a> {
+    /// What is deployed.
+    pub application: &'a Application,
+    /// Where.
+    pub environment: &'a Environment,
+    /// Through which Gate.
+    pub connection: &'a SpinnakerConnection,
+}
+
+/// A pipeline as Spinnaker has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pipeline {
+    /// The Spinnaker application that it belongs to, in Gate's own words.
+    pub application: String,
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Switched off in Spinnaker.
+    pub disabled: bool,
+    /// What it takes.
+    pub parameters: Vec<ParameterDescription>,
+}
+
+/// The cluster and the namespace that a request deploys to.
+pub fn place(request: &DeployRequest, environment: &Environment) -> Result<Place, Refusal> {
+    let own = &environment.spec.target;
+    let Some(asked) = &request.spec.target else {
+        return Ok(own.clone());
+    };
+    let wanted = Place {
+        account: asked.account.clone().unwrap_or_else(|| own.account.clone()),
+        namespace: asked
+            .namespace
+            .clone()
+            .unwrap_or_else(|| own.namespace.clone()),
+    };
+    let name = &request.spec.environment;
+    let allowed = environment.spec.allow_targets.clone().unwrap_or_default();
+    if wanted.account != own.account && !allowed.accounts.contains(&wanted.account) {
+        return Err(Refusal::permanent(
+            Reason::TargetNotAllowed,
+            format!(
+                "Environment {name:?} does not allow account {:?}; its owner can add it to spec.allowTargets.accounts.",
+                wanted.account
+            ),
+        ));
+    }
+    if wanted.namespace != own.namespace {
+        let matches = match &allowed.namespace_pattern {
+            None => false,
+            Some(pattern) => namespace_pattern(pattern)?.is_match(&wanted.namespace),
+        };
+        if !matches {
+            return Err(Refusal::permanent(
+                Reason::TargetNotAllowed,
+                format!(
+                    "Environment {name:?} does not allow namespace {:?}; its owner can widen spec.allowTargets.namespacePattern.",
+                    wanted.namespace
+                ),
+            ));
+        }
+    }
+    Ok(wanted)
+}
+
+/// The pattern, made to match whole names.
+pub fn namespace_pattern(pattern: &str) -> Result<Regex, Refusal> {
+    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| {
+        Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::PatternInvalid,
+            format!("spec.allowTargets.namespacePattern of the Environment is no regular expression: {error}."),
+        )
+    })
+}
+
+/// The name that Spinnaker knows an Application by.
+pub fn spinnaker_application(application: &Application) -> &str {
+    let own = application.metadata.name.as_deref().unwrap_or_default();
+    application
+        .spec
+        .spinnaker_application
+        .as_deref()
+        .unwrap_or(own)
+}
+
+/// What a request asks to be done.
+pub fn action<'a>(
+    request: &DeployRequest,
+    application: &'a Application,
+) -> Result<&'a Action, Refusal> {
+    application
+        .spec
+        .actions
+        .get(&request.spec.action)
+        .ok_or_else(|| {
+            let known: Vec<&str> = application
+                .spec
+                .actions
+                .keys()
+                .map(String::as_str)
+                .collect();
+            Refusal::permanent(
+                Reason::ActionNotFound,
+                format!(
+                    "Application {:?} has no action {:?}; it has {}.",
+                    request.spec.application,
+                    request.spec.action,
+                    known.join(", ")
+                ),
+            )
+        })
+}
+
+/// The version that a request runs: its own, for a rollback that names none the one to go back to, and for any other
+/// action that names none what runs there now.
+fn version(
+    request: &DeployRequest,
+    target: Option<&DeployTargetStatus>,
+) -> Result<Option<String>, Refusal> {
+    if request.spec.version.is_some() {
+        return Ok(request.spec.version.clone());
+    }
+    let current = target
+        .and_then(|target| target.current.as_ref())
+        .and_then(|run| run.version.clone());
+    if request.spec.action != ROLLBACK_ACTION {
+        return Ok(current);
+    }
+    target.and_then(previous).map(str::to_owned).map(Some).ok_or_else(|| {
+        Refusal::permanent(
+            Reason::NoEarlierVersion,
+            format!(
+                "nothing to roll back to: no earlier version of {:?} succeeded in {:?}; name one in spec.version.",
+                request.spec.application, request.spec.environment
+            ),
+        )
+    })
+}
+
+/// The latest version that succeeded before the current one's first success, rollbacks skipped.
+pub fn previous(target: &DeployTargetStatus) -> Option<&str> {
+    let current = target.current.as_ref()?.version.as_deref()?;
+    let succeeded: Vec<&Run> = target
+        .history
+        .iter()
+        .filter(|run| {
+            run.phase == crate::api::deploy_request::Phase::Succeeded && run.version.is_some()
+        })
+        .collect();
+    let first = succeeded
+        .iter()
+        .rposition(|run| run.version.as_deref() == Some(current))?;
+    succeeded[first + 1..]
+        .iter()
+        .find(|run| run.action != ROLLBACK_ACTION)
+        .and_then(|run| run.version.as_deref())
+}
+
+/// The pipeline's name or id, as the Application's template says it.
+pub fn pipeline_name(
+    request: &DeployRequest,
+    configuration: Configuration<'_>,
+    place: &Place,
+    target: Option<&DeployTargetStatus>,
+) -> Result<String, Refusal> {
+    let action = action(request, configuration.application)?;
+    let version = version(request, target)?;
+    in_scope(
+        request,
+        configuration,
+        place,
+        version.as_deref(),
+        target,
+        |scope| render(&action.pipeline, scope),
+    )
+}
+
+/// Everything that the outcome depends on.
+pub fn resolve(
+    request: &DeployRequest,
+    configuration: Configuration<'_>,
+    place: &Place,
+    target: Option<&DeployTargetStatus>,
+    pipeline: &Pipeline,
+) -> Result<Resolved, Refusal> {
+    let action = action(request, configuration.application)?;
+    let version = version(request, target)?;
+    allowed(configuration, place, pipeline)?;
+    if pipeline.disabled {
+        return Err(Refusal::permanent(
+            Reason::PipelineDisabled,
+            format!(
+                "pipeline {:?} of {:?} is disabled; enable it in Spinnaker and make a new request.",
+                pipeline.name, pipeline.application
+            ),
+        ));
+    }
+    for (what, text) in [
+        ("spec.version", &version),
+        ("spec.reason", &request.spec.reason),
+    ] {
+        if let Some(text) = text {
+            parameters::refuse_expression(what, text)?;
+        }
+    }
+    let mut values = in_scope(
+        request,
+        configuration,
+        place,
+        version.as_deref(),
+        target,
+        |scope| {
+            action
+                .parameters
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), render(value, scope)?)))
+                .collect::<Result<BTreeMap<_, _>, Refusal>>()
+        },
+    )?;
+    for (name, value) in &request.spec.parameters {
+        if values.contains_key(name) {
+            return Err(Refusal::permanent(
+                Reason::ParameterUnknown,
+                format!(
+                    "parameter {name:?} is set by the Application's action {:?} and can't be set by a request.",
+                    request.spec.action
+                ),
+            ));
+        }
+        values.insert(name.clone(), value.clone());
+    }
+    parameters::validate(&pipeline.name, &pipeline.parameters, &values)?;
+    let connection = configuration.environment.spec.connection.as_str();
+    let deploy_target =
+        ids::target_name(&request.spec.application, &request.spec.environment, place);
+    let pipeline = PipelineRef {
+        application: pipeline.application.clone(),
+        name: pipeline.name.clone(),
+        id: pipeline.id.clone(),
+    };
+    let digest = ids::run_digest(
+        connection,
+        &pipeline,
+        &values,
+        version.as_deref(),
+        &deploy_target,
+    );
+    Ok(Resolved {
+        connection: connection.to_owned(),
+        pipeline,
+        parameters: values,
+        version,
+        target: place.clone(),
+        deploy_target,
+        digest,
+    })
+}
+
+/// What the connection lets through: checked against the application that Gate says the pipeline belongs to, since
+/// Gate looks a pipeline up by id without comparing it, and starts whatever it is given.
+fn allowed(
+    configuration: Configuration<'_>,
+    place: &Place,
+    pipeline: &Pipeline,
+) -> Result<(), Refusal> {
+    let wanted = spinnaker_application(configuration.application);
+    if !pipeline.application.eq_ignore_ascii_case(wanted) {
+        return Err(Refusal::permanent(
+            Reason::PipelineForeign,
+            format!(
+                "pipeline {:?} belongs to Spinnaker application {:?}, not to {wanted:?}; correct the Application's action or its spec.spinnakerApplication.",
+                pipeline.name, pipeline.application
+            ),
+        ));
+    }
+    let allow = &configuration.connection.spec.allow;
+    let connection = configuration.environment.spec.connection.as_str();
+    for (patterns, field, what, value) in [
+        (
+            &allow.applications,
+            "applications",
+            "Spinnaker application",
+            wanted,
+        ),
+        (
+            &allow.accounts,
+            "accounts",
+            "account",
+            place.account.as_str(),
+        ),
+        (
+            &allow.namespaces,
+            "namespaces",
+            "namespace",
+            place.namespace.as_str(),
+        ),
+    ] {
+        if !wildcard::any_matches(patterns, value) {
+            return Err(Refusal::permanent(
+                Reason::NotAllowedByConnection,
+                format!(
+                    "SpinnakerConnection {connection:?} does not allow {what} {value:?}; its owner can add it to spec.allow.{field}."
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn render(template: &str, scope: &Scope<'_>) -> Result<String, Refusal> {
+    template::render(template, scope).map_err(|message| {
+        Refusal::permanent(
+            Reason::TemplateFailed,
+            format!(
+                "the Application's action {:?} can't be rendered for this request: {message}; correct the template, or give the request what it names.",
+                scope.action
+            ),
+        )
+    })
+}
+
+fn in_scope<T>(
+    request: &DeployRequest,
+    configuration: Configuration<'_>,
+    place: &Place,
+    version: Option<&str>,
+    target: Option<&DeployTargetStatus>,
+    work: impl FnOnce(&Scope<'_>) -> T,
+) -> T {
+    work(&Scope {
+        application: BTreeMap::from([
+            ("name", request.spec.application.as_str()),
+            (
+                "spinnaker",
+                spinnaker_application(configuration.application),
+            ),
+        ]),
+        environment: BTreeMap::from([("name", request.spec.environment.as_str())]),
+        target: place,
+        action: &request.spec.action,
+        version,
+        previous: target
+            .and_then(previous)
+            .map(|version| BTreeMap::from([("version", version)])),
+        reason: request.spec.reason.as_deref().unwrap_or_default(),
+        request: BTreeMap::from([
+            ("name", request.metadata.name.as_deref().unwrap_or_default()),
+            (
+                "namespace",
+                request.metadata.namespace.as_deref().unwrap_or_default(),
+            ),
+        ]),
+    })
+}

@@ -1,0 +1,207 @@
+//! The next status of a request: waiting, running, ended. Touches nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    outcome::{Observation, Outcome},
+    resolve::Refusal,
+};
+use crate::api::{
+    DeployRequest, bounds,
+    conditions::{self, ConditionType, Reason},
+    deploy_request::{DeployRequestStatus, Phase, StageStatus, Waiting, WaitingFor},
+};
+
+/// Builds the next status on top of the present one.
+#[derive(Debug, Clone)]
+pub struct Next {
+    status: DeployRequestStatus,
+    generation: Option<i64>,
+    now: Timestamp,
+}
+
+impl Next {
+    /// From what the request says of itself now.
+    pub fn of(request: &DeployRequest, now: Timestamp) -> Self {
+        let mut status = request.status.clone().unwrap_or_default();
+        status.observed_generation = request.metadata.generation;
+        Self {
+            status,
+            generation: request.metadata.generation,
+            now,
+        }
+    }
+
+    /// Changes what has no rule of its own.
+    pub fn with(mut self, change: impl FnOnce(&mut DeployRequestStatus)) -> Self {
+        change(&mut self.status);
+        self
+    }
+
+    /// It waits. `since` stays while it waits for the same.
+    pub fn waiting(
+        mut self,
+        phase: Phase,
+        refusal: &Refusal,
+        until: Option<Timestamp>,
+        retry: Option<Duration>,
+    ) -> DeployRequestStatus {
+        let subject = refusal.waiting_for.unwrap_or(WaitingFor::Person);
+        let since = match &self.status.waiting {
+            Some(waiting) if waiting.subject == subject => waiting.since.clone(),
+            _ => Time(self.now),
+        };
+        let message = bounds::cut(&refusal.message, bounds::MESSAGE);
+        self.status.waiting = Some(Waiting {
+            subject,
+            message: message.clone(),
+            since,
+            until: until.map(Time),
+        });
+        self.status.next_attempt_at = retry.map(|wait| Time(self.now + wait));
+        let stalled = subject == WaitingFor::Person;
+        self.set(
+            ConditionType::Reconciling,
+            !stalled,
+            refusal.reason,
+            &message,
+        );
+        self.set(ConditionType::Stalled, stalled, refusal.reason, &message);
+        self.phase(phase, message)
+    }
+
+    /// Since when it has waited for what it waits for now.
+    pub fn waiting_since(&self, subject: WaitingFor) -> Timestamp {
+        self.status
+            .waiting
+            .as_ref()
+            .filter(|waiting| waiting.subject == subject)
+            .map_or(self.now, |waiting| waiting.since.0)
+    }
+
+    /// Spinnaker runs it.
+    pub fn running(
+        mut self,
+        observation: &Observation,
+        note: Option<Refusal>,
+    ) -> DeployRequestStatus {
+        self.observed(observation);
+        self.status.next_attempt_at = None;
+        let message = match &observation.stage {
+            Some(stage) => format!("Spinnaker runs it: {stage}."),
+            None => "Spinnaker has it.".to_owned(),
+        };
+        match note {
+            Some(note) => self.waiting(Phase::Running, &note, None, None),
+            None => {
+                self.status.waiting = None;
+                self.set(
+                    ConditionType::Reconciling,
+                    true,
+                    Reason::Running,
+                    "Spinnaker runs it.",
+                );
+                self.set(ConditionType::Stalled, false, Reason::Running, "");
+                self.phase(Phase::Running, message)
+            }
+        }
+    }
+
+    /// It ended; from here on the phase never changes.
+    pub fn ended(
+        mut self,
+        outcome: &Outcome,
+        observation: Option<&Observation>,
+    ) -> DeployRequestStatus {
+        if let Some(observation) = observation {
+            self.observed(observation);
+        }
+        let message = bounds::cut(&outcome.message, bounds::MESSAGE);
+        let good = outcome.phase == Phase::Succeeded;
+        self.status.waiting = None;
+        self.status.next_attempt_at = None;
+        self.status.finished_at.get_or_insert(Time(self.now));
+        self.set(ConditionType::Reconciling, false, outcome.reason, "");
+        self.set(ConditionType::Stalled, !good, outcome.reason, &message);
+        self.set(ConditionType::Succeeded, good, outcome.reason, &message);
+        self.phase(outcome.phase, message)
+    }
+
+    /// As it is, whatever was changed by `with`.
+    pub fn unchanged(self) -> DeployRequestStatus {
+        self.status
+    }
+
+    fn observed(&mut self, observation: &Observation) {
+        let seen = &observation.execution;
+        let known = self.status.execution.take();
+        let mut execution = seen.clone();
+        execution.rerun = known.as_ref().and_then(|known| known.rerun.clone());
+        // The first build time that was seen stays: another one is another start.
+        execution.build_time = known
+            .as_ref()
+            .and_then(|known| known.build_time)
+            .or(seen.build_time);
+        execution.stages = fitted(execution.stages);
+        self.status.stage.clone_from(&observation.stage);
+        let started = seen
+            .build_time
+            .and_then(|time| Timestamp::from_millisecond(time).ok())
+            .unwrap_or(self.now);
+        self.status.started_at.get_or_insert(Time(started));
+        self.status.execution = Some(execution);
+        self.set(
+            ConditionType::Started,
+            true,
+            Reason::Running,
+            &format!("execution {}", seen.id),
+        );
+    }
+
+    fn set(&mut self, kind: ConditionType, status: bool, reason: Reason, message: &str) {
+        conditions::set(
+            &mut self.status.conditions,
+            kind,
+            Some(status),
+            reason,
+            message,
+            self.generation,
+            self.now,
+        );
+    }
+
+    fn phase(mut self, phase: Phase, message: String) -> DeployRequestStatus {
+        self.status.phase = Some(phase);
+        self.status.message = Some(message);
+        self.status
+    }
+}
+
+/// At most as many stages as the schema takes; when there are more, those that failed or run are kept first.
+fn fitted(stages: Vec<StageStatus>) -> Vec<StageStatus> {
+    if stages.len() <= bounds::STAGES {
+        return stages;
+    }
+    let telling = |stage: &StageStatus| {
+        !matches!(
+            stage.status.as_str(),
+            "SUCCEEDED" | "NOT_STARTED" | "SKIPPED"
+        )
+    };
+    let mut left =
+        bounds::STAGES.saturating_sub(stages.iter().filter(|stage| telling(stage)).count());
+    let mut kept = Vec::with_capacity(bounds::STAGES);
+    for stage in stages {
+        if telling(&stage) {
+            kept.push(stage);
+        } else if left > 0 {
+            left -= 1;
+            kept.push(stage);
+        }
+    }
+    kept.truncate(bounds::STAGES);
+    kept
+}

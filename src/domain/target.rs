@@ -1,0 +1,179 @@
+//! What happens to a `DeployTarget`'s status: claimed, sent, finished, released, rebuilt. Touches nothing.
+//!
+//! Each function maps one status to the next; whoever writes it guards the write by the `resourceVersion` in which the
+//! old one was read.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{
+    bounds,
+    deploy_request::Phase,
+    deploy_target::{Active, DeployTargetStatus, KeyRecord, Run, Seen},
+};
+
+/// The active request, if it is this one.
+pub fn held_by<'a>(status: &'a DeployTargetStatus, uid: &str) -> Option<&'a Active> {
+    status.active.as_ref().filter(|active| active.uid == uid)
+}
+
+/// How this request ended here, if it did.
+pub fn run_of<'a>(status: &'a DeployTargetStatus, uid: &str) -> Option<&'a Run> {
+    status.history.iter().find(|run| run.uid == uid)
+}
+
+/// Another request that was sent under this key.
+pub fn earlier<'a>(status: &'a DeployTargetStatus, key: &str, uid: &str) -> Option<&'a KeyRecord> {
+    status
+        .keys
+        .iter()
+        .find(|record| record.key == key && record.uid != uid)
+}
+
+/// The request is about to be sent: from here on it may have been.
+///
+/// `ask` is the digest of what it asks for. `None` if somebody else holds the target.
+pub fn sent(
+    status: &DeployTargetStatus,
+    uid: &str,
+    holder: &str,
+    ask: &str,
+    now: Timestamp,
+) -> Option<DeployTargetStatus> {
+    let mut next = status.clone();
+    let active = next.active.as_mut().filter(|active| active.uid == uid)?;
+    holder.clone_into(&mut active.attempt.holder);
+    active.attempt.sent_at = Some(Time(now));
+    active.sends += 1;
+    if !next.keys.iter().any(|record| record.uid == uid) {
+        next.keys.insert(
+            0,
+            KeyRecord {
+                key: active.key.clone(),
+                digest: ask.to_owned(),
+                uid: active.uid.clone(),
+                name: active.name.clone(),
+                outcome: None,
+                execution_id: None,
+                at: Time(now),
+            },
+        );
+        next.keys.truncate(bounds::KEYS);
+    }
+    Some(next)
+}
+
+/// The last send was certainly not processed: as if it had not been sent. An earlier one whose outcome was unknown
+/// keeps its `sentAt`.
+pub fn unsent(status: &DeployTargetStatus, uid: &str) -> Option<DeployTargetStatus> {
+    let mut next = status.clone();
+    let active = next.active.as_mut().filter(|active| active.uid == uid)?;
+    active.sends = active.sends.saturating_sub(1);
+    if active.sends == 0 {
+        active.attempt.sent_at = None;
+        next.keys.retain(|record| record.uid != uid);
+    }
+    Some(next)
+}
+
+/// Spinnaker has shown, or promised, the execution. What was seen first stays: another build time is another start.
+pub fn adopted(status: &DeployTargetStatus, uid: &str, seen: Seen) -> Option<DeployTargetStatus> {
+    let mut next = status.clone();
+    let active = next.active.as_mut().filter(|active| active.uid == uid)?;
+    match &mut active.execution {
+        Some(known) => known.build_time = known.build_time.or(seen.build_time),
+        None => active.execution = Some(seen),
+    }
+    Some(next)
+}
+
+/// It is to be cancelled: nothing may be sent for it any more.
+pub fn forbidden(
+    status: &DeployTargetStatus,
+    uid: &str,
+    now: Timestamp,
+) -> Option<DeployTargetStatus> {
+    let mut next = status.clone();
+    let active = next.active.as_mut().filter(|active| active.uid == uid)?;
+    active.cancel_requested_at.get_or_insert(Time(now));
+    Some(next)
+}
+
+/// It ended: one write that appends the history, settles the key and lets go.
+pub fn finished(status: &DeployTargetStatus, run: Run) -> Option<DeployTargetStatus> {
+    let mut next = status.clone();
+    next.active
+        .as_ref()
+        .filter(|active| active.uid == run.uid)?;
+    next.active = None;
+    settle(&mut next, run);
+    Some(next)
+}
+
+/// Nothing was sent: let go without a trace.
+pub fn released(status: &DeployTargetStatus, uid: &str) -> Option<DeployTargetStatus> {
+    held_by(status, uid)?;
+    Some(DeployTargetStatus {
+        active: None,
+        ..status.clone()
+    })
+}
+
+fn settle(status: &mut DeployTargetStatus, run: Run) {
+    for record in status
+        .keys
+        .iter_mut()
+        .filter(|record| record.uid == run.uid)
+    {
+        record.outcome = Some(run.phase);
+        record.execution_id.clone_from(&run.execution_id);
+    }
+    if run.phase == Phase::Succeeded && run.version.is_some() {
+        status.current = Some(run.clone());
+    }
+    status.history.insert(0, run);
+    status.history.truncate(bounds::HISTORY);
+}
+
+/// What is known of a target that lost its status: from its requests, and from the executions that carry our mark.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// Requests and executions that may still run.
+    pub active: Vec<Active>,
+    /// Those that ended.
+    pub runs: Vec<(Run, KeyRecord)>,
+}
+
+/// The status of a target that has none: what is still under way holds it, what ended is history.
+pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
+    let mut status = DeployTargetStatus {
+        initialized: Some(Time(now)),
+        ..DeployTargetStatus::default()
+    };
+    let Evidence {
+        mut active,
+        mut runs,
+    } = evidence;
+    runs.sort_by(|(one, _), (other, _)| one.finished_at.0.cmp(&other.finished_at.0));
+    let mut ended = BTreeSet::new();
+    for (run, key) in runs {
+        if ended.insert(run.uid.clone()) {
+            status.keys.insert(0, key);
+            settle(&mut status, run);
+        }
+    }
+    status.keys.truncate(bounds::KEYS);
+    active.retain(|candidate| !ended.contains(&candidate.uid));
+    // What Spinnaker shows comes before what only was sent, then the older before the newer.
+    active.sort_by_key(|candidate| {
+        (
+            candidate.execution.is_none(),
+            candidate.attempt.sent_at.as_ref().map(|sent| sent.0),
+            candidate.uid.clone(),
+        )
+    });
+    status.active = active.into_iter().next();
+    status
+}

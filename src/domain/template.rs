@@ -1,0 +1,116 @@
+//! Templates of an Application: minijinja, sandboxed, strict on undefined names. Touches nothing.
+
+use std::collections::BTreeMap;
+
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde::Serialize;
+
+use crate::api::deploy_request::Place;
+
+/// How many steps a template may take: far more than a parameter needs, far less than a hung controller.
+const FUEL: u64 = 10_000;
+
+/// What a template may name.
+#[derive(Debug, Clone, Serialize)]
+pub struct Scope<'a> {
+    /// `application.name`, `application.spinnaker`.
+    pub application: BTreeMap<&'static str, &'a str>,
+    /// `environment.name`.
+    pub environment: BTreeMap<&'static str, &'a str>,
+    /// `target.account`, `target.namespace`.
+    pub target: &'a Place,
+    /// `action`.
+    pub action: &'a str,
+    /// `version`; undefined when the request names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'a str>,
+    /// `previous.version`; undefined when nothing ran before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<BTreeMap<&'static str, &'a str>>,
+    /// `reason`; empty when the request gives none.
+    pub reason: &'a str,
+    /// `request.name`, `request.namespace`.
+    pub request: BTreeMap<&'static str, &'a str>,
+}
+
+/// Renders one template.
+///
+/// The error is a sentence that names what is wrong with the template, not where in our code.
+pub fn render(template: &str, scope: &Scope<'_>) -> Result<String, String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment
+        .render_str(template, minijinja::Value::from_serialize(scope))
+        .map_err(|error| {
+            let detail = error
+                .detail()
+                .map(|detail| format!(": {detail}"))
+                .unwrap_or_default();
+            format!("template {template:?}: {}{detail}", error.kind())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(template: &str) -> Result<String, String> {
+        let place = Place {
+            account: "eks".to_owned(),
+            namespace: "shop".to_owned(),
+        };
+        render(
+            template,
+            &Scope {
+                application: BTreeMap::from([("name", "checkout")]),
+                environment: BTreeMap::from([("name", "staging")]),
+                target: &place,
+                action: "deploy",
+                version: Some("main"),
+                previous: None,
+                reason: "",
+                request: BTreeMap::new(),
+            },
+        )
+    }
+
+    #[test]
+    fn templates_name_what_a_request_has() {
+        assert_eq!(
+            rendered("Deploy {{ application.name }} to {{ environment.name }}").unwrap(),
+            "Deploy checkout to staging"
+        );
+        assert_eq!(
+            rendered("{{ target.account }}/{{ target.namespace }}@{{ version }}").unwrap(),
+            "eks/shop@main"
+        );
+        assert_eq!(rendered("<&>").unwrap(), "<&>", "parameters are no HTML");
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_an_error_that_says_so() {
+        assert!(
+            rendered("{{ previous.version }}")
+                .unwrap_err()
+                .contains("undefined")
+        );
+        assert!(
+            rendered("{{ versoin }}")
+                .unwrap_err()
+                .contains("{{ versoin }}")
+        );
+        assert!(rendered("{{ version").unwrap_err().contains("syntax error"));
+    }
+
+    #[test]
+    fn a_template_that_would_run_for_ever_is_stopped() {
+        assert!(
+            rendered(
+                "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}"
+            )
+            .is_err()
+        );
+    }
+}
