@@ -6,20 +6,26 @@ use anyhow::{Result, anyhow};
 use tokio::time::{sleep, timeout};
 
 /// How often the condition is looked at. Short, since most are met within a few looks.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Looks until `look` answers `Ok`, and gives that answer.
 ///
 /// An `Err` of `look` means "not yet" and says what was seen, so its text is written for whoever reads the failed test:
 /// `ensure!(phase == "Ready", "the phase is {phase}")`. A look that hangs counts as "not yet" too.
 ///
+/// `look` is an `async ||` that borrows what it needs; one that changes it wants a `Cell` or a `Mutex`. (`AsyncFnMut`
+/// would spare that, but then no task that waits could be spawned: rust-lang/rust#110338.)
+///
 /// # Errors
 /// When `deadline` passes first: names `what` was awaited, for how long, and what was last seen.
-pub async fn wait_for<T>(
+pub async fn wait_for<T, Looking>(
     what: &str,
     deadline: Duration,
-    mut look: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
+    mut look: impl FnMut() -> Looking,
+) -> Result<T>
+where
+    Looking: Future<Output = Result<T>>,
+{
     let end = Instant::now() + deadline;
     let mut last_seen = anyhow!("nothing: the first look got no answer");
     loop {
@@ -40,14 +46,16 @@ pub async fn wait_for<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[tokio::test]
     async fn the_first_ok_is_the_answer() {
-        let mut looks = 0;
+        let looks = Cell::new(0);
         let answer = wait_for("three looks", Duration::from_secs(5), async || {
-            looks += 1;
-            anyhow::ensure!(looks == 3, "only {looks} looks");
+            looks.set(looks.get() + 1);
+            anyhow::ensure!(looks.get() == 3, "only {looks:?} looks");
             Ok("seen")
         });
         assert_eq!(answer.await.unwrap(), "seen");
@@ -78,5 +86,19 @@ mod tests {
                 .to_string()
                 .contains("the first look got no answer")
         );
+    }
+
+    #[tokio::test]
+    async fn a_wait_can_be_a_task_of_its_own() {
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(0));
+        let task = tokio::spawn(async move {
+            wait_for("nothing", Duration::from_secs(1), async || {
+                tokio::task::yield_now().await;
+                *seen.lock().unwrap() += 1;
+                Ok(())
+            })
+            .await
+        });
+        task.await.unwrap().unwrap();
     }
 }

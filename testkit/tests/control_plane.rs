@@ -346,6 +346,18 @@ fn missing_programs_are_told_in_a_sentence_that_helps() -> Result<()> {
     Ok(())
 }
 
+/// As tests and the demo do that start one in the background.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_can_be_started_by_a_task() -> Result<()> {
+    let task = tokio::spawn(async {
+        let plane = ControlPlane::start().await?;
+        plane.install_crds(&[harbours()?]).await?;
+        plane.namespace("task").await
+    });
+    assert!(task.await??.starts_with("task-"));
+    Ok(())
+}
+
 /// Not a test: what the tests above kill, or start in an environment where it must fail.
 #[test]
 #[ignore = "run by the tests of how a control plane ends, in a process of its own"]

@@ -12,11 +12,14 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// The field's convention for bringing one's own programs.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
+
+/// Smaller programs, without symbols for debuggers.
+const LINK_FLAGS: &str = "-s -w";
 
 /// Long enough not to fill a screen, short enough that nobody thinks that it hangs.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(15);
@@ -124,6 +127,7 @@ impl Recipe {
             return Programs::in_folder(&built);
         }
 
+        self.require_go()?;
         say(&format!(
             "building kube-apiserver {} and etcd {} with Go: this takes about four minutes, and happens once",
             self.kubernetes_version, self.etcd_version
@@ -140,7 +144,7 @@ impl Recipe {
         self.build(
             "go.etcd.io/etcd/server/v3",
             &unfinished.join("etcd"),
-            "-s -w",
+            LINK_FLAGS,
         )?;
         self.build(
             "k8s.io/kubernetes/cmd/kube-apiserver",
@@ -157,6 +161,18 @@ impl Recipe {
         Programs::in_folder(&built)
     }
 
+    /// Tells somebody who is new here what to do, before any word of building.
+    fn require_go(&self) -> Result<()> {
+        let found = Command::new("go").arg("version").output();
+        ensure!(
+            found.is_ok_and(|output| output.status.success()),
+            "the tests' Kubernetes control plane is built with Go, and there is no `go` on the PATH: \
+             install Go {} or newer (https://go.dev/dl/), or set {ASSETS} to a folder with etcd and kube-apiserver",
+            self.go_version
+        );
+        Ok(())
+    }
+
     /// Without these the API server reports a placeholder for its version, and kubectl complains about skew.
     fn version_flags(&self) -> Result<String> {
         let mut numbers = self.kubernetes_version.trim_start_matches('v').split('.');
@@ -166,7 +182,7 @@ impl Recipe {
         let package = "k8s.io/component-base/version";
         let version = &self.kubernetes_version;
         Ok(format!(
-            "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+            "{LINK_FLAGS} -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
         ))
     }
 
@@ -184,14 +200,7 @@ impl Recipe {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => anyhow!(
-                    "the tests' Kubernetes control plane is built with Go, and there is no `go` on the PATH: install Go {} or \
-                     newer (https://go.dev/dl/), or set {ASSETS} to a folder with etcd and kube-apiserver",
-                    self.go_version
-                ),
-                _ => anyhow!(error).context("cannot run go"),
-            })?;
+            .context("cannot run go")?;
         let output = go.stderr.take().context("go has no standard error")?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {

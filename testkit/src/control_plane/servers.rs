@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -13,13 +13,14 @@ use axum::http::Request;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use tokio::net::UnixStream;
+use tokio::time::sleep;
 use ulid::Ulid;
 
 use super::access::Access;
 use super::leash::Leash;
 use super::programs::Programs;
 use super::service_account_keys;
-use crate::wait::wait_for;
+use crate::wait::{BETWEEN_LOOKS, wait_for};
 
 /// Seconds are usual; a minute and more happens on a loaded machine with a cold disk.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -89,21 +90,16 @@ impl Servers {
         ]);
         etcd.args(["--unsafe-no-fsync", "--log-level", "warn"]);
         let etcd = leash.spawn(&mut etcd, ETCD_LOG)?;
-        let exited = wait_for("etcd to listen", READY_WITHIN, async || {
-            match etcd.try_wait()? {
-                Some(status) => Ok(Some(status)),
-                None => UnixStream::connect(&etcd_socket)
-                    .await
-                    .map(|_| None)
-                    .context("its socket answers nobody"),
-            }
+        let listens = wait_for("etcd to listen", READY_WITHIN, async || {
+            UnixStream::connect(&etcd_socket)
+                .await
+                .context("its socket answers nobody")
         });
-        let exited = exited.await.with_context(|| quote(&directory, ETCD_LOG))?;
-        if let Some(status) = exited {
-            return Err(
-                anyhow!("etcd ended at its start ({status})").context(quote(&directory, ETCD_LOG))
-            );
-        }
+        let listens = tokio::select! {
+            status = ended(etcd) => Err(anyhow!("etcd ended at its start ({})", status?)),
+            connection = listens => connection,
+        };
+        listens.with_context(|| quote(&directory, ETCD_LOG))?;
 
         let port = free_port()?;
         let admin_token = Ulid::new().to_string();
@@ -138,57 +134,55 @@ impl Servers {
             "--disable-admission-plugins=ServiceAccount",
         ]);
         let api_server = leash.spawn(&mut api_server, API_SERVER_LOG)?;
-        let access = ready(api_server, &directory, port, &admin_token);
-        let access = access
-            .await
-            .with_context(|| quote(&directory, API_SERVER_LOG))?;
-        if let Some(access) = access {
-            return Ok(Some(Self { leash, access }));
-        }
+        let status = tokio::select! {
+            status = ended(api_server) => status?,
+            access = ready(&directory, port, &admin_token) => {
+                let access = access.with_context(|| quote(&directory, API_SERVER_LOG))?;
+                return Ok(Some(Self { leash, access }));
+            }
+        };
         let log = fs::read_to_string(directory.join(API_SERVER_LOG)).unwrap_or_default();
         if log.contains("address already in use") {
             return Ok(None);
         }
-        Err(anyhow!("kube-apiserver ended at its start").context(quote(&directory, API_SERVER_LOG)))
+        Err(anyhow!("kube-apiserver ended at its start ({status})")
+            .context(quote(&directory, API_SERVER_LOG)))
     }
 }
 
-/// Waits for the API server to be ready. None: it ended instead.
-async fn ready(
-    api_server: &mut Child,
-    directory: &Path,
-    port: u16,
-    admin_token: &str,
-) -> Result<Option<Access>> {
+/// Waits until the API server answers that it is ready.
+async fn ready(directory: &Path, port: u16, admin_token: &str) -> Result<Access> {
     let url = format!("https://127.0.0.1:{port}");
     let certificates = directory.join("certificates").join("apiserver.crt");
     let access = wait_for(
         "the certificate of kube-apiserver",
         READY_WITHIN,
         async || {
-            if api_server.try_wait()?.is_some() {
-                return Ok(None);
-            }
             let chain = fs::read_to_string(&certificates).context("it is not written yet")?;
-            Access::new(&url, &chain, admin_token).map(Some)
+            Access::new(&url, &chain, admin_token)
         },
     );
-    let Some(access) = access.await? else {
-        return Ok(None);
-    };
+    let access = access.await?;
     let client = Client::try_from(access.config(None))?;
-    let ended = wait_for("kube-apiserver to be ready", READY_WITHIN, async || {
-        if api_server.try_wait()?.is_some() {
-            return Ok(true);
-        }
+    wait_for("kube-apiserver to be ready", READY_WITHIN, async || {
         client
             .request_text(Request::get("/readyz").body(Vec::new())?)
             .await?;
         // Made by a task in the background, after the server calls itself ready.
         Api::<Namespace>::all(client.clone()).get("default").await?;
-        Ok(false)
-    });
-    Ok(if ended.await? { None } else { Some(access) })
+        Ok(())
+    })
+    .await?;
+    Ok(access)
+}
+
+async fn ended(process: &mut Child) -> Result<ExitStatus> {
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(status);
+        }
+        sleep(BETWEEN_LOOKS).await;
+    }
 }
 
 fn free_port() -> Result<u16> {
