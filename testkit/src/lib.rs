@@ -4,6 +4,8 @@
 
 pub mod control_plane;
 pub mod gate;
+pub mod wait;
 
 pub use control_plane::ControlPlane;
 pub use gate::StandInGate;
+pub use wait::wait_for;
