@@ -42,7 +42,10 @@ pub fn render(template: &str, scope: &Scope<'_>) -> Result<String, String> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL));
     environment
-        .render_str(template, minijinja::Value::from_serialize(scope))
+        .render_str(
+            template,
+            minijinja::Value::from(minijinja::value::Serde(scope)),
+        )
         .map_err(|error| {
             let detail = error
                 .detail()
