@@ -3,4 +3,5 @@
 //! Knows nothing of deployments. Touches the API server (the Lease only), the real clock, signals and stderr.
 
 pub mod client;
+pub mod lease;
 pub mod tls;
