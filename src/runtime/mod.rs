@@ -2,6 +2,11 @@
 //!
 //! Knows nothing of deployments. Touches the API server (the Lease only), the real clock, signals and stderr.
 
+pub mod admin;
 pub mod client;
+pub mod crash;
 pub mod lease;
+pub mod metrics;
+pub mod shutdown;
+pub mod telemetry;
 pub mod tls;
