@@ -24,7 +24,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
     jiff::Timestamp,
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client, api::PostParams, core::Status};
 use thiserror::Error;
 use tokio::{
     sync::watch,
@@ -49,12 +49,20 @@ pub enum LeaseError {
     /// The settings could let two processes act.
     #[error("{0}")]
     Settings(&'static str),
-    /// The API server refused, or could not be reached.
-    #[error("the API server did not {attempt} the lease")]
-    Call {
+    /// The API server said no.
+    #[error("the API server refused to {attempt} the lease")]
+    Refused {
         /// What was tried: read, create or write.
         attempt: &'static str,
         /// What it said.
+        source: Box<Status>,
+    },
+    /// The API server could not be reached, or its answer could not be read.
+    #[error("could not {attempt} the lease")]
+    Failed {
+        /// What was tried: read, create or write.
+        attempt: &'static str,
+        /// What went wrong.
         source: Box<kube::Error>,
     },
     /// The API server took longer than a renewal may; whether it did what was asked is not known.
@@ -90,8 +98,9 @@ impl LeaseError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Settings(_) => "LeaseSettingsInvalid",
-            Self::Call { .. } => "LeaseCallFailed",
-            Self::Slow { .. } => "LeaseCallSlow",
+            Self::Refused { .. } => "LeaseRefused",
+            Self::Failed { .. } => "LeaseFailed",
+            Self::Slow { .. } => "LeaseSlow",
             Self::NotRenewed { .. } => "LeaseNotRenewed",
             Self::Taken { .. } => "LeaseTaken",
             Self::Deleted => "LeaseDeleted",
@@ -108,22 +117,11 @@ impl LeaseError {
 
     /// Somebody wrote before us: nothing is wrong, but what we know is old.
     fn is_conflict(&self) -> bool {
-        self.status()
-            .is_some_and(|status| status.is_conflict() || status.is_already_exists())
+        matches!(self, Self::Refused { source, .. } if source.is_conflict() || source.is_already_exists())
     }
 
     fn is_not_found(&self) -> bool {
-        self.status().is_some_and(kube::core::Status::is_not_found)
-    }
-
-    fn status(&self) -> Option<&kube::core::Status> {
-        match self {
-            Self::Call { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
-            _ => None,
-        }
+        matches!(self, Self::Refused { source, .. } if source.is_not_found())
     }
 }
 
@@ -173,8 +171,8 @@ impl Lease {
         let Some((mut held, sent)) = self.take(standing, release).await else {
             return Ok(());
         };
-        standing.send_replace(Standing::Holding { sent });
         info!(lease.name = %self.settings.name, lease.holder = %self.settings.holder, "holding the lease");
+        standing.send_replace(Standing::Holding { sent });
         self.keep(&mut held, sent, standing, release).await?;
         // From here on the next holder may act, so that we must not.
         standing.send_replace(Standing::Ended);
@@ -374,7 +372,9 @@ impl Lease {
         let after = self.settings.call();
         match timeout(after, request).await {
             Err(_) => Err(LeaseError::Slow { attempt, after }),
-            Ok(answer) => answer.map_err(|error| LeaseError::Call {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(kube::Error::Api(source))) => Err(LeaseError::Refused { attempt, source }),
+            Ok(Err(error)) => Err(LeaseError::Failed {
                 attempt,
                 source: Box::new(error),
             }),

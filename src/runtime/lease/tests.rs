@@ -146,7 +146,8 @@ async fn replace(State(server): State<Server>, Json(lease): Json<Object>) -> Res
         let Some(current) = &stored.lease else {
             return refusal(StatusCode::NOT_FOUND, "NotFound");
         };
-        if lease.metadata.resource_version != current.metadata.resource_version {
+        let guard = &lease.metadata.resource_version;
+        if guard.is_some() && *guard != current.metadata.resource_version {
             return refusal(StatusCode::CONFLICT, "Conflict");
         }
         stored.lease = Some(lease);
@@ -269,6 +270,22 @@ async fn lease_given_back_names_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn claim_ends_before_the_lease_is_given_back() {
+    let server = Server::default();
+    let first = Trying::held(&server, "first").await;
+    server.fault(Fault::Silent);
+    first.release.cancel();
+    sleep(Duration::from_millis(1)).await;
+    assert!(!first.claim.is_current());
+    assert!(!first.task.is_finished(), "still giving it back");
+    timeout(seconds(2), first.task)
+        .await
+        .expect("a clean end waits for a silent server")
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_waits_stops_when_told() {
     let server = Server::default();
     server.put(Some(foreign("other")));
@@ -362,7 +379,10 @@ async fn lease_that_names_another_or_is_gone_is_lost_for_good() {
         server.put(theirs);
         let start = Instant::now();
         let Trying { claim, task, .. } = first;
-        let error = task.await.unwrap().unwrap_err();
+        let error = timeout(seconds(60), task)
+            .await
+            .expect("the loss went unnoticed");
+        let error = error.unwrap().unwrap_err();
         assert_eq!(error.reason(), expected);
         assert!(
             start.elapsed() <= seconds(3),
