@@ -1,3 +1,17 @@
-//! The foredeck binary.
+//! The foredeck binary: installs the TLS provider, reads the command line and does what it says.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use foredeck::{cli::Cli, runtime::tls};
+
+fn main() -> ExitCode {
+    tls::install();
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("foredeck: {}", foredeck::cli::explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

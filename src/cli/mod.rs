@@ -1,1 +1,103 @@
-//! cli
+//! The command line: one file per subcommand, its flags and how its parts are put together, and nothing else.
+//! Touches what the subcommand touches.
+
+mod controller;
+mod crds;
+mod run;
+mod values;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// Ask for a deployment; Spinnaker runs it, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "foredeck", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start and follow the pipeline executions that `DeployRequests` ask for
+    Controller(controller::ControllerArguments),
+    /// Run all roles in one process
+    Run(run::RunArguments),
+    /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
+    Crds,
+}
+
+impl Cli {
+    /// Does what the command line says, and returns when that is done.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Controller(arguments) => until_done(controller::run(arguments)),
+            Command::Run(arguments) => until_done(run::run(arguments)),
+            Command::Crds => crds::print(),
+        }
+    }
+}
+
+/// A runtime per command: one that only prints needs no threads.
+fn until_done(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("can't start the async runtime")?
+        .block_on(work)
+}
+
+/// An error and its causes as one line. Causes that say nothing new are left out: many libraries repeat theirs.
+pub fn explain(error: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let cause = cause.trim().replace('\n', " ");
+        if sentence.is_empty() {
+            sentence = cause;
+        } else if !sentence.contains(&cause) {
+            sentence = format!("{sentence}: {cause}");
+        }
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn error_is_one_line_that_says_each_thing_once() {
+        let error = anyhow!("connection refused")
+            .context("can't connect: connection refused")
+            .context("can't read\nthe lease");
+        assert_eq!(
+            explain(&error),
+            "can't read the lease: can't connect: connection refused"
+        );
+    }
+
+    #[test]
+    fn test_flags_are_not_in_the_help() {
+        for role in ["controller", "run"] {
+            let mut command = Cli::command();
+            let help = command
+                .find_subcommand_mut(role)
+                .unwrap()
+                .render_long_help()
+                .to_string();
+            assert!(
+                help.contains("--lease-duration") && help.contains("FOREDECK_NAMESPACE"),
+                "{help}"
+            );
+            assert!(!help.contains("--test-"), "{help}");
+        }
+    }
+}

@@ -1,1 +1,12 @@
-//! runtime
+//! What a process needs before it can work: TLS, Kubernetes client, leader lease, admin server, shutdown, logs, metrics.
+//!
+//! Knows nothing of deployments. Touches the API server (the Lease only), the real clock, signals and stderr.
+
+pub mod admin;
+pub mod client;
+pub mod crash;
+pub mod lease;
+pub mod metrics;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;

@@ -1,0 +1,67 @@
+//! The registry of everything this process measures. Touches nothing outside it.
+//!
+//! What is measured lives with the code that measures it; labels never hold object names or error texts, which have no bound.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
+
+/// A registry shared by the roles of a process; clones are the same registry. Every name gets the prefix `foredeck_`.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("foredeck");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version that runs here", version);
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+        }
+    }
+}
+
+impl Metrics {
+    /// Lets `register` add its metrics, and hands back what it returns (the handles to count with).
+    ///
+    /// Registering one name twice is not refused: scrapers reject the page. Register once, at start.
+    pub fn register<Handles>(&self, register: impl FnOnce(&mut Registry) -> Handles) -> Handles {
+        register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All metrics as `OpenMetrics` 1.0 text.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut page = String::new();
+        text::encode(
+            &mut page,
+            &self.registry.lock().unwrap_or_else(PoisonError::into_inner),
+        )?;
+        Ok(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::counter::Counter;
+
+    use super::*;
+
+    #[test]
+    fn registered_counter_is_on_the_page() {
+        let metrics = Metrics::default();
+        let counter: Counter = metrics.register(|registry| {
+            let counter = Counter::default();
+            registry.register("posts", "POSTs sent", counter.clone());
+            counter
+        });
+        counter.inc();
+        let page = metrics.encode().unwrap();
+        assert!(page.contains("\nforedeck_posts_total 1\n"), "{page}");
+        assert!(page.ends_with("# EOF\n"), "{page}");
+    }
+}
