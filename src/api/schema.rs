@@ -28,6 +28,11 @@ pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResource
             continue;
         };
         walk(root);
+        root.description = root
+            .properties
+            .as_ref()
+            .and_then(|all| all.get("spec"))
+            .and_then(|spec| spec.description.clone());
         if let Some(spec) = property(root, "spec") {
             match kind.as_str() {
                 "DeployRequest" => make_immutable(spec, &SET_ONCE, &[]),
@@ -52,6 +57,8 @@ fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut J
 
 fn walk(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    // Kubernetes knows only int32 and int64, and warns on each apply.
+    schema.format.take_if(|format| format.starts_with("uint"));
     if schema.type_.as_deref() == Some("string") && schema.format.as_deref() == Some("date-time") {
         schema.max_length = Some(40);
     }
