@@ -1,0 +1,6 @@
+//! stub
+use crate::api::bounds;
+/// stub
+pub fn clean(text: &str) -> String {
+    bounds::cut(text, bounds::MESSAGE)
+}
