@@ -44,7 +44,7 @@ pub struct Execution {
     /// What started it; nothing in it is trusted.
     #[serde(default)]
     pub trigger: Value,
-    /// Its stages in no useful order; entries without an id and a status are left out.
+    /// Its stages in no useful order; entries that are no stages are left out.
     #[serde(default, deserialize_with = "lenient::list")]
     pub stages: Vec<Stage>,
     /// The last time it was paused.
@@ -57,6 +57,7 @@ pub struct Execution {
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
     /// Its id.
+    #[serde(default, deserialize_with = "lenient::field")]
     pub id: String,
     /// Its place in the pipeline's graph.
     #[serde(default, deserialize_with = "lenient::field")]
@@ -71,6 +72,7 @@ pub struct Stage {
     #[serde(default, deserialize_with = "lenient::field")]
     pub name: String,
     /// How it goes.
+    #[serde(default, deserialize_with = "lenient::field")]
     pub status: Status,
     /// When it began.
     #[serde(default, deserialize_with = "lenient::field")]
@@ -103,6 +105,7 @@ pub struct Task {
     #[serde(default, deserialize_with = "lenient::field")]
     pub name: String,
     /// How it goes.
+    #[serde(default, deserialize_with = "lenient::field")]
     pub status: Status,
     /// What it threw, under `exception`.
     #[serde(default, deserialize_with = "lenient::field")]
@@ -148,7 +151,7 @@ pub enum Status {
     Stopped,
     /// `SKIPPED`.
     Skipped,
-    /// A word that we don't know; counts as not complete.
+    /// A word that we don't know, or none; counts as not complete.
     Other(String),
 }
 
@@ -193,6 +196,12 @@ impl Status {
             Self::Skipped => "SKIPPED",
             Self::Other(word) => word,
         }
+    }
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self::Other(String::new())
     }
 }
 
@@ -328,7 +337,7 @@ mod tests {
         assert!(!execution.status.is_complete());
         assert_eq!(execution.build_time, None);
         assert_eq!(execution.correlation_id(), None);
-        assert_eq!(execution.stages.len(), 1);
+        assert_eq!(execution.stages.len(), 2);
         assert_eq!(execution.stages[0].requisite_stage_ref_ids, ["2"]);
     }
 

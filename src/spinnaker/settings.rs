@@ -69,9 +69,9 @@ pub enum SettingsError {
     /// The URL is not one of a server.
     #[error("Gate's URL must be http or https, with a host and without user, query and fragment")]
     Url,
-    /// No calls at once, a deadline of nothing, or the like.
-    #[error("deadlines and limits must not be zero")]
-    Zero,
+    /// No calls at once, no time for them, or the like.
+    #[error("a deadline or a limit is zero or too large")]
+    Limits,
     /// A user name with a colon, a token with a line break, a header that is none.
     #[error("the credentials can't be sent in a header")]
     Credentials,
@@ -84,7 +84,7 @@ impl SettingsError {
     /// The fixed word for metrics.
     pub fn reason(&self) -> crate::api::conditions::Reason {
         match self {
-            Self::Url | Self::Zero | Self::Client(_) => {
+            Self::Url | Self::Limits | Self::Client(_) => {
                 crate::api::conditions::Reason::ConnectionInvalid
             }
             Self::Credentials => crate::api::conditions::Reason::SpinnakerLogin,

@@ -1,6 +1,6 @@
 //! One HTTP call to Gate: permits, deadline, headers, a bound on the body, no second attempt. Touches Gate.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use reqwest::{
     Method, Url,
@@ -52,7 +52,7 @@ impl Transport {
             || settings.request_deadline.is_zero()
             || settings.connect_deadline.is_zero()
         {
-            return Err(SettingsError::Zero);
+            return Err(SettingsError::Limits);
         }
         let connect = settings.connect_deadline.min(settings.request_deadline / 2);
         let client = |idle: usize| {
@@ -99,6 +99,7 @@ impl Transport {
 
     /// A call that changes something; sent at most once.
     pub(super) async fn write(&self, permit: WritePermit, call: Call) -> Result<Answer, Trouble> {
+        let WritePermit(permit) = permit;
         let answer = self.send(&self.writing, call).await;
         drop(permit);
         answer
@@ -126,7 +127,7 @@ impl Transport {
             .add(request)
             .send()
             .await
-            .map_err(|error| self.trouble(&error))?;
+            .map_err(|error| self.trouble(error))?;
         let headers = response.headers();
         let text = |name: HeaderName| {
             headers
@@ -146,7 +147,7 @@ impl Transport {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| self.trouble(&error))?
+            .map_err(|error| self.trouble(error))?
         {
             if answer.body.len().saturating_add(chunk.len()) > self.max_body {
                 return Err(Trouble::TooLong);
@@ -156,10 +157,15 @@ impl Transport {
         Ok(answer)
     }
 
-    fn trouble(&self, error: &reqwest::Error) -> Trouble {
+    fn trouble(&self, error: reqwest::Error) -> Trouble {
+        let error = error.without_url();
+        tracing::debug!(
+            error = &error as &(dyn Error + 'static),
+            "no answer from Gate"
+        );
         // First of all: a connection that timed out says both.
         if error.is_connect() {
-            Trouble::NotConnected(why_no_connection(error))
+            Trouble::NotConnected(why_no_connection(&error))
         } else if error.is_builder() {
             Trouble::NotConnected("the request could not be made")
         } else if error.is_timeout() {
@@ -201,22 +207,26 @@ fn why_no_connection(error: &reqwest::Error) -> &'static str {
     }
     let mut source = error.source();
     while let Some(cause) = source {
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            .or_else(|| cause.downcast_ref::<rustls::Error>());
-        match inner {
+        match tls(cause) {
             Some(rustls::Error::InvalidCertificate(_)) => return "its certificate is not trusted",
             Some(_) => return "the TLS handshake failed",
             None => {}
         }
-        if let Some(io) = cause.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::ConnectionRefused
+        if cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
         {
             return "the connection was refused";
         }
         source = cause.source();
     }
     "no connection came about"
+}
+
+/// The TLS library's error, which comes wrapped in I/O errors that don't name it as their source.
+fn tls<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    cause.downcast_ref().or_else(|| {
+        let inner: &(dyn Error + 'static) = cause.downcast_ref::<io::Error>()?.get_ref()?;
+        tls(inner)
+    })
 }
