@@ -1,1 +1,33 @@
-//! spinnaker
+//! Gate's client: starts, reads and cancels executions, and says truly what came of it. Touches Gate.
+//!
+//! Nothing here sends anything twice: no retry, no redirect, no hedging. A second POST of one execution id wipes or
+//! destroys the execution (observed on Gate 2026.1.2), so whether to send again is decided elsewhere, from a [`Sent`]
+//! that is pessimistic: what isn't certain is [`Sent::Unknown`].
+
+mod address;
+mod answer;
+mod client;
+mod error;
+mod failure;
+mod lenient;
+mod model;
+mod outcome;
+mod pipeline;
+mod polling;
+mod progress;
+mod settings;
+mod text;
+mod transport;
+
+#[cfg(test)]
+mod testing;
+
+pub use client::{GateClient, Reservation};
+pub use error::{GateError, Missing};
+pub use failure::{Finding, find};
+pub use model::{Execution, Paused, Stage, Status, Task, TriggerMark};
+pub use outcome::{Lookup, Sent};
+pub use pipeline::{Parameter, PipelineConfig};
+pub use polling::Poller;
+pub use settings::{Credentials, GateSettings, SettingsError};
+pub use text::clean;

@@ -1,0 +1,428 @@
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+use crate::spinnaker::{
+    settings::Credentials,
+    testing::{Reply, TestGate, execution, not_there, settings, spring},
+};
+
+const REFERENCE: &str = "01M80G0E2CDT4FQJ4A6PQXS8PR";
+
+/// What a bare server does after its reply.
+#[derive(Clone, Copy)]
+enum Then {
+    HangUp,
+    KeepOpen,
+}
+
+/// A server that answers whatever comes with `reply`; counts connections.
+async fn raw(reply: &'static [u8], then: Then) -> (reqwest::Url, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            counter.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut some = [0; 4096];
+                while stream.read(&mut some).await.is_ok_and(|length| length > 0) {
+                    let _ = stream.write_all(reply).await;
+                    if matches!(then, Then::HangUp) {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (reqwest::Url::parse(&url).unwrap(), count)
+}
+
+#[tokio::test]
+async fn a_start_is_sent_once_with_exactly_the_bytes_and_headers() {
+    let gate =
+        TestGate::new(|_| Reply::Json(200, json!({"ref": format!("/pipelines/{REFERENCE}")})))
+            .await;
+    let mut settings = gate.settings();
+    settings.url.set_path("/api/v1/");
+    settings.credentials = Credentials::Basic {
+        username: "bot".to_owned(),
+        password: "hush\n".into(),
+    };
+    let client = GateClient::new(settings).unwrap().with_request_id("req-1");
+    let body = b"{ \"b\":1,\"a\" : 2}".to_vec();
+    let sent = client.start(body.clone()).await;
+    assert_eq!(
+        sent,
+        Sent::Accepted {
+            execution_id: REFERENCE.to_owned()
+        }
+    );
+    let came = gate.came();
+    assert_eq!(came.len(), 1);
+    assert_eq!(came[0].line, "POST /api/v1/pipelines/start");
+    assert_eq!(came[0].body, body);
+    let header = |name: &str| came[0].headers[name].to_str().unwrap();
+    assert_eq!(header("content-type"), "application/json");
+    assert_eq!(header("accept"), "application/json");
+    assert_eq!(header("x-envoy-max-retries"), "0");
+    assert_eq!(header("x-ratelimit-app"), "foredeck");
+    assert_eq!(header("x-spinnaker-request-id"), "req-1");
+    assert_eq!(header("authorization"), "Basic Ym90Omh1c2g=");
+}
+
+#[tokio::test]
+async fn a_redirected_start_is_not_followed() {
+    let gate = TestGate::new(|_| Reply::Redirect("/login".to_owned())).await;
+    let sent = gate.client().start(Vec::new()).await;
+    assert!(
+        matches!(
+            sent,
+            Sent::NotProcessed {
+                error: GateError::LoginRequired,
+                ..
+            }
+        ),
+        "{sent:?}"
+    );
+    assert_eq!(gate.lines(), ["POST /pipelines/start"]);
+}
+
+#[tokio::test]
+async fn a_reset_connection_leaves_a_start_unknown_and_unrepeated() {
+    for reply in [
+        &b""[..],
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"ref\":",
+    ] {
+        let (url, count) = raw(reply, Then::HangUp).await;
+        let client = GateClient::new(settings(url)).unwrap();
+        let sent = client.start(b"{}".to_vec()).await;
+        assert!(matches!(sent, Sent::Unknown { .. }), "{sent:?}");
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn starts_never_share_a_connection() {
+    let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+    let (url, count) = raw(reply, Then::KeepOpen).await;
+    let client = GateClient::new(settings(url)).unwrap();
+    for _ in 0..3 {
+        client.start(b"{}".to_vec()).await;
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn no_whole_answer_within_the_deadline_leaves_a_start_unknown() {
+    for reply in [
+        &b""[..],
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"ref\":",
+    ] {
+        let (url, count) = raw(reply, Then::KeepOpen).await;
+        let mut settings = settings(url);
+        settings.request_deadline = Duration::from_millis(300);
+        let client = GateClient::new(settings).unwrap();
+        let sent = client.start(b"{}".to_vec()).await;
+        let is_timeout = matches!(
+            sent,
+            Sent::Unknown {
+                error: GateError::TimedOut { .. }
+            }
+        );
+        assert!(is_timeout, "{sent:?}");
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_start_without_a_connection_was_not_processed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let gate = TestGate::new(|_| Reply::Never).await;
+    let refused = format!("http://{address}");
+    let not_tls = gate.url.as_str().replace("http:", "https:");
+    let nameless = "http://gate.invalid".to_owned();
+    for (url, expected) in [
+        (refused, "the connection was refused"),
+        (not_tls, "the TLS handshake failed"),
+        (nameless, "its name can't be resolved"),
+    ] {
+        let client = GateClient::new(settings(url.parse().unwrap())).unwrap();
+        let sent = client.start(b"{}".to_vec()).await;
+        let Sent::NotProcessed {
+            error: GateError::Unreachable { detail },
+            ..
+        } = sent
+        else {
+            panic!("{url}: {sent:?}")
+        };
+        assert_eq!(detail, expected, "{url}");
+    }
+    assert!(gate.lines().is_empty());
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_ends_was_not_processed() {
+    // Takes the connection into its backlog and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let mut settings = settings(url.parse().unwrap());
+    settings.request_deadline = Duration::from_secs(1);
+    let sent = GateClient::new(settings)
+        .unwrap()
+        .start(b"{}".to_vec())
+        .await;
+    assert!(
+        matches!(&sent, Sent::NotProcessed { error: GateError::Unreachable { detail }, .. } if detail.contains("deadline")),
+        "{sent:?}"
+    );
+}
+
+#[tokio::test]
+async fn polls_that_hang_do_not_hold_up_a_start() {
+    let gate = TestGate::new(|line| {
+        if line.starts_with("GET") {
+            Reply::Never
+        } else {
+            Reply::Json(200, json!({"ref": format!("/pipelines/{REFERENCE}")}))
+        }
+    })
+    .await;
+    let mut settings = gate.settings();
+    settings.max_in_flight = 2;
+    let client = GateClient::new(settings).unwrap();
+    let polls: Vec<_> = (0..4)
+        .map(|id| {
+            let client = client.clone();
+            tokio::spawn(async move { client.execution(&id.to_string()).await })
+        })
+        .collect();
+    let both_run = async {
+        while gate.lines().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), both_run)
+        .await
+        .unwrap();
+    let sent = client.start(b"{}".to_vec()).await;
+    assert!(matches!(sent, Sent::Accepted { .. }), "{sent:?}");
+    assert_eq!(gate.lines().len(), 3, "two polls run, two wait");
+    for poll in polls {
+        poll.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_start_for_which_there_is_no_permit_was_not_processed() {
+    let gate = TestGate::new(|_| Reply::Never).await;
+    let mut settings = gate.settings();
+    settings.max_in_flight = 1;
+    settings.request_deadline = Duration::from_millis(300);
+    let client = GateClient::new(settings).unwrap();
+    let held = client.reserve().await.unwrap();
+    let sent = client.start(b"{}".to_vec()).await;
+    assert!(
+        matches!(
+            sent,
+            Sent::NotProcessed {
+                error: GateError::Saturated,
+                ..
+            }
+        ),
+        "{sent:?}"
+    );
+    drop(held);
+    assert!(client.reserve().await.is_ok());
+    assert!(gate.lines().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_is_not_read() {
+    let gate = TestGate::new(|_| Reply::Text(200, "application/json", "x".repeat(5000))).await;
+    let mut settings = gate.settings();
+    settings.max_body = 4999;
+    let lookup = GateClient::new(settings).unwrap().execution("01A").await;
+    assert!(
+        matches!(&lookup, Lookup::Unclear(GateError::Unclear { detail, .. }) if detail.contains("longer")),
+        "{lookup:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_id_does_not_hide_the_others() {
+    let gate = TestGate::new(|line| match line {
+        "GET /pipelines/01A" => Reply::Json(200, execution("01A")),
+        "GET /pipelines/01B" => not_there("01B"),
+        _ => Reply::Json(500, spring(500, "x", "The iterator returned a null value")),
+    })
+    .await;
+    let ids = ["01A", "01B", "01A"].map(str::to_owned);
+    let lookups = gate.client().executions(&ids).await;
+    assert_eq!(lookups.len(), 2);
+    assert!(matches!(lookups["01A"], Lookup::Found(_)));
+    assert_eq!(lookups["01B"], Lookup::Absent);
+    assert_eq!(
+        gate.lines()[0],
+        "GET /executions?executionIds=01A%2C01B&expand=false"
+    );
+}
+
+#[tokio::test]
+async fn an_id_missing_from_a_list_is_asked_for_by_itself() {
+    let gate = TestGate::new(|line| {
+        if line.starts_with("GET /executions") {
+            Reply::Json(
+                200,
+                json!([execution("01A"), {"id": "01B"}, execution("01C")]),
+            )
+        } else {
+            not_there("01B")
+        }
+    })
+    .await;
+    let lookups = gate
+        .client()
+        .executions(&["01A".to_owned(), "01B".to_owned()])
+        .await;
+    assert_eq!(lookups["01B"], Lookup::Absent);
+    assert_eq!(lookups.len(), 2);
+    assert_eq!(gate.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_that_meets_a_closed_door_does_not_knock_again() {
+    let gate = TestGate::new(|_| Reply::Redirect("/login".to_owned())).await;
+    let ids: Vec<String> = (0..45).map(|id| format!("01{id}")).collect();
+    let lookups = gate.client().executions(&ids).await;
+    assert_eq!(lookups.len(), 45);
+    assert!(
+        lookups
+            .values()
+            .all(|lookup| *lookup == Lookup::Unclear(GateError::LoginRequired))
+    );
+    assert_eq!(gate.lines().len(), 3);
+}
+
+#[tokio::test]
+async fn a_pipeline_is_asked_for_by_any_name_that_gate_takes() {
+    let gate = TestGate::new(|line| {
+        if line.contains("Nope") {
+            Reply::Json(
+                404,
+                spring(404, "NotFoundException", "Pipeline config not found"),
+            )
+        } else {
+            Reply::Json(
+                200,
+                json!({"id": "4f0a", "name": "x", "application": "shop"}),
+            )
+        }
+    })
+    .await;
+    let client = gate.client();
+    assert_eq!(
+        client.pipeline("shop", "Deploy [prod]").await.unwrap().id,
+        "4f0a"
+    );
+    let missing = client.pipeline("shop", "Nope").await.unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "the pipeline \"Nope\" of the Spinnaker application \"shop\" does not exist"
+    );
+    let unsendable = client.pipeline("shop", "a/b").await.unwrap_err();
+    assert!(matches!(unsendable, GateError::NotSendable { .. }));
+    assert_eq!(
+        gate.lines()[0],
+        "GET /applications/shop/pipelineConfigs/Deploy%20%5Bprod%5D"
+    );
+    assert_eq!(gate.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn a_list_of_executions_with_one_unreadable_is_an_error() {
+    let gate = TestGate::new(|line| {
+        if line.contains("whole") {
+            Reply::Json(200, json!([execution("01A"), execution("01B")]))
+        } else {
+            Reply::Json(200, json!([execution("01A"), {"id": 3}]))
+        }
+    })
+    .await;
+    let client = gate.client();
+    assert_eq!(client.executions_of("whole", 50).await.unwrap().len(), 2);
+    assert!(client.executions_of("torn", 50).await.is_err());
+    assert_eq!(
+        gate.lines()[0],
+        "GET /executions?pipelineConfigIds=whole&limit=50&expand=false"
+    );
+}
+
+#[tokio::test]
+async fn whoever_is_not_logged_in_is_told_so() {
+    for (reply, expected) in [
+        (
+            Reply::Text(200, "application/json", String::new()),
+            Err(GateError::LoginRequired),
+        ),
+        (
+            Reply::Json(200, json!({"username": "bot"})),
+            Ok("bot".to_owned()),
+        ),
+        (
+            Reply::Text(200, "text/html", "<input type=\"password\">".to_owned()),
+            Err(GateError::LoginRequired),
+        ),
+    ] {
+        let gate = TestGate::new(move |_| reply.clone()).await;
+        assert_eq!(gate.client().login().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_says_why_and_tells_a_missing_execution() {
+    let gate = TestGate::new(|line| {
+        if line.contains("01A") {
+            Reply::Text(200, "application/json", String::new())
+        } else {
+            not_there("01B")
+        }
+    })
+    .await;
+    let client = gate.client();
+    assert_eq!(client.cancel("01A", "too slow & token=hush").await, Ok(()));
+    let missing = client.cancel("01B", "x").await.unwrap_err();
+    assert_eq!(missing.to_string(), "the execution \"01B\" does not exist");
+    assert_eq!(
+        gate.lines()[0],
+        "PUT /pipelines/01A/cancel?reason=too+slow+%26+token%3D%5Bremoved%5D"
+    );
+}
+
+#[tokio::test]
+async fn the_other_endpoint_takes_application_and_id() {
+    let gate =
+        TestGate::new(|_| Reply::Json(202, json!({"ref": format!("/pipelines/{REFERENCE}")})))
+            .await;
+    let client = gate.client();
+    let sent = client.trigger_v1("shop", "4f0a", b"{}".to_vec()).await;
+    assert!(matches!(sent, Sent::Accepted { .. }), "{sent:?}");
+    let refused = client.trigger_v1("shop", "a/b", b"{}".to_vec()).await;
+    assert!(
+        matches!(refused, Sent::Refused { status: 400, .. }),
+        "{refused:?}"
+    );
+    assert_eq!(gate.lines(), ["POST /pipelines/shop/4f0a"]);
+}

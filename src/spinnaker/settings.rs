@@ -1,0 +1,208 @@
+//! What a client of one Gate is made from. Touches nothing.
+
+use std::time::Duration;
+
+use reqwest::{
+    Url,
+    header::{AUTHORIZATION, HeaderName, HeaderValue},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+/// One Gate and how to speak to it.
+#[derive(Debug, Clone)]
+pub struct GateSettings {
+    /// Its base URL, with its path prefix if it has one; `http` or `https`, without user, query and fragment.
+    pub url: Url,
+    /// How to log in.
+    pub credentials: Credentials,
+    /// The deadline of one call, from connecting to the last byte of the answer. Waiting for a permit comes on top,
+    /// at most as long again.
+    pub request_deadline: Duration,
+    /// The deadline for name, connection and TLS together; at most half of `request_deadline` counts, so that a
+    /// connection that never came about is told apart from an answer that never came.
+    pub connect_deadline: Duration,
+    /// How many calls that read run at once, and as many again that start or cancel. The rest waits.
+    pub max_in_flight: usize,
+    /// The longest answer that is read, in bytes.
+    pub max_body: usize,
+}
+
+impl GateSettings {
+    /// Deadlines of 20 s and 5 s, 16 calls at once, answers of up to 32 MiB.
+    pub fn new(url: Url, credentials: Credentials) -> Self {
+        Self {
+            url,
+            credentials,
+            request_deadline: Duration::from_secs(20),
+            connect_deadline: Duration::from_secs(5),
+            max_in_flight: 16,
+            max_body: 32 * 1024 * 1024,
+        }
+    }
+}
+
+/// How to log in to Gate. Line ends after a secret are cut off: they come from files.
+#[derive(Debug, Clone, Default)]
+pub enum Credentials {
+    /// Not at all.
+    #[default]
+    None,
+    /// `Authorization: Basic`.
+    Basic {
+        /// The user.
+        username: String,
+        /// Their password.
+        password: SecretString,
+    },
+    /// `Authorization: Bearer <token>`, or the bare token in another header, such as `X-Spinnaker-Token`.
+    Token {
+        /// The header.
+        header: String,
+        /// The token.
+        value: SecretString,
+    },
+}
+
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The URL is not one of a server.
+    #[error("Gate's URL must be http or https, with a host and without user, query and fragment")]
+    Url,
+    /// No calls at once, no time for them, or the like.
+    #[error("a deadline or a limit is zero or too large")]
+    Limits,
+    /// A user name with a colon, a token with a line break, a header that is none.
+    #[error("the credentials can't be sent in a header")]
+    Credentials,
+    /// The system's certificates can't be read, or the like.
+    #[error("no HTTP client can be made")]
+    Client(#[source] reqwest::Error),
+}
+
+impl SettingsError {
+    /// The fixed word for metrics.
+    pub fn reason(&self) -> crate::api::conditions::Reason {
+        match self {
+            Self::Url | Self::Limits | Self::Client(_) => {
+                crate::api::conditions::Reason::ConnectionInvalid
+            }
+            Self::Credentials => crate::api::conditions::Reason::SpinnakerLogin,
+        }
+    }
+}
+
+/// Adds the credentials to a request.
+#[derive(Clone)]
+pub(super) enum Login {
+    None,
+    Basic {
+        username: String,
+        password: SecretString,
+    },
+    Header(HeaderName, HeaderValue),
+}
+
+impl Login {
+    pub(super) fn new(credentials: Credentials) -> Result<Self, SettingsError> {
+        match credentials {
+            Credentials::None => Ok(Self::None),
+            Credentials::Basic { username, password } => {
+                if username.contains(':') || username.is_empty() {
+                    return Err(SettingsError::Credentials);
+                }
+                let password = SecretString::from(without_line_end(&password));
+                Ok(Self::Basic { username, password })
+            }
+            Credentials::Token { header, value } => {
+                let name = HeaderName::from_bytes(header.as_bytes())
+                    .map_err(|_| SettingsError::Credentials)?;
+                let token = without_line_end(&value);
+                if token.is_empty() {
+                    return Err(SettingsError::Credentials);
+                }
+                let value = if name == AUTHORIZATION {
+                    HeaderValue::from_str(&format!("Bearer {token}"))
+                } else {
+                    HeaderValue::from_str(token)
+                };
+                let mut value = value.map_err(|_| SettingsError::Credentials)?;
+                value.set_sensitive(true);
+                Ok(Self::Header(name, value))
+            }
+        }
+    }
+
+    pub(super) fn add(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match self {
+            Self::None => request,
+            Self::Basic { username, password } => {
+                request.basic_auth(username, Some(password.expose_secret()))
+            }
+            Self::Header(name, value) => request.header(name, value),
+        }
+    }
+}
+
+fn without_line_end(secret: &SecretString) -> &str {
+    secret.expose_secret().trim_end_matches(['\r', '\n'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: &str, value: &str) -> Credentials {
+        Credentials::Token {
+            header: header.to_owned(),
+            value: value.into(),
+        }
+    }
+
+    #[test]
+    fn credentials_do_not_show_when_printed() {
+        let settings = GateSettings::new(
+            Url::parse("https://gate.example").unwrap(),
+            token("X-Spinnaker-Token", "spk_hush"),
+        );
+        assert!(!format!("{settings:?}").contains("hush"));
+        let Ok(Login::Header(_, value)) = Login::new(settings.credentials) else {
+            panic!("a token goes into a header")
+        };
+        assert!(!format!("{value:?}").contains("hush"));
+    }
+
+    #[test]
+    fn only_authorization_says_bearer() {
+        for (header, expected) in [
+            ("authorization", "Bearer abc"),
+            ("Authorization", "Bearer abc"),
+            ("X-Spinnaker-Token", "abc"),
+        ] {
+            let Ok(Login::Header(_, value)) = Login::new(token(header, "abc\r\n")) else {
+                panic!("a token goes into a header")
+            };
+            assert_eq!(value.to_str().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn credentials_that_no_header_can_carry_are_refused() {
+        let basic = |username: &str| Credentials::Basic {
+            username: username.to_owned(),
+            password: "p".into(),
+        };
+        for credentials in [
+            token("X Y", "abc"),
+            token("X-Token", "a\nb"),
+            token("X-Token", "\n"),
+            basic("a:b"),
+            basic(""),
+        ] {
+            assert!(matches!(
+                Login::new(credentials),
+                Err(SettingsError::Credentials)
+            ));
+        }
+    }
+}
