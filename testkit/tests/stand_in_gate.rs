@@ -2,6 +2,11 @@
 //!
 //! Facts that hold on a real Gate too are in foredeck's `tests/gate_contract.rs`; here is what only a stand-in can show.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy takes only the functions marked as tests for tests"
+)]
+
 use std::time::{Duration, Instant};
 
 use foredeck_testkit::StandInGate;
@@ -600,4 +605,97 @@ async fn a_test_may_do_to_executions_what_nobody_else_may() {
     assert!(bench.gate.forget(ID));
     assert_eq!(bench.read(ID).await.status(), StatusCode::NOT_FOUND);
     assert!(!bench.gate.forget(ID));
+}
+
+#[tokio::test]
+async fn ids_that_are_no_upper_case_ulids_are_punished_as_by_postgres() {
+    let bench = Bench::new(held()).await;
+    let too_long = "5f0c1a52-76a6-4d6e-9d0c-0f6cfb1f3c11";
+    let answer = bench.start(too_long).await;
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(bench.gate.status(too_long), None);
+    let answer = bench.start_request(ID, &"c".repeat(256)).send().await;
+    assert_eq!(answer.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
+
+    // An id in lower case stays the newest for ever.
+    let lower = "custom-1";
+    bench.start(lower).await;
+    bench.start(ID).await;
+    let config_id = bench.config["id"].as_str().unwrap();
+    let path = format!("/executions?pipelineConfigIds={config_id}&limit=1");
+    let list: Value = bench.get(&path).await.json().await.unwrap();
+    assert_eq!(list[0]["id"], lower);
+}
+
+#[tokio::test]
+async fn executions_are_found_by_a_part_of_their_trigger() {
+    let bench = Bench::new(held()).await;
+    bench.start_request(ID, "same").send().await.unwrap();
+    bench.start(OTHER).await;
+    // {"correlationId":"same"}
+    let wanted = "eyJjb3JyZWxhdGlvbklkIjoic2FtZSJ9";
+    let path = format!("/applications/{APPLICATION}/executions/search?trigger={wanted}");
+    let found: Value = bench.get(&path).await.json().await.unwrap();
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    assert_eq!(found[0]["id"], ID);
+}
+
+#[tokio::test]
+async fn failed_stages_are_a_500_out_of_the_box() {
+    let bench = Bench::new(held()).await;
+    let path = format!("/executions/failedStages?executionId={ID}");
+    let failed = StatusCode::INTERNAL_SERVER_ERROR;
+    assert_eq!(bench.get(&path).await.status(), failed);
+}
+
+#[tokio::test]
+async fn kept_waiters_run_one_after_the_other() {
+    let pipeline = Pipeline::new(APPLICATION, "Deploy")
+        .limit_concurrent(true)
+        .stage(Stage::held("Deploy"));
+    let bench = Bench::new(pipeline).await;
+    let third = "01M80G0E2CDT4FQJ4A6PQXS8PT";
+    for id in [ID, OTHER, third] {
+        bench.start(id).await;
+        bench.gate.wait_for(ID, Status::Running).await.unwrap();
+    }
+    assert_eq!(bench.gate.status(third), Some(Status::NotStarted));
+    for id in [ID, OTHER, third] {
+        bench.gate.wait_for(id, Status::Running).await.unwrap();
+        bench.gate.finish(id);
+    }
+    assert_eq!(bench.gate.peak_concurrency()["target/checkout/staging"], 1);
+}
+
+#[tokio::test]
+async fn a_cancelled_parent_cancels_its_child() {
+    let bench = Bench::new(held()).await;
+    let child_config = bench.config["id"].as_str().unwrap();
+    let stage = Stage::pipeline("Roll out", APPLICATION, child_config);
+    let parent = bench
+        .gate
+        .put_pipeline(Pipeline::new(APPLICATION, "Parent").stage(stage));
+    let url = format!("{}/pipelines/{APPLICATION}/{parent}", bench.gate.url());
+    let answer = bench.client.post(url).json(&json!({})).send().await;
+    let answer: Value = answer.unwrap().json().await.unwrap();
+    let parent = answer["ref"].as_str().unwrap().replace("/pipelines/", "");
+
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let child = loop {
+        let parent = bench.gate.execution(&parent).unwrap();
+        if let Some(child) = parent["stages"][0]["context"]["executionId"].as_str() {
+            break child.to_owned();
+        }
+        assert!(Instant::now() < deadline, "{parent}");
+        tokio::task::yield_now().await;
+    };
+    bench.gate.wait_for(&child, Status::Running).await.unwrap();
+    assert_eq!(bench.gate.launches().len(), 1);
+    bench.gate.cancel(&parent, "alice", "wrong version");
+    bench
+        .gate
+        .wait_for(&parent, Status::Canceled)
+        .await
+        .unwrap();
+    bench.gate.wait_for(&child, Status::Canceled).await.unwrap();
 }

@@ -226,6 +226,21 @@ impl StandInGate {
         self.inner.shared.world().forget(id)
     }
 
+    /// Removes every complete execution and returns how many; keeps the memory of a long bench bounded.
+    pub fn forget_complete(&self) -> usize {
+        let mut world = self.inner.shared.world();
+        let complete: Vec<String> = world
+            .executions
+            .values()
+            .filter(|execution| execution.status.is_complete())
+            .map(|execution| execution.id.clone())
+            .collect();
+        for id in &complete {
+            world.forget(id);
+        }
+        complete.len()
+    }
+
     /// Sets an execution's status and leaves its stages as they are.
     pub fn set_status(&self, id: &str, status: Status) -> bool {
         let mut world = self.inner.shared.world();

@@ -104,23 +104,16 @@ fn evaluated_text(text: &str) -> Value {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         result.push_str(before);
-        match after.split_once('}') {
-            Some((expression, remainder)) => {
-                match arithmetic(expression) {
-                    Some(number) => result.push_str(&number.to_string()),
-                    None => {
-                        result.push_str("${");
-                        result.push_str(expression);
-                        result.push('}');
-                    }
-                }
-                rest = remainder;
-            }
-            None => {
-                result.push_str("${");
-                rest = after;
-            }
+        let Some((expression, remainder)) = after.split_once('}') else {
+            result.push_str("${");
+            rest = after;
+            continue;
+        };
+        match arithmetic(expression) {
+            Some(number) => result.push_str(&number.to_string()),
+            None => result.extend(["${", expression, "}"]),
         }
+        rest = remainder;
     }
     result.push_str(rest);
     Value::String(result)

@@ -1,6 +1,7 @@
 //! How executions are found: by id, in batches, by pipeline and by search. Reads the world only.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use serde_json::{Value, json};
 
@@ -66,8 +67,8 @@ impl World {
     /// `GET /applications/{application}/executions/search`: newest first; the time boundaries are exclusive.
     pub(super) fn search(&self, application: &str, query: &Query) -> Result<Value, Refusal> {
         let expand = query.get("expand").is_some_and(|expand| expand == "true");
-        let start = number(query, "triggerTimeStartBoundary").unwrap_or(0) as u64;
-        let end = number(query, "triggerTimeEndBoundary").map_or(u64::MAX, |end| end as u64);
+        let start = number(query, "triggerTimeStartBoundary").unwrap_or(0);
+        let end = number(query, "triggerTimeEndBoundary").unwrap_or(u64::MAX);
         let size = number(query, "size").unwrap_or(10);
         let skipped = number(query, "startIndex").unwrap_or(0);
         let statuses = statuses(query);
@@ -126,7 +127,7 @@ impl World {
     }
 }
 
-fn number(query: &Query, key: &str) -> Option<usize> {
+fn number<Number: FromStr>(query: &Query, key: &str) -> Option<Number> {
     query.get(key)?.parse().ok()
 }
 

@@ -1,6 +1,6 @@
 //! Gate's endpoints: each reads its call, asks the world and answers as Gate does.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -307,13 +307,13 @@ async fn delete_execution(
 
 async fn applications(State(shared): Gate) -> Json<Value> {
     let world = shared.world();
-    let mut names = BTreeMap::new();
+    let mut names = BTreeSet::new();
     for config in world.configs.values() {
         if let Some(name) = config.get("application").and_then(Value::as_str) {
-            names.insert(name.to_lowercase(), ());
+            names.insert(name.to_lowercase());
         }
     }
-    let applications = names.keys().map(|name| {
+    let applications = names.iter().map(|name| {
         json!({"name": name, "email": "owners@corp.example", "accounts": "", "cloudProviders": "kubernetes"})
     });
     Json(applications.collect())

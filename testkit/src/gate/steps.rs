@@ -130,10 +130,9 @@ impl World {
             task.start_time = Some(now);
         }
         let due = match ends(stage, task) {
-            Ends::Soon => now + milliseconds(self.timing.task),
             Ends::After(time) => now + time,
             Ends::Later if doom == Doom::None => return,
-            Ends::Later => now + milliseconds(self.timing.task),
+            Ends::Soon | Ends::Later => now + milliseconds(self.timing.task),
         };
         let step = match doom {
             Doom::None => Step::TaskEnd {
@@ -279,9 +278,9 @@ impl World {
             self.waiting.insert(execution.config_id.clone(), waiting);
         }
         if let Some(next) = next {
-            let due = now + milliseconds(self.timing.begin);
+            // At once: whoever is accepted later must not overtake it.
             self.change(&next, |world, waiter| {
-                world.schedule(waiter, due, Step::Begin);
+                world.schedule(waiter, now, Step::Begin);
             });
         }
         if let Some((parent, stage)) = execution.parent.clone() {

@@ -228,7 +228,15 @@ impl World {
         if let Some(ids) = self.by_config.get_mut(&execution.config_id) {
             ids.remove(id);
         }
-        self.correlations.retain(|_, owner| owner != id);
+        let correlation = execution.trigger.get("correlationId");
+        if let Some(correlation) = correlation.and_then(Value::as_str)
+            && self
+                .correlations
+                .get(correlation)
+                .is_some_and(|owner| owner == id)
+        {
+            self.correlations.remove(correlation);
+        }
         for waiting in self.waiting.values_mut() {
             waiting.retain(|waiter| waiter != id);
         }
