@@ -1,0 +1,171 @@
+//! The stand-in's listener: connections that can be broken in the middle, and a port that can go and come back.
+//! Touches the network, on 127.0.0.1 only.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A connection as a handler sees it: something that can be broken.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    broken: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// Resets the connection as soon as anything would be written to it.
+    pub(super) fn reset(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Connected<IncomingStream<'_, BreakableListener>> for Connection {
+    fn connect_info(stream: IncomingStream<'_, BreakableListener>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+/// A listener whose connections can be broken one by one or all at once.
+#[derive(Debug)]
+pub(super) struct BreakableListener {
+    inner: TcpListener,
+    closing: watch::Receiver<bool>,
+}
+
+impl Listener for BreakableListener {
+    type Io = BreakableStream;
+    type Addr = Connection;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, _) = Listener::accept(&mut self.inner).await;
+        // Small answers must not wait for acknowledgements.
+        let _ = stream.set_nodelay(true);
+        let connection = Connection {
+            broken: Arc::new(AtomicBool::new(false)),
+        };
+        let mut closing = self.closing.clone();
+        let closed = Box::pin(async move {
+            // An error means that the server is gone, which closes as well.
+            let _ = closing.wait_for(|closing| *closing).await;
+        });
+        let stream = BreakableStream {
+            inner: stream,
+            broken: Arc::clone(&connection.broken),
+            closed,
+        };
+        (stream, connection)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Ok(Connection {
+            broken: Arc::new(AtomicBool::new(false)),
+        })
+    }
+}
+
+/// A connection that can be broken.
+pub(super) struct BreakableStream {
+    inner: TcpStream,
+    broken: Arc<AtomicBool>,
+    closed: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl BreakableStream {
+    fn break_now(&self) -> io::Error {
+        // With this the kernel sends a reset instead of an orderly end.
+        let _ = self.inner.set_zero_linger();
+        io::ErrorKind::ConnectionReset.into()
+    }
+}
+
+impl AsyncRead for BreakableStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.closed.as_mut().poll(context).is_ready() {
+            // A future that is done must not be polled again.
+            self.closed = Box::pin(std::future::ready(()));
+            return Poll::Ready(Err(self.break_now()));
+        }
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for BreakableStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Poll::Ready(Err(self.break_now()));
+        }
+        Pin::new(&mut self.inner).poll_write(context, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+/// A server that listens. Dropping it closes its port and all its connections.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    closing: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens on the given port of 127.0.0.1; port 0 picks a free one.
+    pub(super) async fn start(port: u16, router: Router) -> anyhow::Result<Self> {
+        let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let address = inner.local_addr()?;
+        let (closing, closed) = watch::channel(false);
+        let listener = BreakableListener {
+            inner,
+            closing: closed,
+        };
+        let service = router.into_make_service_with_connect_info::<Connection>();
+        let serving = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, service).await {
+                tracing::error!(%error, "the stand-in Gate stopped serving");
+            }
+        });
+        Ok(Self {
+            address,
+            closing,
+            serving,
+        })
+    }
+
+    /// Closes the port and all connections; returns when a new server may take the port.
+    pub(super) async fn stop(mut self) {
+        self.closing.send_replace(true);
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.closing.send_replace(true);
+        self.serving.abort();
+    }
+}
