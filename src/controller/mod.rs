@@ -1,1 +1,286 @@
-//! controller
+//! The controller: wires watches to reconciles. Touches the API server and Gate through its steps.
+//!
+//! A pass over a request is `dereference` → `domain::decide` → `act` → `record`; see `driver`.
+
+mod act;
+mod body;
+mod connections;
+mod context;
+mod dereference;
+mod driver;
+mod error;
+mod metrics;
+mod objects;
+mod rebuild;
+mod record;
+mod sighting;
+mod targets;
+mod watch;
+
+use std::{
+    convert::Infallible,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{FutureExt, Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{
+        applier,
+        controller::{Action, Config},
+        events::{Recorder, Reporter},
+        reflector::{ObjectRef, Store},
+    },
+};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{context::ControllerSettings, error::ControllerError};
+use self::{
+    connections::{Absences, Connections},
+    context::{Caches, Context},
+    metrics::ControllerMetrics,
+    watch::{Cache, Guarded, Scope, named, reference},
+};
+use crate::{
+    api::{CONTROLLER, DeployRequest, DeployTarget, deploy_request::Phase},
+    domain::decide::SHORTEST_SETTLE,
+    runtime::{admin::Readiness, lease::Claim, metrics::Metrics},
+};
+
+/// The deadline of one call to the API server.
+pub(crate) const API_DEADLINE: Duration = Duration::from_secs(10);
+/// Passes under way at once. Gate has its own, tighter limit per connection; a pass that waits for it costs little.
+const CONCURRENCY: u16 = 512;
+
+/// Works until `shutdown`, then until every pass under way has ended.
+pub async fn run(
+    settings: ControllerSettings,
+    client: Client,
+    claim: Claim,
+    readiness: Readiness,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> Result<(), ControllerError> {
+    let gate = readiness.gate("caches");
+    let metrics = ControllerMetrics::register(&metrics);
+    let installation = installation(&client).await?;
+    let scopes = match settings.namespaces.as_slice() {
+        [] => vec![Scope::Cluster],
+        namespaces => namespaces.iter().cloned().map(Scope::Namespace).collect(),
+    };
+    let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
+    let engines = scopes.into_iter().map(|scope| {
+        let (gate, ready) = (gate.clone(), ready.clone());
+        let on_ready = move || {
+            if ready.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+                gate.ready();
+            }
+        };
+        engine(scope, &settings, client.clone(), claim.clone(), installation.clone(), metrics.clone(), shutdown.clone(), on_ready)
+    });
+    futures::future::try_join_all(engines).await.map(|_| ())
+}
+
+/// The cluster's identity, as the field has agreed on: the uid of `kube-system`.
+async fn installation(client: &Client) -> Result<String, ControllerError> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let namespace = objects::within("read namespace kube-system", api.get("kube-system")).await?;
+    Ok(namespace.uid().unwrap_or_default())
+}
+
+/// One set of watches and reconciles.
+#[expect(clippy::too_many_arguments, reason = "everything that a process hands to its engines, once")]
+async fn engine(
+    scope: Scope,
+    settings: &ControllerSettings,
+    client: Client,
+    claim: Claim,
+    installation: String,
+    metrics: ControllerMetrics,
+    shutdown: CancellationToken,
+    on_ready: impl FnOnce(),
+) -> Result<(), ControllerError> {
+    let (requests, request_changes) = Cache::<DeployRequest>::start(client.clone(), &scope);
+    let (deploy_targets, target_changes) = Cache::<DeployTarget>::start(client.clone(), &scope);
+    let (applications, application_changes) = Cache::start(client.clone(), &scope);
+    let (environments, environment_changes) = Cache::start(client.clone(), &scope);
+    let (connections, connection_changes) = Cache::start(client.clone(), &scope);
+    let (wake_request, woken_requests) = unbounded_channel();
+    let (wake_target, woken_targets) = unbounded_channel();
+    let (request_store, target_store) = (requests.0.clone(), deploy_targets.0.clone());
+    let context = Arc::new(Context {
+        holder: holder(),
+        installation,
+        connections: Connections::new(client.clone(), settings.minimum_settle.unwrap_or(SHORTEST_SETTLE)),
+        absences: Absences::default(),
+        recorder: Recorder::new(client.clone(), Reporter { controller: CONTROLLER.to_owned(), instance: None }),
+        metrics,
+        caches: Caches { requests, targets: deploy_targets, applications, environments, connections },
+        wake_request,
+        wake_target,
+        claim,
+        client,
+    });
+    let wake = |context: &Arc<Context>| context.clone();
+    let (one, two, three, four, five) = (wake(&context), wake(&context), wake(&context), wake(&context), wake(&context));
+    let watching = stream::select_all([
+        request_changes.map(move |object| request_changed(&one, &object)).boxed(),
+        target_changes.map(move |object| target_changed(&two, &object)).boxed(),
+        application_changes.map(move |object| configuration_changed(&three, &*object, |request, name| request.spec.application == name)).boxed(),
+        environment_changes.map(move |object| configuration_changed(&four, &*object, |request, name| request.spec.environment == name)).boxed(),
+        connection_changes.map(move |object| configuration_changed(&five, &*object, |_, _| true)).boxed(),
+    ]);
+    let watching = watching.for_each(|()| async {});
+    let caches_ready = {
+        let context = context.clone();
+        async move {
+            let caches = &context.caches;
+            let all = tokio::try_join!(
+                caches.requests.0.wait_until_ready(),
+                caches.targets.0.wait_until_ready(),
+                caches.applications.0.wait_until_ready(),
+                caches.environments.0.wait_until_ready(),
+                caches.connections.0.wait_until_ready(),
+            );
+            all.map(|_| ()).map_err(|_| ControllerError::WatchEnded)
+        }
+    };
+    let work = async {
+        caches_ready.await?;
+        on_ready();
+        tracing::info!(?scope, "caches are filled; working");
+        let requests = drive(driver::reconcile, &context, request_store, woken_requests, shutdown.clone());
+        let targets = drive(targets::reconcile, &context, target_store, woken_targets, shutdown.clone());
+        tokio::join!(requests, targets);
+        Ok(())
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        () = watching => Err(ControllerError::WatchEnded),
+    }
+}
+
+/// Runs a reconcile for whatever is woken, until shutdown; then lets those under way end.
+async fn drive<K, Work>(
+    reconcile: impl Fn(Arc<Guarded<K>>, Arc<Context>) -> Work + Clone + Send + 'static,
+    context: &Arc<Context>,
+    store: Store<Guarded<K>>,
+    woken: UnboundedReceiver<ObjectRef<Guarded<K>>>,
+    shutdown: CancellationToken,
+) where
+    K: objects::Object,
+    Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
+{
+    let queue = received(woken).take_until(shutdown.cancelled_owned()).map(Ok::<_, Infallible>);
+    applier(
+        // A task of its own: a panic in one pass ends that pass, not the controller.
+        move |object: Arc<Guarded<K>>, context| {
+            let kind = K::kind(&()).into_owned();
+            let name = object.meta().name.clone().unwrap_or_default();
+            tokio::spawn(reconcile(object, context))
+                .map(move |outcome| {
+                    outcome.unwrap_or_else(|broken| {
+                        tracing::error!(kind, name, error = %broken, "a pass broke down");
+                        Ok(Action::requeue(Duration::from_secs(60)))
+                    })
+                })
+                .boxed()
+        },
+        |object, error, context: Arc<Context>| {
+            ControllerMetrics::count(&context.metrics.errors, error.reason());
+            tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %error::chain(error), "a pass failed and is made again");
+            Action::requeue(Duration::from_millis(1_000 + u64::from(spread(&object.meta().uid)) % 1_000))
+        },
+        context.clone(),
+        store,
+        queue,
+        Config::default().concurrency(CONCURRENCY),
+    )
+    .for_each(|outcome| async move {
+        if let Err(error) = outcome {
+            // Gone since it was woken, or already reported by the policy above.
+            tracing::debug!(error = %error::chain(&error), "pass");
+        }
+    })
+    .await;
+}
+
+fn received<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
+    stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|item| (item, receiver)) })
+}
+
+// === Who is woken by what ===
+
+/// A request changed or went: itself, its target, and who may be next there.
+fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
+    drop(context.wake_request.send(reference(object)));
+    let Ok(request) = &object.0 else { return };
+    let namespace = request.namespace().unwrap_or_default();
+    let Some(target) = request.status.as_ref().and_then(|status| status.resolved.as_ref()).map(|resolved| resolved.deploy_target.clone()) else {
+        return;
+    };
+    let phase = request.status.as_ref().and_then(|status| status.phase);
+    let present = context.caches.requests.0.get(&reference(object)).is_some();
+    if !present {
+        drop(context.wake_target.send(named(&namespace, &target)));
+    }
+    if !present || phase.is_some_and(Phase::is_terminal) || phase == Some(Phase::Queued) {
+        wake_line(context, &namespace, &target);
+    }
+}
+
+/// A target changed: itself, who holds it, and who may be next.
+fn target_changed(context: &Context, object: &Guarded<DeployTarget>) {
+    drop(context.wake_target.send(reference(object)));
+    let namespace = object.meta().namespace.clone().unwrap_or_default();
+    let active = object.0.as_ref().ok().and_then(|target| target.status.as_ref()).and_then(|status| status.active.as_ref());
+    match active {
+        Some(active) => drop(context.wake_request.send(named(&namespace, &active.name))),
+        None => wake_line(context, &namespace, object.meta().name.as_deref().unwrap_or_default()),
+    }
+}
+
+/// The first in line, whose turn it may be, and the last, since a newer request may supersede the one before it. Those
+/// between them look by their own timers.
+fn wake_line(context: &Context, namespace: &str, target: &str) {
+    let mut line = dereference::in_line(context, namespace, target);
+    line.sort_by_key(|object| object.0.as_ref().ok().map(dereference::place_in_line));
+    let middle = line.len().min(2)..line.len().saturating_sub(2).max(2).min(line.len());
+    line.drain(middle);
+    for object in &line {
+        drop(context.wake_request.send(reference(&**object)));
+    }
+}
+
+/// Configuration changed: every request in its namespace that names it and has not ended.
+fn configuration_changed<K>(context: &Context, object: &Guarded<K>, names: impl Fn(&DeployRequest, &str) -> bool)
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    let (namespace, name) = (object.meta().namespace.as_deref(), object.meta().name.as_deref().unwrap_or_default());
+    let waiting = context.caches.requests.filter(|request| {
+        request.namespace().as_deref() == namespace
+            && names(request, name)
+            && !request.status.as_ref().and_then(|status| status.phase).is_some_and(Phase::is_terminal)
+    });
+    for request in waiting {
+        drop(context.wake_request.send(reference(&*request)));
+    }
+}
+
+/// A name for this process's claims, which no other process shares.
+fn holder() -> String {
+    use std::hash::BuildHasher;
+    let random = std::hash::RandomState::new().hash_one(std::process::id());
+    format!("{}-{random:016x}", std::process::id())
+}
+
+fn spread(uid: &Option<String>) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    uid.hash(&mut hasher);
+    u32::try_from(hasher.finish() % 1_000_000).unwrap_or_default()
+}

@@ -4,7 +4,7 @@
 //! the `DeployTarget`, whose writes are compare-and-swaps; the request's own status tells people and linearises a
 //! cancel, and may be wiped at any time without a second start.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -28,8 +28,9 @@ use crate::api::{
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How often a request that waits for its turn looks by itself; a target's release wakes it at once.
 const QUEUE_CHECK: Duration = Duration::from_secs(30);
-/// How long a finished execution is watched for being restarted, and how often.
-const WATCH_FINISHED: Duration = Duration::from_mins(30);
+/// How long a finished execution is watched for being restarted.
+pub const WATCH_FINISHED: Duration = Duration::from_mins(30);
+/// How often.
 const WATCH_EVERY: Duration = Duration::from_secs(20);
 /// How often a cancel is repeated while Spinnaker doesn't end the execution.
 const CANCEL_AGAIN: Duration = Duration::from_secs(5);
@@ -41,6 +42,10 @@ pub struct Facts {
     pub plan: Result<Plan, Refusal>,
     /// How long the request may wait for its start.
     pub expire_after: Duration,
+    /// What to do when a start's outcome can't be known.
+    pub on_unknown: OnUnknown,
+    /// How long Gate has to answer "not found" before it is sent again.
+    pub settle: Duration,
     /// Its target.
     pub target: TargetFact,
     /// The request that comes before it in the target's queue.
@@ -66,12 +71,10 @@ pub struct Plan {
     pub resolved: Resolved,
     /// The attempt as it would be claimed now.
     pub attempt: Attempt,
+    /// The bytes that are sent; `attempt.pinned.body_digest` is theirs.
+    pub body: Arc<[u8]>,
     /// What happens to requests whose target is taken.
     pub concurrency: Concurrency,
-    /// What to do when a start's outcome can't be known.
-    pub on_unknown: OnUnknown,
-    /// How long Gate has to answer "not found" before it is sent again.
-    pub settle: Duration,
 }
 
 /// The request's target.
@@ -453,11 +456,7 @@ impl Machine<'_> {
 
     /// Clean "not found" answers for so long.
     fn absent(&self, active: &Active, duration: Duration) -> Decision {
-        let settle = self
-            .facts
-            .plan
-            .as_ref()
-            .map_or(DEFAULT_SETTLE, |plan| plan.settle);
+        let settle = self.facts.settle;
         let settled = duration >= settle;
         if let Some(seen) = &active.execution {
             // Promised or shown once: never sent again. Only finished executions are ever removed.
@@ -510,7 +509,7 @@ impl Machine<'_> {
             };
         }
         match &self.facts.plan {
-            Ok(plan) if plan.on_unknown == OnUnknown::Hold => {
+            _ if self.facts.on_unknown == OnUnknown::Hold => {
                 let message = format!(
                     "whether Spinnaker started it can't be known, and the connection says Hold: look there for execution {} (correlation id {}), then cancel this request, or release the DeployTarget.",
                     active.attempt.execution_id, active.attempt.correlation_id
@@ -589,7 +588,7 @@ impl Machine<'_> {
             Phase::Unknown,
             &Refusal {
                 message: phase_message,
-                waiting_for: Some(WaitingFor::Spinnaker),
+                waiting_for: refusal.waiting_for.or(Some(WaitingFor::Spinnaker)),
                 ..refusal.clone()
             },
             None,
@@ -962,8 +961,8 @@ impl Machine<'_> {
     }
 }
 
-/// The settle time of a connection that can't be read now.
-pub const DEFAULT_SETTLE: Duration = Duration::from_secs(150);
+/// The settle time where nobody says otherwise, and the shortest that is safe: Gate waits 120 s for Orca.
+pub const SHORTEST_SETTLE: Duration = Duration::from_secs(150);
 
 const STILL_LOOKING: &str = "whether Spinnaker started it can't be known yet; it is looked for before anything is sent again.";
 

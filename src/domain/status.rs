@@ -12,7 +12,7 @@ use super::{
 use crate::api::{
     DeployRequest, bounds,
     conditions::{self, ConditionType, Reason},
-    deploy_request::{DeployRequestStatus, Phase, StageStatus, Waiting, WaitingFor},
+    deploy_request::{Attempt, DeployRequestStatus, Phase, Resolved, StageStatus, Waiting, WaitingFor},
 };
 
 /// Builds the next status on top of the present one.
@@ -71,6 +71,19 @@ impl Next {
         );
         self.set(ConditionType::Stalled, stalled, refusal.reason, &message);
         self.phase(phase, message)
+    }
+
+    /// It is about to be sent, by this holder.
+    pub fn starting(mut self, resolved: &Resolved, attempt: Attempt, holder: &str) -> DeployRequestStatus {
+        self.status.resolved = Some(resolved.clone());
+        self.status.attempt =
+            Some(Attempt { sent_at: Some(Time(self.now)), holder: holder.to_owned(), ..attempt });
+        self.status.waiting = None;
+        self.status.next_attempt_at = None;
+        let message = "it holds its target and is being sent to Spinnaker.";
+        self.set(ConditionType::Reconciling, true, Reason::Starting, message);
+        self.set(ConditionType::Stalled, false, Reason::Starting, "");
+        self.phase(Phase::Starting, message.to_owned())
     }
 
     /// Since when it has waited for what it waits for now.

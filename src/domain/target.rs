@@ -35,34 +35,33 @@ pub fn earlier<'a>(status: &'a DeployTargetStatus, key: &str, uid: &str) -> Opti
 /// The request is about to be sent: from here on it may have been.
 ///
 /// `ask` is the digest of what it asks for. `None` if somebody else holds the target.
-pub fn sent(
-    status: &DeployTargetStatus,
-    uid: &str,
-    holder: &str,
-    ask: &str,
-    now: Timestamp,
-) -> Option<DeployTargetStatus> {
+pub fn sent(status: &DeployTargetStatus, uid: &str, holder: &str, ask: &str, now: Timestamp) -> Option<DeployTargetStatus> {
     let mut next = status.clone();
     let active = next.active.as_mut().filter(|active| active.uid == uid)?;
     holder.clone_into(&mut active.attempt.holder);
     active.attempt.sent_at = Some(Time(now));
     active.sends += 1;
-    if !next.keys.iter().any(|record| record.uid == uid) {
-        next.keys.insert(
-            0,
-            KeyRecord {
-                key: active.key.clone(),
-                digest: ask.to_owned(),
-                uid: active.uid.clone(),
-                name: active.name.clone(),
-                outcome: None,
-                execution_id: None,
-                at: Time(now),
-            },
-        );
-        next.keys.truncate(bounds::KEYS);
-    }
+    remember(&mut next, ask, now);
     Some(next)
+}
+
+/// The active request's key counts as used.
+fn remember(status: &mut DeployTargetStatus, ask: &str, now: Timestamp) {
+    let Some(active) = &status.active else { return };
+    if status.keys.iter().any(|record| record.uid == active.uid) {
+        return;
+    }
+    let record = KeyRecord {
+        key: active.key.clone(),
+        digest: ask.to_owned(),
+        uid: active.uid.clone(),
+        name: active.name.clone(),
+        outcome: None,
+        execution_id: None,
+        at: Time(now),
+    };
+    status.keys.insert(0, record);
+    status.keys.truncate(bounds::KEYS);
 }
 
 /// The last send was certainly not processed: as if it had not been sent. An earlier one whose outcome was unknown
@@ -78,14 +77,18 @@ pub fn unsent(status: &DeployTargetStatus, uid: &str) -> Option<DeployTargetStat
     Some(next)
 }
 
-/// Spinnaker has shown, or promised, the execution. What was seen first stays: another build time is another start.
-pub fn adopted(status: &DeployTargetStatus, uid: &str, seen: Seen) -> Option<DeployTargetStatus> {
+/// Spinnaker has shown, or promised, the execution: it was sent, whatever this target knew of that. What was seen
+/// first stays: another build time is another start.
+pub fn adopted(status: &DeployTargetStatus, uid: &str, ask: &str, seen: Seen, now: Timestamp) -> Option<DeployTargetStatus> {
     let mut next = status.clone();
     let active = next.active.as_mut().filter(|active| active.uid == uid)?;
+    active.attempt.sent_at.get_or_insert(Time(now));
+    active.sends = active.sends.max(1);
     match &mut active.execution {
         Some(known) => known.build_time = known.build_time.or(seen.build_time),
         None => active.execution = Some(seen),
     }
+    remember(&mut next, ask, now);
     Some(next)
 }
 

@@ -1,0 +1,279 @@
+//! Does one effect. Each is safe to repeat and safe to die in: whatever was not recorded is found again by looking.
+//! Touches the API server and Gate.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Preconditions},
+};
+
+use super::{
+    connections::{Gate, refusal},
+    context::Context,
+    dereference::{Gathered, Memo, Named},
+    error::ControllerError,
+    metrics::ControllerMetrics,
+    objects::{self, within},
+    rebuild::{self, Lost},
+};
+use crate::{
+    api::{
+        DeployRequest, DeployTarget, SEEN_ANNOTATION,
+        conditions::Reason,
+        connection::TriggerMode,
+        deploy_request::{Phase, WaitingFor},
+        deploy_target::{DeployTargetSpec, DeployTargetStatus, Seen},
+    },
+    domain::{
+        Effect, ids,
+        decide::Plan,
+        outcome::Outcome,
+        resolve::Refusal,
+        status::Next,
+        target,
+    },
+    runtime::crash,
+    spinnaker::Sent,
+};
+
+/// What came of an effect.
+pub(super) enum Done {
+    /// It is done; decide again on what is now.
+    Again,
+    /// The object is gone.
+    Gone,
+}
+
+/// One pass over one request.
+pub(super) struct Pass<'a> {
+    pub context: &'a Context,
+    /// As last read or written.
+    pub request: DeployRequest,
+    pub memo: Memo,
+}
+
+impl Pass<'_> {
+    /// Does it, and leaves in the memo what the next decision has to know.
+    pub(super) async fn act(&mut self, effect: Effect, gathered: &mut Gathered) -> Result<Done, ControllerError> {
+        self.memo.trouble = None;
+        match effect {
+            Effect::MarkSeen => self.mark_seen().await?,
+            Effect::PrepareTarget => self.prepare_target(gathered).await?,
+            Effect::Claim(active) => {
+                let next = |status: &DeployTargetStatus| {
+                    let mut active = *active.clone();
+                    active.attempt.claimed_at = Time(self.context.now());
+                    Some(DeployTargetStatus { active: Some(active), ..status.clone() })
+                };
+                self.write_target(gathered, "claim a DeployTarget", ["before-claim-target", "after-claim-target"], next).await?;
+            }
+            Effect::Send(plan) => self.send(&plan, gathered).await?,
+            Effect::Adopt(seen) => {
+                let (uid, now, ask) = (self.uid(), self.context.now(), ids::ask_digest(&self.request.spec));
+                let next = |status: &DeployTargetStatus| target::adopted(status, &uid, &ask, seen.clone(), now);
+                self.write_target(gathered, "adopt an execution", ["before-adopt", "after-adopt"], next).await?;
+                self.memo.last_sighting = Some(gathered.facts.sighting.clone());
+            }
+            Effect::Cancel { reason, execution } => self.cancel(&reason, execution, gathered).await?,
+            Effect::Finish(run) => {
+                let next = |status: &DeployTargetStatus| target::finished(status, *run.clone());
+                self.write_target(gathered, "finish on a DeployTarget", ["before-finish-target", "after-finish-target"], next).await?;
+                self.context.absences.over(&run.uid);
+                self.memo.last_sighting = Some(gathered.facts.sighting.clone());
+            }
+            Effect::Release => {
+                let uid = self.uid();
+                self.write_target(gathered, "release a DeployTarget", ["before-release", "after-release"], |status| target::released(status, &uid)).await?;
+                self.context.absences.over(&uid);
+            }
+            Effect::Delete => {
+                self.delete().await?;
+                return Ok(Done::Gone);
+            }
+        }
+        Ok(Done::Again)
+    }
+
+    fn uid(&self) -> String {
+        self.request.uid().unwrap_or_default()
+    }
+
+    async fn mark_seen(&mut self) -> Result<(), ControllerError> {
+        crash::point("before-seen");
+        let uid = self.uid();
+        self.request = objects::annotate(&self.context.client, &self.request, SEEN_ANNOTATION, &uid).await?;
+        crash::point("after-seen");
+        self.memo.first_sight = true;
+        Ok(())
+    }
+
+    async fn prepare_target(&mut self, gathered: &Gathered) -> Result<(), ControllerError> {
+        let resolved = match (&gathered.facts.plan, &self.request.status) {
+            (Ok(plan), _) => Some(plan.resolved.clone()),
+            (Err(_), Some(status)) => status.resolved.clone(),
+            (Err(_), None) => None,
+        };
+        let Some(resolved) = resolved else { return Ok(()) };
+        let wanted = DeployTargetSpec {
+            application: self.request.spec.application.clone(),
+            environment: self.request.spec.environment.clone(),
+            place: resolved.target.clone(),
+            release: None,
+        };
+        let namespace = self.request.namespace().unwrap_or_default();
+        let lost = Lost { namespace: &namespace, connection: &resolved.connection, pipelines: vec![resolved.pipeline.id.clone()] };
+        self.memo.trouble = rebuild::prepare(self.context, wanted, lost).await?.err();
+        Ok(())
+    }
+
+    /// A compare-and-swap on the target, in the version that the decision was made on.
+    async fn write_target(
+        &self,
+        gathered: &mut Gathered,
+        doing: &'static str,
+        [before, after]: [&'static str; 2],
+        next: impl Fn(&DeployTargetStatus) -> Option<DeployTargetStatus>,
+    ) -> Result<(), ControllerError> {
+        let target = gathered.target.as_ref().ok_or(ControllerError::Conflict { doing })?;
+        let status = target.status.clone().unwrap_or_default();
+        let next = next(&status).ok_or(ControllerError::Conflict { doing })?;
+        crash::point(before);
+        if let Some(written) = objects::write_status::<DeployTarget, _>(&self.context.client, target, &next, doing).await? {
+            gathered.target = Some(written);
+        }
+        crash::point(after);
+        Ok(())
+    }
+
+    /// Marks it sent, on the request and on the target, and sends it.
+    ///
+    /// The request's write is guarded by the version in which no cancel stood; the target's by the one in which this
+    /// request held it. Everything else that can forbid the start is read after both, so that whatever the API server
+    /// acknowledged before them is heeded; if it forbids, the marks are taken back, for nothing was sent.
+    async fn send(&mut self, plan: &Plan, gathered: &mut Gathered) -> Result<(), ControllerError> {
+        let context = self.context;
+        let uid = self.uid();
+        let Some(gate) = gathered.gate.clone() else { return Ok(()) };
+        let reservation = match gate.client.reserve().await {
+            Ok(reservation) => reservation,
+            Err(error) => {
+                self.memo.trouble = Some(refusal(&plan.resolved.connection, &error));
+                return Ok(());
+            }
+        };
+        self.mark_request(plan, gathered).await?;
+        let ask = ids::ask_digest(&self.request.spec);
+        let marked = |status: &DeployTargetStatus| target::sent(status, &uid, &context.holder, &ask, context.now());
+        self.write_target(gathered, "mark a start on a DeployTarget", ["before-mark-target", "after-mark-target"], marked).await?;
+        context.absences.over(&uid);
+        let fresh = Named::read(context, &self.request).await;
+        let unchanged = matches!(&fresh, Ok(fresh) if fresh.version() == gathered.named.version());
+        if !unchanged || !context.claim.is_current() {
+            self.write_target(gathered, "take back a start", ["before-unmark", "after-unmark"], |status| target::unsent(status, &uid)).await?;
+            // What was read just now is newer than the caches.
+            self.memo.configuration = fresh.ok();
+            return if context.claim.is_current() { Ok(()) } else { Err(ControllerError::NotLeading) };
+        }
+        crash::point("before-post");
+        let mode = plan.attempt.pinned.trigger;
+        let sent = match mode {
+            TriggerMode::Start => reservation.start(plan.body.to_vec()).await,
+            TriggerMode::V1 => {
+                let pipeline = &plan.resolved.pipeline;
+                reservation.trigger_v1(&pipeline.application, &pipeline.id, plan.body.to_vec()).await
+            }
+        };
+        crash::point("after-post");
+        self.sent(sent, plan, gathered).await
+    }
+
+    async fn mark_request(&mut self, plan: &Plan, gathered: &Gathered) -> Result<(), ControllerError> {
+        if self.memo.gone_from.is_some() {
+            return Ok(());
+        }
+        let active = gathered.target.as_ref().and_then(|target| target.status.as_ref()).and_then(|status| status.active.clone());
+        let now = self.context.now();
+        let status = Next::of(&self.request, now).starting(&plan.resolved, active.map_or_else(|| plan.attempt.clone(), |active| active.attempt), &self.context.holder);
+        crash::point("before-mark-request");
+        if let Some(written) = objects::write_status::<DeployRequest, _>(&self.context.client, &self.request, &status, "mark a start on a DeployRequest").await? {
+            self.request = written;
+        }
+        crash::point("after-mark-request");
+        Ok(())
+    }
+
+    /// What came of the POST. Not being able to record it loses nothing: the target says that it was sent.
+    async fn sent(&mut self, sent: Sent, plan: &Plan, gathered: &mut Gathered) -> Result<(), ControllerError> {
+        let context = self.context;
+        let uid = self.uid();
+        let connection = &plan.resolved.connection;
+        tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = %plan.attempt.execution_id, outcome = ?sent, "start sent");
+        match sent {
+            Sent::Accepted { execution_id } => {
+                ControllerMetrics::count(&context.metrics.starts, "accepted");
+                if plan.attempt.pinned.trigger == TriggerMode::Start && execution_id != plan.attempt.execution_id {
+                    let message = format!("Spinnaker answered with execution {execution_id}, which already carries this request's correlation id; nothing of ours was started.");
+                    return self.ended_at_the_start(Outcome::new(Phase::Failed, Reason::ExecutionConflict, message), gathered).await;
+                }
+                let seen = Seen { id: execution_id, build_time: None };
+                let (now, ask) = (context.now(), ids::ask_digest(&self.request.spec));
+                let next = |status: &DeployTargetStatus| target::adopted(status, &uid, &ask, seen.clone(), now);
+                self.write_target(gathered, "record a start", ["before-record", "after-record"], next).await
+            }
+            Sent::Refused { message, .. } => {
+                ControllerMetrics::count(&context.metrics.starts, "refused");
+                let message = format!("Spinnaker refused to start it: {message}");
+                self.ended_at_the_start(Outcome::new(Phase::Failed, Reason::StartRefused, message), gathered).await
+            }
+            Sent::NotProcessed { error, retry_after } => {
+                ControllerMetrics::count(&context.metrics.starts, "not-processed");
+                self.write_target(gathered, "take back a start", ["before-unmark", "after-unmark"], |status| target::unsent(status, &uid)).await?;
+                let mut trouble = refusal(connection, &error);
+                trouble.retry_after = retry_after.or(trouble.retry_after);
+                trouble.waiting_for = Some(WaitingFor::Spinnaker);
+                self.memo.trouble = Some(trouble);
+                Ok(())
+            }
+            Sent::Unknown { .. } => {
+                ControllerMetrics::count(&context.metrics.starts, "unknown");
+                Ok(())
+            }
+        }
+    }
+
+    async fn ended_at_the_start(&self, outcome: Outcome, gathered: &mut Gathered) -> Result<(), ControllerError> {
+        let uid = self.uid();
+        let now = self.context.now();
+        let next = |status: &DeployTargetStatus| {
+            let active = target::held_by(status, &uid)?;
+            target::finished(status, outcome.clone().run(active, None, now))
+        };
+        self.write_target(gathered, "record a refusal", ["before-finish-target", "after-finish-target"], next).await
+    }
+
+    async fn cancel(&mut self, reason: &str, execution: Option<String>, gathered: &mut Gathered) -> Result<(), ControllerError> {
+        let uid = self.uid();
+        let now: Timestamp = self.context.now();
+        self.write_target(gathered, "forbid a start", ["before-forbid", "after-forbid"], |status| target::forbidden(status, &uid, now)).await?;
+        self.memo.trouble = Some(Refusal::passing(WaitingFor::Spinnaker, Reason::CancelRequested, "Spinnaker was asked to cancel it."));
+        let (Some(id), Some(gate)) = (execution, &gathered.gate) else { return Ok(()) };
+        if !self.context.claim.is_current() {
+            return Err(ControllerError::NotLeading);
+        }
+        crash::point("before-cancel");
+        let answer = Gate::clone(gate).client.cancel(&id, reason).await;
+        crash::point("after-cancel");
+        if let Err(error) = answer {
+            self.memo.trouble = Some(Refusal { waiting_for: Some(WaitingFor::Spinnaker), ..refusal("", &error) });
+        }
+        Ok(())
+    }
+
+    async fn delete(&self) -> Result<(), ControllerError> {
+        let api: Api<DeployRequest> = Api::namespaced(self.context.client.clone(), &self.request.namespace().unwrap_or_default());
+        let preconditions = Preconditions { uid: self.request.uid(), resource_version: self.request.resource_version() };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        within("delete a finished request", api.delete(&self.request.name_any(), &parameters)).await.map(|_| ())
+    }
+}

@@ -1,0 +1,61 @@
+//! What can go wrong in the controller itself; what goes wrong with a request is a decision, not an error. Touches
+//! nothing.
+
+/// Why a run could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The API server refused or didn't answer.
+    #[error("the API server refused to {doing}")]
+    Api {
+        /// What was attempted.
+        doing: &'static str,
+        /// Its answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server didn't answer in time.
+    #[error("the API server did not answer within {} s to {doing}", super::API_DEADLINE.as_secs())]
+    ApiSilent {
+        /// What was attempted.
+        doing: &'static str,
+    },
+    /// Another writer was first; everything is read and decided again.
+    #[error("somebody else was first to {doing}")]
+    Conflict {
+        /// What was attempted.
+        doing: &'static str,
+    },
+    /// The Lease is held by somebody else, or ran out.
+    #[error("this process does not hold the Lease any more")]
+    NotLeading,
+    /// A cache can't be filled any more.
+    #[error("a watch ended for good")]
+    WatchEnded,
+}
+
+impl ControllerError {
+    /// The fixed word for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Api { .. } => "Api",
+            Self::ApiSilent { .. } => "ApiSilent",
+            Self::Conflict { .. } => "Conflict",
+            Self::NotLeading => "NotLeading",
+            Self::WatchEnded => "WatchEnded",
+        }
+    }
+}
+
+/// An error and its causes in one line, each said once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

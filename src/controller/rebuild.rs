@@ -1,0 +1,221 @@
+//! Makes a `DeployTarget` that is missing, or that lost its status, from what else is known: the requests that name it,
+//! and the executions that carry our mark. Touches the API server and Gate (reads).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{ResourceExt, api::ObjectMeta};
+
+use super::{
+    connections::{Gate, refusal},
+    context::Context,
+    error::ControllerError,
+    objects, sighting,
+};
+use crate::{
+    api::{
+        DeployRequest, DeployTarget, bounds,
+        conditions::Reason,
+        deploy_request::{Attempt, Phase, Pinned, PipelineRef, WaitingFor},
+        deploy_target::{Active, DeployTargetSpec, KeyRecord, Run, Seen},
+    },
+    domain::{
+        ids,
+        outcome::{Ended, Mark, Observation, Outcome, of},
+        resolve::Refusal,
+        target::{self, Evidence},
+    },
+    runtime::crash,
+};
+
+/// How many of each pipeline's newest executions are looked through.
+const EXECUTIONS: usize = 100;
+
+/// Where to look for what a target lost.
+pub(super) struct Lost<'a> {
+    pub namespace: &'a str,
+    /// The connection that its executions ran through.
+    pub connection: &'a str,
+    /// Pipelines whose executions may carry its mark, beside those that its requests and its Application name.
+    pub pipelines: Vec<String>,
+}
+
+/// Makes sure that the target exists and is initialised. The inner error says for what it has to wait.
+pub(super) async fn prepare(context: &Context, wanted: DeployTargetSpec, lost: Lost<'_>) -> Result<Result<(), Refusal>, ControllerError> {
+    let name = ids::target_name(&wanted.application, &wanted.environment, &wanted.place);
+    let existing: Option<DeployTarget> = objects::read(&context.client, lost.namespace, &name).await?;
+    let target = match existing {
+        Some(target) => target,
+        None => {
+            let target = DeployTarget {
+                metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(lost.namespace.to_owned()), ..ObjectMeta::default() },
+                spec: wanted,
+                status: None,
+            };
+            crash::point("before-create-target");
+            let created = objects::create(&context.client, lost.namespace, &name, &target).await?;
+            crash::point("after-create-target");
+            created.ok_or(ControllerError::Conflict { doing: "create a DeployTarget" })?
+        }
+    };
+    if target.status.as_ref().is_some_and(|status| status.initialized.is_some()) {
+        return Ok(Ok(()));
+    }
+    let evidence = match evidence(context, &target, &lost).await? {
+        Ok(evidence) => evidence,
+        Err(mut refusal) => {
+            refusal.message = format!("what ran on the target before has to be known first: {}", refusal.message);
+            return Ok(Err(refusal));
+        }
+    };
+    let status = target::rebuilt(evidence, context.now());
+    crash::point("before-initialise");
+    objects::write_status::<DeployTarget, _>(&context.client, &target, &status, "initialise a DeployTarget").await?;
+    crash::point("after-initialise");
+    Ok(Ok(()))
+}
+
+async fn evidence(context: &Context, target: &DeployTarget, lost: &Lost<'_>) -> Result<Result<Evidence, Refusal>, ControllerError> {
+    let name = target.name_any();
+    let fields = format!("spec.application={},spec.environment={}", target.spec.application, target.spec.environment);
+    let requests: Vec<DeployRequest> = objects::list(&context.client, lost.namespace, &fields).await?;
+    let mut evidence = Evidence::default();
+    let mut known = BTreeSet::new();
+    let mut pipelines: BTreeSet<String> = lost.pipelines.iter().cloned().collect();
+    for request in &requests {
+        let Some(status) = &request.status else { continue };
+        let Some(resolved) = status.resolved.as_ref().filter(|resolved| resolved.deploy_target == name) else { continue };
+        pipelines.insert(resolved.pipeline.id.clone());
+        if let Some(active) = active_request(request).filter(|active| active.attempt.sent_at.is_some()) {
+            known.insert(active.uid.clone());
+            match status.phase {
+                Some(phase) if phase.is_terminal() => evidence.runs.push(ended_request(request, &active, phase)),
+                _ => evidence.active.push(active),
+            }
+        }
+    }
+    if let Some(application) = context.caches.applications.get(lost.namespace, &target.spec.application) {
+        let described = application.status.unwrap_or_default().pipelines;
+        pipelines.extend(described.into_iter().filter(|pipeline| pipeline.environment == target.spec.environment).filter_map(|pipeline| pipeline.id));
+    }
+    let Some(connection) = context.caches.connections.get(lost.namespace, lost.connection) else {
+        let message = format!("there is no SpinnakerConnection {:?}.", lost.connection);
+        return Ok(Err(Refusal::passing(WaitingFor::Configuration, Reason::ConnectionNotFound, message)));
+    };
+    let gate = match context.connections.gate(&connection).await {
+        Ok(gate) => gate,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut shown: BTreeMap<String, Observation> = BTreeMap::new();
+    for pipeline in pipelines {
+        let executions = match gate.client.executions_of(&pipeline, EXECUTIONS).await {
+            Ok(executions) => executions,
+            Err(error) => return Ok(Err(refusal(lost.connection, &error))),
+        };
+        for execution in executions {
+            if let Some(mark) = sighting::mark(&execution).filter(|mark| mark.target == name) {
+                shown.insert(mark.uid.clone(), sighting::observe(&gate, &execution).await);
+            }
+        }
+    }
+    for (uid, observation) in shown {
+        let Some(mark) = observation.mark.clone() else { continue };
+        let active = active_execution(&gate, lost.connection, &mark, &observation);
+        match observation.ended {
+            None => evidence.active.push(active),
+            Some(ended) if !known.contains(&uid) => evidence.runs.push(ended_execution(&active, &mark, &observation, ended)),
+            Some(_) => {}
+        }
+    }
+    Ok(Ok(evidence))
+}
+
+/// A request that says of itself that it was sent, as its target would hold it.
+fn active_request(request: &DeployRequest) -> Option<Active> {
+    let status = request.status.as_ref()?;
+    let resolved = status.resolved.as_ref()?;
+    let attempt = status.attempt.clone()?;
+    Some(Active {
+        uid: request.uid()?,
+        name: request.name_any(),
+        key: status.idempotency_key.clone().unwrap_or_else(|| {
+            ids::idempotency_key(&request.namespace().unwrap_or_default(), &request.name_any(), &request.spec)
+        }),
+        digest: resolved.digest.clone(),
+        action: request.spec.action.clone(),
+        version: resolved.version.clone(),
+        sends: 1,
+        execution: status.execution.as_ref().map(|execution| Seen { id: execution.id.clone(), build_time: execution.build_time }),
+        cancel_requested_at: None,
+        attempt,
+    })
+}
+
+fn ended_request(request: &DeployRequest, active: &Active, phase: Phase) -> (Run, KeyRecord) {
+    let status = request.status.clone().unwrap_or_default();
+    let finished = status.finished_at.clone().map_or_else(Timestamp::default, |time| time.0);
+    let reason = crate::api::conditions::find(&status.conditions, crate::api::conditions::ConditionType::Succeeded);
+    let mut run = Outcome::new(phase, Reason::AlreadyRan, status.message.unwrap_or_default()).run(active, None, finished);
+    if let Some(condition) = reason {
+        run.reason = bounds::cut(&condition.reason, bounds::LABEL);
+    }
+    let key = key_record(active, &ids::ask_digest(&request.spec), &run);
+    (run, key)
+}
+
+/// An execution that carries our mark, as its target would hold it.
+fn active_execution(gate: &Gate, connection: &str, mark: &Mark, observation: &Observation) -> Active {
+    let execution = &observation.execution;
+    let started = execution.build_time.and_then(|time| Timestamp::from_millisecond(time).ok()).unwrap_or_default();
+    let cut = |text: &str| bounds::cut(text, bounds::LABEL);
+    Active {
+        uid: cut(&mark.uid),
+        name: bounds::cut(&mark.name, bounds::NAME),
+        key: bounds::cut(&mark.key, 128),
+        digest: cut(&mark.digest),
+        action: cut(&mark.action),
+        version: mark.version.as_deref().map(|version| bounds::cut(version, bounds::NAME)),
+        attempt: Attempt {
+            execution_id: bounds::cut(&execution.id, 26),
+            correlation_id: String::new(),
+            holder: String::new(),
+            pinned: Pinned {
+                connection: connection.to_owned(),
+                connection_uid: gate.uid.clone(),
+                gate_url: gate.gate_url.clone(),
+                trigger: gate.trigger,
+                pipeline: PipelineRef {
+                    application: bounds::cut(&observation.pipeline.application, bounds::NAME),
+                    name: bounds::cut(&observation.pipeline.name, bounds::NAME),
+                    id: bounds::cut(&observation.pipeline.id, bounds::NAME),
+                },
+                body_digest: String::new(),
+            },
+            claimed_at: Time(started),
+            sent_at: Some(Time(started)),
+        },
+        sends: 1,
+        execution: Some(Seen { id: execution.id.clone(), build_time: execution.build_time }),
+        cancel_requested_at: None,
+    }
+}
+
+fn ended_execution(active: &Active, mark: &Mark, observation: &Observation, ended: Ended) -> (Run, KeyRecord) {
+    let finished = observation.execution.finished_at.clone().map_or(observation.changed, |time| time.0);
+    let run = of(active, observation, ended, None).run(active, Some(observation), finished);
+    let key = key_record(active, &mark.ask, &run);
+    (run, key)
+}
+
+fn key_record(active: &Active, ask: &str, run: &Run) -> KeyRecord {
+    KeyRecord {
+        key: active.key.clone(),
+        digest: bounds::cut(ask, 64),
+        uid: active.uid.clone(),
+        name: active.name.clone(),
+        outcome: Some(run.phase),
+        execution_id: run.execution_id.clone(),
+        at: run.sent_at.clone(),
+    }
+}

@@ -1,0 +1,186 @@
+//! From what Gate answers to what decisions are made on. Touches Gate.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    connections::{Absences, Gate, refusal},
+    context::Context,
+};
+use crate::{
+    api::{
+        conditions::Reason,
+        connection::TriggerMode,
+        deploy_request::{Attempt, PipelineRef, WaitingFor},
+    },
+    domain::{
+        decide::Sighting,
+        outcome::{Ended, Mark, Observation},
+        resolve::Refusal,
+    },
+    spinnaker::{Execution, Lookup, Status},
+};
+
+/// How many of a pipeline's executions are looked through for a correlation id.
+const V1_PAGES: [usize; 3] = [50, 200, 1000];
+
+/// How closely to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// By a call of its own: a start hangs on the answer.
+    Alone,
+    /// Together with many others.
+    Batched,
+}
+
+/// What Spinnaker shows under an attempt's ids.
+pub(super) async fn attempt(gate: &Gate, attempt: &Attempt, known: Option<&str>, look: Look) -> Lookup {
+    match (known, attempt.pinned.trigger) {
+        (Some(id), _) => execution(gate, id, look).await,
+        (None, TriggerMode::Start) => execution(gate, &attempt.execution_id, look).await,
+        (None, TriggerMode::V1) => correlated(gate, attempt).await,
+    }
+}
+
+/// What Spinnaker shows under an execution's id.
+pub(super) async fn execution(gate: &Gate, id: &str, look: Look) -> Lookup {
+    match look {
+        Look::Alone => gate.client.execution(id).await,
+        Look::Batched => gate.poller.look(id).await,
+    }
+}
+
+/// The execution of our correlation id, among the pipeline's newest. "Not found" only when the list reaches back to
+/// before the attempt was claimed.
+async fn correlated(gate: &Gate, attempt: &Attempt) -> Lookup {
+    for limit in V1_PAGES {
+        let executions = match gate.client.executions_of(&attempt.pinned.pipeline.id, limit).await {
+            Ok(executions) => executions,
+            Err(error) => return Lookup::Unclear(error),
+        };
+        let count = executions.len();
+        let oldest = executions.iter().filter_map(|execution| execution.build_time).min();
+        if let Some(ours) = executions.into_iter().find(|execution| execution.correlation_id() == Some(&attempt.correlation_id)) {
+            return Lookup::Found(Box::new(ours));
+        }
+        let claimed = attempt.claimed_at.0.as_millisecond();
+        // An hour for clocks that disagree.
+        let reaches_back = oldest.is_some_and(|oldest| oldest < claimed - 3_600_000);
+        if count < limit || reaches_back {
+            return Lookup::Absent;
+        }
+    }
+    Lookup::Unclear(crate::spinnaker::GateError::Unclear {
+        status: None,
+        detail: "too many executions since the attempt to find ours among them".to_owned(),
+    })
+}
+
+/// An answer as a sighting; clean "not found" answers are counted while everything else that it takes answers too.
+pub(super) async fn sighting(context: &Context, gate: &Gate, connection: &str, uid: &str, lookup: Lookup, path_answers: bool) -> Sighting {
+    match lookup {
+        Lookup::Found(execution) => {
+            context.absences.over(uid);
+            Sighting::Seen(Box::new(observe(gate, &execution).await))
+        }
+        Lookup::Absent if path_answers => Sighting::Absent(counted(&context.absences, uid, gate)),
+        Lookup::Absent => {
+            context.absences.over(uid);
+            Sighting::Unclear(Refusal::passing(
+                WaitingFor::Spinnaker,
+                Reason::SpinnakerUnclear,
+                "Gate does not show it, but what stands behind Gate does not answer either.",
+            ))
+        }
+        Lookup::Unclear(error) => {
+            context.absences.over(uid);
+            Sighting::Unclear(refusal(connection, &error))
+        }
+    }
+}
+
+fn counted(absences: &Absences, uid: &str, gate: &Gate) -> Duration {
+    absences.another(uid, &gate.gate_url)
+}
+
+/// An execution as decisions see it; of a failed one the reason is looked for, in child pipelines too.
+pub(super) async fn observe(gate: &Gate, execution: &Execution) -> Observation {
+    let ended = ended(execution);
+    let mut summary = execution.summary(gate.deck_url.as_deref());
+    if matches!(ended, Some(Ended::Failed | Ended::SucceededWithFailedStages)) {
+        // Batched answers come without the stages' contexts, where the reason stands.
+        let whole = match gate.client.execution(&execution.id).await {
+            Lookup::Found(whole) => whole,
+            Lookup::Absent | Lookup::Unclear(_) => Box::new(execution.clone()),
+        };
+        summary.failure = Some(gate.client.failure(&whole).await);
+    }
+    let stage = match (&summary.failure, ended) {
+        (Some(failure), Some(Ended::Failed)) => failure.stage.clone(),
+        (_, None) => {
+            let names: Vec<&str> = execution.current_stages().into_iter().map(|stage| stage.label()).collect();
+            (!names.is_empty()).then(|| crate::api::bounds::cut(&names.join(", "), crate::api::bounds::NAME))
+        }
+        _ => None,
+    };
+    let now = Timestamp::now();
+    let milliseconds = |time: Option<i64>| time.and_then(|time| Timestamp::from_millisecond(time).ok());
+    let worked = milliseconds(execution.start_time).map_or(Duration::ZERO, |started| {
+        let end = if ended.is_some() { milliseconds(execution.end_time).unwrap_or(now) } else { now };
+        crate::domain::backoff::elapsed(started, end).saturating_sub(execution.held_time(now.as_millisecond()))
+    });
+    let changed = execution
+        .stages
+        .iter()
+        .flat_map(|stage| [stage.start_time, stage.end_time])
+        .chain([execution.build_time, execution.start_time])
+        .flatten()
+        .max();
+    Observation {
+        pipeline: PipelineRef {
+            application: execution.application.clone(),
+            name: execution.name.clone().unwrap_or_default(),
+            id: execution.pipeline_config_id.clone().unwrap_or_default(),
+        },
+        mark: mark(execution),
+        ended,
+        cancellation: cancellation(execution),
+        looks_started_twice: execution.looks_started_twice(),
+        judgment: execution.waiting_for_judgment().map(|stage| stage.label().to_owned()),
+        stage,
+        worked,
+        changed: milliseconds(changed).unwrap_or(now),
+        execution: summary,
+    }
+}
+
+/// Our mark, if the trigger carries one that decodes.
+pub(super) fn mark(execution: &Execution) -> Option<Mark> {
+    serde_json::from_value(execution.trigger.get("foredeck")?.clone()).ok()
+}
+
+fn ended(execution: &Execution) -> Option<Ended> {
+    if !execution.status.is_complete() {
+        return None;
+    }
+    Some(match &execution.status {
+        Status::Succeeded if execution.top_level().any(|stage| stage.status == Status::FailedContinue) => {
+            Ended::SucceededWithFailedStages
+        }
+        Status::Succeeded => Ended::Succeeded,
+        Status::Canceled => Ended::Canceled,
+        _ => Ended::Failed,
+    })
+}
+
+fn cancellation(execution: &Execution) -> Option<String> {
+    let by = execution.canceled_by.as_deref();
+    let why = execution.cancellation_reason.as_deref().map(crate::spinnaker::clean);
+    match (by, why) {
+        (None, None) => None,
+        (Some(by), None) => Some(format!("by {by}")),
+        (None, Some(why)) => Some(why),
+        (Some(by), Some(why)) => Some(format!("by {by}: {why}")),
+    }
+}

@@ -1,0 +1,128 @@
+//! A target's own reconcile: finishes what a crash or a deletion left, and rebuilds what was wiped. Touches what a pass
+//! over a request touches.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use kube::{ResourceExt, api::ObjectMeta, runtime::controller::Action};
+
+use super::{
+    context::Context,
+    dereference::Memo,
+    driver,
+    error::ControllerError,
+    objects,
+    rebuild::{self, Lost},
+    record,
+    watch::{Guarded, named},
+};
+use crate::api::{
+    DeployRequest, DeployTarget, SEEN_ANNOTATION,
+    deploy_request::{DeployRequestSpec, DeployRequestStatus, Phase, Resolved},
+    deploy_target::Active,
+};
+
+/// How often a held target makes sure that its request still looks after it.
+const CHECK: Duration = Duration::from_secs(30);
+/// How soon a target that can't be rebuilt yet is tried again.
+const REBUILD: Duration = Duration::from_secs(5);
+
+/// One pass over a target.
+pub(super) async fn reconcile(object: Arc<Guarded<DeployTarget>>, context: Arc<Context>) -> Result<Action, ControllerError> {
+    let target = match &object.0 {
+        Ok(target) => target,
+        Err(invalid) => {
+            let note = format!("this object can't be read, and nothing starts on it until somebody mends or deletes it: {}", invalid.error);
+            record::publish(&context, &*object, true, "TargetUnreadable", &note).await;
+            return Ok(Action::await_change());
+        }
+    };
+    if target.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let status = target.status.clone().unwrap_or_default();
+    if status.initialized.is_none() {
+        return rebuild(&context, target).await;
+    }
+    let Some(active) = &status.active else {
+        return Ok(Action::await_change());
+    };
+    let namespace = target.namespace().unwrap_or_default();
+    // The cache may be behind, and a deletion's event may never come: ask.
+    let request: Option<DeployRequest> = objects::read(&context.client, &namespace, &active.name).await?;
+    match request.filter(|request| request.uid().as_deref() == Some(&active.uid)) {
+        Some(request) => {
+            let ended = request.status.as_ref().and_then(|status| status.phase).is_some_and(Phase::is_terminal);
+            if ended || target.spec.release.is_some() {
+                drop(context.wake_request.send(named(&namespace, &active.name)));
+            }
+            Ok(Action::requeue(CHECK))
+        }
+        None => {
+            let memo = Memo { fresh: true, gone_from: Some(target.name_any()), ..Memo::default() };
+            match driver::pass(&context, remembered(target, active), memo).await {
+                Err(ControllerError::Conflict { .. }) => Ok(Action::requeue(Duration::from_secs(1))),
+                other => other,
+            }
+        }
+    }
+}
+
+/// The deleted request, as far as its target remembers it.
+fn remembered(target: &DeployTarget, active: &Active) -> DeployRequest {
+    let pinned = &active.attempt.pinned;
+    DeployRequest {
+        metadata: ObjectMeta {
+            name: Some(active.name.clone()),
+            namespace: target.namespace(),
+            uid: Some(active.uid.clone()),
+            creation_timestamp: Some(active.attempt.claimed_at.clone()),
+            annotations: Some(BTreeMap::from([(SEEN_ANNOTATION.to_owned(), active.uid.clone())])),
+            ..ObjectMeta::default()
+        },
+        spec: DeployRequestSpec {
+            application: target.spec.application.clone(),
+            environment: target.spec.environment.clone(),
+            action: active.action.clone(),
+            version: active.version.clone(),
+            parameters: BTreeMap::new(),
+            target: None,
+            reason: None,
+            timeout: None,
+            dry_run: false,
+            idempotency_key: Some(active.key.clone()),
+            cancel: None,
+            ttl_after_finished: None,
+        },
+        status: Some(DeployRequestStatus {
+            phase: Some(Phase::Unknown),
+            attempt: Some(active.attempt.clone()),
+            resolved: Some(Resolved {
+                connection: pinned.connection.clone(),
+                pipeline: pinned.pipeline.clone(),
+                parameters: BTreeMap::new(),
+                version: active.version.clone(),
+                target: target.spec.place.clone(),
+                deploy_target: target.name_any(),
+                digest: active.digest.clone(),
+            }),
+            ..DeployRequestStatus::default()
+        }),
+    }
+}
+
+async fn rebuild(context: &Context, target: &DeployTarget) -> Result<Action, ControllerError> {
+    let namespace = target.namespace().unwrap_or_default();
+    let Some(environment) = context.caches.environments.get(&namespace, &target.spec.environment) else {
+        return Ok(Action::requeue(CHECK));
+    };
+    let lost = Lost { namespace: &namespace, connection: &environment.spec.connection, pipelines: Vec::new() };
+    match rebuild::prepare(context, target.spec.clone(), lost).await {
+        Ok(Ok(())) => Ok(Action::await_change()),
+        Ok(Err(refusal)) => {
+            tracing::info!(target = %target.name_any(), reason = %refusal.reason, "a target can't be rebuilt yet: {}", refusal.message);
+            Ok(Action::requeue(refusal.retry_after.unwrap_or(REBUILD).max(REBUILD)))
+        }
+        Err(ControllerError::Conflict { .. }) => Ok(Action::requeue(Duration::from_secs(1))),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,94 @@
+//! Caches of the kinds, and what wakes whom. Touches the API server: lists and watches.
+
+use std::{fmt::Debug, sync::Arc};
+
+use futures::{Stream, StreamExt};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+
+/// Where one engine works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Every namespace.
+    Cluster,
+    /// One namespace; what a request names is always in its own.
+    Namespace(String),
+}
+
+impl Scope {
+    fn api<K>(&self, client: Client) -> Api<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        match self {
+            Self::Cluster => Api::all(client),
+            Self::Namespace(namespace) => Api::namespaced(client, namespace),
+        }
+    }
+}
+
+/// An object as it arrived: one that doesn't decode stops nothing but itself.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// Everything of one kind.
+pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static>(pub Store<Guarded<K>>);
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    /// The object of that name, if it exists and decodes.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<K> {
+        let object = self.0.get(&ObjectRef::new(name).within(namespace))?;
+        object.0.as_ref().ok().cloned()
+    }
+
+    /// Every object that `wanted` wants, as references into the cache.
+    pub fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<Guarded<K>>> {
+        self.0.state().into_iter().filter(|object| object.0.as_ref().is_ok_and(&wanted)).collect()
+    }
+
+    /// Lists and watches: fills the cache and yields what changed or went.
+    pub fn start(client: Client, scope: &Scope) -> (Self, impl Stream<Item = Arc<Guarded<K>>> + Send + use<K>) {
+        let (reader, writer) = reflector::store();
+        let changes = watcher(scope.api::<Guarded<K>>(client), watcher::Config::default())
+            .default_backoff()
+            .modify(|object| {
+                object.managed_fields_mut().clear();
+                if let Ok(object) = &mut object.0 {
+                    object.managed_fields_mut().clear();
+                }
+            })
+            .reflect(writer)
+            .touched_objects()
+            .filter_map(|change| async move {
+                match change {
+                    Ok(object) => Some(Arc::new(object)),
+                    Err(error) => {
+                        tracing::warn!(kind = %K::kind(&()), error = %crate::controller::error::chain(&error), "watch interrupted");
+                        None
+                    }
+                }
+            });
+        (Self(reader), changes)
+    }
+}
+
+/// A reference to an object, as queues carry it.
+pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
+    let meta = object.meta();
+    named(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+/// A reference by name.
+pub fn named<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K> {
+    ObjectRef::new(name).within(namespace)
+}
