@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use ulid::Ulid;
 
 /// Long enough for a real Orca, whose parents look after their children every 15 seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Gate {
     url: String,

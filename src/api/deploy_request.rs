@@ -97,7 +97,7 @@ pub struct DeployRequestSpec {
     /// Asks for the request to end: before the start nothing is started, after it the execution is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Cancel>,
-    /// How long the object stays after its end. For ever when left out: a GitOps tool would create it again.
+    /// How long the object stays after its end. For ever when left out: `GitOps` tools would create it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
     pub ttl_after_finished: Option<Duration>,

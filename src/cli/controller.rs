@@ -5,15 +5,15 @@ use std::{future::pending, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::values::{self, AdminListen};
+use crate::controller::{self, ControllerSettings};
 use crate::runtime::{
     admin::{AdminServer, Readiness},
     client,
     crash::{self, CrashAt},
-    lease::{Claim, Lease, LeaseError, LeaseSettings, unique_holder},
+    lease::{Lease, LeaseError, LeaseSettings, unique_holder},
     metrics::Metrics,
     shutdown,
     telemetry::{self, LogFormat},
@@ -129,7 +129,7 @@ async fn work(
                 namespaces: arguments.namespaces,
                 minimum_settle: arguments.test_minimum_settle,
             };
-            let controller = run_controller(settings, client, claim.clone(), readiness.clone(), metrics.clone(), shutdown);
+            let controller = controller::run(settings, client, claim.clone(), readiness.clone(), metrics.clone(), shutdown);
             tokio::select! {
                 // An error may leave work behind: the Lease then runs out by itself, once this process has ended.
                 outcome = controller => outcome?,
@@ -149,33 +149,6 @@ async fn work(
 fn ended(outcome: Result<Result<(), LeaseError>, tokio::task::JoinError>) -> anyhow::Result<()> {
     outcome.context("the task that keeps the lease broke down")??;
     Err(LeaseError::Ended.into())
-}
-
-// Stands where `crate::controller` will: its settings and its one call.
-
-struct ControllerSettings {
-    namespaces: Vec<String>,
-    minimum_settle: Option<Duration>,
-}
-
-async fn run_controller(
-    settings: ControllerSettings,
-    _client: Client,
-    claim: Claim,
-    readiness: Readiness,
-    _metrics: Metrics,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let gate = readiness.gate("deployrequests");
-    tracing::info!(
-        namespaces = ?settings.namespaces,
-        minimum_settle = ?settings.minimum_settle,
-        remaining = ?claim.remaining(),
-        "the controller would run now"
-    );
-    gate.ready();
-    shutdown.cancelled().await;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -25,14 +25,7 @@ use crate::{
         deploy_request::{Phase, WaitingFor},
         deploy_target::{DeployTargetSpec, DeployTargetStatus, Seen},
     },
-    domain::{
-        Effect, ids,
-        decide::Plan,
-        outcome::Outcome,
-        resolve::Refusal,
-        status::Next,
-        target,
-    },
+    domain::{Effect, decide::Plan, ids, outcome::Outcome, resolve::Refusal, status::Next, target},
     runtime::crash,
     spinnaker::Sent,
 };
@@ -55,7 +48,11 @@ pub(super) struct Pass<'a> {
 
 impl Pass<'_> {
     /// Does it, and leaves in the memo what the next decision has to know.
-    pub(super) async fn act(&mut self, effect: Effect, gathered: &mut Gathered) -> Result<Done, ControllerError> {
+    pub(super) async fn act(
+        &mut self,
+        effect: Effect,
+        gathered: &mut Gathered,
+    ) -> Result<Done, ControllerError> {
         self.memo.trouble = None;
         match effect {
             Effect::MarkSeen => self.mark_seen().await?,
@@ -63,28 +60,63 @@ impl Pass<'_> {
             Effect::Claim(active) => {
                 let next = |status: &DeployTargetStatus| {
                     let mut active = *active.clone();
-                    active.attempt.claimed_at = Time(self.context.now());
-                    Some(DeployTargetStatus { active: Some(active), ..status.clone() })
+                    active.attempt.claimed_at = Time(Timestamp::now());
+                    Some(DeployTargetStatus {
+                        active: Some(active),
+                        ..status.clone()
+                    })
                 };
-                self.write_target(gathered, "claim a DeployTarget", ["before-claim-target", "after-claim-target"], next).await?;
+                self.write_target(
+                    gathered,
+                    "claim a DeployTarget",
+                    ["before-claim-target", "after-claim-target"],
+                    next,
+                )
+                .await?;
             }
             Effect::Send(plan) => self.send(&plan, gathered).await?,
             Effect::Adopt(seen) => {
-                let (uid, now, ask) = (self.uid(), self.context.now(), ids::ask_digest(&self.request.spec));
-                let next = |status: &DeployTargetStatus| target::adopted(status, &uid, &ask, seen.clone(), now);
-                self.write_target(gathered, "adopt an execution", ["before-adopt", "after-adopt"], next).await?;
+                let (uid, now, ask) = (
+                    self.uid(),
+                    Timestamp::now(),
+                    ids::ask_digest(&self.request.spec),
+                );
+                let next = |status: &DeployTargetStatus| {
+                    target::adopted(status, &uid, &ask, seen.clone(), now)
+                };
+                self.write_target(
+                    gathered,
+                    "adopt an execution",
+                    ["before-adopt", "after-adopt"],
+                    next,
+                )
+                .await?;
                 self.memo.last_sighting = Some(gathered.facts.sighting.clone());
             }
-            Effect::Cancel { reason, execution } => self.cancel(&reason, execution, gathered).await?,
+            Effect::Cancel { reason, execution } => {
+                self.cancel(&reason, execution, gathered).await?;
+            }
             Effect::Finish(run) => {
                 let next = |status: &DeployTargetStatus| target::finished(status, *run.clone());
-                self.write_target(gathered, "finish on a DeployTarget", ["before-finish-target", "after-finish-target"], next).await?;
+                self.write_target(
+                    gathered,
+                    "finish on a DeployTarget",
+                    ["before-finish-target", "after-finish-target"],
+                    next,
+                )
+                .await?;
                 self.context.absences.over(&run.uid);
                 self.memo.last_sighting = Some(gathered.facts.sighting.clone());
             }
             Effect::Release => {
                 let uid = self.uid();
-                self.write_target(gathered, "release a DeployTarget", ["before-release", "after-release"], |status| target::released(status, &uid)).await?;
+                self.write_target(
+                    gathered,
+                    "release a DeployTarget",
+                    ["before-release", "after-release"],
+                    |status| target::released(status, &uid),
+                )
+                .await?;
                 self.context.absences.over(&uid);
             }
             Effect::Delete => {
@@ -102,7 +134,8 @@ impl Pass<'_> {
     async fn mark_seen(&mut self) -> Result<(), ControllerError> {
         crash::point("before-seen");
         let uid = self.uid();
-        self.request = objects::annotate(&self.context.client, &self.request, SEEN_ANNOTATION, &uid).await?;
+        self.request =
+            objects::annotate(&self.context.client, &self.request, SEEN_ANNOTATION, &uid).await?;
         crash::point("after-seen");
         self.memo.first_sight = true;
         Ok(())
@@ -114,7 +147,9 @@ impl Pass<'_> {
             (Err(_), Some(status)) => status.resolved.clone(),
             (Err(_), None) => None,
         };
-        let Some(resolved) = resolved else { return Ok(()) };
+        let Some(resolved) = resolved else {
+            return Ok(());
+        };
         let wanted = DeployTargetSpec {
             application: self.request.spec.application.clone(),
             environment: self.request.spec.environment.clone(),
@@ -122,7 +157,11 @@ impl Pass<'_> {
             release: None,
         };
         let namespace = self.request.namespace().unwrap_or_default();
-        let lost = Lost { namespace: &namespace, connection: &resolved.connection, pipelines: vec![resolved.pipeline.id.clone()] };
+        let lost = Lost {
+            namespace: &namespace,
+            connection: &resolved.connection,
+            pipelines: vec![resolved.pipeline.id.clone()],
+        };
         self.memo.trouble = rebuild::prepare(self.context, wanted, lost).await?.err();
         Ok(())
     }
@@ -135,11 +174,17 @@ impl Pass<'_> {
         [before, after]: [&'static str; 2],
         next: impl Fn(&DeployTargetStatus) -> Option<DeployTargetStatus>,
     ) -> Result<(), ControllerError> {
-        let target = gathered.target.as_ref().ok_or(ControllerError::Conflict { doing })?;
+        let target = gathered
+            .target
+            .as_ref()
+            .ok_or(ControllerError::Conflict { doing })?;
         let status = target.status.clone().unwrap_or_default();
         let next = next(&status).ok_or(ControllerError::Conflict { doing })?;
         crash::point(before);
-        if let Some(written) = objects::write_status::<DeployTarget, _>(&self.context.client, target, &next, doing).await? {
+        if let Some(written) =
+            objects::write_status::<DeployTarget, _>(&self.context.client, target, &next, doing)
+                .await?
+        {
             gathered.target = Some(written);
         }
         crash::point(after);
@@ -154,7 +199,9 @@ impl Pass<'_> {
     async fn send(&mut self, plan: &Plan, gathered: &mut Gathered) -> Result<(), ControllerError> {
         let context = self.context;
         let uid = self.uid();
-        let Some(gate) = gathered.gate.clone() else { return Ok(()) };
+        let Some(gate) = gathered.gate.clone() else {
+            return Ok(());
+        };
         let reservation = match gate.client.reserve().await {
             Ok(reservation) => reservation,
             Err(error) => {
@@ -164,16 +211,34 @@ impl Pass<'_> {
         };
         self.mark_request(plan, gathered).await?;
         let ask = ids::ask_digest(&self.request.spec);
-        let marked = |status: &DeployTargetStatus| target::sent(status, &uid, &context.holder, &ask, context.now());
-        self.write_target(gathered, "mark a start on a DeployTarget", ["before-mark-target", "after-mark-target"], marked).await?;
+        let marked = |status: &DeployTargetStatus| {
+            target::sent(status, &uid, &context.holder, &ask, Timestamp::now())
+        };
+        self.write_target(
+            gathered,
+            "mark a start on a DeployTarget",
+            ["before-mark-target", "after-mark-target"],
+            marked,
+        )
+        .await?;
         context.absences.over(&uid);
         let fresh = Named::read(context, &self.request).await;
         let unchanged = matches!(&fresh, Ok(fresh) if fresh.version() == gathered.named.version());
         if !unchanged || !context.claim.is_current() {
-            self.write_target(gathered, "take back a start", ["before-unmark", "after-unmark"], |status| target::unsent(status, &uid)).await?;
+            self.write_target(
+                gathered,
+                "take back a start",
+                ["before-unmark", "after-unmark"],
+                |status| target::unsent(status, &uid),
+            )
+            .await?;
             // What was read just now is newer than the caches.
             self.memo.configuration = fresh.ok();
-            return if context.claim.is_current() { Ok(()) } else { Err(ControllerError::NotLeading) };
+            return if context.claim.is_current() {
+                Ok(())
+            } else {
+                Err(ControllerError::NotLeading)
+            };
         }
         crash::point("before-post");
         let mode = plan.attempt.pinned.trigger;
@@ -181,22 +246,43 @@ impl Pass<'_> {
             TriggerMode::Start => reservation.start(plan.body.to_vec()).await,
             TriggerMode::V1 => {
                 let pipeline = &plan.resolved.pipeline;
-                reservation.trigger_v1(&pipeline.application, &pipeline.id, plan.body.to_vec()).await
+                reservation
+                    .trigger_v1(&pipeline.application, &pipeline.id, plan.body.to_vec())
+                    .await
             }
         };
         crash::point("after-post");
         self.sent(sent, plan, gathered).await
     }
 
-    async fn mark_request(&mut self, plan: &Plan, gathered: &Gathered) -> Result<(), ControllerError> {
+    async fn mark_request(
+        &mut self,
+        plan: &Plan,
+        gathered: &Gathered,
+    ) -> Result<(), ControllerError> {
         if self.memo.gone_from.is_some() {
             return Ok(());
         }
-        let active = gathered.target.as_ref().and_then(|target| target.status.as_ref()).and_then(|status| status.active.clone());
-        let now = self.context.now();
-        let status = Next::of(&self.request, now).starting(&plan.resolved, active.map_or_else(|| plan.attempt.clone(), |active| active.attempt), &self.context.holder);
+        let active = gathered
+            .target
+            .as_ref()
+            .and_then(|target| target.status.as_ref())
+            .and_then(|status| status.active.clone());
+        let now = Timestamp::now();
+        let status = Next::of(&self.request, now).starting(
+            &plan.resolved,
+            active.map_or_else(|| plan.attempt.clone(), |active| active.attempt),
+            &self.context.holder,
+        );
         crash::point("before-mark-request");
-        if let Some(written) = objects::write_status::<DeployRequest, _>(&self.context.client, &self.request, &status, "mark a start on a DeployRequest").await? {
+        if let Some(written) = objects::write_status::<DeployRequest, _>(
+            &self.context.client,
+            &self.request,
+            &status,
+            "mark a start on a DeployRequest",
+        )
+        .await?
+        {
             self.request = written;
         }
         crash::point("after-mark-request");
@@ -204,7 +290,12 @@ impl Pass<'_> {
     }
 
     /// What came of the POST. Not being able to record it loses nothing: the target says that it was sent.
-    async fn sent(&mut self, sent: Sent, plan: &Plan, gathered: &mut Gathered) -> Result<(), ControllerError> {
+    async fn sent(
+        &mut self,
+        sent: Sent,
+        plan: &Plan,
+        gathered: &mut Gathered,
+    ) -> Result<(), ControllerError> {
         let context = self.context;
         let uid = self.uid();
         let connection = &plan.resolved.connection;
@@ -212,23 +303,53 @@ impl Pass<'_> {
         match sent {
             Sent::Accepted { execution_id } => {
                 ControllerMetrics::count(&context.metrics.starts, "accepted");
-                if plan.attempt.pinned.trigger == TriggerMode::Start && execution_id != plan.attempt.execution_id {
-                    let message = format!("Spinnaker answered with execution {execution_id}, which already carries this request's correlation id; nothing of ours was started.");
-                    return self.ended_at_the_start(Outcome::new(Phase::Failed, Reason::ExecutionConflict, message), gathered).await;
+                if plan.attempt.pinned.trigger == TriggerMode::Start
+                    && execution_id != plan.attempt.execution_id
+                {
+                    let message = format!(
+                        "Spinnaker answered with execution {execution_id}, which already carries this request's correlation id; nothing of ours was started."
+                    );
+                    return self
+                        .ended_at_the_start(
+                            Outcome::new(Phase::Failed, Reason::ExecutionConflict, message),
+                            gathered,
+                        )
+                        .await;
                 }
-                let seen = Seen { id: execution_id, build_time: None };
-                let (now, ask) = (context.now(), ids::ask_digest(&self.request.spec));
-                let next = |status: &DeployTargetStatus| target::adopted(status, &uid, &ask, seen.clone(), now);
-                self.write_target(gathered, "record a start", ["before-record", "after-record"], next).await
+                let seen = Seen {
+                    id: execution_id,
+                    build_time: None,
+                };
+                let (now, ask) = (Timestamp::now(), ids::ask_digest(&self.request.spec));
+                let next = |status: &DeployTargetStatus| {
+                    target::adopted(status, &uid, &ask, seen.clone(), now)
+                };
+                self.write_target(
+                    gathered,
+                    "record a start",
+                    ["before-record", "after-record"],
+                    next,
+                )
+                .await
             }
             Sent::Refused { message, .. } => {
                 ControllerMetrics::count(&context.metrics.starts, "refused");
                 let message = format!("Spinnaker refused to start it: {message}");
-                self.ended_at_the_start(Outcome::new(Phase::Failed, Reason::StartRefused, message), gathered).await
+                self.ended_at_the_start(
+                    Outcome::new(Phase::Failed, Reason::StartRefused, message),
+                    gathered,
+                )
+                .await
             }
             Sent::NotProcessed { error, retry_after } => {
                 ControllerMetrics::count(&context.metrics.starts, "not-processed");
-                self.write_target(gathered, "take back a start", ["before-unmark", "after-unmark"], |status| target::unsent(status, &uid)).await?;
+                self.write_target(
+                    gathered,
+                    "take back a start",
+                    ["before-unmark", "after-unmark"],
+                    |status| target::unsent(status, &uid),
+                )
+                .await?;
                 let mut trouble = refusal(connection, &error);
                 trouble.retry_after = retry_after.or(trouble.retry_after);
                 trouble.waiting_for = Some(WaitingFor::Spinnaker);
@@ -242,22 +363,49 @@ impl Pass<'_> {
         }
     }
 
-    async fn ended_at_the_start(&self, outcome: Outcome, gathered: &mut Gathered) -> Result<(), ControllerError> {
+    async fn ended_at_the_start(
+        &self,
+        outcome: Outcome,
+        gathered: &mut Gathered,
+    ) -> Result<(), ControllerError> {
         let uid = self.uid();
-        let now = self.context.now();
+        let now = Timestamp::now();
         let next = |status: &DeployTargetStatus| {
             let active = target::held_by(status, &uid)?;
             target::finished(status, outcome.clone().run(active, None, now))
         };
-        self.write_target(gathered, "record a refusal", ["before-finish-target", "after-finish-target"], next).await
+        self.write_target(
+            gathered,
+            "record a refusal",
+            ["before-finish-target", "after-finish-target"],
+            next,
+        )
+        .await
     }
 
-    async fn cancel(&mut self, reason: &str, execution: Option<String>, gathered: &mut Gathered) -> Result<(), ControllerError> {
+    async fn cancel(
+        &mut self,
+        reason: &str,
+        execution: Option<String>,
+        gathered: &mut Gathered,
+    ) -> Result<(), ControllerError> {
         let uid = self.uid();
-        let now: Timestamp = self.context.now();
-        self.write_target(gathered, "forbid a start", ["before-forbid", "after-forbid"], |status| target::forbidden(status, &uid, now)).await?;
-        self.memo.trouble = Some(Refusal::passing(WaitingFor::Spinnaker, Reason::CancelRequested, "Spinnaker was asked to cancel it."));
-        let (Some(id), Some(gate)) = (execution, &gathered.gate) else { return Ok(()) };
+        let now: Timestamp = Timestamp::now();
+        self.write_target(
+            gathered,
+            "forbid a start",
+            ["before-forbid", "after-forbid"],
+            |status| target::forbidden(status, &uid, now),
+        )
+        .await?;
+        self.memo.trouble = Some(Refusal::passing(
+            WaitingFor::Spinnaker,
+            Reason::CancelRequested,
+            "Spinnaker was asked to cancel it.",
+        ));
+        let (Some(id), Some(gate)) = (execution, &gathered.gate) else {
+            return Ok(());
+        };
         if !self.context.claim.is_current() {
             return Err(ControllerError::NotLeading);
         }
@@ -265,15 +413,32 @@ impl Pass<'_> {
         let answer = Gate::clone(gate).client.cancel(&id, reason).await;
         crash::point("after-cancel");
         if let Err(error) = answer {
-            self.memo.trouble = Some(Refusal { waiting_for: Some(WaitingFor::Spinnaker), ..refusal("", &error) });
+            self.memo.trouble = Some(Refusal {
+                waiting_for: Some(WaitingFor::Spinnaker),
+                ..refusal("", &error)
+            });
         }
         Ok(())
     }
 
     async fn delete(&self) -> Result<(), ControllerError> {
-        let api: Api<DeployRequest> = Api::namespaced(self.context.client.clone(), &self.request.namespace().unwrap_or_default());
-        let preconditions = Preconditions { uid: self.request.uid(), resource_version: self.request.resource_version() };
-        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        within("delete a finished request", api.delete(&self.request.name_any(), &parameters)).await.map(|_| ())
+        let api: Api<DeployRequest> = Api::namespaced(
+            self.context.client.clone(),
+            &self.request.namespace().unwrap_or_default(),
+        );
+        let preconditions = Preconditions {
+            uid: self.request.uid(),
+            resource_version: self.request.resource_version(),
+        };
+        let parameters = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        within(
+            "delete a finished request",
+            api.delete(&self.request.name_any(), &parameters),
+        )
+        .await
+        .map(|_| ())
     }
 }

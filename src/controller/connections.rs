@@ -28,7 +28,7 @@ const SECRET_AGE: Duration = Duration::from_secs(30);
 
 /// One Gate, ready to be spoken to.
 #[derive(Clone)]
-pub struct Gate {
+pub(super) struct Gate {
     /// For single calls.
     pub client: GateClient,
     /// For looking after many executions.
@@ -38,7 +38,7 @@ pub struct Gate {
     /// The connection's uid and Gate, as attempts are pinned to them.
     pub uid: String,
     /// Its URL, likewise.
-    pub gate_url: String,
+    pub url: String,
     /// For links.
     pub deck_url: Option<String>,
     /// What to do when a start's outcome can't be known.
@@ -57,7 +57,7 @@ struct Entry {
 }
 
 /// All Gates that were needed so far.
-pub struct Connections {
+pub(super) struct Connections {
     client: Client,
     minimum_settle: Duration,
     entries: Mutex<HashMap<(String, String), Entry>>,
@@ -65,13 +65,20 @@ pub struct Connections {
 
 impl Connections {
     /// None yet. `minimum_settle` is the shortest settle time that a connection may ask for.
-    pub fn new(client: Client, minimum_settle: Duration) -> Self {
-        Self { client, minimum_settle, entries: Mutex::default() }
+    pub(super) fn new(client: Client, minimum_settle: Duration) -> Self {
+        Self {
+            client,
+            minimum_settle,
+            entries: Mutex::default(),
+        }
     }
 
     /// The Gate of a connection.
-    pub async fn gate(&self, connection: &SpinnakerConnection) -> Result<Gate, Refusal> {
-        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+    pub(super) async fn gate(&self, connection: &SpinnakerConnection) -> Result<Gate, Refusal> {
+        let key = (
+            connection.namespace().unwrap_or_default(),
+            connection.name_any(),
+        );
         let uid = connection.uid().unwrap_or_default();
         let generation = connection.metadata.generation;
         let same = |entry: &Entry| entry.uid == uid && entry.generation == generation;
@@ -94,27 +101,48 @@ impl Connections {
             return Ok(entry.gate.clone());
         }
         let gate = self.build(connection, credentials)?;
-        entries.insert(key, Entry { uid, generation, secret, checked: Instant::now(), gate: gate.clone() });
+        entries.insert(
+            key,
+            Entry {
+                uid,
+                generation,
+                secret,
+                checked: Instant::now(),
+                gate: gate.clone(),
+            },
+        );
         Ok(gate)
     }
 
     /// Gate refused the login: the Secret is read again before the next call.
-    pub fn distrust(&self, connection: &SpinnakerConnection) {
-        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+    pub(super) fn distrust(&self, connection: &SpinnakerConnection) {
+        let key = (
+            connection.namespace().unwrap_or_default(),
+            connection.name_any(),
+        );
         self.lock().remove(&key);
     }
 
     /// The settle time that holds for a connection.
-    pub fn settle(&self, connection: &SpinnakerConnection) -> Duration {
-        connection.spec.timeouts.settle.map_or(SHORTEST_SETTLE.max(self.minimum_settle), Duration::from).max(self.minimum_settle)
+    pub(super) fn settle(&self, connection: &SpinnakerConnection) -> Duration {
+        connection
+            .spec
+            .timeouts
+            .settle
+            .map_or(SHORTEST_SETTLE.max(self.minimum_settle), Duration::from)
+            .max(self.minimum_settle)
     }
 
     /// The shortest settle time that a connection may ask for.
-    pub fn minimum_settle(&self) -> Duration {
+    pub(super) fn minimum_settle(&self) -> Duration {
         self.minimum_settle
     }
 
-    fn build(&self, connection: &SpinnakerConnection, credentials: Credentials) -> Result<Gate, Refusal> {
+    fn build(
+        &self,
+        connection: &SpinnakerConnection,
+        credentials: Credentials,
+    ) -> Result<Gate, Refusal> {
         let name = connection.name_any();
         let invalid = |what: String| {
             Refusal::passing(
@@ -123,7 +151,11 @@ impl Connections {
                 format!("SpinnakerConnection {name:?} can't be used: {what}."),
             )
         };
-        let url = connection.spec.gate_url.parse().map_err(|error| invalid(format!("spec.gateUrl is no URL: {error}")))?;
+        let url = connection
+            .spec
+            .gate_url
+            .parse()
+            .map_err(|error| invalid(format!("spec.gateUrl is no URL: {error}")))?;
         let mut settings = GateSettings::new(url, credentials);
         if let Some(deadline) = connection.spec.timeouts.request {
             settings.request_deadline = deadline.into();
@@ -134,7 +166,7 @@ impl Connections {
             client,
             trigger: connection.spec.trigger,
             uid: connection.uid().unwrap_or_default(),
-            gate_url: connection.spec.gate_url.clone(),
+            url: connection.spec.gate_url.clone(),
             deck_url: connection.spec.deck_url.clone(),
             on_unknown: connection.spec.on_unknown,
             settle: self.settle(connection),
@@ -142,7 +174,12 @@ impl Connections {
     }
 
     /// What the Secret holds, and a digest by which a change is seen.
-    async fn credentials(&self, namespace: &str, connection: &str, auth: &Auth) -> Result<(Credentials, String), Refusal> {
+    async fn credentials(
+        &self,
+        namespace: &str,
+        connection: &str,
+        auth: &Auth,
+    ) -> Result<(Credentials, String), Refusal> {
         let missing = |secret: &str, what: &str| {
             Refusal::passing(
                 WaitingFor::Configuration,
@@ -158,21 +195,35 @@ impl Connections {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = within("read a Secret", api.get_opt(name))
             .await
-            .map_err(|_| missing(name, "can't be read; check that it exists and that the controller may get it"))?
+            .map_err(|_| {
+                missing(
+                    name,
+                    "can't be read; check that it exists and that the controller may get it",
+                )
+            })?
             .ok_or_else(|| missing(name, "does not exist"))?;
         let data = secret.data.unwrap_or_default();
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
-            let value = data.get(key).ok_or_else(|| missing(name, &format!("has no key {key:?}")))?;
-            let value = String::from_utf8(value.0.clone()).map_err(|_| missing(name, &format!("holds no text under {key:?}")))?;
+            let value = data
+                .get(key)
+                .ok_or_else(|| missing(name, &format!("has no key {key:?}")))?;
+            let value = String::from_utf8(value.0.clone())
+                .map_err(|_| missing(name, &format!("holds no text under {key:?}")))?;
             values.push(value);
         }
         let digest = ids::sha256(values.join("\0").as_bytes());
         let mut values = values.into_iter();
         let mut next = || values.next().unwrap_or_default();
         let credentials = match (&auth.basic, &auth.token) {
-            (Some(_), _) => Credentials::Basic { username: next(), password: SecretString::from(next()) },
-            (None, Some(token)) => Credentials::Token { header: token.header.clone(), value: SecretString::from(next()) },
+            (Some(_), _) => Credentials::Basic {
+                username: next(),
+                password: SecretString::from(next()),
+            },
+            (None, Some(token)) => Credentials::Token {
+                header: token.header.clone(),
+                value: SecretString::from(next()),
+            },
             (None, None) => Credentials::None,
         };
         Ok((credentials, digest))
@@ -184,7 +235,7 @@ impl Connections {
 }
 
 /// Gate's error, as what a request waits for or fails by.
-pub fn refusal(connection: &str, error: &GateError) -> Refusal {
+pub(super) fn refusal(connection: &str, error: &GateError) -> Refusal {
     let advice = match error.reason() {
         Reason::SpinnakerLogin => ": its owner has to renew the credentials",
         Reason::SpinnakerForbidden => ": its owner has to ask Spinnaker's operators for access",
@@ -193,18 +244,25 @@ pub fn refusal(connection: &str, error: &GateError) -> Refusal {
     };
     let message = format!("SpinnakerConnection {connection:?}: {error}{advice}.");
     let waiting_for = (error.reason() != Reason::PipelineNotFound).then_some(WaitingFor::Spinnaker);
-    Refusal { reason: error.reason(), message, waiting_for, retry_after: error.retry_after() }
+    Refusal {
+        reason: error.reason(),
+        message,
+        waiting_for,
+        retry_after: error.retry_after(),
+    }
 }
 
 /// How long an id has been cleanly "not found", on this process's own clock.
 #[derive(Default)]
-pub struct Absences(Mutex<BTreeMap<String, (Instant, String)>>);
+pub(super) struct Absences(Mutex<BTreeMap<String, (Instant, String)>>);
 
 impl Absences {
     /// Another clean "not found" from this Gate; how long they have been coming without anything else in between.
-    pub fn another(&self, uid: &str, gate_url: &str) -> Duration {
+    pub(super) fn another(&self, uid: &str, gate_url: &str) -> Duration {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, gate) = all.entry(uid.to_owned()).or_insert_with(|| (Instant::now(), gate_url.to_owned()));
+        let (since, gate) = all
+            .entry(uid.to_owned())
+            .or_insert_with(|| (Instant::now(), gate_url.to_owned()));
         if gate != gate_url {
             (*since, *gate) = (Instant::now(), gate_url.to_owned());
         }
@@ -212,7 +270,10 @@ impl Absences {
     }
 
     /// Anything but a clean "not found", or a new send: counting begins anew.
-    pub fn over(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    pub(super) fn over(&self, uid: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
     }
 }

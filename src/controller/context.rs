@@ -1,8 +1,11 @@
 //! What every run of a reconcile shares. Touches nothing itself.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use kube::{Client, runtime::{events::Recorder, reflector::ObjectRef}};
+use kube::{
+    Client,
+    runtime::{events::Recorder, reflector::ObjectRef},
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
@@ -16,7 +19,7 @@ use crate::{
 };
 
 /// What every run of a reconcile shares.
-pub struct Context {
+pub(super) struct Context {
     /// The API server.
     pub client: Client,
     /// The right to act, asked for at the moment of acting.
@@ -42,7 +45,7 @@ pub struct Context {
 }
 
 /// The caches of all kinds.
-pub struct Caches {
+pub(super) struct Caches {
     /// Requests.
     pub requests: Cache<DeployRequest>,
     /// Targets.
@@ -55,13 +58,6 @@ pub struct Caches {
     pub connections: Cache<SpinnakerConnection>,
 }
 
-impl Context {
-    /// A time for the API server's record.
-    pub fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::now()
-    }
-}
-
 /// How a controller is to work.
 #[derive(Debug, Clone, Default)]
 pub struct ControllerSettings {
@@ -70,6 +66,3 @@ pub struct ControllerSettings {
     /// The shortest settle time that a connection may ask for; 150 s unless a test knows its Gate better.
     pub minimum_settle: Option<Duration>,
 }
-
-/// Shared by all runs.
-pub type Shared = Arc<Context>;

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Resource, ResourceExt};
 
@@ -63,13 +64,22 @@ impl Named {
     /// Uid and generation of each: as long as they are the same, so is what was decided on them.
     pub(super) fn version(&self) -> [Option<(Option<String>, Option<i64>)>; 3] {
         fn of<K: Resource>(object: Option<&K>) -> Option<(Option<String>, Option<i64>)> {
-            object.filter(|object| object.meta().deletion_timestamp.is_none()).map(|object| (object.uid(), object.meta().generation))
+            object
+                .filter(|object| object.meta().deletion_timestamp.is_none())
+                .map(|object| (object.uid(), object.meta().generation))
         }
-        [of(self.application.as_ref()), of(self.environment.as_ref()), of(self.connection.as_ref())]
+        [
+            of(self.application.as_ref()),
+            of(self.environment.as_ref()),
+            of(self.connection.as_ref()),
+        ]
     }
 
     /// As the API server has it now.
-    pub(super) async fn read(context: &Context, request: &DeployRequest) -> Result<Self, ControllerError> {
+    pub(super) async fn read(
+        context: &Context,
+        request: &DeployRequest,
+    ) -> Result<Self, ControllerError> {
         let namespace = request.namespace().unwrap_or_default();
         let (application, environment) = tokio::join!(
             objects::read::<Application>(&context.client, &namespace, &request.spec.application),
@@ -77,18 +87,35 @@ impl Named {
         );
         let (application, environment) = (application?, environment?);
         let connection = match &environment {
-            Some(environment) => objects::read(&context.client, &namespace, &environment.spec.connection).await?,
+            Some(environment) => {
+                objects::read(&context.client, &namespace, &environment.spec.connection).await?
+            }
             None => None,
         };
-        Ok(Self { application, environment, connection })
+        Ok(Self {
+            application,
+            environment,
+            connection,
+        })
     }
 
     fn cached(context: &Context, request: &DeployRequest) -> Self {
         let namespace = request.namespace().unwrap_or_default();
-        let environment = context.caches.environments.get(&namespace, &request.spec.environment);
+        let environment = context
+            .caches
+            .environments
+            .get(&namespace, &request.spec.environment);
         Self {
-            application: context.caches.applications.get(&namespace, &request.spec.application),
-            connection: environment.as_ref().and_then(|environment| context.caches.connections.get(&namespace, &environment.spec.connection)),
+            application: context
+                .caches
+                .applications
+                .get(&namespace, &request.spec.application),
+            connection: environment.as_ref().and_then(|environment| {
+                context
+                    .caches
+                    .connections
+                    .get(&namespace, &environment.spec.connection)
+            }),
             environment,
         }
     }
@@ -106,27 +133,52 @@ pub(super) struct Gathered {
 }
 
 /// Gathers.
-pub(super) async fn gather(context: &Context, request: &DeployRequest, memo: &Memo) -> Result<Gathered, ControllerError> {
+pub(super) async fn gather(
+    context: &Context,
+    request: &DeployRequest,
+    memo: &Memo,
+) -> Result<Gathered, ControllerError> {
     let uid = request.uid().unwrap_or_default();
     let namespace = request.namespace().unwrap_or_default();
-    let named = memo.configuration.clone().unwrap_or_else(|| Named::cached(context, request));
-    let phase = request.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    let named = memo
+        .configuration
+        .clone()
+        .unwrap_or_else(|| Named::cached(context, request));
+    let phase = request
+        .status
+        .as_ref()
+        .and_then(|status| status.phase)
+        .unwrap_or_default();
     let place = match &named.environment {
         Some(environment) => resolve::place(request, environment),
         None => Err(missing_environment(request)),
     };
-    let (target_name, fact, target) = find_target(context, request, memo, place.as_ref().ok()).await?;
+    let (target_name, fact, target) =
+        find_target(context, request, memo, place.as_ref().ok()).await?;
     let status = match &fact {
         TargetFact::Ready(status) => Some(&**status),
         _ => None,
     };
-    let active = status.and_then(|status| target::held_by(status, &uid)).cloned();
+    let active = status
+        .and_then(|status| target::held_by(status, &uid))
+        .cloned();
     let mut gathered = Gathered {
         facts: Facts {
-            plan: Err(Refusal::passing(WaitingFor::Configuration, Reason::Accepted, "it was not looked at")),
+            plan: Err(Refusal::passing(
+                WaitingFor::Configuration,
+                Reason::Accepted,
+                "it was not looked at",
+            )),
             expire_after: expire_after(named.environment.as_ref()),
-            on_unknown: named.connection.as_ref().map(|connection| connection.spec.on_unknown).unwrap_or_default(),
-            settle: named.connection.as_ref().map_or(SHORTEST_SETTLE.max(context.connections.minimum_settle()), |connection| context.connections.settle(connection)),
+            on_unknown: named
+                .connection
+                .as_ref()
+                .map(|connection| connection.spec.on_unknown)
+                .unwrap_or_default(),
+            settle: named.connection.as_ref().map_or(
+                SHORTEST_SETTLE.max(context.connections.minimum_settle()),
+                |connection| context.connections.settle(connection),
+            ),
             target: fact.clone(),
             ahead: None,
             newer: None,
@@ -144,11 +196,14 @@ pub(super) async fn gather(context: &Context, request: &DeployRequest, memo: &Me
     let ended_here = status.is_some_and(|status| target::run_of(status, &uid).is_some());
     if phase.is_terminal() || ended_here {
         if memo.last_sighting.is_none() {
-            gathered.facts.sighting = finished_execution(context, request, status, &namespace, &uid).await;
+            gathered.facts.sighting =
+                finished_execution(context, request, status, &namespace, &uid).await;
         }
         return Ok(gathered);
     }
-    let following = active.as_ref().is_some_and(|active| active.execution.is_some());
+    let following = active
+        .as_ref()
+        .is_some_and(|active| active.execution.is_some());
     let canceled = request.spec.cancel.is_some() && active.is_none();
     if !following && !canceled && !gathered.facts.gone {
         let planned = plan(context, request, &gathered.named, place, status).await;
@@ -174,7 +229,9 @@ pub(super) async fn gather(context: &Context, request: &DeployRequest, memo: &Me
 }
 
 fn expire_after(environment: Option<&Environment>) -> Duration {
-    environment.and_then(|environment| environment.spec.protection.expire_after).map_or(resolve::DEFAULT_EXPIRY, Duration::from)
+    environment
+        .and_then(|environment| environment.spec.protection.expire_after)
+        .map_or(resolve::DEFAULT_EXPIRY, Duration::from)
 }
 
 fn release_order(target: Option<&DeployTarget>, uid: &str) -> Option<String> {
@@ -193,8 +250,14 @@ async fn find_target(
     let uid = request.uid().unwrap_or_default();
     let namespace = request.namespace().unwrap_or_default();
     let status = request.status.as_ref();
-    let sent = status.and_then(|status| status.attempt.as_ref()).is_some_and(|attempt| attempt.sent_at.is_some());
-    let recorded = memo.gone_from.clone().or_else(|| status.and_then(|status| status.resolved.as_ref()).map(|resolved| resolved.deploy_target.clone()));
+    let sent = status
+        .and_then(|status| status.attempt.as_ref())
+        .is_some_and(|attempt| attempt.sent_at.is_some());
+    let recorded = memo.gone_from.clone().or_else(|| {
+        status
+            .and_then(|status| status.resolved.as_ref())
+            .map(|resolved| resolved.deploy_target.clone())
+    });
     let mut looked = None;
     if let Some(name) = &recorded {
         let (fact, target) = read_target(context, &namespace, name, memo.fresh).await?;
@@ -204,11 +267,26 @@ async fn find_target(
             return Ok((recorded, fact, target));
         }
         looked = Some((name.clone(), fact, target));
-    } else if status.is_none() && memo.fresh && !memo.first_sight && request.annotations().contains_key(crate::api::SEEN_ANNOTATION) {
+    } else if status.is_none()
+        && memo.fresh
+        && !memo.first_sight
+        && request
+            .annotations()
+            .contains_key(crate::api::SEEN_ANNOTATION)
+    {
         // It was met before and says nothing of itself: its target may know more, wherever it is.
-        let fields = format!("spec.application={},spec.environment={}", request.spec.application, request.spec.environment);
-        let targets: Vec<DeployTarget> = objects::list(&context.client, &namespace, &fields).await?;
-        if let Some(target) = targets.into_iter().find(|target| target.status.as_ref().is_some_and(|status| knows(status, &uid))) {
+        let fields = format!(
+            "spec.application={},spec.environment={}",
+            request.spec.application, request.spec.environment
+        );
+        let targets: Vec<DeployTarget> =
+            objects::list(&context.client, &namespace, &fields).await?;
+        if let Some(target) = targets.into_iter().find(|target| {
+            target
+                .status
+                .as_ref()
+                .is_some_and(|status| knows(status, &uid))
+        }) {
             return Ok((Some(target.name_any()), fact_of(&target), Some(target)));
         }
     }
@@ -226,13 +304,22 @@ async fn find_target(
 }
 
 fn knows(status: &DeployTargetStatus, uid: &str) -> bool {
-    target::held_by(status, uid).is_some() || target::run_of(status, uid).is_some() || status.keys.iter().any(|record| record.uid == uid)
+    target::held_by(status, uid).is_some()
+        || target::run_of(status, uid).is_some()
+        || status.keys.iter().any(|record| record.uid == uid)
 }
 
-async fn read_target(context: &Context, namespace: &str, name: &str, fresh: bool) -> Result<(TargetFact, Option<DeployTarget>), ControllerError> {
+async fn read_target(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    fresh: bool,
+) -> Result<(TargetFact, Option<DeployTarget>), ControllerError> {
     let object = if fresh {
         let api: Api<Guarded<DeployTarget>> = Api::namespaced(context.client.clone(), namespace);
-        within("read a DeployTarget", api.get_opt(name)).await?.map(Arc::new)
+        within("read a DeployTarget", api.get_opt(name))
+            .await?
+            .map(Arc::new)
     } else {
         context.caches.targets.0.get(&named(namespace, name))
     };
@@ -256,12 +343,18 @@ fn missing(kind: &str, name: &str, reason: Reason) -> Refusal {
     Refusal::passing(
         WaitingFor::Configuration,
         reason,
-        format!("there is no {kind} {name:?} in this namespace; it goes on as soon as somebody creates it."),
+        format!(
+            "there is no {kind} {name:?} in this namespace; it goes on as soon as somebody creates it."
+        ),
     )
 }
 
 fn missing_environment(request: &DeployRequest) -> Refusal {
-    missing("Environment", &request.spec.environment, Reason::EnvironmentNotFound)
+    missing(
+        "Environment",
+        &request.spec.environment,
+        Reason::EnvironmentNotFound,
+    )
 }
 
 async fn plan(
@@ -271,30 +364,51 @@ async fn plan(
     place: Result<crate::api::deploy_request::Place, Refusal>,
     status: Option<&DeployTargetStatus>,
 ) -> Result<(Plan, Gate), Refusal> {
-    let application = named
-        .application
+    let application = named.application.as_ref().ok_or_else(|| {
+        missing(
+            "Application",
+            &request.spec.application,
+            Reason::ApplicationNotFound,
+        )
+    })?;
+    let environment = named
+        .environment
         .as_ref()
-        .ok_or_else(|| missing("Application", &request.spec.application, Reason::ApplicationNotFound))?;
-    let environment = named.environment.as_ref().ok_or_else(|| missing_environment(request))?;
-    let connection = named
-        .connection
-        .as_ref()
-        .ok_or_else(|| missing("SpinnakerConnection", &environment.spec.connection, Reason::ConnectionNotFound))?;
+        .ok_or_else(|| missing_environment(request))?;
+    let connection = named.connection.as_ref().ok_or_else(|| {
+        missing(
+            "SpinnakerConnection",
+            &environment.spec.connection,
+            Reason::ConnectionNotFound,
+        )
+    })?;
     not_shared(context, environment, connection)?;
     let place = place?;
-    let configuration = Configuration { application, environment, connection };
+    let configuration = Configuration {
+        application,
+        environment,
+        connection,
+    };
     let pipeline_name = resolve::pipeline_name(request, configuration, &place, status)?;
     let gate = context.connections.gate(connection).await?;
     let spinnaker_application = resolve::spinnaker_application(application);
-    let config = pipeline(&gate, spinnaker_application, &pipeline_name).await.map_err(|error| {
-        if matches!(error, GateError::LoginRequired) {
-            context.connections.distrust(connection);
-        }
-        refusal(&environment.spec.connection, &error)
-    })?;
+    let config = pipeline(&gate, spinnaker_application, &pipeline_name)
+        .await
+        .map_err(|error| {
+            if matches!(error, GateError::LoginRequired) {
+                context.connections.distrust(connection);
+            }
+            refusal(&environment.spec.connection, &error)
+        })?;
     let resolved = resolve::resolve(request, configuration, &place, status, &described(&config))?;
-    let (uid, namespace) = (request.uid().unwrap_or_default(), request.namespace().unwrap_or_default());
-    let created = request.creation_timestamp().map(|time| time.0).unwrap_or_default();
+    let (uid, namespace) = (
+        request.uid().unwrap_or_default(),
+        request.namespace().unwrap_or_default(),
+    );
+    let created = request
+        .creation_timestamp()
+        .map(|time| time.0)
+        .unwrap_or_default();
     let key = ids::idempotency_key(&namespace, &request.name_any(), &request.spec);
     let mark = Mark {
         uid: uid.clone(),
@@ -306,20 +420,51 @@ async fn plan(
         version: resolved.version.clone(),
         key: key.clone(),
     };
-    let correlation_id = ids::correlation_id(&context.installation, &namespace, &resolved.deploy_target, &request.spec.action, &key);
+    let correlation_id = ids::correlation_id(
+        &context.installation,
+        &namespace,
+        &resolved.deploy_target,
+        &request.spec.action,
+        &key,
+    );
     let execution_id = ids::execution_id(&uid, created);
-    let contents = Contents { resolved: &resolved, mark: &mark, execution_id: &execution_id, correlation_id: &correlation_id };
+    let contents = Contents {
+        resolved: &resolved,
+        mark: &mark,
+        execution_id: &execution_id,
+        correlation_id: &correlation_id,
+    };
     let bytes = body::body(gate.trigger, &config.raw, &contents);
-    let attempt = body::attempt(connection, &bytes, &contents, &context.holder, context.now());
-    Ok((Plan { attempt, body: bytes.into(), concurrency: environment.spec.protection.concurrency, resolved }, gate))
+    let attempt = body::attempt(
+        connection,
+        &bytes,
+        &contents,
+        &context.holder,
+        Timestamp::now(),
+    );
+    Ok((
+        Plan {
+            attempt,
+            body: bytes.into(),
+            concurrency: environment.spec.protection.concurrency,
+            resolved,
+        },
+        gate,
+    ))
 }
 
 /// The pipeline by its name or id; by the application's list where Gate's firewall lets no such name through.
-pub(super) async fn pipeline(gate: &Gate, application: &str, name: &str) -> Result<PipelineConfig, GateError> {
+pub(super) async fn pipeline(
+    gate: &Gate,
+    application: &str,
+    name: &str,
+) -> Result<PipelineConfig, GateError> {
     match gate.client.pipeline(application, name).await {
         Err(GateError::NotSendable { name: refused }) => {
             let all = gate.client.pipelines(application).await?;
-            all.into_iter().find(|config| config.name == name).ok_or(GateError::NotSendable { name: refused })
+            all.into_iter()
+                .find(|config| config.name == name)
+                .ok_or(GateError::NotSendable { name: refused })
         }
         other => other,
     }
@@ -346,16 +491,31 @@ pub(super) fn described(config: &PipelineConfig) -> Pipeline {
     }
 }
 
-fn not_shared(context: &Context, environment: &Environment, connection: &SpinnakerConnection) -> Result<(), Refusal> {
+fn not_shared(
+    context: &Context,
+    environment: &Environment,
+    connection: &SpinnakerConnection,
+) -> Result<(), Refusal> {
     match shared_target(context, environment, connection) {
         None => Ok(()),
-        Some(message) => Err(Refusal::passing(WaitingFor::Configuration, Reason::TargetShared, message)),
+        Some(message) => Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::TargetShared,
+            message,
+        )),
     }
 }
 
 /// The sentence that says which other Environment reaches the same place.
-pub(super) fn shared_target(context: &Context, environment: &Environment, connection: &SpinnakerConnection) -> Option<String> {
-    let others = context.caches.environments.filter(|other| other.spec.target == environment.spec.target);
+pub(super) fn shared_target(
+    context: &Context,
+    environment: &Environment,
+    connection: &SpinnakerConnection,
+) -> Option<String> {
+    let others = context
+        .caches
+        .environments
+        .filter(|other| other.spec.target == environment.spec.target);
     if others.len() < 2 {
         return None;
     }
@@ -365,20 +525,37 @@ pub(super) fn shared_target(context: &Context, environment: &Environment, connec
         .filter_map(|other| other.0.as_ref().ok())
         .filter_map(|other| {
             let namespace = other.namespace().unwrap_or_default();
-            let gate = caches.connections.get(&namespace, &other.spec.connection)?.spec.gate_url;
-            Some((other.clone(), gate, spinnaker_applications(context, &namespace)))
+            let gate = caches
+                .connections
+                .get(&namespace, &other.spec.connection)?
+                .spec
+                .gate_url;
+            Some((
+                other.clone(),
+                gate,
+                spinnaker_applications(context, &namespace),
+            ))
         })
         .collect();
     let namespace = environment.namespace().unwrap_or_default();
     let applications = spinnaker_applications(context, &namespace);
-    let own = Reach { environment, gate_url: &connection.spec.gate_url, applications: applications.iter().map(String::as_str).collect() };
+    let own = Reach {
+        environment,
+        gate_url: &connection.spec.gate_url,
+        applications: applications.iter().map(String::as_str).collect(),
+    };
     let shared = sharing::shared_with(
         &own,
-        others.iter().map(|(environment, gate, applications)| Reach {
-            environment,
-            gate_url: gate,
-            applications: applications.iter().map(String::as_str).collect::<BTreeSet<_>>(),
-        }),
+        others
+            .iter()
+            .map(|(environment, gate, applications)| Reach {
+                environment,
+                gate_url: gate,
+                applications: applications
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<BTreeSet<_>>(),
+            }),
     )?;
     Some(format!(
         "Environment {:?} in {:?} reaches the same account and namespace by the same Gate; give one of them another place, or say spec.sharedTarget: true in one of them.",
@@ -388,14 +565,26 @@ pub(super) fn shared_target(context: &Context, environment: &Environment, connec
 }
 
 fn spinnaker_applications(context: &Context, namespace: &str) -> Vec<String> {
-    let all = context.caches.applications.filter(|application| application.namespace().as_deref() == Some(namespace));
-    all.iter().filter_map(|application| application.0.as_ref().ok()).map(|application| resolve::spinnaker_application(application).to_owned()).collect()
+    let all = context
+        .caches
+        .applications
+        .filter(|application| application.namespace().as_deref() == Some(namespace));
+    all.iter()
+        .filter_map(|application| application.0.as_ref().ok())
+        .map(|application| resolve::spinnaker_application(application).to_owned())
+        .collect()
 }
 
 // === What Spinnaker shows ===
 
 /// The request holds its target: what does Spinnaker show under its ids?
-async fn hold(context: &Context, request: &DeployRequest, namespace: &str, active: &Active, gathered: &mut Gathered) {
+async fn hold(
+    context: &Context,
+    request: &DeployRequest,
+    namespace: &str,
+    active: &Active,
+    gathered: &mut Gathered,
+) {
     let sent = active.attempt.sent_at.is_some();
     if !sent && gathered.facts.plan.is_err() {
         return;
@@ -413,19 +602,35 @@ async fn hold(context: &Context, request: &DeployRequest, namespace: &str, activ
     gathered.facts.settle = gate.settle;
     gathered.facts.on_unknown = gate.on_unknown;
     let known = active.execution.as_ref();
-    let look = if known.is_some_and(|seen| seen.build_time.is_some()) { Look::Batched } else { Look::Alone };
+    let look = if known.is_some_and(|seen| seen.build_time.is_some()) {
+        Look::Batched
+    } else {
+        Look::Alone
+    };
     if !matches!(gathered.facts.sighting, Sighting::NotAsked) {
         // It was looked at a moment ago, in this pass.
         gathered.gate = Some(gate);
         return;
     }
-    let lookup = sighting::attempt(&gate, &active.attempt, known.map(|seen| seen.id.as_str()), look).await;
+    let lookup = sighting::attempt(
+        &gate,
+        &active.attempt,
+        known.map(|seen| seen.id.as_str()),
+        look,
+    )
+    .await;
     if let Lookup::Unclear(GateError::LoginRequired) = &lookup
-        && let Some(connection) = context.caches.connections.get(namespace, &pinned.connection)
+        && let Some(connection) = context
+            .caches
+            .connections
+            .get(namespace, &pinned.connection)
     {
         context.connections.distrust(&connection);
     }
-    gathered.facts.sighting = if sent && gate.gate_url != pinned.gate_url && !matches!(lookup, Lookup::Found(_)) {
+    gathered.facts.sighting = if sent
+        && gate.url != pinned.gate_url
+        && !matches!(lookup, Lookup::Found(_))
+    {
         context.absences.over(&uid);
         Sighting::Unclear(Refusal::passing(
             WaitingFor::Person,
@@ -437,8 +642,19 @@ async fn hold(context: &Context, request: &DeployRequest, namespace: &str, activ
         ))
     } else {
         // Before the first sighting a "not found" counts only while the whole path answers.
-        let path_answers = known.is_some() || gathered.facts.gone || request.spec.cancel.is_some() || !passing_trouble(&gathered.facts);
-        sighting::sighting(context, &gate, &pinned.connection, &uid, lookup, path_answers).await
+        let path_answers = known.is_some()
+            || gathered.facts.gone
+            || request.spec.cancel.is_some()
+            || !passing_trouble(&gathered.facts);
+        sighting::sighting(
+            context,
+            &gate,
+            &pinned.connection,
+            &uid,
+            lookup,
+            path_answers,
+        )
+        .await
     };
     gathered.gate = Some(gate);
 }
@@ -447,26 +663,55 @@ fn passing_trouble(facts: &Facts) -> bool {
     matches!(&facts.plan, Err(refusal) if refusal.waiting_for == Some(WaitingFor::Spinnaker))
 }
 
-async fn pinned_gate(context: &Context, namespace: &str, name: &str, gathered: &Gathered) -> Result<Gate, Refusal> {
-    let named = gathered.named.connection.as_ref().filter(|connection| connection.name_any() == name);
+async fn pinned_gate(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    gathered: &Gathered,
+) -> Result<Gate, Refusal> {
+    let named = gathered
+        .named
+        .connection
+        .as_ref()
+        .filter(|connection| connection.name_any() == name);
     let connection = match named {
         Some(connection) => connection.clone(),
-        None => context.caches.connections.get(namespace, name).ok_or_else(|| missing("SpinnakerConnection", name, Reason::ConnectionNotFound))?,
+        None => context
+            .caches
+            .connections
+            .get(namespace, name)
+            .ok_or_else(|| missing("SpinnakerConnection", name, Reason::ConnectionNotFound))?,
     };
     context.connections.gate(&connection).await
 }
 
 /// An execution that ended is watched for a while, since somebody may restart it.
-async fn finished_execution(context: &Context, request: &DeployRequest, status: Option<&DeployTargetStatus>, namespace: &str, uid: &str) -> Sighting {
+async fn finished_execution(
+    context: &Context,
+    request: &DeployRequest,
+    status: Option<&DeployTargetStatus>,
+    namespace: &str,
+    uid: &str,
+) -> Sighting {
     let own = request.status.as_ref();
     let run = status.and_then(|status| target::run_of(status, uid));
-    let execution = own.and_then(|own| own.execution.as_ref()).map(|execution| execution.id.clone());
+    let execution = own
+        .and_then(|own| own.execution.as_ref())
+        .map(|execution| execution.id.clone());
     let Some(id) = execution.or_else(|| run.and_then(|run| run.execution_id.clone())) else {
         return Sighting::NotAsked;
     };
-    let finished = own.and_then(|own| own.finished_at.as_ref()).map(|time| time.0);
-    let runs_again = own.and_then(|own| own.execution.as_ref()).and_then(|execution| execution.rerun.as_deref()) == Some("RUNNING");
-    if finished.is_some_and(|finished| backoff::elapsed(finished, context.now()) > WATCH_FINISHED) && !runs_again {
+    let finished = own
+        .and_then(|own| own.finished_at.as_ref())
+        .map(|time| time.0);
+    let runs_again = own
+        .and_then(|own| own.execution.as_ref())
+        .and_then(|execution| execution.rerun.as_deref())
+        == Some("RUNNING");
+    if finished
+        .is_some_and(|finished| backoff::elapsed(finished, Timestamp::now()) > WATCH_FINISHED)
+        && !runs_again
+    {
         return Sighting::NotAsked;
     }
     let connection = own
@@ -479,7 +724,9 @@ async fn finished_execution(context: &Context, request: &DeployRequest, status: 
     };
     match context.connections.gate(&connection).await {
         Ok(gate) => match sighting::execution(&gate, &id, Look::Batched).await {
-            Lookup::Found(execution) => Sighting::Seen(Box::new(sighting::observe(&gate, &execution).await)),
+            Lookup::Found(execution) => {
+                Sighting::Seen(Box::new(sighting::observe(&gate, &execution).await))
+            }
             Lookup::Absent | Lookup::Unclear(_) => Sighting::NotAsked,
         },
         Err(_) => Sighting::NotAsked,
@@ -492,14 +739,29 @@ async fn finished_execution(context: &Context, request: &DeployRequest, status: 
 fn queue(context: &Context, request: &DeployRequest, gathered: &mut Gathered) {
     let uid = request.uid();
     let own = place_in_line(request);
-    let others = in_line(context, &request.namespace().unwrap_or_default(), gathered.target_name.as_deref().unwrap_or_default());
-    let others = others.iter().filter_map(|object| object.0.as_ref().ok()).filter(|other| other.uid() != uid);
+    let others = in_line(
+        context,
+        &request.namespace().unwrap_or_default(),
+        gathered.target_name.as_deref().unwrap_or_default(),
+    );
+    let others = others
+        .iter()
+        .filter_map(|object| object.0.as_ref().ok())
+        .filter(|other| other.uid() != uid);
     let (mut ahead, mut newer): (Option<&DeployRequest>, Option<&DeployRequest>) = (None, None);
     for other in others {
         if place_in_line(other) < own {
-            ahead = Some(ahead.filter(|known| place_in_line(known) <= place_in_line(other)).unwrap_or(other));
+            ahead = Some(
+                ahead
+                    .filter(|known| place_in_line(known) <= place_in_line(other))
+                    .unwrap_or(other),
+            );
         } else {
-            newer = Some(newer.filter(|known| place_in_line(known) >= place_in_line(other)).unwrap_or(other));
+            newer = Some(
+                newer
+                    .filter(|known| place_in_line(known) >= place_in_line(other))
+                    .unwrap_or(other),
+            );
         }
     }
     gathered.facts.ahead = ahead.map(ResourceExt::name_any);
@@ -507,27 +769,47 @@ fn queue(context: &Context, request: &DeployRequest, gathered: &mut Gathered) {
 }
 
 /// Requests that wait for this target, as far as the cache knows.
-pub(super) fn in_line(context: &Context, namespace: &str, target: &str) -> Vec<Arc<Guarded<DeployRequest>>> {
+pub(super) fn in_line(
+    context: &Context,
+    namespace: &str,
+    target: &str,
+) -> Vec<Arc<Guarded<DeployRequest>>> {
     context.caches.requests.filter(|other| {
         other.namespace().as_deref() == Some(namespace)
             && other.spec.cancel.is_none()
             && other.status.as_ref().is_some_and(|status| {
-                status.phase == Some(Phase::Queued) && status.resolved.as_ref().is_some_and(|resolved| resolved.deploy_target == target)
+                status.phase == Some(Phase::Queued)
+                    && status
+                        .resolved
+                        .as_ref()
+                        .is_some_and(|resolved| resolved.deploy_target == target)
             })
     })
 }
 
 /// The order of the queue.
 pub(super) fn place_in_line(request: &DeployRequest) -> (Option<jiff::Timestamp>, Option<String>) {
-    (request.creation_timestamp().map(|time| time.0), request.uid())
+    (
+        request.creation_timestamp().map(|time| time.0),
+        request.uid(),
+    )
 }
 
 /// Whether the execution that ran here last was restarted by somebody.
 async fn rerun(status: &DeployTargetStatus, gathered: &mut Gathered) {
     let Some(gate) = &gathered.gate else { return };
-    let connection = gathered.named.environment.as_ref().map(|environment| environment.spec.connection.as_str());
-    let last = status.history.first().filter(|run| Some(run.connection.as_str()) == connection);
-    let Some((run, id)) = last.and_then(|run| run.execution_id.as_ref().map(|id| (run, id))) else { return };
+    let connection = gathered
+        .named
+        .environment
+        .as_ref()
+        .map(|environment| environment.spec.connection.as_str());
+    let last = status
+        .history
+        .first()
+        .filter(|run| Some(run.connection.as_str()) == connection);
+    let Some((run, id)) = last.and_then(|run| run.execution_id.as_ref().map(|id| (run, id))) else {
+        return;
+    };
     match sighting::execution(gate, id, Look::Batched).await {
         Lookup::Found(execution) if !execution.status.is_complete() => {
             gathered.facts.rerun = Some(format!("execution {id} of {:?}", run.name));

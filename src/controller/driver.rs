@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use super::{
@@ -25,11 +26,17 @@ const EFFECTS: usize = 12;
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// One pass over a request that a watch or a timer brought up.
-pub(super) async fn reconcile(object: Arc<Guarded<DeployRequest>>, context: Arc<Context>) -> Result<Action, ControllerError> {
+pub(super) async fn reconcile(
+    object: Arc<Guarded<DeployRequest>>,
+    context: Arc<Context>,
+) -> Result<Action, ControllerError> {
     let request = match &object.0 {
         Ok(request) => request.clone(),
         Err(invalid) => {
-            let note = format!("this object can't be read and is left alone: {}", invalid.error);
+            let note = format!(
+                "this object can't be read and is left alone: {}",
+                invalid.error
+            );
             record::publish(&context, &*object, true, "Invalid", &note).await;
             return Ok(Action::await_change());
         }
@@ -41,11 +48,21 @@ pub(super) async fn reconcile(object: Arc<Guarded<DeployRequest>>, context: Arc<
         return Ok(Action::requeue(wait));
     }
     let status = request.status.as_ref();
-    let following = status.is_some_and(|status| status.execution.is_some() || status.phase.is_some_and(Phase::is_terminal));
-    let mut memo = Memo { fresh: !following, ..Memo::default() };
+    let following = status.is_some_and(|status| {
+        status.execution.is_some() || status.phase.is_some_and(Phase::is_terminal)
+    });
+    let mut memo = Memo {
+        fresh: !following,
+        ..Memo::default()
+    };
     for _ in 0..3 {
         let current = if memo.fresh {
-            let read = objects::read::<DeployRequest>(&context.client, &request.namespace().unwrap_or_default(), &request.name_any()).await?;
+            let read = objects::read::<DeployRequest>(
+                &context.client,
+                &request.namespace().unwrap_or_default(),
+                &request.name_any(),
+            )
+            .await?;
             match read.filter(|read| read.uid() == request.uid()) {
                 Some(read) => read,
                 // Gone: its target, if it holds one, has a reconcile of its own.
@@ -54,11 +71,14 @@ pub(super) async fn reconcile(object: Arc<Guarded<DeployRequest>>, context: Arc<
         } else {
             request.clone()
         };
-        match pass(&context, current, memo).await {
+        match Box::pin(pass(&context, current, memo)).await {
             // Somebody was faster, or the cache was behind: once more, on what is there now.
             Err(ControllerError::Conflict { doing }) => {
                 tracing::debug!(request = %request.name_any(), doing, "somebody else was first");
-                memo = Memo { fresh: true, ..Memo::default() };
+                memo = Memo {
+                    fresh: true,
+                    ..Memo::default()
+                };
             }
             other => return other,
         }
@@ -67,14 +87,22 @@ pub(super) async fn reconcile(object: Arc<Guarded<DeployRequest>>, context: Arc<
 }
 
 /// Gather, decide, act; and when there is nothing to do, record.
-pub(super) async fn pass(context: &Context, request: DeployRequest, memo: Memo) -> Result<Action, ControllerError> {
-    let mut pass = Pass { context, request, memo };
+pub(super) async fn pass(
+    context: &Context,
+    request: DeployRequest,
+    memo: Memo,
+) -> Result<Action, ControllerError> {
+    let mut pass = Pass {
+        context,
+        request,
+        memo,
+    };
     for _ in 0..EFFECTS {
         if !context.claim.is_current() {
             return Err(ControllerError::NotLeading);
         }
         let mut gathered = dereference::gather(context, &pass.request, &pass.memo).await?;
-        let decision = decide(&pass.request, &gathered.facts, context.now());
+        let decision = decide(&pass.request, &gathered.facts, Timestamp::now());
         match decision.effect {
             Some(effect) => {
                 if matches!(pass.act(effect, &mut gathered).await?, Done::Gone) {
@@ -87,7 +115,9 @@ pub(super) async fn pass(context: &Context, request: DeployRequest, memo: Memo) 
                 if pass.memo.gone_from.is_none() {
                     record::record(context, &pass.request, &decision.status).await?;
                 }
-                return Ok(decision.requeue.map_or_else(Action::await_change, Action::requeue));
+                return Ok(decision
+                    .requeue
+                    .map_or_else(Action::await_change, Action::requeue));
             }
         }
     }
@@ -95,10 +125,17 @@ pub(super) async fn pass(context: &Context, request: DeployRequest, memo: Memo) 
 }
 
 /// What failed at Spinnaker is not tried before its time, however often the object changes; a cancel is heard at once.
-fn backing_off(request: &DeployRequest, context: &Context) -> Option<Duration> {
+fn backing_off(request: &DeployRequest, _context: &Context) -> Option<Duration> {
     let status = request.status.as_ref()?;
     let next = status.next_attempt_at.as_ref()?.0;
-    let waiting = status.waiting.as_ref().is_some_and(|waiting| waiting.subject == WaitingFor::Spinnaker);
-    let left = backoff::elapsed(context.now(), next);
-    (waiting && request.spec.cancel.is_none() && request.meta().generation == status.observed_generation && left > Duration::ZERO).then_some(left)
+    let waiting = status
+        .waiting
+        .as_ref()
+        .is_some_and(|waiting| waiting.subject == WaitingFor::Spinnaker);
+    let left = backoff::elapsed(Timestamp::now(), next);
+    (waiting
+        && request.spec.cancel.is_none()
+        && request.meta().generation == status.observed_generation
+        && left > Duration::ZERO)
+        .then_some(left)
 }

@@ -47,7 +47,7 @@ impl ControllerError {
 }
 
 /// An error and its causes in one line, each said once.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -9,14 +9,14 @@ use crate::runtime::metrics::Metrics;
 
 /// One fixed word.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Word {
+pub(super) struct Word {
     /// The word.
     pub outcome: String,
 }
 
 /// What the controller counts.
 #[derive(Debug, Clone, Default)]
-pub struct ControllerMetrics {
+pub(super) struct ControllerMetrics {
     /// Starts that were sent, by what came of it: accepted, refused, not-processed, unknown.
     pub starts: Family<Word, Counter>,
     /// Requests that ended, by reason.
@@ -27,18 +27,34 @@ pub struct ControllerMetrics {
 
 impl ControllerMetrics {
     /// Registers them.
-    pub fn register(metrics: &Metrics) -> Self {
+    pub(super) fn register(metrics: &Metrics) -> Self {
         metrics.register(|registry| {
             let own = Self::default();
-            registry.register("starts", "Starts sent to Spinnaker, by outcome", own.starts.clone());
-            registry.register("requests_finished", "Requests that reached a terminal phase, by reason", own.finished.clone());
-            registry.register("reconcile_errors", "Reconciles that failed, by reason", own.errors.clone());
+            registry.register(
+                "starts",
+                "Starts sent to Spinnaker, by outcome",
+                own.starts.clone(),
+            );
+            registry.register(
+                "requests_finished",
+                "Requests that reached a terminal phase, by reason",
+                own.finished.clone(),
+            );
+            registry.register(
+                "reconcile_errors",
+                "Reconciles that failed, by reason",
+                own.errors.clone(),
+            );
             own
         })
     }
 
     /// Counts one.
-    pub fn count(family: &Family<Word, Counter>, outcome: impl Into<String>) {
-        family.get_or_create(&Word { outcome: outcome.into() }).inc();
+    pub(super) fn count(family: &Family<Word, Counter>, outcome: impl Into<String>) {
+        family
+            .get_or_create(&Word {
+                outcome: outcome.into(),
+            })
+            .inc();
     }
 }

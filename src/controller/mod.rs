@@ -38,13 +38,13 @@ use kube::{
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-pub use self::{context::ControllerSettings, error::ControllerError};
 use self::{
     connections::{Absences, Connections},
     context::{Caches, Context},
     metrics::ControllerMetrics,
     watch::{Cache, Guarded, Scope, named, reference},
 };
+pub use self::{context::ControllerSettings, error::ControllerError};
 use crate::{
     api::{CONTROLLER, DeployRequest, DeployTarget, deploy_request::Phase},
     domain::decide::SHORTEST_SETTLE,
@@ -80,7 +80,16 @@ pub async fn run(
                 gate.ready();
             }
         };
-        engine(scope, &settings, client.clone(), claim.clone(), installation.clone(), metrics.clone(), shutdown.clone(), on_ready)
+        engine(
+            scope,
+            &settings,
+            client.clone(),
+            claim.clone(),
+            installation.clone(),
+            metrics.clone(),
+            shutdown.clone(),
+            on_ready,
+        )
     });
     futures::future::try_join_all(engines).await.map(|_| ())
 }
@@ -93,7 +102,10 @@ async fn installation(client: &Client) -> Result<String, ControllerError> {
 }
 
 /// One set of watches and reconciles.
-#[expect(clippy::too_many_arguments, reason = "everything that a process hands to its engines, once")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that a process hands to its engines, once"
+)]
 async fn engine(
     scope: Scope,
     settings: &ControllerSettings,
@@ -115,24 +127,63 @@ async fn engine(
     let context = Arc::new(Context {
         holder: holder(),
         installation,
-        connections: Connections::new(client.clone(), settings.minimum_settle.unwrap_or(SHORTEST_SETTLE)),
+        connections: Connections::new(
+            client.clone(),
+            settings.minimum_settle.unwrap_or(SHORTEST_SETTLE),
+        ),
         absences: Absences::default(),
-        recorder: Recorder::new(client.clone(), Reporter { controller: CONTROLLER.to_owned(), instance: None }),
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter {
+                controller: CONTROLLER.to_owned(),
+                instance: None,
+            },
+        ),
         metrics,
-        caches: Caches { requests, targets: deploy_targets, applications, environments, connections },
+        caches: Caches {
+            requests,
+            targets: deploy_targets,
+            applications,
+            environments,
+            connections,
+        },
         wake_request,
         wake_target,
         claim,
         client,
     });
     let wake = |context: &Arc<Context>| context.clone();
-    let (one, two, three, four, five) = (wake(&context), wake(&context), wake(&context), wake(&context), wake(&context));
+    let (one, two, three, four, five) = (
+        wake(&context),
+        wake(&context),
+        wake(&context),
+        wake(&context),
+        wake(&context),
+    );
     let watching = stream::select_all([
-        request_changes.map(move |object| request_changed(&one, &object)).boxed(),
-        target_changes.map(move |object| target_changed(&two, &object)).boxed(),
-        application_changes.map(move |object| configuration_changed(&three, &*object, |request, name| request.spec.application == name)).boxed(),
-        environment_changes.map(move |object| configuration_changed(&four, &*object, |request, name| request.spec.environment == name)).boxed(),
-        connection_changes.map(move |object| configuration_changed(&five, &*object, |_, _| true)).boxed(),
+        request_changes
+            .map(move |object| request_changed(&one, &object))
+            .boxed(),
+        target_changes
+            .map(move |object| target_changed(&two, &object))
+            .boxed(),
+        application_changes
+            .map(move |object| {
+                configuration_changed(&three, &*object, |request, name| {
+                    request.spec.application == name
+                });
+            })
+            .boxed(),
+        environment_changes
+            .map(move |object| {
+                configuration_changed(&four, &*object, |request, name| {
+                    request.spec.environment == name
+                });
+            })
+            .boxed(),
+        connection_changes
+            .map(move |object| configuration_changed(&five, &*object, |_, _| true))
+            .boxed(),
     ]);
     let watching = watching.for_each(|()| async {});
     let caches_ready = {
@@ -153,8 +204,20 @@ async fn engine(
         caches_ready.await?;
         on_ready();
         tracing::info!(?scope, "caches are filled; working");
-        let requests = drive(driver::reconcile, &context, request_store, woken_requests, shutdown.clone());
-        let targets = drive(targets::reconcile, &context, target_store, woken_targets, shutdown.clone());
+        let requests = drive(
+            driver::reconcile,
+            &context,
+            request_store,
+            woken_requests,
+            shutdown.clone(),
+        );
+        let targets = drive(
+            targets::reconcile,
+            &context,
+            target_store,
+            woken_targets,
+            shutdown.clone(),
+        );
         tokio::join!(requests, targets);
         Ok(())
     };
@@ -175,7 +238,9 @@ async fn drive<K, Work>(
     K: objects::Object,
     Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
 {
-    let queue = received(woken).take_until(shutdown.cancelled_owned()).map(Ok::<_, Infallible>);
+    let queue = received(woken)
+        .take_until(shutdown.cancelled_owned())
+        .map(Ok::<_, Infallible>);
     applier(
         // A task of its own: a panic in one pass ends that pass, not the controller.
         move |object: Arc<Guarded<K>>, context| {
@@ -185,7 +250,7 @@ async fn drive<K, Work>(
                 .map(move |outcome| {
                     outcome.unwrap_or_else(|broken| {
                         tracing::error!(kind, name, error = %broken, "a pass broke down");
-                        Ok(Action::requeue(Duration::from_secs(60)))
+                        Ok(Action::requeue(Duration::from_mins(1)))
                     })
                 })
                 .boxed()
@@ -193,7 +258,7 @@ async fn drive<K, Work>(
         |object, error, context: Arc<Context>| {
             ControllerMetrics::count(&context.metrics.errors, error.reason());
             tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %error::chain(error), "a pass failed and is made again");
-            Action::requeue(Duration::from_millis(1_000 + u64::from(spread(&object.meta().uid)) % 1_000))
+            Action::requeue(Duration::from_millis(1_000 + u64::from(spread(object.meta().uid.as_ref())) % 1_000))
         },
         context.clone(),
         store,
@@ -210,7 +275,9 @@ async fn drive<K, Work>(
 }
 
 fn received<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
-    stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|item| (item, receiver)) })
+    stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|item| (item, receiver))
+    })
 }
 
 // === Who is woken by what ===
@@ -220,7 +287,12 @@ fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
     drop(context.wake_request.send(reference(object)));
     let Ok(request) = &object.0 else { return };
     let namespace = request.namespace().unwrap_or_default();
-    let Some(target) = request.status.as_ref().and_then(|status| status.resolved.as_ref()).map(|resolved| resolved.deploy_target.clone()) else {
+    let Some(target) = request
+        .status
+        .as_ref()
+        .and_then(|status| status.resolved.as_ref())
+        .map(|resolved| resolved.deploy_target.clone())
+    else {
         return;
     };
     let phase = request.status.as_ref().and_then(|status| status.phase);
@@ -237,10 +309,19 @@ fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
 fn target_changed(context: &Context, object: &Guarded<DeployTarget>) {
     drop(context.wake_target.send(reference(object)));
     let namespace = object.meta().namespace.clone().unwrap_or_default();
-    let active = object.0.as_ref().ok().and_then(|target| target.status.as_ref()).and_then(|status| status.active.as_ref());
+    let active = object
+        .0
+        .as_ref()
+        .ok()
+        .and_then(|target| target.status.as_ref())
+        .and_then(|status| status.active.as_ref());
     match active {
         Some(active) => drop(context.wake_request.send(named(&namespace, &active.name))),
-        None => wake_line(context, &namespace, object.meta().name.as_deref().unwrap_or_default()),
+        None => wake_line(
+            context,
+            &namespace,
+            object.meta().name.as_deref().unwrap_or_default(),
+        ),
     }
 }
 
@@ -257,15 +338,25 @@ fn wake_line(context: &Context, namespace: &str, target: &str) {
 }
 
 /// Configuration changed: every request in its namespace that names it and has not ended.
-fn configuration_changed<K>(context: &Context, object: &Guarded<K>, names: impl Fn(&DeployRequest, &str) -> bool)
-where
+fn configuration_changed<K>(
+    context: &Context,
+    object: &Guarded<K>,
+    names: impl Fn(&DeployRequest, &str) -> bool,
+) where
     K: Resource<DynamicType = ()> + Clone,
 {
-    let (namespace, name) = (object.meta().namespace.as_deref(), object.meta().name.as_deref().unwrap_or_default());
+    let (namespace, name) = (
+        object.meta().namespace.as_deref(),
+        object.meta().name.as_deref().unwrap_or_default(),
+    );
     let waiting = context.caches.requests.filter(|request| {
         request.namespace().as_deref() == namespace
             && names(request, name)
-            && !request.status.as_ref().and_then(|status| status.phase).is_some_and(Phase::is_terminal)
+            && !request
+                .status
+                .as_ref()
+                .and_then(|status| status.phase)
+                .is_some_and(Phase::is_terminal)
     });
     for request in waiting {
         drop(context.wake_request.send(reference(&*request)));
@@ -279,7 +370,7 @@ fn holder() -> String {
     format!("{}-{random:016x}", std::process::id())
 }
 
-fn spread(uid: &Option<String>) -> u32 {
+fn spread(uid: Option<&String>) -> u32 {
     let mut hasher = DefaultHasher::new();
     uid.hash(&mut hasher);
     u32::try_from(hasher.finish() % 1_000_000).unwrap_or_default()

@@ -14,29 +14,70 @@ use super::{API_DEADLINE, error::ControllerError};
 use crate::api::CONTROLLER;
 
 /// An object of ours.
-pub trait Object: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug + Send + Sync + 'static {}
+pub(super) trait Object:
+    Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + Serialize
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
 impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug + Send + Sync + 'static
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + Debug
+        + Send
+        + Sync
+        + 'static
 {
 }
 
 /// The object as the API server has it now (a quorum read), if it exists.
-pub async fn read<K: Object>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, ControllerError> {
+pub(super) async fn read<K: Object>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, ControllerError> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     within("read an object", api.get_opt(name)).await
 }
 
 /// All objects that the field selector names, as the API server has them now.
-pub async fn list<K: Object>(client: &Client, namespace: &str, fields: &str) -> Result<Vec<K>, ControllerError> {
+pub(super) async fn list<K: Object>(
+    client: &Client,
+    namespace: &str,
+    fields: &str,
+) -> Result<Vec<K>, ControllerError> {
     let api: Api<kube::core::DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
-    let listed = within("list objects", api.list(&ListParams::default().fields(fields))).await?;
-    Ok(listed.items.into_iter().filter_map(|object| object.0.ok()).collect())
+    let listed = within(
+        "list objects",
+        api.list(&ListParams::default().fields(fields)),
+    )
+    .await?;
+    Ok(listed
+        .items
+        .into_iter()
+        .filter_map(|object| object.0.ok())
+        .collect())
 }
 
 /// Creates the object; one that exists already is read.
-pub async fn create<K: Object>(client: &Client, namespace: &str, name: &str, object: &K) -> Result<Option<K>, ControllerError> {
+pub(super) async fn create<K: Object>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    object: &K,
+) -> Result<Option<K>, ControllerError> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let parameters = PostParams { field_manager: Some(CONTROLLER.to_owned()), ..PostParams::default() };
+    let parameters = PostParams {
+        field_manager: Some(CONTROLLER.to_owned()),
+        ..PostParams::default()
+    };
     match within("create an object", api.create(&parameters, object)).await {
         Ok(created) => Ok(Some(created)),
         Err(ControllerError::Conflict { .. }) => read(client, namespace, name).await,
@@ -46,41 +87,79 @@ pub async fn create<K: Object>(client: &Client, namespace: &str, name: &str, obj
 
 /// Writes what differs between the object's status and `next`, guarded by the version that the object was read in.
 /// `None` when nothing differs.
-pub async fn write_status<K: Object, S: Serialize>(
+pub(super) async fn write_status<K: Object, S: Serialize>(
     client: &Client,
     object: &K,
     next: &S,
     doing: &'static str,
 ) -> Result<Option<K>, ControllerError> {
-    let old = serde_json::to_value(object).ok().and_then(|mut value| value.get_mut("status").map(Value::take));
+    let old = serde_json::to_value(object)
+        .ok()
+        .and_then(|mut value| value.get_mut("status").map(Value::take));
     let next = serde_json::to_value(next).unwrap_or_default();
     let Some(change) = difference(&old.unwrap_or(Value::Null), &next) else {
         return Ok(None);
     };
     let meta = object.meta();
     let patch = json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version}, "status": change});
-    let api: Api<K> = Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or_default());
+    let api: Api<K> = Api::namespaced(
+        client.clone(),
+        meta.namespace.as_deref().unwrap_or_default(),
+    );
     let name = meta.name.clone().unwrap_or_default();
-    within(doing, api.patch_status(&name, &PatchParams::apply(CONTROLLER), &Patch::Merge(&patch))).await.map(Some)
+    within(
+        doing,
+        api.patch_status(
+            &name,
+            &PatchParams::apply(CONTROLLER),
+            &Patch::Merge(&patch),
+        ),
+    )
+    .await
+    .map(Some)
 }
 
 /// Merges into an object's metadata, guarded by the version that it was read in.
-pub async fn annotate<K: Object>(client: &Client, object: &K, annotation: &str, value: &str) -> Result<K, ControllerError> {
+pub(super) async fn annotate<K: Object>(
+    client: &Client,
+    object: &K,
+    annotation: &str,
+    value: &str,
+) -> Result<K, ControllerError> {
     let meta = object.meta();
     let patch = json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version, "annotations": {annotation: value}}});
-    let api: Api<K> = Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or_default());
+    let api: Api<K> = Api::namespaced(
+        client.clone(),
+        meta.namespace.as_deref().unwrap_or_default(),
+    );
     let name = meta.name.clone().unwrap_or_default();
-    within("annotate an object", api.patch(&name, &PatchParams::apply(CONTROLLER), &Patch::Merge(&patch))).await
+    within(
+        "annotate an object",
+        api.patch(
+            &name,
+            &PatchParams::apply(CONTROLLER),
+            &Patch::Merge(&patch),
+        ),
+    )
+    .await
 }
 
 /// A call with a deadline, and with conflicts told from other errors.
-pub async fn within<T>(doing: &'static str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ControllerError> {
+pub(super) async fn within<T>(
+    doing: &'static str,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ControllerError> {
     match tokio::time::timeout(API_DEADLINE, call).await {
         Err(_) => Err(ControllerError::ApiSilent { doing }),
         Ok(Ok(value)) => Ok(value),
         // Changed, made or gone since it was read: all mean "look again".
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Err(ControllerError::Conflict { doing }),
-        Ok(Err(source)) => Err(ControllerError::Api { doing, source: Box::new(source) }),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+            Err(ControllerError::Conflict { doing })
+        }
+        Ok(Err(source)) => Err(ControllerError::Api {
+            doing,
+            source: Box::new(source),
+        }),
     }
 }
 
@@ -89,9 +168,13 @@ fn difference(old: &Value, next: &Value) -> Option<Value> {
     match (old, next) {
         _ if old == next => None,
         (Value::Object(old), Value::Object(next)) => {
-            let gone = old.keys().filter(|key| !next.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+            let gone = old
+                .keys()
+                .filter(|key| !next.contains_key(*key))
+                .map(|key| (key.clone(), Value::Null));
             let changed = next.iter().filter_map(|(key, value)| {
-                difference(old.get(key).unwrap_or(&Value::Null), value).map(|change| (key.clone(), change))
+                difference(old.get(key).unwrap_or(&Value::Null), value)
+                    .map(|change| (key.clone(), change))
             });
             Some(Value::Object(gone.chain(changed).collect::<Map<_, _>>()))
         }

@@ -42,66 +42,127 @@ pub(super) struct Lost<'a> {
 }
 
 /// Makes sure that the target exists and is initialised. The inner error says for what it has to wait.
-pub(super) async fn prepare(context: &Context, wanted: DeployTargetSpec, lost: Lost<'_>) -> Result<Result<(), Refusal>, ControllerError> {
+pub(super) async fn prepare(
+    context: &Context,
+    wanted: DeployTargetSpec,
+    lost: Lost<'_>,
+) -> Result<Result<(), Refusal>, ControllerError> {
     let name = ids::target_name(&wanted.application, &wanted.environment, &wanted.place);
-    let existing: Option<DeployTarget> = objects::read(&context.client, lost.namespace, &name).await?;
+    let existing: Option<DeployTarget> =
+        objects::read(&context.client, lost.namespace, &name).await?;
     let target = match existing {
         Some(target) => target,
         None => {
             let target = DeployTarget {
-                metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(lost.namespace.to_owned()), ..ObjectMeta::default() },
+                metadata: ObjectMeta {
+                    name: Some(name.clone()),
+                    namespace: Some(lost.namespace.to_owned()),
+                    ..ObjectMeta::default()
+                },
                 spec: wanted,
                 status: None,
             };
             crash::point("before-create-target");
             let created = objects::create(&context.client, lost.namespace, &name, &target).await?;
             crash::point("after-create-target");
-            created.ok_or(ControllerError::Conflict { doing: "create a DeployTarget" })?
+            created.ok_or(ControllerError::Conflict {
+                doing: "create a DeployTarget",
+            })?
         }
     };
-    if target.status.as_ref().is_some_and(|status| status.initialized.is_some()) {
+    if target
+        .status
+        .as_ref()
+        .is_some_and(|status| status.initialized.is_some())
+    {
         return Ok(Ok(()));
     }
     let evidence = match evidence(context, &target, &lost).await? {
         Ok(evidence) => evidence,
         Err(mut refusal) => {
-            refusal.message = format!("what ran on the target before has to be known first: {}", refusal.message);
+            refusal.message = format!(
+                "what ran on the target before has to be known first: {}",
+                refusal.message
+            );
             return Ok(Err(refusal));
         }
     };
-    let status = target::rebuilt(evidence, context.now());
+    let status = target::rebuilt(evidence, Timestamp::now());
     crash::point("before-initialise");
-    objects::write_status::<DeployTarget, _>(&context.client, &target, &status, "initialise a DeployTarget").await?;
+    objects::write_status::<DeployTarget, _>(
+        &context.client,
+        &target,
+        &status,
+        "initialise a DeployTarget",
+    )
+    .await?;
     crash::point("after-initialise");
     Ok(Ok(()))
 }
 
-async fn evidence(context: &Context, target: &DeployTarget, lost: &Lost<'_>) -> Result<Result<Evidence, Refusal>, ControllerError> {
+async fn evidence(
+    context: &Context,
+    target: &DeployTarget,
+    lost: &Lost<'_>,
+) -> Result<Result<Evidence, Refusal>, ControllerError> {
     let name = target.name_any();
-    let fields = format!("spec.application={},spec.environment={}", target.spec.application, target.spec.environment);
-    let requests: Vec<DeployRequest> = objects::list(&context.client, lost.namespace, &fields).await?;
+    let fields = format!(
+        "spec.application={},spec.environment={}",
+        target.spec.application, target.spec.environment
+    );
+    let requests: Vec<DeployRequest> =
+        objects::list(&context.client, lost.namespace, &fields).await?;
     let mut evidence = Evidence::default();
     let mut known = BTreeSet::new();
     let mut pipelines: BTreeSet<String> = lost.pipelines.iter().cloned().collect();
     for request in &requests {
-        let Some(status) = &request.status else { continue };
-        let Some(resolved) = status.resolved.as_ref().filter(|resolved| resolved.deploy_target == name) else { continue };
+        let Some(status) = &request.status else {
+            continue;
+        };
+        let Some(resolved) = status
+            .resolved
+            .as_ref()
+            .filter(|resolved| resolved.deploy_target == name)
+        else {
+            continue;
+        };
         pipelines.insert(resolved.pipeline.id.clone());
-        if let Some(active) = active_request(request).filter(|active| active.attempt.sent_at.is_some()) {
+        if let Some(active) =
+            active_request(request).filter(|active| active.attempt.sent_at.is_some())
+        {
             known.insert(active.uid.clone());
             match status.phase {
-                Some(phase) if phase.is_terminal() => evidence.runs.push(ended_request(request, &active, phase)),
+                Some(phase) if phase.is_terminal() => {
+                    evidence.runs.push(ended_request(request, &active, phase));
+                }
                 _ => evidence.active.push(active),
             }
         }
     }
-    if let Some(application) = context.caches.applications.get(lost.namespace, &target.spec.application) {
+    if let Some(application) = context
+        .caches
+        .applications
+        .get(lost.namespace, &target.spec.application)
+    {
         let described = application.status.unwrap_or_default().pipelines;
-        pipelines.extend(described.into_iter().filter(|pipeline| pipeline.environment == target.spec.environment).filter_map(|pipeline| pipeline.id));
+        pipelines.extend(
+            described
+                .into_iter()
+                .filter(|pipeline| pipeline.environment == target.spec.environment)
+                .filter_map(|pipeline| pipeline.id),
+        );
     }
-    let Some(connection) = context.caches.connections.get(lost.namespace, lost.connection) else {
+    let Some(connection) = context
+        .caches
+        .connections
+        .get(lost.namespace, lost.connection)
+    else {
         let message = format!("there is no SpinnakerConnection {:?}.", lost.connection);
-        return Ok(Err(Refusal::passing(WaitingFor::Configuration, Reason::ConnectionNotFound, message)));
+        return Ok(Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::ConnectionNotFound,
+            message,
+        )));
     };
     let gate = match context.connections.gate(&connection).await {
         Ok(gate) => gate,
@@ -120,11 +181,17 @@ async fn evidence(context: &Context, target: &DeployTarget, lost: &Lost<'_>) -> 
         }
     }
     for (uid, observation) in shown {
-        let Some(mark) = observation.mark.clone() else { continue };
+        let Some(mark) = observation.mark.clone() else {
+            continue;
+        };
         let active = active_execution(&gate, lost.connection, &mark, &observation);
         match observation.ended {
             None => evidence.active.push(active),
-            Some(ended) if !known.contains(&uid) => evidence.runs.push(ended_execution(&active, &mark, &observation, ended)),
+            Some(ended) if !known.contains(&uid) => {
+                evidence
+                    .runs
+                    .push(ended_execution(&active, &mark, &observation, ended));
+            }
             Some(_) => {}
         }
     }
@@ -140,13 +207,20 @@ fn active_request(request: &DeployRequest) -> Option<Active> {
         uid: request.uid()?,
         name: request.name_any(),
         key: status.idempotency_key.clone().unwrap_or_else(|| {
-            ids::idempotency_key(&request.namespace().unwrap_or_default(), &request.name_any(), &request.spec)
+            ids::idempotency_key(
+                &request.namespace().unwrap_or_default(),
+                &request.name_any(),
+                &request.spec,
+            )
         }),
         digest: resolved.digest.clone(),
         action: request.spec.action.clone(),
         version: resolved.version.clone(),
         sends: 1,
-        execution: status.execution.as_ref().map(|execution| Seen { id: execution.id.clone(), build_time: execution.build_time }),
+        execution: status.execution.as_ref().map(|execution| Seen {
+            id: execution.id.clone(),
+            build_time: execution.build_time,
+        }),
         cancel_requested_at: None,
         attempt,
     })
@@ -154,9 +228,20 @@ fn active_request(request: &DeployRequest) -> Option<Active> {
 
 fn ended_request(request: &DeployRequest, active: &Active, phase: Phase) -> (Run, KeyRecord) {
     let status = request.status.clone().unwrap_or_default();
-    let finished = status.finished_at.clone().map_or_else(Timestamp::default, |time| time.0);
-    let reason = crate::api::conditions::find(&status.conditions, crate::api::conditions::ConditionType::Succeeded);
-    let mut run = Outcome::new(phase, Reason::AlreadyRan, status.message.unwrap_or_default()).run(active, None, finished);
+    let finished = status
+        .finished_at
+        .clone()
+        .map_or_else(Timestamp::default, |time| time.0);
+    let reason = crate::api::conditions::find(
+        &status.conditions,
+        crate::api::conditions::ConditionType::Succeeded,
+    );
+    let mut run = Outcome::new(
+        phase,
+        Reason::AlreadyRan,
+        status.message.unwrap_or_default(),
+    )
+    .run(active, None, finished);
     if let Some(condition) = reason {
         run.reason = bounds::cut(&condition.reason, bounds::LABEL);
     }
@@ -165,9 +250,17 @@ fn ended_request(request: &DeployRequest, active: &Active, phase: Phase) -> (Run
 }
 
 /// An execution that carries our mark, as its target would hold it.
-fn active_execution(gate: &Gate, connection: &str, mark: &Mark, observation: &Observation) -> Active {
+fn active_execution(
+    gate: &Gate,
+    connection: &str,
+    mark: &Mark,
+    observation: &Observation,
+) -> Active {
     let execution = &observation.execution;
-    let started = execution.build_time.and_then(|time| Timestamp::from_millisecond(time).ok()).unwrap_or_default();
+    let started = execution
+        .build_time
+        .and_then(|time| Timestamp::from_millisecond(time).ok())
+        .unwrap_or_default();
     let cut = |text: &str| bounds::cut(text, bounds::LABEL);
     Active {
         uid: cut(&mark.uid),
@@ -175,7 +268,10 @@ fn active_execution(gate: &Gate, connection: &str, mark: &Mark, observation: &Ob
         key: bounds::cut(&mark.key, 128),
         digest: cut(&mark.digest),
         action: cut(&mark.action),
-        version: mark.version.as_deref().map(|version| bounds::cut(version, bounds::NAME)),
+        version: mark
+            .version
+            .as_deref()
+            .map(|version| bounds::cut(version, bounds::NAME)),
         attempt: Attempt {
             execution_id: bounds::cut(&execution.id, 26),
             correlation_id: String::new(),
@@ -183,7 +279,7 @@ fn active_execution(gate: &Gate, connection: &str, mark: &Mark, observation: &Ob
             pinned: Pinned {
                 connection: connection.to_owned(),
                 connection_uid: gate.uid.clone(),
-                gate_url: gate.gate_url.clone(),
+                gate_url: gate.url.clone(),
                 trigger: gate.trigger,
                 pipeline: PipelineRef {
                     application: bounds::cut(&observation.pipeline.application, bounds::NAME),
@@ -196,13 +292,25 @@ fn active_execution(gate: &Gate, connection: &str, mark: &Mark, observation: &Ob
             sent_at: Some(Time(started)),
         },
         sends: 1,
-        execution: Some(Seen { id: execution.id.clone(), build_time: execution.build_time }),
+        execution: Some(Seen {
+            id: execution.id.clone(),
+            build_time: execution.build_time,
+        }),
         cancel_requested_at: None,
     }
 }
 
-fn ended_execution(active: &Active, mark: &Mark, observation: &Observation, ended: Ended) -> (Run, KeyRecord) {
-    let finished = observation.execution.finished_at.clone().map_or(observation.changed, |time| time.0);
+fn ended_execution(
+    active: &Active,
+    mark: &Mark,
+    observation: &Observation,
+    ended: Ended,
+) -> (Run, KeyRecord) {
+    let finished = observation
+        .execution
+        .finished_at
+        .clone()
+        .map_or(observation.changed, |time| time.0);
     let run = of(active, observation, ended, None).run(active, Some(observation), finished);
     let key = key_record(active, &mark.ask, &run);
     (run, key)

@@ -6,10 +6,7 @@ use kube::{
 };
 
 use super::{
-    context::Context,
-    dereference::about,
-    error::ControllerError,
-    metrics::ControllerMetrics,
+    context::Context, dereference::about, error::ControllerError, metrics::ControllerMetrics,
     objects,
 };
 use crate::{
@@ -25,17 +22,35 @@ use crate::{
 const NOTE: usize = 1000;
 
 /// Writes the status where it differs from what the request says now.
-pub(super) async fn record(context: &Context, request: &DeployRequest, status: &DeployRequestStatus) -> Result<(), ControllerError> {
+pub(super) async fn record(
+    context: &Context,
+    request: &DeployRequest,
+    status: &DeployRequestStatus,
+) -> Result<(), ControllerError> {
     let known = request.status.as_ref();
     if known.is_some_and(|known| known == status) {
         return Ok(());
     }
     crash::point("before-status");
-    let written = match objects::write_status(&context.client, request, status, "write a DeployRequest's status").await {
+    let written = match objects::write_status(
+        &context.client,
+        request,
+        status,
+        "write a DeployRequest's status",
+    )
+    .await
+    {
         // Better a status without detail than none: whatever of it the schema refused came from outside.
-        Err(ControllerError::Api { source, .. }) if matches!(&*source, kube::Error::Api(answer) if answer.code == 422) => {
+        Err(ControllerError::Api { source, .. }) if matches!(&*source, kube::Error::Api(answer) if answer.code == 422) =>
+        {
             tracing::error!(request = %request.name_any(), error = %source, "the API server refused a status; its minimum is written");
-            objects::write_status(&context.client, request, &minimum(known, status), "write a DeployRequest's status").await?
+            objects::write_status(
+                &context.client,
+                request,
+                &minimum(known, status),
+                "write a DeployRequest's status",
+            )
+            .await?
         }
         other => other?,
     };
@@ -47,7 +62,10 @@ pub(super) async fn record(context: &Context, request: &DeployRequest, status: &
 }
 
 /// What can't be refused: our own words, and what the API server had accepted before.
-fn minimum(known: Option<&DeployRequestStatus>, status: &DeployRequestStatus) -> DeployRequestStatus {
+fn minimum(
+    known: Option<&DeployRequestStatus>,
+    status: &DeployRequestStatus,
+) -> DeployRequestStatus {
     let known = known.cloned().unwrap_or_default();
     DeployRequestStatus {
         phase: status.phase,
@@ -60,19 +78,31 @@ fn minimum(known: Option<&DeployRequestStatus>, status: &DeployRequestStatus) ->
 }
 
 /// One event when the phase changes, or what it waits for.
-async fn tell(context: &Context, request: &DeployRequest, known: Option<&DeployRequestStatus>, status: &DeployRequestStatus) {
+async fn tell(
+    context: &Context,
+    request: &DeployRequest,
+    known: Option<&DeployRequestStatus>,
+    status: &DeployRequestStatus,
+) {
     let reason = |status: &DeployRequestStatus| {
         let kind = match status.phase {
             Some(phase) if phase.is_terminal() => ConditionType::Succeeded,
             _ => ConditionType::Reconciling,
         };
-        conditions::find(&status.conditions, kind).map(|condition| condition.reason.clone()).unwrap_or_default()
+        conditions::find(&status.conditions, kind)
+            .map(|condition| condition.reason.clone())
+            .unwrap_or_default()
     };
     let (before, now) = (known.map(reason).unwrap_or_default(), reason(status));
-    let rerun = |status: Option<&DeployRequestStatus>| status.and_then(|status| status.execution.as_ref()).and_then(|execution| execution.rerun.clone());
+    let rerun = |status: Option<&DeployRequestStatus>| {
+        status
+            .and_then(|status| status.execution.as_ref())
+            .and_then(|execution| execution.rerun.clone())
+    };
     let run_again = rerun(Some(status)).filter(|word| rerun(known).as_ref() != Some(word));
     if let Some(word) = run_again {
-        let note = format!("its execution runs again after its end, and is {word}; the phase stays.");
+        let note =
+            format!("its execution runs again after its end, and is {word}; the phase stays.");
         publish(context, request, true, "ExecutionRerun", &note).await;
     }
     if known.and_then(|known| known.phase) == status.phase && before == now {
@@ -83,15 +113,38 @@ async fn tell(context: &Context, request: &DeployRequest, known: Option<&DeployR
         ControllerMetrics::count(&context.metrics.finished, now.clone());
     }
     let bad = matches!(phase, Phase::Failed | Phase::Expired | Phase::Unknown);
-    publish(context, request, bad, &now, status.message.as_deref().unwrap_or_default()).await;
+    publish(
+        context,
+        request,
+        bad,
+        &now,
+        status.message.as_deref().unwrap_or_default(),
+    )
+    .await;
 }
 
 /// An event about an object. One that can't be published is only logged.
-pub(super) async fn publish<K: Resource<DynamicType = ()>>(context: &Context, object: &K, warning: bool, reason: &str, note: &str) {
+pub(super) async fn publish<K: Resource<DynamicType = ()>>(
+    context: &Context,
+    object: &K,
+    warning: bool,
+    reason: &str,
+    note: &str,
+) {
     let event = Event {
-        type_: if warning { EventType::Warning } else { EventType::Normal },
-        reason: if reason.is_empty() { "Changed".to_owned() } else { reason.to_owned() },
-        note: Some(bounds::cut(note, NOTE / 4)).filter(|_| note.len() > NOTE).or_else(|| Some(note.to_owned())),
+        type_: if warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: if reason.is_empty() {
+            "Changed".to_owned()
+        } else {
+            reason.to_owned()
+        },
+        note: Some(bounds::cut(note, NOTE / 4))
+            .filter(|_| note.len() > NOTE)
+            .or_else(|| Some(note.to_owned())),
         action: "Reconcile".to_owned(),
         secondary: None,
     };

@@ -35,7 +35,12 @@ pub(super) enum Look {
 }
 
 /// What Spinnaker shows under an attempt's ids.
-pub(super) async fn attempt(gate: &Gate, attempt: &Attempt, known: Option<&str>, look: Look) -> Lookup {
+pub(super) async fn attempt(
+    gate: &Gate,
+    attempt: &Attempt,
+    known: Option<&str>,
+    look: Look,
+) -> Lookup {
     match (known, attempt.pinned.trigger) {
         (Some(id), _) => execution(gate, id, look).await,
         (None, TriggerMode::Start) => execution(gate, &attempt.execution_id, look).await,
@@ -55,13 +60,23 @@ pub(super) async fn execution(gate: &Gate, id: &str, look: Look) -> Lookup {
 /// before the attempt was claimed.
 async fn correlated(gate: &Gate, attempt: &Attempt) -> Lookup {
     for limit in V1_PAGES {
-        let executions = match gate.client.executions_of(&attempt.pinned.pipeline.id, limit).await {
+        let executions = match gate
+            .client
+            .executions_of(&attempt.pinned.pipeline.id, limit)
+            .await
+        {
             Ok(executions) => executions,
             Err(error) => return Lookup::Unclear(error),
         };
         let count = executions.len();
-        let oldest = executions.iter().filter_map(|execution| execution.build_time).min();
-        if let Some(ours) = executions.into_iter().find(|execution| execution.correlation_id() == Some(&attempt.correlation_id)) {
+        let oldest = executions
+            .iter()
+            .filter_map(|execution| execution.build_time)
+            .min();
+        if let Some(ours) = executions
+            .into_iter()
+            .find(|execution| execution.correlation_id() == Some(&attempt.correlation_id))
+        {
             return Lookup::Found(Box::new(ours));
         }
         let claimed = attempt.claimed_at.0.as_millisecond();
@@ -78,7 +93,14 @@ async fn correlated(gate: &Gate, attempt: &Attempt) -> Lookup {
 }
 
 /// An answer as a sighting; clean "not found" answers are counted while everything else that it takes answers too.
-pub(super) async fn sighting(context: &Context, gate: &Gate, connection: &str, uid: &str, lookup: Lookup, path_answers: bool) -> Sighting {
+pub(super) async fn sighting(
+    context: &Context,
+    gate: &Gate,
+    connection: &str,
+    uid: &str,
+    lookup: Lookup,
+    path_answers: bool,
+) -> Sighting {
     match lookup {
         Lookup::Found(execution) => {
             context.absences.over(uid);
@@ -101,14 +123,17 @@ pub(super) async fn sighting(context: &Context, gate: &Gate, connection: &str, u
 }
 
 fn counted(absences: &Absences, uid: &str, gate: &Gate) -> Duration {
-    absences.another(uid, &gate.gate_url)
+    absences.another(uid, &gate.url)
 }
 
 /// An execution as decisions see it; of a failed one the reason is looked for, in child pipelines too.
 pub(super) async fn observe(gate: &Gate, execution: &Execution) -> Observation {
     let ended = ended(execution);
     let mut summary = execution.summary(gate.deck_url.as_deref());
-    if matches!(ended, Some(Ended::Failed | Ended::SucceededWithFailedStages)) {
+    if matches!(
+        ended,
+        Some(Ended::Failed | Ended::SucceededWithFailedStages)
+    ) {
         // Batched answers come without the stages' contexts, where the reason stands.
         let whole = match gate.client.execution(&execution.id).await {
             Lookup::Found(whole) => whole,
@@ -119,16 +144,27 @@ pub(super) async fn observe(gate: &Gate, execution: &Execution) -> Observation {
     let stage = match (&summary.failure, ended) {
         (Some(failure), Some(Ended::Failed)) => failure.stage.clone(),
         (_, None) => {
-            let names: Vec<&str> = execution.current_stages().into_iter().map(|stage| stage.label()).collect();
-            (!names.is_empty()).then(|| crate::api::bounds::cut(&names.join(", "), crate::api::bounds::NAME))
+            let names: Vec<&str> = execution
+                .current_stages()
+                .into_iter()
+                .map(crate::spinnaker::Stage::label)
+                .collect();
+            (!names.is_empty())
+                .then(|| crate::api::bounds::cut(&names.join(", "), crate::api::bounds::NAME))
         }
         _ => None,
     };
     let now = Timestamp::now();
-    let milliseconds = |time: Option<i64>| time.and_then(|time| Timestamp::from_millisecond(time).ok());
+    let milliseconds =
+        |time: Option<i64>| time.and_then(|time| Timestamp::from_millisecond(time).ok());
     let worked = milliseconds(execution.start_time).map_or(Duration::ZERO, |started| {
-        let end = if ended.is_some() { milliseconds(execution.end_time).unwrap_or(now) } else { now };
-        crate::domain::backoff::elapsed(started, end).saturating_sub(execution.held_time(now.as_millisecond()))
+        let end = if ended.is_some() {
+            milliseconds(execution.end_time).unwrap_or(now)
+        } else {
+            now
+        };
+        crate::domain::backoff::elapsed(started, end)
+            .saturating_sub(execution.held_time(now.as_millisecond()))
     });
     let changed = execution
         .stages
@@ -147,7 +183,9 @@ pub(super) async fn observe(gate: &Gate, execution: &Execution) -> Observation {
         ended,
         cancellation: cancellation(execution),
         looks_started_twice: execution.looks_started_twice(),
-        judgment: execution.waiting_for_judgment().map(|stage| stage.label().to_owned()),
+        judgment: execution
+            .waiting_for_judgment()
+            .map(|stage| stage.label().to_owned()),
         stage,
         worked,
         changed: milliseconds(changed).unwrap_or(now),
@@ -165,7 +203,11 @@ fn ended(execution: &Execution) -> Option<Ended> {
         return None;
     }
     Some(match &execution.status {
-        Status::Succeeded if execution.top_level().any(|stage| stage.status == Status::FailedContinue) => {
+        Status::Succeeded
+            if execution
+                .top_level()
+                .any(|stage| stage.status == Status::FailedContinue) =>
+        {
             Ended::SucceededWithFailedStages
         }
         Status::Succeeded => Ended::Succeeded,
@@ -176,7 +218,10 @@ fn ended(execution: &Execution) -> Option<Ended> {
 
 fn cancellation(execution: &Execution) -> Option<String> {
     let by = execution.canceled_by.as_deref();
-    let why = execution.cancellation_reason.as_deref().map(crate::spinnaker::clean);
+    let why = execution
+        .cancellation_reason
+        .as_deref()
+        .map(crate::spinnaker::clean);
     match (by, why) {
         (None, None) => None,
         (Some(by), None) => Some(format!("by {by}")),

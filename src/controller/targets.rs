@@ -27,11 +27,17 @@ const CHECK: Duration = Duration::from_secs(30);
 const REBUILD: Duration = Duration::from_secs(5);
 
 /// One pass over a target.
-pub(super) async fn reconcile(object: Arc<Guarded<DeployTarget>>, context: Arc<Context>) -> Result<Action, ControllerError> {
+pub(super) async fn reconcile(
+    object: Arc<Guarded<DeployTarget>>,
+    context: Arc<Context>,
+) -> Result<Action, ControllerError> {
     let target = match &object.0 {
         Ok(target) => target,
         Err(invalid) => {
-            let note = format!("this object can't be read, and nothing starts on it until somebody mends or deletes it: {}", invalid.error);
+            let note = format!(
+                "this object can't be read, and nothing starts on it until somebody mends or deletes it: {}",
+                invalid.error
+            );
             record::publish(&context, &*object, true, "TargetUnreadable", &note).await;
             return Ok(Action::await_change());
         }
@@ -48,19 +54,30 @@ pub(super) async fn reconcile(object: Arc<Guarded<DeployTarget>>, context: Arc<C
     };
     let namespace = target.namespace().unwrap_or_default();
     // The cache may be behind, and a deletion's event may never come: ask.
-    let request: Option<DeployRequest> = objects::read(&context.client, &namespace, &active.name).await?;
+    let request: Option<DeployRequest> =
+        objects::read(&context.client, &namespace, &active.name).await?;
     match request.filter(|request| request.uid().as_deref() == Some(&active.uid)) {
         Some(request) => {
-            let ended = request.status.as_ref().and_then(|status| status.phase).is_some_and(Phase::is_terminal);
+            let ended = request
+                .status
+                .as_ref()
+                .and_then(|status| status.phase)
+                .is_some_and(Phase::is_terminal);
             if ended || target.spec.release.is_some() {
                 drop(context.wake_request.send(named(&namespace, &active.name)));
             }
             Ok(Action::requeue(CHECK))
         }
         None => {
-            let memo = Memo { fresh: true, gone_from: Some(target.name_any()), ..Memo::default() };
-            match driver::pass(&context, remembered(target, active), memo).await {
-                Err(ControllerError::Conflict { .. }) => Ok(Action::requeue(Duration::from_secs(1))),
+            let memo = Memo {
+                fresh: true,
+                gone_from: Some(target.name_any()),
+                ..Memo::default()
+            };
+            match Box::pin(driver::pass(&context, remembered(target, active), memo)).await {
+                Err(ControllerError::Conflict { .. }) => {
+                    Ok(Action::requeue(Duration::from_secs(1)))
+                }
                 other => other,
             }
         }
@@ -76,7 +93,10 @@ fn remembered(target: &DeployTarget, active: &Active) -> DeployRequest {
             namespace: target.namespace(),
             uid: Some(active.uid.clone()),
             creation_timestamp: Some(active.attempt.claimed_at.clone()),
-            annotations: Some(BTreeMap::from([(SEEN_ANNOTATION.to_owned(), active.uid.clone())])),
+            annotations: Some(BTreeMap::from([(
+                SEEN_ANNOTATION.to_owned(),
+                active.uid.clone(),
+            )])),
             ..ObjectMeta::default()
         },
         spec: DeployRequestSpec {
@@ -112,15 +132,25 @@ fn remembered(target: &DeployTarget, active: &Active) -> DeployRequest {
 
 async fn rebuild(context: &Context, target: &DeployTarget) -> Result<Action, ControllerError> {
     let namespace = target.namespace().unwrap_or_default();
-    let Some(environment) = context.caches.environments.get(&namespace, &target.spec.environment) else {
+    let Some(environment) = context
+        .caches
+        .environments
+        .get(&namespace, &target.spec.environment)
+    else {
         return Ok(Action::requeue(CHECK));
     };
-    let lost = Lost { namespace: &namespace, connection: &environment.spec.connection, pipelines: Vec::new() };
+    let lost = Lost {
+        namespace: &namespace,
+        connection: &environment.spec.connection,
+        pipelines: Vec::new(),
+    };
     match rebuild::prepare(context, target.spec.clone(), lost).await {
         Ok(Ok(())) => Ok(Action::await_change()),
         Ok(Err(refusal)) => {
             tracing::info!(target = %target.name_any(), reason = %refusal.reason, "a target can't be rebuilt yet: {}", refusal.message);
-            Ok(Action::requeue(refusal.retry_after.unwrap_or(REBUILD).max(REBUILD)))
+            Ok(Action::requeue(
+                refusal.retry_after.unwrap_or(REBUILD).max(REBUILD),
+            ))
         }
         Err(ControllerError::Conflict { .. }) => Ok(Action::requeue(Duration::from_secs(1))),
         Err(error) => Err(error),

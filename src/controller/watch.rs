@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 /// Where one engine works.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub(super) enum Scope {
     /// Every namespace.
     Cluster,
     /// One namespace; what a request names is always in its own.
@@ -36,28 +36,41 @@ impl Scope {
 }
 
 /// An object as it arrived: one that doesn't decode stops nothing but itself.
-pub type Guarded<K> = DeserializeGuard<K>;
+pub(super) type Guarded<K> = DeserializeGuard<K>;
 
 /// Everything of one kind.
-pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static>(pub Store<Guarded<K>>);
+pub(super) struct Cache<K: Resource<DynamicType = ()> + Clone + 'static>(pub Store<Guarded<K>>);
 
 impl<K> Cache<K>
 where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     /// The object of that name, if it exists and decodes.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<K> {
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<K> {
         let object = self.0.get(&ObjectRef::new(name).within(namespace))?;
         object.0.as_ref().ok().cloned()
     }
 
     /// Every object that `wanted` wants, as references into the cache.
-    pub fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<Guarded<K>>> {
-        self.0.state().into_iter().filter(|object| object.0.as_ref().is_ok_and(&wanted)).collect()
+    pub(super) fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<Guarded<K>>> {
+        self.0
+            .state()
+            .into_iter()
+            .filter(|object| object.0.as_ref().is_ok_and(&wanted))
+            .collect()
     }
 
     /// Lists and watches: fills the cache and yields what changed or went.
-    pub fn start(client: Client, scope: &Scope) -> (Self, impl Stream<Item = Arc<Guarded<K>>> + Send + use<K>) {
+    pub(super) fn start(
+        client: Client,
+        scope: &Scope,
+    ) -> (Self, impl Stream<Item = Arc<Guarded<K>>> + Send + use<K>) {
         let (reader, writer) = reflector::store();
         let changes = watcher(scope.api::<Guarded<K>>(client), watcher::Config::default())
             .default_backoff()
@@ -83,12 +96,15 @@ where
 }
 
 /// A reference to an object, as queues carry it.
-pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
+pub(super) fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
     let meta = object.meta();
-    named(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    named(
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
 }
 
 /// A reference by name.
-pub fn named<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K> {
+pub(super) fn named<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K> {
     ObjectRef::new(name).within(namespace)
 }

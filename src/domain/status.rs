@@ -12,7 +12,9 @@ use super::{
 use crate::api::{
     DeployRequest, bounds,
     conditions::{self, ConditionType, Reason},
-    deploy_request::{Attempt, DeployRequestStatus, Phase, Resolved, StageStatus, Waiting, WaitingFor},
+    deploy_request::{
+        Attempt, DeployRequestStatus, Phase, Resolved, StageStatus, Waiting, WaitingFor,
+    },
 };
 
 /// Builds the next status on top of the present one.
@@ -74,10 +76,18 @@ impl Next {
     }
 
     /// It is about to be sent, by this holder.
-    pub fn starting(mut self, resolved: &Resolved, attempt: Attempt, holder: &str) -> DeployRequestStatus {
+    pub fn starting(
+        mut self,
+        resolved: &Resolved,
+        attempt: Attempt,
+        holder: &str,
+    ) -> DeployRequestStatus {
         self.status.resolved = Some(resolved.clone());
-        self.status.attempt =
-            Some(Attempt { sent_at: Some(Time(self.now)), holder: holder.to_owned(), ..attempt });
+        self.status.attempt = Some(Attempt {
+            sent_at: Some(Time(self.now)),
+            holder: holder.to_owned(),
+            ..attempt
+        });
         self.status.waiting = None;
         self.status.next_attempt_at = None;
         let message = "it holds its target and is being sent to Spinnaker.";

@@ -35,7 +35,13 @@ pub fn earlier<'a>(status: &'a DeployTargetStatus, key: &str, uid: &str) -> Opti
 /// The request is about to be sent: from here on it may have been.
 ///
 /// `ask` is the digest of what it asks for. `None` if somebody else holds the target.
-pub fn sent(status: &DeployTargetStatus, uid: &str, holder: &str, ask: &str, now: Timestamp) -> Option<DeployTargetStatus> {
+pub fn sent(
+    status: &DeployTargetStatus,
+    uid: &str,
+    holder: &str,
+    ask: &str,
+    now: Timestamp,
+) -> Option<DeployTargetStatus> {
     let mut next = status.clone();
     let active = next.active.as_mut().filter(|active| active.uid == uid)?;
     holder.clone_into(&mut active.attempt.holder);
@@ -79,7 +85,13 @@ pub fn unsent(status: &DeployTargetStatus, uid: &str) -> Option<DeployTargetStat
 
 /// Spinnaker has shown, or promised, the execution: it was sent, whatever this target knew of that. What was seen
 /// first stays: another build time is another start.
-pub fn adopted(status: &DeployTargetStatus, uid: &str, ask: &str, seen: Seen, now: Timestamp) -> Option<DeployTargetStatus> {
+pub fn adopted(
+    status: &DeployTargetStatus,
+    uid: &str,
+    ask: &str,
+    seen: Seen,
+    now: Timestamp,
+) -> Option<DeployTargetStatus> {
     let mut next = status.clone();
     let active = next.active.as_mut().filter(|active| active.uid == uid)?;
     active.attempt.sent_at.get_or_insert(Time(now));
@@ -159,7 +171,7 @@ pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
         mut active,
         mut runs,
     } = evidence;
-    runs.sort_by(|(one, _), (other, _)| one.finished_at.0.cmp(&other.finished_at.0));
+    runs.sort_by_key(|(one, _)| one.finished_at.0);
     let mut ended = BTreeSet::new();
     for (run, key) in runs {
         if ended.insert(run.uid.clone()) {

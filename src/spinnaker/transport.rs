@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The longest wait that we let Gate ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// Tomcat closes idle connections after 20 s or more; ours go first.
 const IDLE: Duration = Duration::from_secs(10);
 

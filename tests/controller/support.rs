@@ -1,0 +1,415 @@
+//! What every test here stands on: the real control plane, a stand-in Gate of its own, a namespace of its own, and the
+//! real binary as a child process.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use foredeck::api::{
+    Application, DeployRequest, DeployTarget, Environment, SpinnakerConnection,
+    deploy_request::Phase,
+};
+use foredeck_testkit::{
+    ControlPlane, StandInGate,
+    gate::{Parameter, Pipeline, Stage},
+    wait_for,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+/// The settle time of these tests: the stand-in has no Orca that goes on for two minutes.
+pub const SETTLE: Duration = Duration::from_secs(3);
+/// How long anything here may take: far longer than it does.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that one test needs.
+pub struct Bed {
+    pub plane: &'static ControlPlane,
+    pub client: Client,
+    pub namespace: String,
+    pub gate: StandInGate,
+}
+
+impl Bed {
+    /// A namespace with the connection `gate`, the application `checkout`, and the environments `staging` and
+    /// `production`; a Gate with their pipelines, whose executions take about as long as `work`.
+    pub async fn new(prefix: &str, work: Duration) -> Result<Self> {
+        let plane = ControlPlane::shared().await;
+        plane.install_crds(&foredeck::api::crds()).await?;
+        let bed = Self {
+            plane,
+            client: plane.admin(),
+            namespace: plane.namespace(prefix).await?,
+            gate: StandInGate::start().await?,
+        };
+        for pipeline in pipelines(work) {
+            bed.gate.put_pipeline(pipeline);
+        }
+        bed.create::<SpinnakerConnection>("gate", bed.connection())
+            .await?;
+        bed.create::<Application>("checkout", application()).await?;
+        for name in ["staging", "production"] {
+            bed.create::<Environment>(name, environment(name)).await?;
+        }
+        Ok(bed)
+    }
+
+    /// The connection's spec: everything of checkout's may be reached.
+    pub fn connection(&self) -> Value {
+        json!({
+            "gateUrl": self.gate.url(),
+            "deckUrl": "https://deck.example",
+            "allow": {"applications": ["checkout"], "accounts": ["eks-*"], "namespaces": ["*"]},
+            "timeouts": {"request": "1s", "settle": format!("{}ms", SETTLE.as_millis())},
+        })
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub async fn create<K>(&self, name: &str, spec: Value) -> Result<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + serde::de::DeserializeOwned
+            + serde::Serialize
+            + Clone
+            + std::fmt::Debug,
+    {
+        let object: K = serde_json::from_value(json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"name": name, "namespace": self.namespace}, "spec": spec,
+        }))?;
+        let created = self
+            .api::<K>()
+            .create(&PostParams::default(), &object)
+            .await;
+        created.with_context(|| format!("create {} {name}", K::kind(&())))
+    }
+
+    pub async fn request(&self, name: &str, spec: Value) -> Result<DeployRequest> {
+        self.create(name, spec).await
+    }
+
+    /// A deployment of main to staging.
+    pub async fn deploy(&self, name: &str) -> Result<DeployRequest> {
+        self.request(name, deploy("staging", "main")).await
+    }
+
+    pub async fn merge<K>(&self, name: &str, patch: Value) -> Result<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        Ok(self
+            .api::<K>()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?)
+    }
+
+    pub async fn cancel(&self, name: &str) -> Result<DeployRequest> {
+        self.merge(
+            name,
+            json!({"spec": {"cancel": {"reason": "changed my mind"}}}),
+        )
+        .await
+    }
+
+    pub async fn delete<K>(&self, name: &str) -> Result<()>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        self.api::<K>()
+            .delete(name, &DeleteParams::default())
+            .await?;
+        Ok(())
+    }
+
+    /// Takes an object's whole status away, as somebody with a patch could.
+    pub async fn wipe_status<K>(&self, name: &str) -> Result<()>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let patch = Patch::Merge(json!({"status": null}));
+        self.api::<K>()
+            .patch_status(name, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
+    pub async fn get(&self, name: &str) -> Result<DeployRequest> {
+        Ok(self.api::<DeployRequest>().get(name).await?)
+    }
+
+    pub async fn targets(&self) -> Result<Vec<DeployTarget>> {
+        Ok(self
+            .api::<DeployTarget>()
+            .list(&kube::api::ListParams::default())
+            .await?
+            .items)
+    }
+
+    /// The only target, or the one of that environment.
+    pub async fn target(&self, environment: &str) -> Result<DeployTarget> {
+        let all = self.targets().await?;
+        all.into_iter()
+            .find(|target| target.spec.environment == environment)
+            .context("no such target")
+    }
+
+    /// Waits until the request is as wanted; on time-out the error shows the status as it was last.
+    pub async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&DeployRequest) -> bool,
+    ) -> Result<DeployRequest> {
+        wait_for(&format!("{name}: {what}"), PATIENCE, async || {
+            let request = self.get(name).await?;
+            ensure!(
+                wanted(&request),
+                "status {}",
+                serde_json::to_string(&request.status).unwrap_or_default()
+            );
+            Ok(request)
+        })
+        .await
+    }
+
+    pub async fn until_phase(&self, name: &str, phase: Phase) -> Result<DeployRequest> {
+        let request = self
+            .until(name, &format!("{phase:?}"), |request| {
+                phase_of(request) == phase || phase_of(request).is_terminal()
+            })
+            .await?;
+        ensure!(
+            phase_of(&request) == phase,
+            "{name} is {:?}, not {phase:?}: {:?}",
+            phase_of(&request),
+            message(&request)
+        );
+        Ok(request)
+    }
+
+    pub async fn until_ended(&self, name: &str) -> Result<DeployRequest> {
+        self.until(name, "ended", |request| phase_of(request).is_terminal())
+            .await
+    }
+
+    /// Waits until no target is held.
+    pub async fn until_free(&self) -> Result<()> {
+        wait_for("all targets are free", PATIENCE, async || {
+            for target in self.targets().await? {
+                let active = target
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.active.as_ref());
+                ensure!(
+                    active.is_none(),
+                    "{} is held by {active:?}",
+                    target.name_any()
+                );
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    pub fn launches(&self, request: &DeployRequest) -> usize {
+        self.gate
+            .launches_of(&request.uid().unwrap_or_default())
+            .len()
+    }
+
+    /// Starts the controller for this namespace.
+    pub fn controller(&self) -> Result<Controller> {
+        self.controller_with(&[])
+    }
+
+    pub fn controller_with(&self, arguments: &[&str]) -> Result<Controller> {
+        self.controller_through(self.plane.admin_kubeconfig().to_owned(), arguments)
+    }
+
+    pub fn controller_through(
+        &self,
+        kubeconfig: PathBuf,
+        arguments: &[&str],
+    ) -> Result<Controller> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let log = self.plane.directory().join(format!(
+            "controller-{}-{}.log",
+            self.namespace,
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
+        let file = File::create(&log)?;
+        let child = Command::new(env!("CARGO_BIN_EXE_foredeck"))
+            .args([
+                "controller",
+                "--admin-listen",
+                "off",
+                "--lease-duration",
+                "2s",
+                "--test-minimum-settle",
+                "1s",
+            ])
+            .args([
+                "--namespace",
+                &self.namespace,
+                "--lease-namespace",
+                &self.namespace,
+            ])
+            .args(arguments)
+            .env("KUBECONFIG", kubeconfig)
+            .env("RUST_LOG", "foredeck=debug,warn")
+            .stderr(file)
+            .spawn()
+            .context("start the controller")?;
+        Ok(Controller { child, log })
+    }
+}
+
+/// A controller that runs as a process of its own; killed when dropped, and its log shown when a test fails.
+pub struct Controller {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Controller {
+    pub fn kill(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    pub async fn until_ended(&mut self) -> Result<ExitStatus> {
+        let child = std::cell::RefCell::new(&mut self.child);
+        wait_for("the controller to end", PATIENCE, async || {
+            child.borrow_mut().try_wait()?.context("it still runs")
+        })
+        .await
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.stop();
+        if std::thread::panicking() || std::env::var_os("FOREDECK_TEST_LOGS").is_some() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(200).collect();
+            eprintln!("--- {}", self.log.display());
+            for line in tail.into_iter().rev() {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+pub fn deploy(environment: &str, version: &str) -> Value {
+    json!({"application": "checkout", "environment": environment, "version": version})
+}
+
+pub fn environment(name: &str) -> Value {
+    json!({"connection": "gate", "target": {"account": format!("eks-{name}"), "namespace": "shop"}})
+}
+
+pub fn application() -> Value {
+    json!({"actions": {
+        "deploy": {
+            "pipeline": "Deploy to {{ environment.name }}",
+            "parameters": {"branch": "{{ version }}", "account": "{{ target.account }}", "namespace": "{{ target.namespace }}"},
+        },
+        "rollback": {
+            "pipeline": "Rollback",
+            "parameters": {"to": "{{ version }}", "account": "{{ target.account }}", "namespace": "{{ target.namespace }}"},
+        },
+        "restart": {"pipeline": "Restart", "parameters": {"account": "{{ target.account }}", "namespace": "{{ target.namespace }}"}},
+    }})
+}
+
+fn pipelines(work: Duration) -> Vec<Pipeline> {
+    let placed = |name: &str| {
+        Pipeline::new("checkout", name)
+            .parameter(Parameter::new("account").required())
+            .parameter(Parameter::new("namespace").required())
+    };
+    let deploy = |name: &str| {
+        placed(name)
+            .parameter(Parameter::new("branch").required())
+            .parameter(Parameter::new("replicas").default_value("2"))
+            .parameter(
+                Parameter::new("size")
+                    .default_value("small")
+                    .options(["small", "large"]),
+            )
+            .stage(Stage::wait("Bake", work / 2))
+            .stage(Stage::deploy("Deploy", work / 2))
+    };
+    vec![
+        deploy("Deploy to staging"),
+        deploy("Deploy to production"),
+        placed("Rollback")
+            .parameter(Parameter::new("to").required())
+            .stage(Stage::deploy("Roll back", work)),
+        placed("Restart").stage(Stage::deploy("Restart", work)),
+    ]
+}
+
+pub fn phase_of(request: &DeployRequest) -> Phase {
+    request
+        .status
+        .as_ref()
+        .and_then(|status| status.phase)
+        .unwrap_or_default()
+}
+
+pub fn message(request: &DeployRequest) -> String {
+    request
+        .status
+        .as_ref()
+        .and_then(|status| status.message.clone())
+        .unwrap_or_default()
+}
+
+/// The reason of a condition.
+pub fn reason(request: &DeployRequest, condition: &str) -> String {
+    let conditions = request
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    conditions
+        .iter()
+        .find(|known| known.type_ == condition)
+        .map(|known| known.reason.clone())
+        .unwrap_or_default()
+}
