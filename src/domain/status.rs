@@ -38,6 +38,7 @@ impl Next {
     }
 
     /// Changes what has no rule of its own.
+    #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut DeployRequestStatus)) -> Self {
         change(&mut self.status);
         self

@@ -64,9 +64,8 @@ pub enum Sent {
 /// | 2xx with `{"ref": "/pipelines/<id>"}` | accepted |
 /// | 200 with a login page; 302, 303, 307 to a login; 401; 429 | not processed |
 /// | 400, 403, 404, 405, 415 in Gate's words; 413 | refused |
-/// | 500 in Gate's words that say it could not connect | not processed |
 /// | 503 in Gate's words of its own | not processed |
-/// | all else, proxies' pages above all | unknown |
+/// | all else: proxies' pages above all, and a 500 that says Gate could not connect to Orca, since Gate's HTTP client may have tried before | unknown |
 pub(super) fn sent(result: Result<Answer, Trouble>) -> Sent {
     let answer = match result {
         Ok(answer) => answer,
@@ -99,7 +98,6 @@ pub(super) fn sent(result: Result<Answer, Trouble>) -> Sent {
                 .to_owned(),
         },
         (429, _) => not_processed(refusal(&answer)),
-        (500, Some(words)) if words.tell_of_no_connection() => not_processed(refusal(&answer)),
         // Handed on from a service behind Gate, which may have begun.
         (503, Some(words)) if !words.are_handed_on() => not_processed(refusal(&answer)),
         _ => Sent::Unknown {

@@ -173,7 +173,7 @@ fn each_answer_to_a_start_proves_what_the_table_says() {
         (
             "500 no Orca",
             Ok(json_answer(500, &spring(500, network, no_connection))),
-            "not processed",
+            "unknown",
         ),
         (
             "500 handed on",

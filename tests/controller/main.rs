@@ -1,4 +1,10 @@
 //! The controller from outside: real API server, real binary, stand-in Gate.
 
+mod crash;
+mod deleted;
+mod input;
+mod leadership;
 mod life;
+mod queue;
+mod stale;
 mod support;

@@ -26,12 +26,12 @@ use kube::{
 use serde_json::{Value, json};
 
 /// The settle time of these tests: the stand-in has no Orca that goes on for two minutes.
-pub const SETTLE: Duration = Duration::from_secs(3);
+pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 /// How long anything here may take: far longer than it does.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that one test needs.
-pub struct Bed {
+pub(crate) struct Bed {
     pub plane: &'static ControlPlane,
     pub client: Client,
     pub namespace: String,
@@ -41,7 +41,7 @@ pub struct Bed {
 impl Bed {
     /// A namespace with the connection `gate`, the application `checkout`, and the environments `staging` and
     /// `production`; a Gate with their pipelines, whose executions take about as long as `work`.
-    pub async fn new(prefix: &str, work: Duration) -> Result<Self> {
+    pub(crate) async fn new(prefix: &str, work: Duration) -> Result<Self> {
         let plane = ControlPlane::shared().await;
         plane.install_crds(&foredeck::api::crds()).await?;
         let bed = Self {
@@ -63,7 +63,7 @@ impl Bed {
     }
 
     /// The connection's spec: everything of checkout's may be reached.
-    pub fn connection(&self) -> Value {
+    pub(crate) fn connection(&self) -> Value {
         json!({
             "gateUrl": self.gate.url(),
             "deckUrl": "https://deck.example",
@@ -72,14 +72,14 @@ impl Bed {
         })
     }
 
-    pub fn api<K>(&self) -> Api<K>
+    pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub async fn create<K>(&self, name: &str, spec: Value) -> Result<K>
+    pub(crate) async fn create<K>(&self, name: &str, spec: Value) -> Result<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + serde::de::DeserializeOwned
@@ -98,16 +98,16 @@ impl Bed {
         created.with_context(|| format!("create {} {name}", K::kind(&())))
     }
 
-    pub async fn request(&self, name: &str, spec: Value) -> Result<DeployRequest> {
+    pub(crate) async fn request(&self, name: &str, spec: Value) -> Result<DeployRequest> {
         self.create(name, spec).await
     }
 
     /// A deployment of main to staging.
-    pub async fn deploy(&self, name: &str) -> Result<DeployRequest> {
+    pub(crate) async fn deploy(&self, name: &str) -> Result<DeployRequest> {
         self.request(name, deploy("staging", "main")).await
     }
 
-    pub async fn merge<K>(&self, name: &str, patch: Value) -> Result<K>
+    pub(crate) async fn merge<K>(&self, name: &str, patch: Value) -> Result<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + serde::de::DeserializeOwned
@@ -120,7 +120,7 @@ impl Bed {
             .await?)
     }
 
-    pub async fn cancel(&self, name: &str) -> Result<DeployRequest> {
+    pub(crate) async fn cancel(&self, name: &str) -> Result<DeployRequest> {
         self.merge(
             name,
             json!({"spec": {"cancel": {"reason": "changed my mind"}}}),
@@ -128,7 +128,7 @@ impl Bed {
         .await
     }
 
-    pub async fn delete<K>(&self, name: &str) -> Result<()>
+    pub(crate) async fn delete<K>(&self, name: &str) -> Result<()>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + serde::de::DeserializeOwned
@@ -142,7 +142,7 @@ impl Bed {
     }
 
     /// Takes an object's whole status away, as somebody with a patch could.
-    pub async fn wipe_status<K>(&self, name: &str) -> Result<()>
+    pub(crate) async fn wipe_status<K>(&self, name: &str) -> Result<()>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + serde::de::DeserializeOwned
@@ -156,11 +156,11 @@ impl Bed {
         Ok(())
     }
 
-    pub async fn get(&self, name: &str) -> Result<DeployRequest> {
+    pub(crate) async fn get(&self, name: &str) -> Result<DeployRequest> {
         Ok(self.api::<DeployRequest>().get(name).await?)
     }
 
-    pub async fn targets(&self) -> Result<Vec<DeployTarget>> {
+    pub(crate) async fn targets(&self) -> Result<Vec<DeployTarget>> {
         Ok(self
             .api::<DeployTarget>()
             .list(&kube::api::ListParams::default())
@@ -169,7 +169,7 @@ impl Bed {
     }
 
     /// The only target, or the one of that environment.
-    pub async fn target(&self, environment: &str) -> Result<DeployTarget> {
+    pub(crate) async fn target(&self, environment: &str) -> Result<DeployTarget> {
         let all = self.targets().await?;
         all.into_iter()
             .find(|target| target.spec.environment == environment)
@@ -177,7 +177,7 @@ impl Bed {
     }
 
     /// Waits until the request is as wanted; on time-out the error shows the status as it was last.
-    pub async fn until(
+    pub(crate) async fn until(
         &self,
         name: &str,
         what: &str,
@@ -195,7 +195,7 @@ impl Bed {
         .await
     }
 
-    pub async fn until_phase(&self, name: &str, phase: Phase) -> Result<DeployRequest> {
+    pub(crate) async fn until_phase(&self, name: &str, phase: Phase) -> Result<DeployRequest> {
         let request = self
             .until(name, &format!("{phase:?}"), |request| {
                 phase_of(request) == phase || phase_of(request).is_terminal()
@@ -210,13 +210,13 @@ impl Bed {
         Ok(request)
     }
 
-    pub async fn until_ended(&self, name: &str) -> Result<DeployRequest> {
+    pub(crate) async fn until_ended(&self, name: &str) -> Result<DeployRequest> {
         self.until(name, "ended", |request| phase_of(request).is_terminal())
             .await
     }
 
     /// Waits until no target is held.
-    pub async fn until_free(&self) -> Result<()> {
+    pub(crate) async fn until_free(&self) -> Result<()> {
         wait_for("all targets are free", PATIENCE, async || {
             for target in self.targets().await? {
                 let active = target
@@ -234,22 +234,22 @@ impl Bed {
         .await
     }
 
-    pub fn launches(&self, request: &DeployRequest) -> usize {
+    pub(crate) fn launches(&self, request: &DeployRequest) -> usize {
         self.gate
             .launches_of(&request.uid().unwrap_or_default())
             .len()
     }
 
     /// Starts the controller for this namespace.
-    pub fn controller(&self) -> Result<Controller> {
+    pub(crate) fn controller(&self) -> Result<Controller> {
         self.controller_with(&[])
     }
 
-    pub fn controller_with(&self, arguments: &[&str]) -> Result<Controller> {
+    pub(crate) fn controller_with(&self, arguments: &[&str]) -> Result<Controller> {
         self.controller_through(self.plane.admin_kubeconfig().to_owned(), arguments)
     }
 
-    pub fn controller_through(
+    pub(crate) fn controller_through(
         &self,
         kubeconfig: PathBuf,
         arguments: &[&str],
@@ -288,13 +288,13 @@ impl Bed {
 }
 
 /// A controller that runs as a process of its own; killed when dropped, and its log shown when a test fails.
-pub struct Controller {
+pub(crate) struct Controller {
     child: Child,
     log: PathBuf,
 }
 
 impl Controller {
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.stop();
     }
 
@@ -303,11 +303,11 @@ impl Controller {
         drop(self.child.wait());
     }
 
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    pub async fn until_ended(&mut self) -> Result<ExitStatus> {
+    pub(crate) async fn until_ended(&mut self) -> Result<ExitStatus> {
         let child = std::cell::RefCell::new(&mut self.child);
         wait_for("the controller to end", PATIENCE, async || {
             child.borrow_mut().try_wait()?.context("it still runs")
@@ -315,7 +315,7 @@ impl Controller {
         .await
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -334,15 +334,15 @@ impl Drop for Controller {
     }
 }
 
-pub fn deploy(environment: &str, version: &str) -> Value {
+pub(crate) fn deploy(environment: &str, version: &str) -> Value {
     json!({"application": "checkout", "environment": environment, "version": version})
 }
 
-pub fn environment(name: &str) -> Value {
+pub(crate) fn environment(name: &str) -> Value {
     json!({"connection": "gate", "target": {"account": format!("eks-{name}"), "namespace": "shop"}})
 }
 
-pub fn application() -> Value {
+pub(crate) fn application() -> Value {
     json!({"actions": {
         "deploy": {
             "pipeline": "Deploy to {{ environment.name }}",
@@ -384,7 +384,7 @@ fn pipelines(work: Duration) -> Vec<Pipeline> {
     ]
 }
 
-pub fn phase_of(request: &DeployRequest) -> Phase {
+pub(crate) fn phase_of(request: &DeployRequest) -> Phase {
     request
         .status
         .as_ref()
@@ -392,7 +392,7 @@ pub fn phase_of(request: &DeployRequest) -> Phase {
         .unwrap_or_default()
 }
 
-pub fn message(request: &DeployRequest) -> String {
+pub(crate) fn message(request: &DeployRequest) -> String {
     request
         .status
         .as_ref()
@@ -401,7 +401,7 @@ pub fn message(request: &DeployRequest) -> String {
 }
 
 /// The reason of a condition.
-pub fn reason(request: &DeployRequest, condition: &str) -> String {
+pub(crate) fn reason(request: &DeployRequest, condition: &str) -> String {
     let conditions = request
         .status
         .as_ref()

@@ -1,0 +1,108 @@
+//! Cancelling: before the start, and of what runs. Touches nothing.
+
+use std::time::Duration;
+
+use super::{Decision, Effect, Machine};
+use crate::{
+    api::{
+        conditions::Reason,
+        deploy_request::{Phase, WaitingFor},
+        deploy_target::Active,
+    },
+    domain::{
+        backoff,
+        outcome::{Observation, Outcome},
+        resolve::Refusal,
+    },
+};
+
+/// How often a cancel is repeated while Spinnaker doesn't end the execution.
+const CANCEL_AGAIN: Duration = Duration::from_secs(5);
+
+impl Machine<'_> {
+    pub(super) fn canceled_before_the_start(&self) -> Option<Outcome> {
+        let cancel = self.request.spec.cancel.as_ref()?;
+        let why = cancel
+            .reason
+            .as_deref()
+            .map(|reason| format!(": {reason}"))
+            .unwrap_or_default();
+        Some(Outcome::new(
+            Phase::Canceled,
+            Reason::Canceled,
+            format!("cancelled before anything was started{why}."),
+        ))
+    }
+
+    /// As what it ends once Spinnaker has cancelled it, if somebody or something wants that.
+    pub(super) fn cancel_wanted(
+        &self,
+        active: &Active,
+        observation: Option<&Observation>,
+    ) -> Option<Outcome> {
+        if let Some(cancel) = &self.request.spec.cancel {
+            let why = cancel
+                .reason
+                .as_deref()
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
+            return Some(Outcome::new(
+                Phase::Canceled,
+                Reason::Canceled,
+                format!("cancelled as asked{why}."),
+            ));
+        }
+        let limit: Duration = self.request.spec.timeout?.into();
+        let late = observation.is_some_and(|observation| observation.worked > limit);
+        (late || active.cancel_requested_at.is_some()).then(|| {
+            Outcome::new(
+                Phase::Failed,
+                Reason::TimedOut,
+                format!("it ran longer than its timeout of {limit:?} and was cancelled."),
+            )
+        })
+    }
+
+    pub(super) fn canceling(
+        &self,
+        active: &Active,
+        outcome: &Outcome,
+        observation: Option<&Observation>,
+    ) -> Decision {
+        let asked = active
+            .cancel_requested_at
+            .as_ref()
+            .map(|time| backoff::elapsed(time.0, self.now));
+        // Once, and again when a while has passed: Orca answers 200 to a cancel that it lost.
+        let due = match (asked, observation) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(passed), Some(_)) => {
+                self.facts.trouble.is_none()
+                    && passed.as_secs() % CANCEL_AGAIN.as_secs() < 2
+                    && passed >= CANCEL_AGAIN
+            }
+        };
+        if due && self.facts.trouble.is_none() {
+            return self.act(Effect::Cancel {
+                reason: outcome.message.clone(),
+                execution: observation.map(|observation| observation.execution.id.clone()),
+            });
+        }
+        let refusal = Refusal::passing(
+            WaitingFor::Spinnaker,
+            Reason::CancelRequested,
+            match &self.facts.trouble {
+                Some(trouble) => format!("it is to be cancelled, but {}", trouble.message),
+                None => "it is to be cancelled; Spinnaker has not ended it yet.".to_owned(),
+            },
+        );
+        let status = match observation {
+            Some(observation) => self.mirrored(active).running(observation, Some(refusal)),
+            None => self
+                .mirrored(active)
+                .waiting(Phase::Unknown, &refusal, None, None),
+        };
+        Decision::record(status, Some(Duration::from_secs(1)))
+    }
+}

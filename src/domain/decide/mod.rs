@@ -1,0 +1,357 @@
+//! The request's state machine: one total function from what is seen to what is next. Touches nothing.
+//!
+//! Two facts carry everything: whether the request holds its target, and whether it may have been sent. Both stand in
+//! the `DeployTarget`, whose writes are compare-and-swaps; the request's own status tells people and linearises a
+//! cancel, and may be wiped at any time without a second start.
+
+mod cancel;
+mod ending;
+mod holding;
+mod waiting;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+pub use self::ending::WATCH_FINISHED;
+
+use super::{
+    backoff, ids,
+    outcome::{Observation, Outcome},
+    resolve::Refusal,
+    status::Next,
+    target,
+};
+use crate::api::{
+    DeployRequest, SEEN_ANNOTATION,
+    conditions::Reason,
+    connection::OnUnknown,
+    deploy_request::{Attempt, DeployRequestStatus, Phase, Resolved, WaitingFor},
+    deploy_target::{Active, DeployTargetStatus, Run, Seen},
+    environment::Concurrency,
+};
+
+/// How often an execution that may appear is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// What was gathered for one run.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What exactly would run, or why that can't be said.
+    pub plan: Result<Plan, Refusal>,
+    /// How long the request may wait for its start.
+    pub expire_after: Duration,
+    /// What to do when a start's outcome can't be known.
+    pub on_unknown: OnUnknown,
+    /// How long Gate has to answer "not found" before it is sent again.
+    pub settle: Duration,
+    /// Its target.
+    pub target: TargetFact,
+    /// The request that comes before it in the target's queue.
+    pub ahead: Option<String>,
+    /// A request that came after it and wants the same target.
+    pub newer: Option<String>,
+    /// Whether an execution that had ended on this target runs again: its id and Spinnaker's word.
+    pub rerun: Option<String>,
+    /// What Spinnaker shows under its ids.
+    pub sighting: Sighting,
+    /// What the last effect of this pass met.
+    pub trouble: Option<Refusal>,
+    /// The object was deleted; only its target remembers it.
+    pub gone: bool,
+    /// A person's order to let the target go.
+    pub release_order: Option<String>,
+}
+
+/// What exactly would run, and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What.
+    pub resolved: Resolved,
+    /// The attempt as it would be claimed now.
+    pub attempt: Attempt,
+    /// The bytes that are sent; `attempt.pinned.body_digest` is theirs.
+    pub body: Arc<[u8]>,
+    /// What happens to requests whose target is taken.
+    pub concurrency: Concurrency,
+}
+
+/// The request's target.
+#[derive(Debug, Clone)]
+pub enum TargetFact {
+    /// Nobody can say yet which it is.
+    Unresolved,
+    /// It doesn't exist, or has no status: it has to be made from what is known.
+    Unprepared,
+    /// It doesn't decode.
+    Unreadable(String),
+    /// As it stands.
+    Ready(Box<DeployTargetStatus>),
+}
+
+/// What Spinnaker shows.
+#[derive(Debug, Clone)]
+pub enum Sighting {
+    /// It wasn't asked.
+    NotAsked,
+    /// The execution.
+    Seen(Box<Observation>),
+    /// Clean "not found" answers, for so long, while everything behind Gate answered.
+    Absent(Duration),
+    /// Anything else: it says nothing.
+    Unclear(Refusal),
+}
+
+/// One thing to do outside. Each is safe to repeat.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Write the `seen` annotation.
+    MarkSeen,
+    /// Create the target, or rebuild its status.
+    PrepareTarget,
+    /// Claim the target, or pin the attempt anew on one that is held and unsent.
+    Claim(Box<Active>),
+    /// Mark it sent, then send it.
+    Send(Box<Plan>),
+    /// Remember on the target what Spinnaker has shown.
+    Adopt(Seen),
+    /// Forbid any further send, then ask Spinnaker to cancel.
+    Cancel {
+        /// For Spinnaker's record.
+        reason: String,
+        /// Spinnaker's id, if there is something to cancel.
+        execution: Option<String>,
+    },
+    /// Append to the target's history and let go.
+    Finish(Box<Run>),
+    /// Let go of a target on which nothing was sent.
+    Release,
+    /// Remove the object after its time.
+    Delete,
+}
+
+impl PartialEq for Plan {
+    fn eq(&self, other: &Self) -> bool {
+        self.resolved == other.resolved && self.attempt == other.attempt
+    }
+}
+
+/// What to write, what to do, when to look again.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The request's status, to be recorded when there is no effect.
+    pub status: DeployRequestStatus,
+    /// At most one thing to do; then everything is decided anew.
+    pub effect: Option<Effect>,
+    /// When to look again by itself; `None` only for what never changes again.
+    pub requeue: Option<Duration>,
+}
+
+impl Decision {
+    fn record(status: DeployRequestStatus, requeue: Option<Duration>) -> Self {
+        Self {
+            status,
+            effect: None,
+            requeue,
+        }
+    }
+}
+
+/// Decides.
+pub fn decide(request: &DeployRequest, facts: &Facts, now: Timestamp) -> Decision {
+    Machine {
+        request,
+        facts,
+        now,
+        uid: request.metadata.uid.as_deref().unwrap_or_default(),
+    }
+    .decide()
+}
+
+struct Machine<'a> {
+    request: &'a DeployRequest,
+    facts: &'a Facts,
+    now: Timestamp,
+    uid: &'a str,
+}
+
+impl Machine<'_> {
+    fn decide(&self) -> Decision {
+        if let TargetFact::Ready(status) = &self.facts.target
+            && self.phase().is_some_and(Phase::is_terminal)
+            && let Some(active) = target::held_by(status, self.uid)
+        {
+            return self.let_go(active);
+        }
+        if self.phase().is_some_and(Phase::is_terminal) {
+            return self.after_the_end();
+        }
+        match self
+            .request
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(SEEN_ANNOTATION))
+        {
+            _ if self.facts.gone => {}
+            None => return self.act(Effect::MarkSeen),
+            Some(seen) if seen != self.uid => {
+                return self.end(&Outcome::new(
+                    Phase::Expired,
+                    Reason::Restored,
+                    "this is a copy of another object (a restored backup, or an export), so it starts nothing; make a new request without the annotation foredeck.dev/seen.",
+                ));
+            }
+            Some(_) => {}
+        }
+        if let TargetFact::Ready(status) = &self.facts.target {
+            if let Some(active) = target::held_by(status, self.uid) {
+                return self.holding(active);
+            }
+            if let Some(run) = target::run_of(status, self.uid) {
+                return self.end_as(run);
+            }
+            if let Some(record) = status.keys.iter().find(|record| record.uid == self.uid)
+                && let Some(phase) = record.outcome
+            {
+                return self.end(&Outcome::new(
+                    phase,
+                    Reason::AlreadyRan,
+                    "it ended; its status was lost since.",
+                ));
+            }
+        }
+        self.wanting()
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        self.request.status.as_ref().and_then(|status| status.phase)
+    }
+
+    fn key(&self) -> String {
+        let known = self
+            .request
+            .status
+            .as_ref()
+            .and_then(|status| status.idempotency_key.clone());
+        known.unwrap_or_else(|| {
+            let metadata = &self.request.metadata;
+            ids::idempotency_key(
+                metadata.namespace.as_deref().unwrap_or_default(),
+                metadata.name.as_deref().unwrap_or_default(),
+                &self.request.spec,
+            )
+        })
+    }
+
+    fn may_have_been_sent(&self) -> bool {
+        let attempt = self
+            .request
+            .status
+            .as_ref()
+            .and_then(|status| status.attempt.as_ref());
+        attempt.is_some_and(|attempt| attempt.sent_at.is_some())
+    }
+
+    fn next(&self) -> Next {
+        let key = self.key();
+        Next::of(self.request, self.now).with(|status| status.idempotency_key = Some(key))
+    }
+
+    fn plan_into(&self, status: &mut DeployRequestStatus) {
+        if let Ok(plan) = &self.facts.plan {
+            status.resolved = Some(plan.resolved.clone());
+        }
+    }
+
+    /// The next status, with the target's attempt mirrored.
+    fn mirrored(&self, active: &Active) -> Next {
+        self.next().with(|status| {
+            if active.attempt.sent_at.is_none() || status.resolved.is_none() {
+                self.plan_into(status);
+            }
+            status.attempt = Some(active.attempt.clone());
+        })
+    }
+
+    fn wait(&self, phase: Phase, refusal: &Refusal) -> Decision {
+        let next = self.next().with(|status| self.plan_into(status));
+        // Configuration wakes us when it changes; what only time can mend is tried again, ever more slowly.
+        let subject = refusal.waiting_for.unwrap_or(WaitingFor::Person);
+        let since = next.waiting_since(subject);
+        let retry = backoff::retry(self.uid, since, self.now, refusal.retry_after);
+        let recorded = (subject == WaitingFor::Spinnaker).then_some(retry);
+        let status = next.waiting(phase, refusal, Some(self.expires_at()), recorded);
+        Decision::record(status, Some(self.by_expiry(retry)))
+    }
+
+    fn retry_after(&self, refusal: &Refusal) -> Duration {
+        let since = self
+            .next()
+            .waiting_since(refusal.waiting_for.unwrap_or(WaitingFor::Spinnaker));
+        backoff::retry(self.uid, since, self.now, refusal.retry_after)
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        let created = self
+            .request
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(self.now, |time| time.0);
+        created + self.facts.expire_after
+    }
+
+    fn expired(&self) -> Option<Outcome> {
+        (self.now >= self.expires_at()).then(|| {
+            let waited = self
+                .request
+                .status
+                .as_ref()
+                .and_then(|status| status.waiting.as_ref());
+            let last = waited
+                .map(|waiting| format!(" It last waited because {}", waiting.message))
+                .unwrap_or_default();
+            Outcome::new(
+                Phase::Expired,
+                Reason::Expired,
+                format!(
+                    "it could not start within {}.{last}",
+                    humane(self.facts.expire_after)
+                ),
+            )
+        })
+    }
+
+    fn by_expiry(&self, requeue: Duration) -> Duration {
+        let left =
+            Duration::try_from(self.expires_at().duration_since(self.now)).unwrap_or_default();
+        requeue.min(left.max(Duration::from_millis(100)))
+    }
+
+    fn act(&self, effect: Effect) -> Decision {
+        Decision {
+            status: self.next().unchanged(),
+            effect: Some(effect),
+            requeue: Some(LOOK_AGAIN),
+        }
+    }
+
+    /// Nothing to say: look again soon.
+    fn keep(&self) -> Decision {
+        Decision::record(self.next().unchanged(), Some(LOOK_AGAIN))
+    }
+}
+
+/// The settle time where nobody says otherwise, and the shortest that is safe: Gate waits 120 s for Orca.
+pub const SHORTEST_SETTLE: Duration = Duration::from_secs(150);
+
+/// `24h`, `90s`: the largest unit that says it exactly.
+fn humane(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{}ms", duration.as_millis()),
+        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}

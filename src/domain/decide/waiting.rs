@@ -1,0 +1,173 @@
+//! A request that does not hold its target: nothing was sent, so everything can still forbid it. Touches nothing.
+
+use std::time::Duration;
+
+use super::{Decision, Effect, Machine, Plan, TargetFact};
+use crate::{
+    api::{
+        conditions::Reason,
+        deploy_request::{Phase, WaitingFor},
+        deploy_target::{Active, DeployTargetStatus},
+        environment::Concurrency,
+    },
+    domain::{ids, outcome::Outcome, resolve::Refusal, target},
+};
+
+/// How often a request that waits for its turn looks by itself; a target's release wakes it at once.
+const QUEUE_CHECK: Duration = Duration::from_secs(30);
+
+impl Machine<'_> {
+    pub(super) fn wanting(&self) -> Decision {
+        if self.facts.gone {
+            return self.keep();
+        }
+        if let Some(outcome) = self.canceled_before_the_start() {
+            return self.end(&outcome);
+        }
+        // It was sent, and its target lost that: rebuild before anything else.
+        if matches!(self.facts.target, TargetFact::Unprepared) && self.may_have_been_sent() {
+            return self.prepare();
+        }
+        let plan = match &self.facts.plan {
+            Ok(plan) => plan,
+            Err(refusal) => return self.refused(refusal),
+        };
+        if self.request.spec.dry_run {
+            return self.end(&Outcome::new(
+                Phase::Succeeded,
+                Reason::DryRun,
+                "everything is in order; nothing was started, as this is a dry run.",
+            ));
+        }
+        if let Some(outcome) = self.expired() {
+            return self.end(&outcome);
+        }
+        match &self.facts.target {
+            TargetFact::Unresolved | TargetFact::Unprepared => self.prepare(),
+            TargetFact::Unreadable(problem) => self.wait(
+                Phase::Queued,
+                &Refusal::passing(
+                    WaitingFor::Person,
+                    Reason::TargetUnreadable,
+                    format!("DeployTarget {:?} can't be read ({problem}); until somebody mends or deletes it, nothing starts there.", plan.resolved.deploy_target),
+                ),
+            ),
+            TargetFact::Ready(status) => self.queued(plan, status),
+        }
+    }
+
+    pub(super) fn prepare(&self) -> Decision {
+        match &self.facts.trouble {
+            Some(trouble) => self.wait(self.phase().unwrap_or_default(), trouble),
+            None => self.act(Effect::PrepareTarget),
+        }
+    }
+
+    pub(super) fn queued(&self, plan: &Plan, status: &DeployTargetStatus) -> Decision {
+        let key = self.key();
+        if let Some(earlier) = target::earlier(status, &key, self.uid) {
+            if earlier.digest != ids::ask_digest(&self.request.spec) {
+                return self.end(&Outcome::new(
+                    Phase::Failed,
+                    Reason::IdempotencyKeyReused,
+                    format!("its idempotency key was used by {:?} for something else; give it another key.", earlier.name),
+                ));
+            }
+            if let Some(phase) = earlier.outcome {
+                return self.end(&Outcome::new(
+                    phase,
+                    Reason::AlreadyRan,
+                    format!(
+                        "it ran on {} as {:?}{}; to run it again, give it another name or idempotency key.",
+                        earlier.at.0.strftime("%Y-%m-%d %H:%M UTC"),
+                        earlier.name,
+                        earlier.execution_id.as_ref().map(|id| format!(", execution {id}")).unwrap_or_default()
+                    ),
+                ));
+            }
+        }
+        let taken = status.active.as_ref().map(|active| active.name.as_str());
+        if taken.is_some() || self.facts.ahead.is_some() || self.facts.rerun.is_some() {
+            return self.in_line(plan, taken);
+        }
+        if let Some(trouble) = &self.facts.trouble {
+            return self.wait(Phase::Queued, trouble);
+        }
+        self.act(Effect::Claim(Box::new(self.claim(plan))))
+    }
+
+    pub(super) fn in_line(&self, plan: &Plan, taken: Option<&str>) -> Decision {
+        if plan.concurrency == Concurrency::Reject
+            && let Some(holder) = taken
+        {
+            return self.end(&Outcome::new(
+                Phase::Failed,
+                Reason::TargetBusy,
+                format!("{holder:?} holds the target, and the Environment does not queue; ask again when it is done."),
+            ));
+        }
+        if plan.concurrency == Concurrency::Supersede
+            && let Some(newer) = &self.facts.newer
+        {
+            return self.end(&Outcome::new(
+                Phase::Canceled,
+                Reason::Superseded,
+                format!("the newer {newer:?} took its place in the queue; nothing was started."),
+            ));
+        }
+        let (reason, message) = match (taken, &self.facts.rerun, &self.facts.ahead) {
+            (Some(holder), _, _) => (Reason::Queued, format!("{holder:?} holds the target.")),
+            (None, Some(rerun), _) => (
+                Reason::ExecutionRerun,
+                format!("somebody restarted {rerun}, which had ended; it has to end again first."),
+            ),
+            (None, None, ahead) => (
+                Reason::Queued,
+                format!(
+                    "{:?} comes first.",
+                    ahead.as_deref().unwrap_or("an older request")
+                ),
+            ),
+        };
+        let refusal = Refusal::passing(WaitingFor::Queue, reason, message);
+        let requeue = if self.facts.rerun.is_some() {
+            Duration::from_secs(5)
+        } else {
+            QUEUE_CHECK
+        };
+        Decision::record(
+            self.next()
+                .waiting(Phase::Queued, &refusal, Some(self.expires_at()), None),
+            Some(self.by_expiry(requeue)),
+        )
+    }
+
+    pub(super) fn claim(&self, plan: &Plan) -> Active {
+        Active {
+            uid: self.uid.to_owned(),
+            name: self.request.metadata.name.clone().unwrap_or_default(),
+            key: self.key(),
+            digest: plan.resolved.digest.clone(),
+            action: self.request.spec.action.clone(),
+            version: plan.resolved.version.clone(),
+            attempt: plan.attempt.clone(),
+            sends: 0,
+            execution: None,
+            cancel_requested_at: None,
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: &Refusal) -> Decision {
+        if refusal.waiting_for.is_none() {
+            return self.end(&Outcome::new(
+                Phase::Failed,
+                refusal.reason,
+                refusal.message.clone(),
+            ));
+        }
+        match self.expired() {
+            Some(outcome) => self.end(&outcome),
+            None => self.wait(Phase::Pending, refusal),
+        }
+    }
+}

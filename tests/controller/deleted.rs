@@ -1,0 +1,1 @@
+//! Requests deleted, pruned, restored; targets deleted or wiped.

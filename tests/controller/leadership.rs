@@ -1,0 +1,1 @@
+//! Two controllers at once.

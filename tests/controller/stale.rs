@@ -1,0 +1,1 @@
+//! Stale reads and lost events between the controller and the API server.
