@@ -1,0 +1,249 @@
+//! What each kind takes and refuses when it is created, and who writes its status.
+
+use anyhow::{Context, Result};
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Map, Value, json};
+
+use crate::{Kind, installed, refusal, samples};
+
+/// What is tried on one kind: a change of the least spec, and what the refusal has to name, if there is to be one.
+type Row = (Value, Option<&'static str>);
+
+async fn check(kind: &str, rows: Vec<Row>) -> Result<()> {
+    let (plane, namespace) = installed("rules").await?;
+    let kind = Kind::named(kind)?;
+    let api = kind.api(plane, &namespace);
+    for (index, (change, refused)) in rows.into_iter().enumerate() {
+        let mut spec = samples::least(kind.spec()?)?;
+        spec.extend(change.as_object().context("a change")?.clone());
+        let answer = api
+            .create(
+                &PostParams::default(),
+                &kind.object(&format!("row-{index}"), spec),
+            )
+            .await;
+        let what = change.to_string().chars().take(200).collect::<String>();
+        match refused {
+            None => {
+                answer.with_context(|| what)?;
+            }
+            Some(named) => {
+                let message = refusal(&what, answer)?;
+                anyhow::ensure!(message.contains(named), "{what} is refused with: {message}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_action_is_a_verb_that_is_free() -> Result<()> {
+    let action = |name: &str| json!({"actions": {name: {"pipeline": "Any"}}});
+    let reserved = [
+        "get",
+        "list",
+        "watch",
+        "create",
+        "update",
+        "patch",
+        "delete",
+        "deletecollection",
+        "impersonate",
+        "bind",
+        "escalate",
+        "use",
+        "approve",
+        "cancel",
+        "lock",
+        "override",
+        "judge",
+    ];
+    let malformed = [
+        "x",
+        "Deploy",
+        "2nd",
+        "de_ploy",
+        "deploy!",
+        "a2345678901234567890123456789012",
+    ];
+    let free = [
+        "deploy",
+        "rollback",
+        "restart",
+        "scale-up",
+        "a234567890123456789012345678901",
+    ];
+    let rows = reserved
+        .iter()
+        .chain(&malformed)
+        .map(|name| (action(name), Some("spec.actions")))
+        .chain(free.iter().map(|name| (action(name), None)))
+        .chain([(json!({"actions": {}}), Some("spec.actions"))])
+        .collect();
+    check("Application", rows).await
+}
+
+#[tokio::test]
+async fn a_connection_logs_in_one_way() -> Result<()> {
+    let basic = json!({"secretName": "gate"});
+    let token = json!({"secretName": "gate"});
+    let rows = vec![
+        (json!({}), None),
+        (json!({"auth": {"basic": basic}}), None),
+        (json!({"auth": {"token": token}}), None),
+        (
+            json!({"auth": {"basic": basic, "token": token}}),
+            Some("exactly one"),
+        ),
+        (json!({"auth": {}}), Some("exactly one")),
+        (
+            json!({"auth": {"basic": {"secretName": ""}}}),
+            Some("secretName"),
+        ),
+        (
+            json!({"auth": {"token": {"secretName": "gate", "header": "X Y"}}}),
+            Some("header"),
+        ),
+        (
+            json!({"gateUrl": "gate.example:8084"}),
+            Some("spec.gateUrl"),
+        ),
+        (
+            json!({"gateUrl": "http://gate.example/?a=b"}),
+            Some("spec.gateUrl"),
+        ),
+        (json!({"trigger": "Curl"}), Some("spec.trigger")),
+    ];
+    check("SpinnakerConnection", rows).await
+}
+
+#[tokio::test]
+async fn durations_are_written_as_kubernetes_writes_them() -> Result<()> {
+    for (kind, path) in [
+        ("DeployRequest", ["timeout"].as_slice()),
+        ("DeployRequest", &["ttlAfterFinished"]),
+        ("Environment", &["protection", "expireAfter"]),
+        ("SpinnakerConnection", &["timeouts", "request"]),
+        ("SpinnakerConnection", &["timeouts", "settle"]),
+    ] {
+        let change = |text: &str| {
+            path.iter()
+                .rev()
+                .fold(json!(text), |value, name| json!({(*name): value}))
+        };
+        let named = path.last().copied();
+        let good = ["30s", "90m", "1h30m", "500ms", "0s"];
+        let bad = [
+            "",
+            "30",
+            "s",
+            "-30s",
+            "1d",
+            "1.5h",
+            "30 s",
+            "P1D",
+            "1234567s",
+            "1h1h1h1h1h1h1h1h1h",
+        ];
+        let rows = good
+            .map(|text| (change(text), None))
+            .into_iter()
+            .chain(bad.map(|text| (change(text), named)))
+            .collect();
+        check(kind, rows)
+            .await
+            .with_context(|| format!("{kind} {path:?}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_has_bounds() -> Result<()> {
+    let parameters = |count: usize| -> Value {
+        (0..count)
+            .map(|index| (format!("p{index}"), json!("v")))
+            .collect::<Map<_, _>>()
+            .into()
+    };
+    let rows = vec![
+        (json!({"parameters": parameters(64)}), None),
+        (
+            json!({"parameters": parameters(65)}),
+            Some("spec.parameters"),
+        ),
+        (json!({"parameters": {"p": "x".repeat(1024)}}), None),
+        (json!({"parameters": {"p": "ü".repeat(1024)}}), None),
+        (
+            json!({"parameters": {"p": "x".repeat(1025)}}),
+            Some("spec.parameters"),
+        ),
+        (json!({"parameters": {"p": 3}}), Some("spec.parameters")),
+        (json!({"application": "a".repeat(63)}), None),
+        (
+            json!({"application": "a".repeat(64)}),
+            Some("spec.application"),
+        ),
+        (json!({"application": ""}), Some("spec.application")),
+        (json!({"version": ""}), Some("spec.version")),
+        (json!({"version": "v".repeat(254)}), Some("spec.version")),
+        (json!({"action": "Deploy"}), Some("spec.action")),
+        (json!({"idempotencyKey": ""}), Some("spec.idempotencyKey")),
+        (
+            json!({"target": {"namespace": "n".repeat(64)}}),
+            Some("spec.target.namespace"),
+        ),
+        (
+            json!({"cancel": {"reason": "r".repeat(1025)}}),
+            Some("spec.cancel.reason"),
+        ),
+    ];
+    check("DeployRequest", rows).await
+}
+
+#[tokio::test]
+async fn a_status_is_written_by_itself_only() -> Result<()> {
+    let (plane, namespace) = installed("status").await?;
+    for kind in Kind::all() {
+        let api = kind.api(plane, &namespace);
+        let mut object = kind.object("own", samples::least(kind.spec()?)?);
+        let condition = json!([{
+            "type": "Ready", "status": "True", "reason": "Forged", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]);
+        object.data["status"] = json!({"conditions": condition});
+        let created = api.create(&PostParams::default(), &object).await?;
+        assert_eq!(
+            created.data.get("status"),
+            None,
+            "{} by create",
+            kind.name()
+        );
+
+        let patch = Patch::Merge(json!({"status": {"conditions": condition}}));
+        let patched = api.patch("own", &PatchParams::default(), &patch).await?;
+        assert_eq!(patched.data.get("status"), None, "{} by patch", kind.name());
+
+        let mut replaced = patched;
+        replaced.data["status"] = json!({"conditions": condition});
+        let replaced = api
+            .replace("own", &PostParams::default(), &replaced)
+            .await?;
+        assert_eq!(replaced.data.get("status"), None, "{} by put", kind.name());
+
+        let both = Patch::Merge(
+            json!({"status": {"conditions": condition}, "spec": {"x": 1}, "metadata": {"labels": {"a": "b"}}}),
+        );
+        let own = api
+            .patch_status("own", &PatchParams::default(), &both)
+            .await?;
+        assert_eq!(
+            own.data["status"]["conditions"],
+            condition,
+            "{}",
+            kind.name()
+        );
+        assert_eq!(own.data["spec"], replaced.data["spec"], "{}", kind.name());
+        assert_eq!(own.metadata.generation, replaced.metadata.generation);
+    }
+    Ok(())
+}

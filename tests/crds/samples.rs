@@ -1,0 +1,89 @@
+//! Values that a schema takes, made from the schema itself. Touches nothing.
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use serde_json::{Map, Value, json};
+
+/// Two values for each pattern that a spec uses. A new pattern wants a row here.
+const BY_PATTERN: [(&str, [&str; 2]); 4] = [
+    ("^([0-9]{1,6}(ms|s|m|h))+$", ["30s", "1h30m"]),
+    ("^[a-z][a-z0-9-]{1,30}$", ["restart", "rollback"]),
+    (
+        "^https?://[^ ?#]+$",
+        ["https://one.example", "http://two.example/gate"],
+    ),
+    ("^[A-Za-z0-9-]+$", ["X-One", "X-Two"]),
+];
+
+/// Two different values that `schema` takes, neither of which is its default.
+pub(crate) fn two(schema: &JSONSchemaProps) -> Result<[Value; 2]> {
+    let values = match schema.type_.as_deref() {
+        Some("string") => strings(schema)?,
+        Some("boolean") => vec![json!(true), json!(false)],
+        Some("integer") => vec![json!(3), json!(4)],
+        Some("array") => {
+            let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items else {
+                bail!("an array of what: {schema:?}");
+            };
+            two(items)?.map(|value| json!([value])).to_vec()
+        }
+        Some("object") => match (&schema.properties, &schema.additional_properties) {
+            (Some(_), _) => objects(schema)?.map(Value::Object).to_vec(),
+            (None, Some(JSONSchemaPropsOrBool::Schema(values))) => {
+                two(values)?.map(|value| json!({"sample": value})).to_vec()
+            }
+            _ => bail!("an object of what: {schema:?}"),
+        },
+        _ => bail!("no sample for {schema:?}"),
+    };
+    let default = schema.default.as_ref().map(|default| &default.0);
+    let mut others = values.into_iter().filter(|value| Some(value) != default);
+    match (others.next(), others.next()) {
+        (Some(one), Some(other)) => Ok([one, other]),
+        _ => bail!("{schema:?} has no two values beside its default"),
+    }
+}
+
+fn strings(schema: &JSONSchemaProps) -> Result<Vec<Value>> {
+    if let Some(values) = &schema.enum_ {
+        return Ok(values.iter().map(|value| value.0.clone()).collect());
+    }
+    if let Some(pattern) = &schema.pattern {
+        let (_, values) = BY_PATTERN
+            .iter()
+            .find(|(known, _)| known == pattern)
+            .with_context(|| format!("BY_PATTERN has no values for {pattern:?}"))?;
+        return Ok(values.map(Value::from).to_vec());
+    }
+    if let Some(format) = &schema.format {
+        bail!("no sample for the format {format:?}");
+    }
+    Ok(vec![json!("sample-a"), json!("sample-b")])
+}
+
+fn objects(schema: &JSONSchemaProps) -> Result<[Map<String, Value>; 2]> {
+    let (mut one, mut other) = (Map::new(), Map::new());
+    for (name, property) in schema.properties.iter().flatten() {
+        let [first, second] = two(property).with_context(|| name.clone())?;
+        one.insert(name.clone(), first);
+        other.insert(name.clone(), second);
+    }
+    Ok([one, other])
+}
+
+/// What `schema` takes with the properties that it requires and no others.
+pub(crate) fn least(schema: &JSONSchemaProps) -> Result<Map<String, Value>> {
+    let mut object = Map::new();
+    for name in schema.required.iter().flatten() {
+        let property = schema
+            .properties
+            .as_ref()
+            .and_then(|properties| properties.get(name));
+        let property = property.with_context(|| format!("{name} is required and not there"))?;
+        let [value, _] = two(property).with_context(|| name.clone())?;
+        object.insert(name.clone(), value);
+    }
+    Ok(object)
+}
