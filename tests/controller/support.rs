@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 /// The settle time of these tests: the stand-in has no Orca that goes on for two minutes.
 pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 /// How long anything here may take: far longer than it does.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Everything that one test needs.
 pub(crate) struct Bed {

@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::wait::wait_for;
 
-const SERVED_WITHIN: Duration = Duration::from_secs(60);
+const SERVED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Applies `definitions` and returns once each version of each can be listed and discovered.
 pub(super) async fn install(

@@ -23,7 +23,7 @@ use super::service_account_keys;
 use crate::wait::{BETWEEN_LOOKS, wait_for};
 
 /// Seconds are usual; a minute and more happens on a loaded machine with a cold disk.
-const READY_WITHIN: Duration = Duration::from_secs(120);
+const READY_WITHIN: Duration = Duration::from_mins(2);
 
 /// A free port may be taken by somebody else before the API server listens on it.
 const PORT_ATTEMPTS: usize = 5;
