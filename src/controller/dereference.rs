@@ -201,6 +201,11 @@ pub(super) async fn gather(
         }
         return Ok(gathered);
     }
+    let met = request.annotations().get(crate::api::SEEN_ANNOTATION) == Some(&uid);
+    if !met && !gathered.facts.gone {
+        // New, or a copy of another object: whichever it is, nothing has to be asked of Gate to say so.
+        return Ok(gathered);
+    }
     let following = active
         .as_ref()
         .is_some_and(|active| active.execution.is_some());
