@@ -2,6 +2,7 @@
 
 mod crash;
 mod deleted;
+mod gate;
 mod input;
 mod leadership;
 mod life;
