@@ -4,6 +4,7 @@ mod crash;
 mod deleted;
 mod gate;
 mod input;
+mod keys;
 mod leadership;
 mod life;
 mod queue;
