@@ -240,6 +240,41 @@ impl Bed {
             .len()
     }
 
+    /// Ends the request's execution well; whether it had one.
+    pub(crate) fn finish(&self, request: &DeployRequest) -> bool {
+        let uid = request.uid().unwrap_or_default();
+        let launches = self.gate.launches_of(&uid);
+        launches
+            .iter()
+            .any(|launch| self.gate.finish(&launch.execution_id))
+    }
+
+    /// The most executions that any target ever had at one time.
+    pub(crate) fn peak(&self) -> usize {
+        self.gate
+            .peak_concurrency()
+            .into_iter()
+            .filter(|(key, _)| key.starts_with("target/"))
+            .map(|(_, peak)| peak)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// More environments, each with a pipeline and a place of its own.
+    pub(crate) async fn more_environments(
+        &self,
+        count: usize,
+        work: Duration,
+    ) -> Result<Vec<String>> {
+        let names: Vec<String> = (0..count).map(|number| format!("env-{number}")).collect();
+        for name in &names {
+            self.gate
+                .put_pipeline(deploying(&format!("Deploy to {name}"), work));
+            self.create::<Environment>(name, environment(name)).await?;
+        }
+        Ok(names)
+    }
+
     /// Starts the controller for this namespace.
     pub(crate) fn controller(&self) -> Result<Controller> {
         self.controller_with(&[])
@@ -356,27 +391,29 @@ pub(crate) fn application() -> Value {
     }})
 }
 
+fn placed(name: &str) -> Pipeline {
+    Pipeline::new("checkout", name)
+        .parameter(Parameter::new("account").required())
+        .parameter(Parameter::new("namespace").required())
+}
+
+fn deploying(name: &str, work: Duration) -> Pipeline {
+    placed(name)
+        .parameter(Parameter::new("branch").required())
+        .parameter(Parameter::new("replicas").default_value("2"))
+        .parameter(
+            Parameter::new("size")
+                .default_value("small")
+                .options(["small", "large"]),
+        )
+        .stage(Stage::wait("Bake", work / 2))
+        .stage(Stage::deploy("Deploy", work / 2))
+}
+
 fn pipelines(work: Duration) -> Vec<Pipeline> {
-    let placed = |name: &str| {
-        Pipeline::new("checkout", name)
-            .parameter(Parameter::new("account").required())
-            .parameter(Parameter::new("namespace").required())
-    };
-    let deploy = |name: &str| {
-        placed(name)
-            .parameter(Parameter::new("branch").required())
-            .parameter(Parameter::new("replicas").default_value("2"))
-            .parameter(
-                Parameter::new("size")
-                    .default_value("small")
-                    .options(["small", "large"]),
-            )
-            .stage(Stage::wait("Bake", work / 2))
-            .stage(Stage::deploy("Deploy", work / 2))
-    };
     vec![
-        deploy("Deploy to staging"),
-        deploy("Deploy to production"),
+        deploying("Deploy to staging", work),
+        deploying("Deploy to production", work),
         placed("Rollback")
             .parameter(Parameter::new("to").required())
             .stage(Stage::deploy("Roll back", work)),
