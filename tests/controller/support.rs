@@ -24,6 +24,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 /// The settle time of these tests: the stand-in has no Orca that goes on for two minutes.
 pub(crate) const SETTLE: Duration = Duration::from_secs(3);
@@ -42,17 +43,18 @@ impl Bed {
     /// A namespace with the connection `gate`, the application `checkout`, and the environments `staging` and
     /// `production`; a Gate with their pipelines, whose executions take about as long as `work`.
     pub(crate) async fn new(prefix: &str, work: Duration) -> Result<Self> {
+        static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
         let plane = ControlPlane::shared().await;
-        plane.install_crds(&foredeck::api::crds()).await?;
+        DEFINITIONS
+            .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
+            .await?;
         let bed = Self {
             plane,
             client: plane.admin(),
             namespace: plane.namespace(prefix).await?,
             gate: StandInGate::start().await?,
         };
-        for pipeline in pipelines(work) {
-            bed.gate.put_pipeline(pipeline);
-        }
+        furnish(&bed.gate, work);
         bed.create::<SpinnakerConnection>("gate", bed.connection())
             .await?;
         bed.create::<Application>("checkout", application()).await?;
@@ -289,6 +291,18 @@ impl Bed {
         kubeconfig: PathBuf,
         arguments: &[&str],
     ) -> Result<Controller> {
+        let lease = ["--lease-duration", "2s"];
+        self.spawn(kubeconfig, &[&lease, arguments].concat())
+    }
+
+    /// Starts the controller with a Lease of that duration.
+    pub(crate) fn controller_lasting(&self, lease: &str, arguments: &[&str]) -> Result<Controller> {
+        let lease = ["--lease-duration", lease];
+        let kubeconfig = self.plane.admin_kubeconfig().to_owned();
+        self.spawn(kubeconfig, &[&lease, arguments].concat())
+    }
+
+    fn spawn(&self, kubeconfig: PathBuf, arguments: &[&str]) -> Result<Controller> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.plane.directory().join(format!(
             "controller-{}-{}.log",
@@ -301,8 +315,6 @@ impl Bed {
                 "controller",
                 "--admin-listen",
                 "off",
-                "--lease-duration",
-                "2s",
                 "--test-minimum-settle",
                 "1s",
             ])
@@ -408,6 +420,13 @@ fn deploying(name: &str, work: Duration) -> Pipeline {
         )
         .stage(Stage::wait("Bake", work / 2))
         .stage(Stage::deploy("Deploy", work / 2))
+}
+
+/// Gives a Gate the pipelines that the application names.
+pub(crate) fn furnish(gate: &StandInGate, work: Duration) {
+    for pipeline in pipelines(work) {
+        gate.put_pipeline(pipeline);
+    }
 }
 
 fn pipelines(work: Duration) -> Vec<Pipeline> {
