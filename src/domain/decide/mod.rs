@@ -7,6 +7,8 @@
 mod cancel;
 mod ending;
 mod holding;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::{sync::Arc, time::Duration};
