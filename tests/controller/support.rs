@@ -21,7 +21,7 @@ use foredeck_testkit::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -158,6 +158,40 @@ impl Bed {
         Ok(())
     }
 
+    /// Merges into a request's status, as somebody with a patch could.
+    pub(crate) async fn merge_status(&self, name: &str, patch: Value) -> Result<()> {
+        let api: Api<DynamicObject> = Api::namespaced_with(
+            self.client.clone(),
+            &self.namespace,
+            &ApiResource::erase::<DeployRequest>(&()),
+        );
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
+    }
+
+    /// Waits for an event with that reason about the request, and gives its text.
+    pub(crate) async fn until_event(&self, name: &str, reason: &str) -> Result<String> {
+        let api: Api<k8s_openapi::api::events::v1::Event> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        wait_for(
+            &format!("an event {reason} about {name}"),
+            PATIENCE,
+            async || {
+                let about = ListParams::default().fields(&format!("regarding.name={name}"));
+                let all = api.list(&about).await?.items;
+                let seen: Vec<_> = all.iter().map(|event| event.reason.clone()).collect();
+                let found = all
+                    .into_iter()
+                    .find(|event| event.reason.as_deref() == Some(reason));
+                found
+                    .and_then(|event| event.note)
+                    .with_context(|| format!("{seen:?}"))
+            },
+        )
+        .await
+    }
+
     pub(crate) async fn get(&self, name: &str) -> Result<DeployRequest> {
         Ok(self.api::<DeployRequest>().get(name).await?)
     }
@@ -165,7 +199,7 @@ impl Bed {
     pub(crate) async fn targets(&self) -> Result<Vec<DeployTarget>> {
         Ok(self
             .api::<DeployTarget>()
-            .list(&kube::api::ListParams::default())
+            .list(&ListParams::default())
             .await?
             .items)
     }
