@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::answers::Refusal;
 use super::execution::{Doom, Execution, Status, Step};
 use super::ledger::{LaunchKind, concurrency_keys};
-use super::parameters::stored_trigger;
+use super::parameters::{stored_trigger, with_parameters};
 use super::stages::stages_of;
 use super::world::{World, milliseconds};
 
@@ -178,7 +178,7 @@ impl World {
         let id = execution_id
             .filter(|id| !id.is_empty())
             .unwrap_or_else(|| self.next_ulid(now));
-        let stages = stages_of(&config, || self.next_ulid(now));
+        let stages = stages_of(&with_parameters(&config, &trigger), || self.next_ulid(now));
         Execution {
             application: text("application"),
             name: text("name"),

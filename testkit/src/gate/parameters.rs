@@ -133,6 +133,39 @@ fn arithmetic(expression: &str) -> Option<i64> {
     }
 }
 
+/// A config in whose stages `parameters.NAME` within `${…}` is the trigger's value, quoted: as much of an expression as
+/// a scripted pipeline needs to depend on a parameter.
+pub(super) fn with_parameters(config: &Value, trigger: &Value) -> Value {
+    let Some(parameters) = trigger.get("parameters").and_then(Value::as_object) else {
+        return config.clone();
+    };
+    let mut config = config.clone();
+    if let Some(stages) = config.get_mut("stages") {
+        substitute(stages, parameters);
+    }
+    config
+}
+
+fn substitute(value: &mut Value, parameters: &Map<String, Value>) {
+    match value {
+        Value::String(text) if text.starts_with("${") => {
+            for (name, value) in parameters {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                *text = text.replace(&format!("parameters.{name}"), &format!("'{value}'"));
+            }
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| substitute(item, parameters)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|field| substitute(field, parameters)),
+        _ => {}
+    }
+}
+
 /// Whether a precondition's expression holds. Only comparisons of two literals are understood; all else holds.
 pub(super) fn holds(expression: &str) -> bool {
     let expression = expression.trim();
@@ -153,6 +186,21 @@ pub(super) fn holds(expression: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_expression_of_a_stage_sees_the_triggers_parameters() {
+        let config = json!({"stages": [{"expression": "${parameters.branch != 'broken'}"}], "name": "parameters.branch"});
+        let with = |branch| with_parameters(&config, &json!({"parameters": {"branch": branch}}));
+        let expression = |config: &Value| {
+            config["stages"][0]["expression"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert!(holds(&expression(&with("main"))));
+        assert!(!holds(&expression(&with("broken"))));
+        assert_eq!(with("main")["name"], "parameters.branch");
+    }
 
     #[test]
     fn arithmetic_is_evaluated_and_anything_else_stays_literal() {
