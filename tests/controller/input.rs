@@ -112,13 +112,6 @@ impl Bed {
         Ok(())
     }
 
-    /// Wakes the controller for a request without asking anything of it.
-    async fn touch(&self, name: &str) -> Result<()> {
-        let patch = json!({"metadata": {"annotations": {"example.com/touched": "once"}}});
-        self.merge::<DeployRequest>(name, patch).await?;
-        Ok(())
-    }
-
     /// A deployment of checkout to an environment that nothing is wrong with, to its end.
     async fn deploy_and_see(&self, name: &str) -> Result<()> {
         self.deploy(name).await?;

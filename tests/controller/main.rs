@@ -1,5 +1,6 @@
 //! The controller from outside: real API server, real binary, stand-in Gate.
 
+mod cancel;
 mod crash;
 mod deleted;
 mod gate;
@@ -9,4 +10,5 @@ mod leadership;
 mod life;
 mod queue;
 mod stale;
+mod start;
 mod support;
