@@ -163,7 +163,7 @@ impl Pass<'_> {
         let lost = Lost {
             namespace: &namespace,
             connection: &resolved.connection,
-            pipelines: vec![resolved.pipeline.id.clone()],
+            pipeline: Some(resolved.pipeline.clone()),
         };
         self.memo.trouble = rebuild::prepare(self.context, wanted, lost).await?.err();
         Ok(())

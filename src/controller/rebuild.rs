@@ -23,22 +23,27 @@ use crate::{
     domain::{
         ids,
         outcome::{Ended, Mark, Observation, Outcome, of},
-        resolve::Refusal,
+        resolve::{self, Refusal},
         target::{self, Evidence},
     },
     runtime::crash,
+    spinnaker::{Execution, GateError},
 };
 
-/// How many of each pipeline's newest executions are looked through.
+/// How many newest executions are looked through of each pipeline that is known to have run here.
 const EXECUTIONS: usize = 100;
+/// And how many of each other pipeline of the application.
+const OTHERS: usize = 20;
+/// How many pipelines are asked for at once, so that the query stays short.
+const PIPELINES: usize = 20;
 
 /// Where to look for what a target lost.
 pub(super) struct Lost<'a> {
     pub namespace: &'a str,
     /// The connection that its executions ran through.
     pub connection: &'a str,
-    /// Pipelines whose executions may carry its mark, beside those that its requests and its Application name.
-    pub pipelines: Vec<String>,
+    /// A pipeline whose executions may carry its mark, beside those that its requests and its Application lead to.
+    pub pipeline: Option<PipelineRef>,
 }
 
 /// Makes sure that the target exists and is initialised. The inner error says for what it has to wait.
@@ -114,7 +119,13 @@ async fn evidence(
         objects::list(&context.client, lost.namespace, &fields).await?;
     let mut evidence = Evidence::default();
     let mut known = BTreeSet::new();
-    let mut pipelines: BTreeSet<String> = lost.pipelines.iter().cloned().collect();
+    let mut pipelines: BTreeSet<String> = BTreeSet::new();
+    let mut applications: BTreeSet<String> = BTreeSet::new();
+    let mut name_pipeline = |pipeline: &PipelineRef| {
+        pipelines.insert(pipeline.id.clone());
+        applications.insert(pipeline.application.clone());
+    };
+    lost.pipeline.iter().for_each(&mut name_pipeline);
     for request in &requests {
         let Some(status) = &request.status else {
             continue;
@@ -126,7 +137,7 @@ async fn evidence(
         else {
             continue;
         };
-        pipelines.insert(resolved.pipeline.id.clone());
+        name_pipeline(&resolved.pipeline);
         if let Some(active) =
             active_request(request).filter(|active| active.attempt.sent_at.is_some())
         {
@@ -135,7 +146,10 @@ async fn evidence(
                 Some(phase) if phase.is_terminal() => {
                     evidence.runs.push(ended_request(request, &active, phase));
                 }
-                _ => evidence.active.push(active),
+                _ => {
+                    let ask = ids::ask_digest(&request.spec);
+                    evidence.active.push(with_key(active, &ask));
+                }
             }
         }
     }
@@ -144,13 +158,16 @@ async fn evidence(
         .applications
         .get(lost.namespace, &target.spec.application)
     {
-        let described = application.status.unwrap_or_default().pipelines;
-        pipelines.extend(
-            described
-                .into_iter()
-                .filter(|pipeline| pipeline.environment == target.spec.environment)
-                .filter_map(|pipeline| pipeline.id),
-        );
+        applications.insert(resolve::spinnaker_application(&application).to_owned());
+    }
+    if applications.is_empty() {
+        // Without it nobody can say where its executions would be, and "none" would be a guess.
+        let message = format!("there is no Application {:?}.", target.spec.application);
+        return Ok(Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::ApplicationNotFound,
+            message,
+        )));
     }
     let Some(connection) = context
         .caches
@@ -168,16 +185,14 @@ async fn evidence(
         Ok(gate) => gate,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    let executions = match executions(&gate, &applications, &pipelines).await {
+        Ok(executions) => executions,
+        Err(error) => return Ok(Err(refusal(lost.connection, &error))),
+    };
     let mut shown: BTreeMap<String, Observation> = BTreeMap::new();
-    for pipeline in pipelines {
-        let executions = match gate.client.executions_of(&pipeline, EXECUTIONS).await {
-            Ok(executions) => executions,
-            Err(error) => return Ok(Err(refusal(lost.connection, &error))),
-        };
-        for execution in executions {
-            if let Some(mark) = sighting::mark(&execution).filter(|mark| mark.target == name) {
-                shown.insert(mark.uid.clone(), sighting::observe(&gate, &execution).await);
-            }
+    for execution in executions {
+        if let Some(mark) = sighting::mark(&execution).filter(|mark| mark.target == name) {
+            shown.insert(mark.uid.clone(), sighting::observe(&gate, &execution).await);
         }
     }
     for (uid, observation) in shown {
@@ -186,7 +201,7 @@ async fn evidence(
         };
         let active = active_execution(&gate, lost.connection, &mark, &observation);
         match observation.ended {
-            None => evidence.active.push(active),
+            None => evidence.active.push(with_key(active, &mark.ask)),
             Some(ended) if !known.contains(&uid) => {
                 evidence
                     .runs
@@ -196,6 +211,46 @@ async fn evidence(
         }
     }
     Ok(Ok(evidence))
+}
+
+/// What the applications' pipelines ran, as far as it may be this target's.
+///
+/// Whatever still runs is found whichever pipeline it is of and however long ago it began: the next request may be for
+/// another action than the one that runs. Of what has ended only the newest are looked through.
+async fn executions(
+    gate: &Gate,
+    applications: &BTreeSet<String>,
+    pipelines: &BTreeSet<String>,
+) -> Result<Vec<Execution>, GateError> {
+    let mut all = pipelines.clone();
+    for application in applications {
+        let configs = gate.client.pipelines(application).await?;
+        all.extend(configs.into_iter().map(|config| config.id));
+    }
+    let mut executions = Vec::new();
+    for id in pipelines {
+        executions.extend(gate.client.executions_of(&[id], EXECUTIONS).await?);
+    }
+    let others: Vec<&str> = all.difference(pipelines).map(String::as_str).collect();
+    for ids in others.chunks(PIPELINES) {
+        executions.extend(gate.client.executions_of(ids, OTHERS).await?);
+    }
+    // Last, so that what began in between is seen as running.
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    for ids in all.chunks(PIPELINES) {
+        executions.extend(gate.client.unfinished_of(ids, EXECUTIONS).await?);
+    }
+    Ok(executions)
+}
+
+fn with_key(active: Active, ask: &str) -> (Active, KeyRecord) {
+    let at = active
+        .attempt
+        .sent_at
+        .clone()
+        .unwrap_or_else(|| active.attempt.claimed_at.clone());
+    let key = target::used(&active, ask, at);
+    (active, key)
 }
 
 /// A request that says of itself that it was sent, as its target would hold it.
@@ -261,13 +316,13 @@ fn active_execution(
         .build_time
         .and_then(|time| Timestamp::from_millisecond(time).ok())
         .unwrap_or_default();
-    let cut = |text: &str| bounds::cut(text, bounds::LABEL);
+    // As the schema has them; a digest that lost a character would be nobody's.
     Active {
-        uid: cut(&mark.uid),
+        uid: bounds::cut(&mark.uid, 64),
         name: bounds::cut(&mark.name, bounds::NAME),
         key: bounds::cut(&mark.key, 128),
-        digest: cut(&mark.digest),
-        action: cut(&mark.action),
+        digest: bounds::cut(&mark.digest, 64),
+        action: bounds::cut(&mark.action, bounds::LABEL),
         version: mark
             .version
             .as_deref()
@@ -318,12 +373,8 @@ fn ended_execution(
 
 fn key_record(active: &Active, ask: &str, run: &Run) -> KeyRecord {
     KeyRecord {
-        key: active.key.clone(),
-        digest: bounds::cut(ask, 64),
-        uid: active.uid.clone(),
-        name: active.name.clone(),
         outcome: Some(run.phase),
         execution_id: run.execution_id.clone(),
-        at: run.sent_at.clone(),
+        ..target::used(active, ask, run.sent_at.clone())
     }
 }

@@ -60,21 +60,30 @@ pub fn sent(
 
 /// The active request's key counts as used.
 fn remember(status: &mut DeployTargetStatus, ask: &str, now: Timestamp) {
-    let Some(active) = &status.active else { return };
-    if status.keys.iter().any(|record| record.uid == active.uid) {
-        return;
+    if let Some(active) = &status.active {
+        let record = used(active, ask, Time(now));
+        insert(&mut status.keys, record);
     }
-    let record = KeyRecord {
+}
+
+/// The key of a request that may have been sent, and has not ended.
+pub fn used(active: &Active, ask: &str, at: Time) -> KeyRecord {
+    KeyRecord {
         key: active.key.clone(),
-        digest: ask.to_owned(),
+        digest: bounds::cut(ask, 64),
         uid: active.uid.clone(),
         name: active.name.clone(),
         outcome: None,
         execution_id: None,
-        at: Time(now),
-    };
-    status.keys.insert(0, record);
-    status.keys.truncate(bounds::KEYS);
+        at,
+    }
+}
+
+fn insert(keys: &mut Vec<KeyRecord>, record: KeyRecord) {
+    if keys.iter().all(|known| known.uid != record.uid) {
+        keys.insert(0, record);
+        keys.truncate(bounds::KEYS);
+    }
 }
 
 /// The last send was certainly not processed: as if it had not been sent. An earlier one whose outcome was unknown
@@ -162,8 +171,8 @@ fn settle(status: &mut DeployTargetStatus, run: Run) {
 /// What is known of a target that lost its status: from its requests, and from the executions that carry our mark.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
-    /// Requests and executions that may still run.
-    pub active: Vec<Active>,
+    /// Requests and executions that may still run, with their keys: these count as used before the end is known.
+    pub active: Vec<(Active, KeyRecord)>,
     /// Those that ended.
     pub runs: Vec<(Run, KeyRecord)>,
 }
@@ -182,20 +191,22 @@ pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
     let mut ended = BTreeSet::new();
     for (run, key) in runs {
         if ended.insert(run.uid.clone()) {
-            status.keys.insert(0, key);
+            insert(&mut status.keys, key);
             settle(&mut status, run);
         }
     }
-    status.keys.truncate(bounds::KEYS);
-    active.retain(|candidate| !ended.contains(&candidate.uid));
+    active.retain(|(candidate, _)| !ended.contains(&candidate.uid));
     // What Spinnaker shows comes before what only was sent, then the older before the newer.
-    active.sort_by_key(|candidate| {
+    active.sort_by_key(|(candidate, _)| {
         (
             candidate.execution.is_none(),
             candidate.attempt.sent_at.as_ref().map(|sent| sent.0),
             candidate.uid.clone(),
         )
     });
-    status.active = active.into_iter().next();
+    for (candidate, key) in active {
+        insert(&mut status.keys, key);
+        status.active.get_or_insert(candidate);
+    }
     status
 }
