@@ -94,15 +94,7 @@ pub(super) async fn held(
             || gathered.facts.gone
             || request.spec.cancel.is_some()
             || !passing_trouble(&gathered.facts);
-        sighting::sighting(
-            context,
-            &gate,
-            &pinned.connection,
-            &uid,
-            lookup,
-            path_answers,
-        )
-        .await
+        sighting::sighting(context, &gate, active, lookup, path_answers).await
     };
     gathered.gate = Some(gate);
 }
