@@ -137,9 +137,12 @@ impl Machine<'_> {
         };
         Decision::record(
             // Its target, too: by that the others in line are found, and whoever lets go of the target wakes them.
-            self.next()
-                .with(|status| self.plan_into(status))
-                .waiting(Phase::Queued, &refusal, Some(self.expires_at()), None),
+            self.next().with(|status| self.plan_into(status)).waiting(
+                Phase::Queued,
+                &refusal,
+                Some(self.expires_at()),
+                None,
+            ),
             Some(self.by_expiry(requeue)),
         )
     }
