@@ -220,7 +220,7 @@ impl Next {
 }
 
 /// At most as many stages as the schema takes; when there are more, those that failed or run are kept first.
-fn fitted(stages: Vec<StageStatus>) -> Vec<StageStatus> {
+pub(super) fn fitted(stages: Vec<StageStatus>) -> Vec<StageStatus> {
     if stages.len() <= bounds::STAGES {
         return stages;
     }
