@@ -2,7 +2,9 @@
 
 mod crash;
 mod deleted;
+mod gate;
 mod input;
+mod keys;
 mod leadership;
 mod life;
 mod queue;
