@@ -28,7 +28,7 @@ use crate::{
         decide::{Plan, SHORTEST_SETTLE, Sighting, TargetFact, WATCH_FINISHED},
         ids,
         outcome::Mark,
-        resolve::{self, Configuration, Pipeline, Refusal},
+        resolve::{self, Configuration, Pipeline, Refusal, missing},
         sharing::{self, Reach},
         target,
     },
@@ -339,16 +339,6 @@ fn fact_of(target: &DeployTarget) -> TargetFact {
 
 // === What would run ===
 
-fn missing(kind: &str, name: &str, reason: Reason) -> Refusal {
-    Refusal::passing(
-        WaitingFor::Configuration,
-        reason,
-        format!(
-            "there is no {kind} {name:?} in this namespace; it goes on as soon as somebody creates it."
-        ),
-    )
-}
-
 fn missing_environment(request: &DeployRequest) -> Refusal {
     missing(
         "Environment",
@@ -486,12 +476,14 @@ pub(super) fn described(config: &PipelineConfig) -> Pipeline {
                 default: parameter.default.clone(),
                 required: parameter.required,
                 options: parameter.options.clone(),
+                incomplete: false,
             })
             .collect(),
     }
 }
 
-fn not_shared(
+/// Whether nobody else reaches the place without having said so.
+pub(super) fn not_shared(
     context: &Context,
     environment: &Environment,
     connection: &SpinnakerConnection,
@@ -507,7 +499,7 @@ fn not_shared(
 }
 
 /// The sentence that says which other Environment reaches the same place.
-pub(super) fn shared_target(
+fn shared_target(
     context: &Context,
     environment: &Environment,
     connection: &SpinnakerConnection,

@@ -6,5 +6,6 @@ mod input;
 mod leadership;
 mod life;
 mod queue;
+mod readiness;
 mod stale;
 mod support;
