@@ -18,9 +18,9 @@ use super::answers::Refusal;
 use super::call_log::Call;
 use super::faults::Effect;
 use super::operation::{Operation, subject_of};
-use super::server::Connection;
 use super::shared::{Principal, Shared};
 use super::world::milliseconds;
+use crate::server::Connection;
 
 /// More than the largest config; a longer body is nobody's honest start.
 const LONGEST_BODY: usize = 16 << 20;
