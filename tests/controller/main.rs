@@ -8,5 +8,6 @@ mod keys;
 mod leadership;
 mod life;
 mod queue;
+mod readiness;
 mod stale;
 mod support;

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 
 pub(super) use self::{
-    plan::Asked,
+    plan::{Asked, described, not_shared},
     queue::{in_line, place_in_line},
 };
 use super::{connections::Gate, context::Context, error::ControllerError, objects};
