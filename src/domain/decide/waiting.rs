@@ -136,8 +136,13 @@ impl Machine<'_> {
             QUEUE_CHECK
         };
         Decision::record(
-            self.next()
-                .waiting(Phase::Queued, &refusal, Some(self.expires_at()), None),
+            // Its target, too: by that the others in line are found, and whoever lets go of the target wakes them.
+            self.next().with(|status| self.plan_into(status)).waiting(
+                Phase::Queued,
+                &refusal,
+                Some(self.expires_at()),
+                None,
+            ),
             Some(self.by_expiry(requeue)),
         )
     }
