@@ -58,6 +58,21 @@ impl Next {
             _ => Time(self.now),
         };
         let message = bounds::cut(&refusal.message, bounds::MESSAGE);
+        // What is counted down is reckoned anew each time; a second's difference is none.
+        let known = self
+            .status
+            .waiting
+            .as_ref()
+            .and_then(|waiting| waiting.until.as_ref())
+            .map(|time| time.0);
+        let until = match (known, until) {
+            (Some(known), Some(until))
+                if known.duration_since(until).abs() <= jiff::SignedDuration::from_secs(2) =>
+            {
+                Some(known)
+            }
+            (_, until) => until,
+        };
         self.status.waiting = Some(Waiting {
             subject,
             message: message.clone(),

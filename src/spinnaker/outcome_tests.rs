@@ -1,3 +1,5 @@
+//! What the answer to a start proves. Touches nothing.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

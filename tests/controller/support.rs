@@ -21,9 +21,10 @@ use foredeck_testkit::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 /// The settle time of these tests: the stand-in has no Orca that goes on for two minutes.
 pub(crate) const SETTLE: Duration = Duration::from_secs(3);
@@ -42,17 +43,18 @@ impl Bed {
     /// A namespace with the connection `gate`, the application `checkout`, and the environments `staging` and
     /// `production`; a Gate with their pipelines, whose executions take about as long as `work`.
     pub(crate) async fn new(prefix: &str, work: Duration) -> Result<Self> {
+        static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
         let plane = ControlPlane::shared().await;
-        plane.install_crds(&foredeck::api::crds()).await?;
+        DEFINITIONS
+            .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
+            .await?;
         let bed = Self {
             plane,
             client: plane.admin(),
             namespace: plane.namespace(prefix).await?,
             gate: StandInGate::start().await?,
         };
-        for pipeline in pipelines(work) {
-            bed.gate.put_pipeline(pipeline);
-        }
+        furnish(&bed.gate, work);
         bed.create::<SpinnakerConnection>("gate", bed.connection())
             .await?;
         bed.create::<Application>("checkout", application()).await?;
@@ -156,6 +158,40 @@ impl Bed {
         Ok(())
     }
 
+    /// Merges into a request's status, as somebody with a patch could.
+    pub(crate) async fn merge_status(&self, name: &str, patch: Value) -> Result<()> {
+        let api: Api<DynamicObject> = Api::namespaced_with(
+            self.client.clone(),
+            &self.namespace,
+            &ApiResource::erase::<DeployRequest>(&()),
+        );
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
+    }
+
+    /// Waits for an event with that reason about the request, and gives its text.
+    pub(crate) async fn until_event(&self, name: &str, reason: &str) -> Result<String> {
+        let api: Api<k8s_openapi::api::events::v1::Event> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        wait_for(
+            &format!("an event {reason} about {name}"),
+            PATIENCE,
+            async || {
+                let about = ListParams::default().fields(&format!("regarding.name={name}"));
+                let all = api.list(&about).await?.items;
+                let seen: Vec<_> = all.iter().map(|event| event.reason.clone()).collect();
+                let found = all
+                    .into_iter()
+                    .find(|event| event.reason.as_deref() == Some(reason));
+                found
+                    .and_then(|event| event.note)
+                    .with_context(|| format!("{seen:?}"))
+            },
+        )
+        .await
+    }
+
     pub(crate) async fn get(&self, name: &str) -> Result<DeployRequest> {
         Ok(self.api::<DeployRequest>().get(name).await?)
     }
@@ -163,7 +199,7 @@ impl Bed {
     pub(crate) async fn targets(&self) -> Result<Vec<DeployTarget>> {
         Ok(self
             .api::<DeployTarget>()
-            .list(&kube::api::ListParams::default())
+            .list(&ListParams::default())
             .await?
             .items)
     }
@@ -240,6 +276,41 @@ impl Bed {
             .len()
     }
 
+    /// Ends the request's execution well; whether it had one.
+    pub(crate) fn finish(&self, request: &DeployRequest) -> bool {
+        let uid = request.uid().unwrap_or_default();
+        let launches = self.gate.launches_of(&uid);
+        launches
+            .iter()
+            .any(|launch| self.gate.finish(&launch.execution_id))
+    }
+
+    /// The most executions that any target ever had at one time.
+    pub(crate) fn peak(&self) -> usize {
+        self.gate
+            .peak_concurrency()
+            .into_iter()
+            .filter(|(key, _)| key.starts_with("target/"))
+            .map(|(_, peak)| peak)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// More environments, each with a pipeline and a place of its own.
+    pub(crate) async fn more_environments(
+        &self,
+        count: usize,
+        work: Duration,
+    ) -> Result<Vec<String>> {
+        let names: Vec<String> = (0..count).map(|number| format!("env-{number}")).collect();
+        for name in &names {
+            self.gate
+                .put_pipeline(deploying(&format!("Deploy to {name}"), work));
+            self.create::<Environment>(name, environment(name)).await?;
+        }
+        Ok(names)
+    }
+
     /// Starts the controller for this namespace.
     pub(crate) fn controller(&self) -> Result<Controller> {
         self.controller_with(&[])
@@ -254,6 +325,18 @@ impl Bed {
         kubeconfig: PathBuf,
         arguments: &[&str],
     ) -> Result<Controller> {
+        let lease = ["--lease-duration", "2s"];
+        self.spawn(kubeconfig, &[&lease, arguments].concat())
+    }
+
+    /// Starts the controller with a Lease of that duration.
+    pub(crate) fn controller_lasting(&self, lease: &str, arguments: &[&str]) -> Result<Controller> {
+        let lease = ["--lease-duration", lease];
+        let kubeconfig = self.plane.admin_kubeconfig().to_owned();
+        self.spawn(kubeconfig, &[&lease, arguments].concat())
+    }
+
+    fn spawn(&self, kubeconfig: PathBuf, arguments: &[&str]) -> Result<Controller> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.plane.directory().join(format!(
             "controller-{}-{}.log",
@@ -266,8 +349,6 @@ impl Bed {
                 "controller",
                 "--admin-listen",
                 "off",
-                "--lease-duration",
-                "2s",
                 "--test-minimum-settle",
                 "1s",
             ])
@@ -356,27 +437,36 @@ pub(crate) fn application() -> Value {
     }})
 }
 
+fn placed(name: &str) -> Pipeline {
+    Pipeline::new("checkout", name)
+        .parameter(Parameter::new("account").required())
+        .parameter(Parameter::new("namespace").required())
+}
+
+fn deploying(name: &str, work: Duration) -> Pipeline {
+    placed(name)
+        .parameter(Parameter::new("branch").required())
+        .parameter(Parameter::new("replicas").default_value("2"))
+        .parameter(
+            Parameter::new("size")
+                .default_value("small")
+                .options(["small", "large"]),
+        )
+        .stage(Stage::wait("Bake", work / 2))
+        .stage(Stage::deploy("Deploy", work / 2))
+}
+
+/// Gives a Gate the pipelines that the application names.
+pub(crate) fn furnish(gate: &StandInGate, work: Duration) {
+    for pipeline in pipelines(work) {
+        gate.put_pipeline(pipeline);
+    }
+}
+
 fn pipelines(work: Duration) -> Vec<Pipeline> {
-    let placed = |name: &str| {
-        Pipeline::new("checkout", name)
-            .parameter(Parameter::new("account").required())
-            .parameter(Parameter::new("namespace").required())
-    };
-    let deploy = |name: &str| {
-        placed(name)
-            .parameter(Parameter::new("branch").required())
-            .parameter(Parameter::new("replicas").default_value("2"))
-            .parameter(
-                Parameter::new("size")
-                    .default_value("small")
-                    .options(["small", "large"]),
-            )
-            .stage(Stage::wait("Bake", work / 2))
-            .stage(Stage::deploy("Deploy", work / 2))
-    };
     vec![
-        deploy("Deploy to staging"),
-        deploy("Deploy to production"),
+        deploying("Deploy to staging", work),
+        deploying("Deploy to production", work),
         placed("Rollback")
             .parameter(Parameter::new("to").required())
             .stage(Stage::deploy("Roll back", work)),
