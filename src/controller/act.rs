@@ -163,7 +163,7 @@ impl Pass<'_> {
         let lost = Lost {
             namespace: &namespace,
             connection: &resolved.connection,
-            pipeline: Some(resolved.pipeline.clone()),
+            pipelines: vec![resolved.pipeline.clone()],
         };
         self.memo.trouble = rebuild::prepare(self.context, wanted, lost).await?.err();
         Ok(())

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 use super::objects::within;
 use crate::{
@@ -27,6 +28,9 @@ use crate::{
 /// How long a Secret's content is believed: a rotated one is picked up within this time.
 const SECRET_AGE: Duration = Duration::from_secs(30);
 
+/// Lists of pipelines that are read from one Gate at once.
+const LISTS: usize = 2;
+
 /// One Gate, ready to be spoken to.
 #[derive(Clone)]
 pub(super) struct Gate {
@@ -34,6 +38,8 @@ pub(super) struct Gate {
     pub client: GateClient,
     /// For looking after many executions.
     pub poller: Arc<Poller>,
+    /// Reads of whole lists of pipelines, two at a time, so that they leave Gate's permits to what matters more.
+    pub catalog: Arc<Semaphore>,
     /// By which endpoint executions are started.
     pub trigger: TriggerMode,
     /// The connection's uid and Gate, as attempts are pinned to them.
@@ -165,6 +171,7 @@ impl Connections {
         Ok(Gate {
             poller: Arc::new(Poller::new(client.clone())),
             client,
+            catalog: Arc::new(Semaphore::new(LISTS)),
             trigger: connection.spec.trigger,
             uid: connection.uid().unwrap_or_default(),
             url: connection.spec.gate_url.clone(),
@@ -185,7 +192,9 @@ impl Connections {
             Refusal::passing(
                 WaitingFor::Configuration,
                 Reason::CredentialsNotFound,
-                format!("Secret {secret:?} of SpinnakerConnection {connection:?} {what}."),
+                format!(
+                    "Secret {secret:?} of SpinnakerConnection {connection:?} {what}; the connection's owner can mend it, or name another in spec.auth."
+                ),
             )
         };
         let (name, keys): (&str, Vec<&str>) = match (&auth.basic, &auth.token) {
@@ -199,7 +208,7 @@ impl Connections {
             .map_err(|_| {
                 missing(
                     name,
-                    "can't be read; check that it exists and that the controller may get it",
+                    "can't be read by the controller, whose Role may not let it",
                 )
             })?
             .ok_or_else(|| missing(name, "does not exist"))?;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{ResourceExt, api::ObjectMeta};
@@ -30,10 +31,8 @@ use crate::{
     spinnaker::{Execution, GateError},
 };
 
-/// How many newest executions are looked through of each pipeline that is known to have run here.
+/// How many of each pipeline's newest executions are looked through.
 const EXECUTIONS: usize = 100;
-/// And how many of each other pipeline of the application.
-const OTHERS: usize = 20;
 /// How many pipelines are asked for at once, so that the query stays short.
 const PIPELINES: usize = 20;
 
@@ -42,8 +41,8 @@ pub(super) struct Lost<'a> {
     pub namespace: &'a str,
     /// The connection that its executions ran through.
     pub connection: &'a str,
-    /// A pipeline whose executions may carry its mark, beside those that its requests and its Application lead to.
-    pub pipeline: Option<PipelineRef>,
+    /// Pipelines whose executions may carry its mark, beside those of its requests and of its Spinnaker application.
+    pub pipelines: Vec<PipelineRef>,
 }
 
 /// Makes sure that the target exists and is initialised. The inner error says for what it has to wait.
@@ -119,13 +118,7 @@ async fn evidence(
         objects::list(&context.client, lost.namespace, &fields).await?;
     let mut evidence = Evidence::default();
     let mut known = BTreeSet::new();
-    let mut pipelines: BTreeSet<String> = BTreeSet::new();
-    let mut applications: BTreeSet<String> = BTreeSet::new();
-    let mut name_pipeline = |pipeline: &PipelineRef| {
-        pipelines.insert(pipeline.id.clone());
-        applications.insert(pipeline.application.clone());
-    };
-    lost.pipeline.iter().for_each(&mut name_pipeline);
+    let mut pipelines: Vec<PipelineRef> = lost.pipelines.clone();
     for request in &requests {
         let Some(status) = &request.status else {
             continue;
@@ -137,7 +130,7 @@ async fn evidence(
         else {
             continue;
         };
-        name_pipeline(&resolved.pipeline);
+        pipelines.push(resolved.pipeline.clone());
         if let Some(active) =
             active_request(request).filter(|active| active.attempt.sent_at.is_some())
         {
@@ -148,26 +141,10 @@ async fn evidence(
                 }
                 _ => {
                     let ask = ids::ask_digest(&request.spec);
-                    evidence.active.push(with_key(active, &ask));
+                    evidence.active.push((active, ask));
                 }
             }
         }
-    }
-    if let Some(application) = context
-        .caches
-        .applications
-        .get(lost.namespace, &target.spec.application)
-    {
-        applications.insert(resolve::spinnaker_application(&application).to_owned());
-    }
-    if applications.is_empty() {
-        // Without it nobody can say where its executions would be, and "none" would be a guess.
-        let message = format!("there is no Application {:?}.", target.spec.application);
-        return Ok(Err(Refusal::passing(
-            WaitingFor::Configuration,
-            Reason::ApplicationNotFound,
-            message,
-        )));
     }
     let Some(connection) = context
         .caches
@@ -185,6 +162,24 @@ async fn evidence(
         Ok(gate) => gate,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    // What runs may be known to nobody but Spinnaker: its request may be gone, or have lost its status too.
+    let mut applications: BTreeSet<&str> = pipelines
+        .iter()
+        .map(|pipeline| pipeline.application.as_str())
+        .collect();
+    let application = context
+        .caches
+        .applications
+        .get(lost.namespace, &target.spec.application);
+    applications.extend(application.as_ref().map(resolve::spinnaker_application));
+    if applications.is_empty() {
+        let message = format!("there is no Application {:?}.", target.spec.application);
+        return Ok(Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::ApplicationNotFound,
+            message,
+        )));
+    }
     let executions = match executions(&gate, &applications, &pipelines).await {
         Ok(executions) => executions,
         Err(error) => return Ok(Err(refusal(lost.connection, &error))),
@@ -201,7 +196,10 @@ async fn evidence(
         };
         let active = active_execution(&gate, lost.connection, &mark, &observation);
         match observation.ended {
-            None => evidence.active.push(with_key(active, &mark.ask)),
+            None => {
+                let ask = bounds::cut(&mark.ask, bounds::DIGEST);
+                evidence.active.push((active, ask));
+            }
             Some(ended) if !known.contains(&uid) => {
                 evidence
                     .runs
@@ -213,44 +211,35 @@ async fn evidence(
     Ok(Ok(evidence))
 }
 
-/// What the applications' pipelines ran, as far as it may be this target's.
-///
-/// Whatever still runs is found whichever pipeline it is of and however long ago it began: the next request may be for
-/// another action than the one that runs. Of what has ended only the newest are looked through.
+/// What ran that may be this target's: of each pipeline the newest, and whatever has not ended, however many ran since.
 async fn executions(
     gate: &Gate,
-    applications: &BTreeSet<String>,
-    pipelines: &BTreeSet<String>,
+    applications: &BTreeSet<&str>,
+    pipelines: &[PipelineRef],
 ) -> Result<Vec<Execution>, GateError> {
-    let mut all = pipelines.clone();
+    let mut ids: BTreeSet<String> = pipelines
+        .iter()
+        .map(|pipeline| pipeline.id.clone())
+        .collect();
     for application in applications {
-        let configs = gate.client.pipelines(application).await?;
-        all.extend(configs.into_iter().map(|config| config.id));
+        match gate.client.pipelines(application).await {
+            Ok(all) => ids.extend(all.into_iter().map(|config| config.id)),
+            // An application that Spinnaker doesn't know has started nothing.
+            Err(GateError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
-    let mut executions = Vec::new();
-    for id in pipelines {
-        executions.extend(gate.client.executions_of(&[id], EXECUTIONS).await?);
-    }
-    let others: Vec<&str> = all.difference(pipelines).map(String::as_str).collect();
-    for ids in others.chunks(PIPELINES) {
-        executions.extend(gate.client.executions_of(ids, OTHERS).await?);
-    }
-    // Last, so that what began in between is seen as running.
-    let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    for ids in all.chunks(PIPELINES) {
-        executions.extend(gate.client.unfinished_of(ids, EXECUTIONS).await?);
-    }
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let newest = ids
+        .chunks(1)
+        .map(|id| gate.client.executions_of(id, EXECUTIONS));
+    let mut executions = try_join_all(newest).await?.concat();
+    // Last, so that what began in between is seen as well.
+    let unfinished = ids
+        .chunks(PIPELINES)
+        .map(|ids| gate.client.unfinished_of(ids, EXECUTIONS));
+    executions.extend(try_join_all(unfinished).await?.concat());
     Ok(executions)
-}
-
-fn with_key(active: Active, ask: &str) -> (Active, KeyRecord) {
-    let at = active
-        .attempt
-        .sent_at
-        .clone()
-        .unwrap_or_else(|| active.attempt.claimed_at.clone());
-    let key = target::used(&active, ask, at);
-    (active, key)
 }
 
 /// A request that says of itself that it was sent, as its target would hold it.
@@ -316,13 +305,13 @@ fn active_execution(
         .build_time
         .and_then(|time| Timestamp::from_millisecond(time).ok())
         .unwrap_or_default();
-    // As the schema has them; a digest that lost a character would be nobody's.
+    let cut = |text: &str| bounds::cut(text, bounds::LABEL);
     Active {
-        uid: bounds::cut(&mark.uid, 64),
+        uid: cut(&mark.uid),
         name: bounds::cut(&mark.name, bounds::NAME),
-        key: bounds::cut(&mark.key, 128),
-        digest: bounds::cut(&mark.digest, 64),
-        action: bounds::cut(&mark.action, bounds::LABEL),
+        key: bounds::cut(&mark.key, bounds::KEY),
+        digest: bounds::cut(&mark.digest, bounds::DIGEST),
+        action: cut(&mark.action),
         version: mark
             .version
             .as_deref()
@@ -373,8 +362,12 @@ fn ended_execution(
 
 fn key_record(active: &Active, ask: &str, run: &Run) -> KeyRecord {
     KeyRecord {
+        key: active.key.clone(),
+        digest: bounds::cut(ask, bounds::DIGEST),
+        uid: active.uid.clone(),
+        name: active.name.clone(),
         outcome: Some(run.phase),
         execution_id: run.execution_id.clone(),
-        ..target::used(active, ask, run.sent_at.clone())
+        at: run.sent_at.clone(),
     }
 }

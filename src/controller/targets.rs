@@ -142,7 +142,7 @@ async fn rebuild(context: &Context, target: &DeployTarget) -> Result<Action, Con
     let lost = Lost {
         namespace: &namespace,
         connection: &environment.spec.connection,
-        pipeline: None,
+        pipelines: Vec::new(),
     };
     match rebuild::prepare(context, target.spec.clone(), lost).await {
         Ok(Ok(())) => Ok(Action::await_change()),

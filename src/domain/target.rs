@@ -60,30 +60,21 @@ pub fn sent(
 
 /// The active request's key counts as used.
 fn remember(status: &mut DeployTargetStatus, ask: &str, now: Timestamp) {
-    if let Some(active) = &status.active {
-        let record = used(active, ask, Time(now));
-        insert(&mut status.keys, record);
+    let Some(active) = &status.active else { return };
+    if status.keys.iter().any(|record| record.uid == active.uid) {
+        return;
     }
-}
-
-/// The key of a request that may have been sent, and has not ended.
-pub fn used(active: &Active, ask: &str, at: Time) -> KeyRecord {
-    KeyRecord {
+    let record = KeyRecord {
         key: active.key.clone(),
-        digest: bounds::cut(ask, 64),
+        digest: ask.to_owned(),
         uid: active.uid.clone(),
         name: active.name.clone(),
         outcome: None,
         execution_id: None,
-        at,
-    }
-}
-
-fn insert(keys: &mut Vec<KeyRecord>, record: KeyRecord) {
-    if keys.iter().all(|known| known.uid != record.uid) {
-        keys.insert(0, record);
-        keys.truncate(bounds::KEYS);
-    }
+        at: Time(now),
+    };
+    status.keys.insert(0, record);
+    status.keys.truncate(bounds::KEYS);
 }
 
 /// The last send was certainly not processed: as if it had not been sent. An earlier one whose outcome was unknown
@@ -171,8 +162,8 @@ fn settle(status: &mut DeployTargetStatus, run: Run) {
 /// What is known of a target that lost its status: from its requests, and from the executions that carry our mark.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
-    /// Requests and executions that may still run, with their keys: these count as used before the end is known.
-    pub active: Vec<(Active, KeyRecord)>,
+    /// Requests and executions that may still run, each with the digest of what it asks for.
+    pub active: Vec<(Active, String)>,
     /// Those that ended.
     pub runs: Vec<(Run, KeyRecord)>,
 }
@@ -191,10 +182,11 @@ pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
     let mut ended = BTreeSet::new();
     for (run, key) in runs {
         if ended.insert(run.uid.clone()) {
-            insert(&mut status.keys, key);
+            status.keys.insert(0, key);
             settle(&mut status, run);
         }
     }
+    status.keys.truncate(bounds::KEYS);
     active.retain(|(candidate, _)| !ended.contains(&candidate.uid));
     // What Spinnaker shows comes before what only was sent, then the older before the newer.
     active.sort_by_key(|(candidate, _)| {
@@ -204,9 +196,10 @@ pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
             candidate.uid.clone(),
         )
     });
-    for (candidate, key) in active {
-        insert(&mut status.keys, key);
-        status.active.get_or_insert(candidate);
+    if let Some((first, ask)) = active.into_iter().next() {
+        let sent = first.attempt.sent_at.as_ref().map_or(now, |sent| sent.0);
+        status.active = Some(first);
+        remember(&mut status, &ask, sent);
     }
     status
 }

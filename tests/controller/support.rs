@@ -21,9 +21,10 @@ use foredeck_testkit::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 /// The settle time of these tests: the stand-in has no Orca that goes on for two minutes.
 pub(crate) const SETTLE: Duration = Duration::from_secs(3);
@@ -42,17 +43,18 @@ impl Bed {
     /// A namespace with the connection `gate`, the application `checkout`, and the environments `staging` and
     /// `production`; a Gate with their pipelines, whose executions take about as long as `work`.
     pub(crate) async fn new(prefix: &str, work: Duration) -> Result<Self> {
+        static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
         let plane = ControlPlane::shared().await;
-        plane.install_crds(&foredeck::api::crds()).await?;
+        DEFINITIONS
+            .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
+            .await?;
         let bed = Self {
             plane,
             client: plane.admin(),
             namespace: plane.namespace(prefix).await?,
             gate: StandInGate::start().await?,
         };
-        for pipeline in pipelines(work) {
-            bed.gate.put_pipeline(pipeline);
-        }
+        furnish(&bed.gate, work);
         bed.create::<SpinnakerConnection>("gate", bed.connection())
             .await?;
         bed.create::<Application>("checkout", application()).await?;
@@ -156,6 +158,40 @@ impl Bed {
         Ok(())
     }
 
+    /// Merges into a request's status, as somebody with a patch could.
+    pub(crate) async fn merge_status(&self, name: &str, patch: Value) -> Result<()> {
+        let api: Api<DynamicObject> = Api::namespaced_with(
+            self.client.clone(),
+            &self.namespace,
+            &ApiResource::erase::<DeployRequest>(&()),
+        );
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
+    }
+
+    /// Waits for an event with that reason about the request, and gives its text.
+    pub(crate) async fn until_event(&self, name: &str, reason: &str) -> Result<String> {
+        let api: Api<k8s_openapi::api::events::v1::Event> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        wait_for(
+            &format!("an event {reason} about {name}"),
+            PATIENCE,
+            async || {
+                let about = ListParams::default().fields(&format!("regarding.name={name}"));
+                let all = api.list(&about).await?.items;
+                let seen: Vec<_> = all.iter().map(|event| event.reason.clone()).collect();
+                let found = all
+                    .into_iter()
+                    .find(|event| event.reason.as_deref() == Some(reason));
+                found
+                    .and_then(|event| event.note)
+                    .with_context(|| format!("{seen:?}"))
+            },
+        )
+        .await
+    }
+
     pub(crate) async fn get(&self, name: &str) -> Result<DeployRequest> {
         Ok(self.api::<DeployRequest>().get(name).await?)
     }
@@ -163,7 +199,7 @@ impl Bed {
     pub(crate) async fn targets(&self) -> Result<Vec<DeployTarget>> {
         Ok(self
             .api::<DeployTarget>()
-            .list(&kube::api::ListParams::default())
+            .list(&ListParams::default())
             .await?
             .items)
     }
@@ -213,6 +249,37 @@ impl Bed {
     pub(crate) async fn until_ended(&self, name: &str) -> Result<DeployRequest> {
         self.until(name, "ended", |request| phase_of(request).is_terminal())
             .await
+    }
+
+    /// Waits until the request's execution was started, and gives its id.
+    pub(crate) async fn until_launched(&self, request: &DeployRequest) -> Result<String> {
+        let name = request.name_any();
+        wait_for(&format!("{name} to be launched"), PATIENCE, async || {
+            let launches = self.gate.launches_of(&request.uid().unwrap_or_default());
+            let first = launches.into_iter().next();
+            match first {
+                Some(launch) => Ok(launch.execution_id),
+                None => anyhow::bail!("status {:?}", self.get(&name).await?.status),
+            }
+        })
+        .await
+    }
+
+    /// An environment of that name with a place and rules of its own, whose Deploy pipeline takes `stages`.
+    pub(crate) async fn another_environment(
+        &self,
+        name: &str,
+        protection: Value,
+        stages: impl IntoIterator<Item = Stage>,
+    ) -> Result<()> {
+        let mut spec = environment(name);
+        spec["protection"] = protection;
+        let pipeline =
+            placed(&format!("Deploy to {name}")).parameter(Parameter::new("branch").required());
+        self.gate
+            .put_pipeline(stages.into_iter().fold(pipeline, Pipeline::stage));
+        self.create::<Environment>(name, spec).await?;
+        Ok(())
     }
 
     /// Waits until no target is held.
@@ -289,6 +356,18 @@ impl Bed {
         kubeconfig: PathBuf,
         arguments: &[&str],
     ) -> Result<Controller> {
+        let lease = ["--lease-duration", "2s"];
+        self.spawn(kubeconfig, &[&lease, arguments].concat())
+    }
+
+    /// Starts the controller with a Lease of that duration.
+    pub(crate) fn controller_lasting(&self, lease: &str, arguments: &[&str]) -> Result<Controller> {
+        let lease = ["--lease-duration", lease];
+        let kubeconfig = self.plane.admin_kubeconfig().to_owned();
+        self.spawn(kubeconfig, &[&lease, arguments].concat())
+    }
+
+    fn spawn(&self, kubeconfig: PathBuf, arguments: &[&str]) -> Result<Controller> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.plane.directory().join(format!(
             "controller-{}-{}.log",
@@ -301,8 +380,6 @@ impl Bed {
                 "controller",
                 "--admin-listen",
                 "off",
-                "--lease-duration",
-                "2s",
                 "--test-minimum-settle",
                 "1s",
             ])
@@ -391,6 +468,7 @@ pub(crate) fn application() -> Value {
     }})
 }
 
+/// A pipeline of checkout that has to be told where.
 fn placed(name: &str) -> Pipeline {
     Pipeline::new("checkout", name)
         .parameter(Parameter::new("account").required())
@@ -408,6 +486,13 @@ fn deploying(name: &str, work: Duration) -> Pipeline {
         )
         .stage(Stage::wait("Bake", work / 2))
         .stage(Stage::deploy("Deploy", work / 2))
+}
+
+/// Gives a Gate the pipelines that the application names.
+pub(crate) fn furnish(gate: &StandInGate, work: Duration) {
+    for pipeline in pipelines(work) {
+        gate.put_pipeline(pipeline);
+    }
 }
 
 fn pipelines(work: Duration) -> Vec<Pipeline> {

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 
 pub(super) use self::{
-    plan::Asked,
+    plan::{Asked, described, not_shared},
     queue::{in_line, place_in_line},
 };
 use super::{connections::Gate, context::Context, error::ControllerError, objects};
@@ -144,10 +144,12 @@ pub(super) async fn gather(
         gate: None,
         named,
     };
-    if memo.gone_from.is_none() && !request.annotations().contains_key(SEEN_ANNOTATION) {
+    let uid = request.uid().unwrap_or_default();
+    let met = request.annotations().get(SEEN_ANNOTATION) == Some(&uid);
+    if !met && memo.gone_from.is_none() {
+        // New, or a copy of another object: whichever it is, nothing has to be asked to say so.
         return Ok(gathered);
     }
-    let uid = request.uid().unwrap_or_default();
     let namespace = request.namespace().unwrap_or_default();
     let place = match &gathered.named.environment {
         Some(environment) => resolve::place(request, environment),
