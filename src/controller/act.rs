@@ -22,10 +22,12 @@ use crate::{
         DeployRequest, DeployTarget, SEEN_ANNOTATION,
         conditions::Reason,
         connection::TriggerMode,
-        deploy_request::{Phase, WaitingFor},
+        deploy_request::{Phase, Resolved, WaitingFor},
         deploy_target::{DeployTargetSpec, DeployTargetStatus, Seen},
     },
-    domain::{Effect, decide::Plan, ids, outcome::Outcome, resolve::Refusal, status::Next, target},
+    domain::{
+        Effect, decide::Start, ids, outcome::Outcome, resolve::Refusal, status::Next, target,
+    },
     runtime::crash,
     spinnaker::Sent,
 };
@@ -74,7 +76,8 @@ impl Pass<'_> {
                 )
                 .await?;
             }
-            Effect::Send(plan) => self.send(&plan, gathered).await?,
+            Effect::Send(start) => self.send(&start, gathered).await?,
+            Effect::CancelStray(id) => self.cancel_stray(&id).await,
             Effect::Adopt(seen) => {
                 let (uid, now, ask) = (
                     self.uid(),
@@ -168,7 +171,7 @@ impl Pass<'_> {
 
     /// A compare-and-swap on the target, in the version that the decision was made on.
     async fn write_target(
-        &self,
+        &mut self,
         gathered: &mut Gathered,
         doing: &'static str,
         [before, after]: [&'static str; 2],
@@ -185,6 +188,7 @@ impl Pass<'_> {
             objects::write_status::<DeployTarget, _>(&self.context.client, target, &next, doing)
                 .await?
         {
+            self.memo.target = Some(written.clone());
             gathered.target = Some(written);
         }
         crash::point(after);
@@ -196,20 +200,25 @@ impl Pass<'_> {
     /// The request's write is guarded by the version in which no cancel stood; the target's by the one in which this
     /// request held it. Everything else that can forbid the start is read after both, so that whatever the API server
     /// acknowledged before them is heeded; if it forbids, the marks are taken back, for nothing was sent.
-    async fn send(&mut self, plan: &Plan, gathered: &mut Gathered) -> Result<(), ControllerError> {
+    async fn send(
+        &mut self,
+        start: &Start,
+        gathered: &mut Gathered,
+    ) -> Result<(), ControllerError> {
         let context = self.context;
         let uid = self.uid();
-        let Some(gate) = gathered.gate.clone() else {
+        let (Some(gate), Ok(plan)) = (gathered.gate.clone(), &gathered.facts.plan) else {
             return Ok(());
         };
+        let resolved = plan.resolved.clone();
         let reservation = match gate.client.reserve().await {
             Ok(reservation) => reservation,
             Err(error) => {
-                self.memo.trouble = Some(refusal(&plan.resolved.connection, &error));
+                self.memo.trouble = Some(refusal(&resolved.connection, &error));
                 return Ok(());
             }
         };
-        self.mark_request(plan, gathered).await?;
+        self.mark_request(&resolved, start, gathered).await?;
         let ask = ids::ask_digest(&self.request.spec);
         let marked = |status: &DeployTargetStatus| {
             target::sent(status, &uid, &context.holder, &ask, Timestamp::now())
@@ -222,7 +231,7 @@ impl Pass<'_> {
         )
         .await?;
         context.absences.over(&uid);
-        let fresh = Named::read(context, &self.request).await;
+        let fresh = Named::read(context, &self.request, &resolved.connection).await;
         let unchanged = matches!(&fresh, Ok(fresh) if fresh.version() == gathered.named.version());
         if !unchanged || !context.claim.is_current() {
             self.write_target(
@@ -241,23 +250,24 @@ impl Pass<'_> {
             };
         }
         crash::point("before-post");
-        let mode = plan.attempt.pinned.trigger;
+        let mode = start.attempt.pinned.trigger;
         let sent = match mode {
-            TriggerMode::Start => reservation.start(plan.body.to_vec()).await,
+            TriggerMode::Start => reservation.start(start.body.to_vec()).await,
             TriggerMode::V1 => {
-                let pipeline = &plan.resolved.pipeline;
+                let pipeline = &resolved.pipeline;
                 reservation
-                    .trigger_v1(&pipeline.application, &pipeline.id, plan.body.to_vec())
+                    .trigger_v1(&pipeline.application, &pipeline.id, start.body.to_vec())
                     .await
             }
         };
         crash::point("after-post");
-        self.sent(sent, plan, gathered).await
+        self.sent(sent, &resolved, start, gathered).await
     }
 
     async fn mark_request(
         &mut self,
-        plan: &Plan,
+        resolved: &Resolved,
+        start: &Start,
         gathered: &Gathered,
     ) -> Result<(), ControllerError> {
         if self.memo.gone_from.is_some() {
@@ -270,8 +280,8 @@ impl Pass<'_> {
             .and_then(|status| status.active.clone());
         let now = Timestamp::now();
         let status = Next::of(&self.request, now).starting(
-            &plan.resolved,
-            active.map_or_else(|| plan.attempt.clone(), |active| active.attempt),
+            resolved,
+            active.map_or_else(|| start.attempt.clone(), |active| active.attempt),
             &self.context.holder,
         );
         crash::point("before-mark-request");
@@ -293,18 +303,19 @@ impl Pass<'_> {
     async fn sent(
         &mut self,
         sent: Sent,
-        plan: &Plan,
+        resolved: &Resolved,
+        start: &Start,
         gathered: &mut Gathered,
     ) -> Result<(), ControllerError> {
         let context = self.context;
         let uid = self.uid();
-        let connection = &plan.resolved.connection;
-        tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = %plan.attempt.execution_id, outcome = ?sent, "start sent");
+        let connection = &resolved.connection;
+        tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = %start.attempt.execution_id, outcome = ?sent, "start sent");
         match sent {
             Sent::Accepted { execution_id } => {
                 ControllerMetrics::count(&context.metrics.starts, "accepted");
-                if plan.attempt.pinned.trigger == TriggerMode::Start
-                    && execution_id != plan.attempt.execution_id
+                if start.attempt.pinned.trigger == TriggerMode::Start
+                    && execution_id != start.attempt.execution_id
                 {
                     let message = format!(
                         "Spinnaker answered with execution {execution_id}, which already carries this request's correlation id; nothing of ours was started."
@@ -364,7 +375,7 @@ impl Pass<'_> {
     }
 
     async fn ended_at_the_start(
-        &self,
+        &mut self,
         outcome: Outcome,
         gathered: &mut Gathered,
     ) -> Result<(), ControllerError> {
@@ -419,6 +430,34 @@ impl Pass<'_> {
             });
         }
         Ok(())
+    }
+
+    /// One PUT; whether it worked is seen when the execution is looked at next.
+    async fn cancel_stray(&mut self, id: &str) {
+        let resolved = self
+            .request
+            .status
+            .as_ref()
+            .and_then(|status| status.resolved.as_ref());
+        let connection = resolved
+            .map(|resolved| resolved.connection.as_str())
+            .unwrap_or_default();
+        let namespace = self.request.namespace().unwrap_or_default();
+        self.memo.trouble = Some(Refusal::passing(
+            WaitingFor::Spinnaker,
+            Reason::CancelRequested,
+            "Spinnaker was asked to cancel it.",
+        ));
+        let Some(connection) = self.context.caches.connections.get(&namespace, connection) else {
+            return;
+        };
+        if let Ok(gate) = self.context.connections.gate(&connection).await
+            && self.context.claim.is_current()
+        {
+            let reason = "its request had ended as cancelled before it appeared";
+            let answer = gate.client.cancel(id, reason).await;
+            tracing::warn!(request = %self.request.name_any(), execution = id, ?answer, "an execution appeared after its request had been cancelled, and is cancelled on sight");
+        }
     }
 
     async fn delete(&self) -> Result<(), ControllerError> {

@@ -48,11 +48,15 @@ pub(super) async fn reconcile(
         return Ok(Action::requeue(wait));
     }
     let status = request.status.as_ref();
-    let following = status.is_some_and(|status| {
-        status.execution.is_some() || status.phase.is_some_and(Phase::is_terminal)
+    // Waiting in line and following take no fresh read: whatever they do is guarded by the versions that they saw.
+    let cached = status.is_some_and(|status| {
+        status.execution.is_some()
+            || status
+                .phase
+                .is_some_and(|phase| phase.is_terminal() || phase == Phase::Queued)
     });
     let mut memo = Memo {
-        fresh: !following,
+        fresh: !cached,
         ..Memo::default()
     };
     for _ in 0..3 {
@@ -101,7 +105,7 @@ pub(super) async fn pass(
         if !context.claim.is_current() {
             return Err(ControllerError::NotLeading);
         }
-        let mut gathered = dereference::gather(context, &pass.request, &pass.memo).await?;
+        let mut gathered = dereference::gather(context, &pass.request, &mut pass.memo).await?;
         let decision = decide(&pass.request, &gathered.facts, Timestamp::now());
         match decision.effect {
             Some(effect) => {

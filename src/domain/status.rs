@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
@@ -58,13 +58,28 @@ impl Next {
             _ => Time(self.now),
         };
         let message = bounds::cut(&refusal.message, bounds::MESSAGE);
+        // What is counted down is reckoned anew each time; a second's difference is none.
+        let known = self
+            .status
+            .waiting
+            .as_ref()
+            .and_then(|waiting| waiting.until.as_ref())
+            .map(|time| time.0);
+        let until = match (known, until) {
+            (Some(known), Some(until))
+                if known.duration_since(until).abs() <= jiff::SignedDuration::from_secs(2) =>
+            {
+                Some(known)
+            }
+            (_, until) => until,
+        };
         self.status.waiting = Some(Waiting {
             subject,
             message: message.clone(),
             since,
             until: until.map(Time),
         });
-        self.status.next_attempt_at = retry.map(|wait| Time(self.now + wait));
+        self.status.next_attempt_at = retry.map(|wait| Time(whole_second(self.now + wait)));
         let stalled = subject == WaitingFor::Person;
         self.set(
             ConditionType::Reconciling,
@@ -202,6 +217,14 @@ impl Next {
         self.status.message = Some(message);
         self.status
     }
+}
+
+/// The next whole second: the API server keeps no more, and what is cut off would be too early.
+fn whole_second(time: Timestamp) -> Timestamp {
+    let up = TimestampRound::new()
+        .smallest(Unit::Second)
+        .mode(RoundMode::Ceil);
+    time.round(up).unwrap_or(time)
 }
 
 /// At most as many stages as the schema takes; when there are more, those that failed or run are kept first.

@@ -24,6 +24,13 @@ pub fn run_of<'a>(status: &'a DeployTargetStatus, uid: &str) -> Option<&'a Run> 
     status.history.iter().find(|run| run.uid == uid)
 }
 
+/// Whether this request holds it, or was ever sent here as far as it remembers.
+pub fn knows(status: &DeployTargetStatus, uid: &str) -> bool {
+    held_by(status, uid).is_some()
+        || run_of(status, uid).is_some()
+        || status.keys.iter().any(|record| record.uid == uid)
+}
+
 /// Another request that was sent under this key.
 pub fn earlier<'a>(status: &'a DeployTargetStatus, key: &str, uid: &str) -> Option<&'a KeyRecord> {
     status

@@ -1,3 +1,5 @@
+//! What the client makes of answers, silence and limits, against a Gate of a few lines. Touches loopback.
+
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,

@@ -1,3 +1,5 @@
+//! What the answer to a start proves. Touches nothing.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -269,6 +271,18 @@ fn gates_wish_to_wait_is_kept() {
         panic!("not processed")
     };
     assert_eq!(retry_after, Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn a_503_without_words_proves_nothing_of_a_start_but_its_wish_to_wait_is_kept() {
+    let shed = Answer {
+        retry_after: Some(Duration::from_secs(7)),
+        ..answer(503, "")
+    };
+    let Sent::Unknown { error } = sent(Ok(shed)) else {
+        panic!("unknown")
+    };
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Many executions looked at with few calls. Touches loopback.
+
 use futures::future::join_all;
 use serde_json::{Value, json};
 

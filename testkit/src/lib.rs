@@ -2,10 +2,13 @@
 //!
 //! Never imports foredeck: what vouches for foredeck must not share its mistakes.
 
+pub mod api_proxy;
 pub mod control_plane;
 pub mod gate;
+mod server;
 pub mod wait;
 
+pub use api_proxy::ApiProxy;
 pub use control_plane::ControlPlane;
 pub use gate::StandInGate;
 pub use wait::wait_for;

@@ -21,7 +21,7 @@ use foredeck_testkit::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -158,6 +158,40 @@ impl Bed {
         Ok(())
     }
 
+    /// Merges into a request's status, as somebody with a patch could.
+    pub(crate) async fn merge_status(&self, name: &str, patch: Value) -> Result<()> {
+        let api: Api<DynamicObject> = Api::namespaced_with(
+            self.client.clone(),
+            &self.namespace,
+            &ApiResource::erase::<DeployRequest>(&()),
+        );
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
+    }
+
+    /// Waits for an event with that reason about the request, and gives its text.
+    pub(crate) async fn until_event(&self, name: &str, reason: &str) -> Result<String> {
+        let api: Api<k8s_openapi::api::events::v1::Event> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        wait_for(
+            &format!("an event {reason} about {name}"),
+            PATIENCE,
+            async || {
+                let about = ListParams::default().fields(&format!("regarding.name={name}"));
+                let all = api.list(&about).await?.items;
+                let seen: Vec<_> = all.iter().map(|event| event.reason.clone()).collect();
+                let found = all
+                    .into_iter()
+                    .find(|event| event.reason.as_deref() == Some(reason));
+                found
+                    .and_then(|event| event.note)
+                    .with_context(|| format!("{seen:?}"))
+            },
+        )
+        .await
+    }
+
     pub(crate) async fn get(&self, name: &str) -> Result<DeployRequest> {
         Ok(self.api::<DeployRequest>().get(name).await?)
     }
@@ -165,7 +199,7 @@ impl Bed {
     pub(crate) async fn targets(&self) -> Result<Vec<DeployTarget>> {
         Ok(self
             .api::<DeployTarget>()
-            .list(&kube::api::ListParams::default())
+            .list(&ListParams::default())
             .await?
             .items)
     }
@@ -217,6 +251,37 @@ impl Bed {
             .await
     }
 
+    /// Waits until the request's execution was started, and gives its id.
+    pub(crate) async fn until_launched(&self, request: &DeployRequest) -> Result<String> {
+        let name = request.name_any();
+        wait_for(&format!("{name} to be launched"), PATIENCE, async || {
+            let launches = self.gate.launches_of(&request.uid().unwrap_or_default());
+            let first = launches.into_iter().next();
+            match first {
+                Some(launch) => Ok(launch.execution_id),
+                None => anyhow::bail!("status {:?}", self.get(&name).await?.status),
+            }
+        })
+        .await
+    }
+
+    /// An environment of that name with a place and rules of its own, whose Deploy pipeline takes `stages`.
+    pub(crate) async fn another_environment(
+        &self,
+        name: &str,
+        protection: Value,
+        stages: impl IntoIterator<Item = Stage>,
+    ) -> Result<()> {
+        let mut spec = environment(name);
+        spec["protection"] = protection;
+        let pipeline =
+            placed(&format!("Deploy to {name}")).parameter(Parameter::new("branch").required());
+        self.gate
+            .put_pipeline(stages.into_iter().fold(pipeline, Pipeline::stage));
+        self.create::<Environment>(name, spec).await?;
+        Ok(())
+    }
+
     /// Waits until no target is held.
     pub(crate) async fn until_free(&self) -> Result<()> {
         wait_for("all targets are free", PATIENCE, async || {
@@ -240,6 +305,41 @@ impl Bed {
         self.gate
             .launches_of(&request.uid().unwrap_or_default())
             .len()
+    }
+
+    /// Ends the request's execution well; whether it had one.
+    pub(crate) fn finish(&self, request: &DeployRequest) -> bool {
+        let uid = request.uid().unwrap_or_default();
+        let launches = self.gate.launches_of(&uid);
+        launches
+            .iter()
+            .any(|launch| self.gate.finish(&launch.execution_id))
+    }
+
+    /// The most executions that any target ever had at one time.
+    pub(crate) fn peak(&self) -> usize {
+        self.gate
+            .peak_concurrency()
+            .into_iter()
+            .filter(|(key, _)| key.starts_with("target/"))
+            .map(|(_, peak)| peak)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// More environments, each with a pipeline and a place of its own.
+    pub(crate) async fn more_environments(
+        &self,
+        count: usize,
+        work: Duration,
+    ) -> Result<Vec<String>> {
+        let names: Vec<String> = (0..count).map(|number| format!("env-{number}")).collect();
+        for name in &names {
+            self.gate
+                .put_pipeline(deploying(&format!("Deploy to {name}"), work));
+            self.create::<Environment>(name, environment(name)).await?;
+        }
+        Ok(names)
     }
 
     /// Starts the controller for this namespace.
@@ -368,6 +468,26 @@ pub(crate) fn application() -> Value {
     }})
 }
 
+/// A pipeline of checkout that has to be told where.
+fn placed(name: &str) -> Pipeline {
+    Pipeline::new("checkout", name)
+        .parameter(Parameter::new("account").required())
+        .parameter(Parameter::new("namespace").required())
+}
+
+fn deploying(name: &str, work: Duration) -> Pipeline {
+    placed(name)
+        .parameter(Parameter::new("branch").required())
+        .parameter(Parameter::new("replicas").default_value("2"))
+        .parameter(
+            Parameter::new("size")
+                .default_value("small")
+                .options(["small", "large"]),
+        )
+        .stage(Stage::wait("Bake", work / 2))
+        .stage(Stage::deploy("Deploy", work / 2))
+}
+
 /// Gives a Gate the pipelines that the application names.
 pub(crate) fn furnish(gate: &StandInGate, work: Duration) {
     for pipeline in pipelines(work) {
@@ -376,26 +496,9 @@ pub(crate) fn furnish(gate: &StandInGate, work: Duration) {
 }
 
 fn pipelines(work: Duration) -> Vec<Pipeline> {
-    let placed = |name: &str| {
-        Pipeline::new("checkout", name)
-            .parameter(Parameter::new("account").required())
-            .parameter(Parameter::new("namespace").required())
-    };
-    let deploy = |name: &str| {
-        placed(name)
-            .parameter(Parameter::new("branch").required())
-            .parameter(Parameter::new("replicas").default_value("2"))
-            .parameter(
-                Parameter::new("size")
-                    .default_value("small")
-                    .options(["small", "large"]),
-            )
-            .stage(Stage::wait("Bake", work / 2))
-            .stage(Stage::deploy("Deploy", work / 2))
-    };
     vec![
-        deploy("Deploy to staging"),
-        deploy("Deploy to production"),
+        deploying("Deploy to staging", work),
+        deploying("Deploy to production", work),
         placed("Rollback")
             .parameter(Parameter::new("to").required())
             .stage(Stage::deploy("Roll back", work)),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::{Decision, Effect, Machine};
 use crate::{
     api::{
@@ -10,14 +12,13 @@ use crate::{
         deploy_target::Active,
     },
     domain::{
-        backoff,
         outcome::{Observation, Outcome},
         resolve::Refusal,
     },
 };
 
 /// How often a cancel is repeated while Spinnaker doesn't end the execution.
-const CANCEL_AGAIN: Duration = Duration::from_secs(5);
+const CANCEL_AGAIN: Duration = Duration::from_secs(2);
 
 impl Machine<'_> {
     pub(super) fn canceled_before_the_start(&self) -> Option<Outcome> {
@@ -52,7 +53,16 @@ impl Machine<'_> {
                 format!("cancelled as asked{why}."),
             ));
         }
-        let limit: Duration = self.request.spec.timeout?.into();
+        let Some(limit) = self.request.spec.timeout.map(Duration::from) else {
+            // Deleted after it had been asked for: the target remembers the wish, if not the words.
+            return active.cancel_requested_at.is_some().then(|| {
+                Outcome::new(
+                    Phase::Canceled,
+                    Reason::Canceled,
+                    "cancelled as asked before the request was deleted.",
+                )
+            });
+        };
         let late = observation.is_some_and(|observation| observation.worked > limit);
         (late || active.cancel_requested_at.is_some()).then(|| {
             Outcome::new(
@@ -69,19 +79,16 @@ impl Machine<'_> {
         outcome: &Outcome,
         observation: Option<&Observation>,
     ) -> Decision {
-        let asked = active
-            .cancel_requested_at
+        // Again and again until it has ended: Orca answers 200 to a cancel that it loses.
+        let not_before = self
+            .request
+            .status
             .as_ref()
-            .map(|time| backoff::elapsed(time.0, self.now));
-        // Once, and again when a while has passed: Orca answers 200 to a cancel that it lost.
-        let due = match (asked, observation) {
+            .and_then(|status| status.next_attempt_at.as_ref());
+        let due = match (&active.cancel_requested_at, observation) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(passed), Some(_)) => {
-                self.facts.trouble.is_none()
-                    && passed.as_secs() % CANCEL_AGAIN.as_secs() < 2
-                    && passed >= CANCEL_AGAIN
-            }
+            (Some(_), Some(_)) => not_before.is_none_or(|time| time.0 <= self.now),
         };
         if due && self.facts.trouble.is_none() {
             return self.act(Effect::Cancel {
@@ -103,6 +110,8 @@ impl Machine<'_> {
                 .mirrored(active)
                 .waiting(Phase::Unknown, &refusal, None, None),
         };
-        Decision::record(status, Some(Duration::from_secs(1)))
+        let mut status = status;
+        status.next_attempt_at = Some(Time(self.now + CANCEL_AGAIN));
+        Decision::record(status, Some(CANCEL_AGAIN))
     }
 }

@@ -38,7 +38,7 @@ impl Machine<'_> {
     }
 
     /// As the request's own status says that it ended.
-    pub(super) fn own_end(&self) -> Outcome {
+    fn own_end(&self) -> Outcome {
         let message = self
             .request
             .status
@@ -90,6 +90,9 @@ impl Machine<'_> {
     /// Terminal phases are absorbing: all that may change is what Spinnaker shows of a restarted execution.
     pub(super) fn after_the_end(&self) -> Decision {
         let status = self.request.status.clone().unwrap_or_default();
+        if let Some(stray) = self.stray() {
+            return self.act(Effect::CancelStray(stray));
+        }
         let finished = status.finished_at.as_ref().map_or(self.now, |time| time.0);
         if let Some(ttl) = self.request.spec.ttl_after_finished {
             let left = Duration::from(ttl).checked_sub(backoff::elapsed(finished, self.now));
@@ -106,7 +109,26 @@ impl Machine<'_> {
         Decision::record(self.rerun_into(status), self.after_end_check())
     }
 
-    pub(super) fn rerun_into(&self, mut status: DeployRequestStatus) -> DeployRequestStatus {
+    /// It ended as cancelled because its execution never appeared, and now it has.
+    fn stray(&self) -> Option<String> {
+        let status = self.request.status.as_ref()?;
+        let unseen = status.phase == Some(Phase::Canceled) && status.execution.is_none();
+        let digest = &status.resolved.as_ref()?.digest;
+        match &self.facts.sighting {
+            Sighting::Seen(seen)
+                if unseen && self.facts.trouble.is_none() && seen.ended.is_none() =>
+            {
+                let ours = seen
+                    .mark
+                    .as_ref()
+                    .is_some_and(|mark| mark.uid == self.uid && mark.digest == *digest);
+                ours.then(|| seen.execution.id.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn rerun_into(&self, mut status: DeployRequestStatus) -> DeployRequestStatus {
         if let (Sighting::Seen(observation), Some(execution)) =
             (&self.facts.sighting, &mut status.execution)
             && observation.execution.id == execution.id
@@ -135,13 +157,23 @@ impl Machine<'_> {
     }
 
     /// A finished execution is watched for a while: somebody may restart it.
-    pub(super) fn after_end_check(&self) -> Option<Duration> {
+    fn after_end_check(&self) -> Option<Duration> {
         let status = self.request.status.as_ref()?;
-        let execution = status.execution.as_ref()?;
+        let sent = status
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.sent_at.is_some());
+        if status.execution.is_none() && !sent {
+            return None;
+        }
         let finished = status.finished_at.as_ref().map_or(self.now, |time| time.0);
         let runs_again = matches!(&self.facts.sighting, Sighting::Seen(observation) if observation.ended.is_none());
         (runs_again || backoff::elapsed(finished, self.now) < WATCH_FINISHED).then_some(
-            if execution.finished_at.is_none() {
+            if status
+                .execution
+                .as_ref()
+                .is_some_and(|execution| execution.finished_at.is_none())
+            {
                 backoff::poll(self.uid, finished, self.now)
             } else {
                 WATCH_EVERY

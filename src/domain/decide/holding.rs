@@ -52,16 +52,22 @@ impl Machine<'_> {
         if let Some(trouble) = &self.facts.trouble {
             return self.wait(Phase::Starting, trouble);
         }
+        let Some(start) = &plan.start else {
+            return self.keep();
+        };
         let same =
-            active.attempt.pinned == plan.attempt.pinned && active.digest == plan.resolved.digest;
+            active.attempt.pinned == start.attempt.pinned && active.digest == plan.resolved.digest;
         match &self.facts.sighting {
             // Somebody sent it and the target forgot: it is followed, not sent.
             Sighting::Seen(observation) if outcome::is_ours(active, observation) => {
                 self.act(Effect::Adopt(seen(observation)))
             }
             Sighting::Seen(observation) => self.conflict(active, observation),
-            Sighting::Absent(_) if !same => self.act(Effect::Claim(Box::new(self.claim(plan)))),
-            Sighting::Absent(_) => self.act(Effect::Send(Box::new(plan.clone()))),
+            Sighting::Absent(_) if !same => match self.claim(plan) {
+                Some(claim) => self.act(Effect::Claim(Box::new(claim))),
+                None => self.keep(),
+            },
+            Sighting::Absent(_) => self.act(Effect::Send(Box::new(start.clone()))),
             Sighting::Unclear(refusal) => self.wait(Phase::Starting, refusal),
             Sighting::NotAsked => self.keep(),
         }
@@ -177,7 +183,10 @@ impl Machine<'_> {
                 Some(settle.saturating_sub(duration)),
             ),
             Ok(plan)
-                if plan.attempt.pinned != active.attempt.pinned
+                if plan
+                    .start
+                    .as_ref()
+                    .is_some_and(|start| start.attempt.pinned != active.attempt.pinned)
                     || plan.resolved.digest != active.digest =>
             {
                 let message = "whether Spinnaker started it can't be known, and its pipeline has changed since: it is not sent again. Cancel this request and make a new one.";
@@ -197,7 +206,10 @@ impl Machine<'_> {
                     trouble.message.clone(),
                     None,
                 ),
-                None => self.act(Effect::Send(Box::new(plan.clone()))),
+                None => match &plan.start {
+                    Some(start) => self.act(Effect::Send(Box::new(start.clone()))),
+                    None => self.keep(),
+                },
             },
             Err(refusal) => {
                 let message = format!(

@@ -70,12 +70,19 @@ pub struct Facts {
 pub struct Plan {
     /// What.
     pub resolved: Resolved,
-    /// The attempt as it would be claimed now.
+    /// What happens to requests whose target is taken.
+    pub concurrency: Concurrency,
+    /// How it would be started now; left out while it is not its turn.
+    pub start: Option<Start>,
+}
+
+/// How it would be started now.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The attempt as it would be claimed.
     pub attempt: Attempt,
     /// The bytes that are sent; `attempt.pinned.body_digest` is theirs.
     pub body: Arc<[u8]>,
-    /// What happens to requests whose target is taken.
-    pub concurrency: Concurrency,
 }
 
 /// The request's target.
@@ -114,7 +121,7 @@ pub enum Effect {
     /// Claim the target, or pin the attempt anew on one that is held and unsent.
     Claim(Box<Active>),
     /// Mark it sent, then send it.
-    Send(Box<Plan>),
+    Send(Box<Start>),
     /// Remember on the target what Spinnaker has shown.
     Adopt(Seen),
     /// Forbid any further send, then ask Spinnaker to cancel.
@@ -124,6 +131,8 @@ pub enum Effect {
         /// Spinnaker's id, if there is something to cancel.
         execution: Option<String>,
     },
+    /// Ask Spinnaker to cancel an execution that appeared after its request had ended as cancelled.
+    CancelStray(String),
     /// Append to the target's history and let go.
     Finish(Box<Run>),
     /// Let go of a target on which nothing was sent.
@@ -132,9 +141,9 @@ pub enum Effect {
     Delete,
 }
 
-impl PartialEq for Plan {
+impl PartialEq for Start {
     fn eq(&self, other: &Self) -> bool {
-        self.resolved == other.resolved && self.attempt == other.attempt
+        self.attempt == other.attempt
     }
 }
 
@@ -257,7 +266,14 @@ impl Machine<'_> {
 
     fn next(&self) -> Next {
         let key = self.key();
-        Next::of(self.request, self.now).with(|status| status.idempotency_key = Some(key))
+        // The target is the truth: what it does not know of was not sent, whatever a crash left here.
+        let unsent = matches!(&self.facts.target, TargetFact::Ready(status) if !target::knows(status, self.uid));
+        Next::of(self.request, self.now).with(|status| {
+            status.idempotency_key = Some(key);
+            if unsent {
+                status.attempt = None;
+            }
+        })
     }
 
     fn plan_into(&self, status: &mut DeployRequestStatus) {
@@ -328,7 +344,12 @@ impl Machine<'_> {
     fn by_expiry(&self, requeue: Duration) -> Duration {
         let left =
             Duration::try_from(self.expires_at().duration_since(self.now)).unwrap_or_default();
-        requeue.min(left.max(Duration::from_millis(100)))
+        // Past its expiry somebody else decides: a request that may have been sent does not expire.
+        if left.is_zero() {
+            requeue
+        } else {
+            requeue.min(left)
+        }
     }
 
     fn act(&self, effect: Effect) -> Decision {

@@ -83,13 +83,34 @@ pub(super) fn plan() -> Plan {
             deploy_target: "checkout.staging.1".to_owned(),
             digest: "d".to_owned(),
         },
-        attempt: attempt(false),
-        body: Arc::from(*b"{}"),
         concurrency: Concurrency::Queue,
+        start: Some(Start {
+            attempt: attempt(false),
+            body: Arc::from(*b"{}"),
+        }),
     }
 }
 
-fn active(uid: &str, sent: bool, seen: Option<Option<i64>>) -> Active {
+fn changed_plan() -> Plan {
+    let mut attempt = attempt(false);
+    attempt.pinned.body_digest = "new".to_owned();
+    Plan {
+        start: Some(Start {
+            attempt,
+            body: Arc::from(*b"{1}"),
+        }),
+        ..plan()
+    }
+}
+
+fn shown(build_time: Option<i64>) -> Seen {
+    Seen {
+        id: "01EXECUTION".to_owned(),
+        build_time,
+    }
+}
+
+fn active(uid: &str, sent: bool, seen: Option<Seen>) -> Active {
     Active {
         uid: uid.to_owned(),
         name: format!("name-{uid}"),
@@ -99,10 +120,7 @@ fn active(uid: &str, sent: bool, seen: Option<Option<i64>>) -> Active {
         version: None,
         attempt: attempt(sent),
         sends: u32::from(sent),
-        execution: seen.map(|build_time| Seen {
-            id: "01EXECUTION".to_owned(),
-            build_time,
-        }),
+        execution: seen,
         cancel_requested_at: None,
     }
 }
@@ -202,8 +220,14 @@ fn targets() -> Vec<(&'static str, TargetFact)> {
         ("taken", ready(Some(active(OTHER, true, None)))),
         ("claimed", ready(Some(active(UID, false, None)))),
         ("sent", ready(Some(active(UID, true, None)))),
-        ("accepted", ready(Some(active(UID, true, Some(None))))),
-        ("running", ready(Some(active(UID, true, Some(Some(1)))))),
+        (
+            "accepted",
+            ready(Some(active(UID, true, Some(shown(None))))),
+        ),
+        (
+            "running",
+            ready(Some(active(UID, true, Some(shown(Some(1)))))),
+        ),
         (
             "ended",
             TargetFact::Ready(Box::new(target::finished(&ended, run).unwrap())),
@@ -249,16 +273,7 @@ fn every(mut check: impl FnMut(&str, &DeployRequest, &Facts, &Decision)) {
                         (false, false) => Ok(plan()),
                         (true, false) => Err(refusal(None)),
                         (false, true) => Err(refusal(Some(WaitingFor::Spinnaker))),
-                        (true, true) => Ok(Plan {
-                            attempt: Attempt {
-                                pinned: Pinned {
-                                    body_digest: "new".to_owned(),
-                                    ..attempt(false).pinned
-                                },
-                                ..attempt(false)
-                            },
-                            ..plan()
-                        }),
+                        (true, true) => Ok(changed_plan()),
                     };
                     facts.gone = on(3);
                     if on(4) {
@@ -319,7 +334,7 @@ fn terminal_phases_are_absorbing_and_start_nothing() {
 fn nothing_is_sent_but_by_a_holder_whose_id_is_cleanly_absent_and_whom_nothing_forbids() {
     let mut sends = 0;
     every(|name, request, facts, decision| {
-        let Some(Effect::Send(plan)) = &decision.effect else {
+        let Some(Effect::Send(start)) = &decision.effect else {
             return;
         };
         sends += 1;
@@ -331,7 +346,7 @@ fn nothing_is_sent_but_by_a_holder_whose_id_is_cleanly_absent_and_whom_nothing_f
         assert!(!facts.gone, "{name}: it was deleted");
         assert!(active.execution.is_none(), "{name}: its execution was seen");
         assert_eq!(
-            active.attempt.pinned, plan.attempt.pinned,
+            active.attempt.pinned, start.attempt.pinned,
             "{name}: it is not what was claimed"
         );
         match (&active.attempt.sent_at, &facts.sighting) {

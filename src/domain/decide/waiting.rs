@@ -21,12 +21,16 @@ impl Machine<'_> {
         if self.facts.gone {
             return self.keep();
         }
+        // It may have been sent, and its target can't say: nothing else counts before the target can.
+        if self.may_have_been_sent() {
+            match &self.facts.target {
+                TargetFact::Ready(_) => {}
+                TargetFact::Unreadable(problem) => return self.unreadable(problem),
+                TargetFact::Unresolved | TargetFact::Unprepared => return self.prepare(),
+            }
+        }
         if let Some(outcome) = self.canceled_before_the_start() {
             return self.end(&outcome);
-        }
-        // It was sent, and its target lost that: rebuild before anything else.
-        if matches!(self.facts.target, TargetFact::Unprepared) && self.may_have_been_sent() {
-            return self.prepare();
         }
         let plan = match &self.facts.plan {
             Ok(plan) => plan,
@@ -44,26 +48,27 @@ impl Machine<'_> {
         }
         match &self.facts.target {
             TargetFact::Unresolved | TargetFact::Unprepared => self.prepare(),
-            TargetFact::Unreadable(problem) => self.wait(
-                Phase::Queued,
-                &Refusal::passing(
-                    WaitingFor::Person,
-                    Reason::TargetUnreadable,
-                    format!("DeployTarget {:?} can't be read ({problem}); until somebody mends or deletes it, nothing starts there.", plan.resolved.deploy_target),
-                ),
-            ),
+            TargetFact::Unreadable(problem) => self.unreadable(problem),
             TargetFact::Ready(status) => self.queued(plan, status),
         }
     }
 
-    pub(super) fn prepare(&self) -> Decision {
+    fn unreadable(&self, problem: &str) -> Decision {
+        let message = format!(
+            "its DeployTarget can't be read ({problem}); until somebody mends or deletes that, nothing starts there."
+        );
+        let refusal = Refusal::passing(WaitingFor::Person, Reason::TargetUnreadable, message);
+        self.wait(self.phase().unwrap_or(Phase::Queued), &refusal)
+    }
+
+    fn prepare(&self) -> Decision {
         match &self.facts.trouble {
             Some(trouble) => self.wait(self.phase().unwrap_or_default(), trouble),
             None => self.act(Effect::PrepareTarget),
         }
     }
 
-    pub(super) fn queued(&self, plan: &Plan, status: &DeployTargetStatus) -> Decision {
+    fn queued(&self, plan: &Plan, status: &DeployTargetStatus) -> Decision {
         let key = self.key();
         if let Some(earlier) = target::earlier(status, &key, self.uid) {
             if earlier.digest != ids::ask_digest(&self.request.spec) {
@@ -93,10 +98,13 @@ impl Machine<'_> {
         if let Some(trouble) = &self.facts.trouble {
             return self.wait(Phase::Queued, trouble);
         }
-        self.act(Effect::Claim(Box::new(self.claim(plan))))
+        match self.claim(plan) {
+            Some(claim) => self.act(Effect::Claim(Box::new(claim))),
+            None => self.keep(),
+        }
     }
 
-    pub(super) fn in_line(&self, plan: &Plan, taken: Option<&str>) -> Decision {
+    fn in_line(&self, plan: &Plan, taken: Option<&str>) -> Decision {
         if plan.concurrency == Concurrency::Reject
             && let Some(holder) = taken
         {
@@ -135,34 +143,34 @@ impl Machine<'_> {
         } else {
             QUEUE_CHECK
         };
-        Decision::record(
-            // Its target, too: by that the others in line are found, and whoever lets go of the target wakes them.
-            self.next().with(|status| self.plan_into(status)).waiting(
-                Phase::Queued,
-                &refusal,
-                Some(self.expires_at()),
-                None,
-            ),
-            Some(self.by_expiry(requeue)),
-        )
+        // By what it resolved to, others see that it stands in this line.
+        let status = self.next().with(|status| self.plan_into(status)).waiting(
+            Phase::Queued,
+            &refusal,
+            Some(self.expires_at()),
+            None,
+        );
+        Decision::record(status, Some(self.by_expiry(requeue)))
     }
 
-    pub(super) fn claim(&self, plan: &Plan) -> Active {
-        Active {
+    /// The claim of this plan, if it was prepared to be started.
+    pub(super) fn claim(&self, plan: &Plan) -> Option<Active> {
+        let start = plan.start.as_ref()?;
+        Some(Active {
             uid: self.uid.to_owned(),
             name: self.request.metadata.name.clone().unwrap_or_default(),
             key: self.key(),
             digest: plan.resolved.digest.clone(),
             action: self.request.spec.action.clone(),
             version: plan.resolved.version.clone(),
-            attempt: plan.attempt.clone(),
+            attempt: start.attempt.clone(),
             sends: 0,
             execution: None,
             cancel_requested_at: None,
-        }
+        })
     }
 
-    pub(super) fn refused(&self, refusal: &Refusal) -> Decision {
+    fn refused(&self, refusal: &Refusal) -> Decision {
         if refusal.waiting_for.is_none() {
             return self.end(&Outcome::new(
                 Phase::Failed,

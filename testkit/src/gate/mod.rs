@@ -17,7 +17,7 @@ mod parameters;
 mod pipeline;
 mod reads;
 mod routes;
-mod server;
+
 mod shared;
 mod stages;
 mod steps;
@@ -41,9 +41,9 @@ pub use self::pipeline::{FailurePlace, Parameter, Pipeline, Stage};
 pub use self::shared::Authentication;
 pub use self::world::Timing;
 
-use self::server::Server;
 use self::shared::Shared;
 use self::world::World;
+use crate::server::Server;
 
 /// How long [`StandInGate::wait_for`] waits before it says what it saw instead.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! The stand-in's listener: connections that can be broken in the middle, and a port that can go and come back.
+//! What the stand-ins listen with: connections that can be broken in the middle, and a port that can go and come back.
 //! Touches the network, on 127.0.0.1 only.
 
 use std::io;
@@ -18,13 +18,13 @@ use tokio::task::JoinHandle;
 
 /// A connection as a handler sees it: something that can be broken.
 #[derive(Debug, Clone)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     broken: Arc<AtomicBool>,
 }
 
 impl Connection {
     /// Resets the connection as soon as anything would be written to it.
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.broken.store(true, Ordering::SeqCst);
     }
 }
@@ -37,7 +37,7 @@ impl Connected<IncomingStream<'_, BreakableListener>> for Connection {
 
 /// A listener whose connections can be broken one by one or all at once.
 #[derive(Debug)]
-pub(super) struct BreakableListener {
+pub(crate) struct BreakableListener {
     inner: TcpListener,
     closing: watch::Receiver<bool>,
 }
@@ -74,7 +74,7 @@ impl Listener for BreakableListener {
 }
 
 /// A connection that can be broken.
-pub(super) struct BreakableStream {
+pub(crate) struct BreakableStream {
     inner: TcpStream,
     broken: Arc<AtomicBool>,
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -126,15 +126,15 @@ impl AsyncWrite for BreakableStream {
 
 /// A server that listens. Dropping it closes its port and all its connections.
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     closing: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
 
 impl Server {
     /// Listens on the given port of 127.0.0.1; port 0 picks a free one.
-    pub(super) async fn start(port: u16, router: Router) -> anyhow::Result<Self> {
+    pub(crate) async fn start(port: u16, router: Router) -> anyhow::Result<Self> {
         let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = inner.local_addr()?;
         let (closing, closed) = watch::channel(false);
@@ -145,7 +145,7 @@ impl Server {
         let service = router.into_make_service_with_connect_info::<Connection>();
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, service).await {
-                tracing::error!(%error, "the stand-in Gate stopped serving");
+                tracing::error!(%error, "a stand-in stopped serving");
             }
         });
         Ok(Self {
@@ -156,7 +156,7 @@ impl Server {
     }
 
     /// Closes the port and all connections; returns when a new server may take the port.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.closing.send_replace(true);
         self.serving.abort();
         let _ = (&mut self.serving).await;

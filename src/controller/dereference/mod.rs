@@ -1,0 +1,265 @@
+//! Gathers the facts of one run: what the request names, its target, its place in the queue, what Spinnaker shows.
+//! Touches the API server (reads) and Gate (reads).
+
+mod plan;
+mod queue;
+mod sight;
+mod target;
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Resource, ResourceExt};
+
+pub(super) use self::{
+    plan::{Asked, described, not_shared},
+    queue::{in_line, place_in_line},
+};
+use super::{connections::Gate, context::Context, error::ControllerError, objects};
+use crate::{
+    api::{
+        Application, DeployRequest, DeployTarget, Environment, SEEN_ANNOTATION,
+        SpinnakerConnection, conditions::Reason, deploy_request::WaitingFor,
+    },
+    domain::{
+        Facts,
+        decide::{SHORTEST_SETTLE, Sighting, TargetFact},
+        resolve::{self, Refusal},
+        target as target_status,
+    },
+};
+
+/// What one pass carries from run to run.
+#[derive(Default)]
+pub(super) struct Memo {
+    /// Read the request and its target from the API server, not from the caches.
+    pub fresh: bool,
+    /// The object was deleted: only this target remembers it.
+    pub gone_from: Option<String>,
+    /// What the last effect met.
+    pub trouble: Option<Refusal>,
+    /// What Spinnaker showed when the end was written to the target.
+    pub last_sighting: Option<Sighting>,
+    /// Configuration that was read again, newer than the caches.
+    pub configuration: Option<Named>,
+    /// This pass wrote the `seen` annotation: nothing can be known of the request elsewhere.
+    pub first_sight: bool,
+    /// The target as this pass wrote it last.
+    pub target: Option<DeployTarget>,
+    /// The pipeline as this pass read it.
+    pub pipeline: Option<Asked>,
+}
+
+/// What a request names, as far as it exists.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Named {
+    pub application: Option<Application>,
+    pub environment: Option<Environment>,
+    pub connection: Option<SpinnakerConnection>,
+}
+
+impl Named {
+    /// Uid and generation of each: as long as they are the same, so is what was decided on them.
+    pub(super) fn version(&self) -> [Option<(Option<String>, Option<i64>)>; 3] {
+        fn of<K: Resource>(object: Option<&K>) -> Option<(Option<String>, Option<i64>)> {
+            object
+                .filter(|object| object.meta().deletion_timestamp.is_none())
+                .map(|object| (object.uid(), object.meta().generation))
+        }
+        [
+            of(self.application.as_ref()),
+            of(self.environment.as_ref()),
+            of(self.connection.as_ref()),
+        ]
+    }
+
+    /// As the API server has it now.
+    ///
+    /// `connection` is the one to read beside them: the Environment's, as it was known.
+    pub(super) async fn read(
+        context: &Context,
+        request: &DeployRequest,
+        connection: &str,
+    ) -> Result<Self, ControllerError> {
+        let namespace = request.namespace().unwrap_or_default();
+        let (application, environment, connection) = tokio::try_join!(
+            objects::read(&context.client, &namespace, &request.spec.application),
+            objects::read(&context.client, &namespace, &request.spec.environment),
+            objects::read(&context.client, &namespace, connection),
+        )?;
+        Ok(Self {
+            application,
+            environment,
+            connection,
+        })
+    }
+
+    fn cached(context: &Context, request: &DeployRequest) -> Self {
+        let namespace = request.namespace().unwrap_or_default();
+        let environment = context
+            .caches
+            .environments
+            .get(&namespace, &request.spec.environment);
+        Self {
+            application: context
+                .caches
+                .applications
+                .get(&namespace, &request.spec.application),
+            connection: environment.as_ref().and_then(|environment| {
+                context
+                    .caches
+                    .connections
+                    .get(&namespace, &environment.spec.connection)
+            }),
+            environment,
+        }
+    }
+}
+
+/// The facts, and what acting on them takes.
+pub(super) struct Gathered {
+    pub facts: Facts,
+    /// The target as it was read, for guarded writes.
+    pub target: Option<DeployTarget>,
+    /// Its name, as soon as anybody can say.
+    pub target_name: Option<String>,
+    pub gate: Option<Gate>,
+    pub named: Named,
+}
+
+/// Gathers.
+pub(super) async fn gather(
+    context: &Context,
+    request: &DeployRequest,
+    memo: &mut Memo,
+) -> Result<Gathered, ControllerError> {
+    let named = memo
+        .configuration
+        .clone()
+        .unwrap_or_else(|| Named::cached(context, request));
+    let mut gathered = Gathered {
+        facts: bare_facts(context, &named, memo),
+        target: None,
+        target_name: None,
+        gate: None,
+        named,
+    };
+    let uid = request.uid().unwrap_or_default();
+    let met = request.annotations().get(SEEN_ANNOTATION) == Some(&uid);
+    if !met && memo.gone_from.is_none() {
+        // New, or a copy of another object: whichever it is, nothing has to be asked to say so.
+        return Ok(gathered);
+    }
+    let namespace = request.namespace().unwrap_or_default();
+    let place = match &gathered.named.environment {
+        Some(environment) => resolve::place(request, environment),
+        None => Err(plan::missing_environment(request)),
+    };
+    let found = target::find(context, request, memo, place.as_ref().ok()).await?;
+    gathered.target_name = found.name;
+    gathered.facts.target = found.fact;
+    gathered.facts.release_order = release_order(found.target.as_ref(), &uid);
+    gathered.target = found.target;
+    let status = match &gathered.facts.target {
+        TargetFact::Ready(status) => Some((**status).clone()),
+        _ => None,
+    };
+    let status = status.as_ref();
+    let phase = request
+        .status
+        .as_ref()
+        .and_then(|status| status.phase)
+        .unwrap_or_default();
+    if phase.is_terminal()
+        || status.is_some_and(|status| target_status::run_of(status, &uid).is_some())
+    {
+        if memo.last_sighting.is_none() {
+            gathered.facts.sighting =
+                sight::finished(context, request, status, &namespace, &uid).await;
+        }
+        return Ok(gathered);
+    }
+    let active = status
+        .and_then(|status| target_status::held_by(status, &uid))
+        .cloned();
+    let following = active
+        .as_ref()
+        .is_some_and(|active| active.execution.is_some());
+    let canceled = request.spec.cancel.is_some() && active.is_none();
+    if following || canceled || gathered.facts.gone {
+        gathered.facts.plan = Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::Accepted,
+            "it was not looked at",
+        ));
+    } else {
+        queue::look(context, request, &mut gathered);
+        let taken = status.is_some_and(|status| status.active.is_some());
+        let waits = active.is_none() && (taken || gathered.facts.ahead.is_some());
+        gathered.facts.plan = match plan::known(request, &gathered.named, waits) {
+            Some(plan) => Ok(plan),
+            None => {
+                match plan::make(context, request, &gathered.named, place, status, memo).await {
+                    Ok((plan, gate)) => {
+                        gathered.gate = Some(gate);
+                        Ok(plan)
+                    }
+                    Err(refusal) => Err(refusal),
+                }
+            }
+        };
+        if let Some(status) = status.filter(|status| status.active.is_none())
+            && gathered.facts.plan.is_ok()
+            && gathered.facts.ahead.is_none()
+        {
+            sight::rerun(status, &mut gathered).await;
+        }
+    }
+    if let Some(active) = &active {
+        sight::held(context, request, &namespace, active, &mut gathered).await;
+    }
+    Ok(gathered)
+}
+
+fn bare_facts(context: &Context, named: &Named, memo: &Memo) -> Facts {
+    let connection = named.connection.as_ref();
+    let shortest = SHORTEST_SETTLE.max(context.connections.minimum_settle());
+    Facts {
+        plan: Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::Accepted,
+            "it was not looked at yet",
+        )),
+        expire_after: expire_after(named.environment.as_ref()),
+        on_unknown: connection
+            .map(|connection| connection.spec.on_unknown)
+            .unwrap_or_default(),
+        settle: connection.map_or(shortest, |connection| {
+            context.connections.settle(connection)
+        }),
+        target: TargetFact::Unresolved,
+        ahead: None,
+        newer: None,
+        rerun: None,
+        sighting: memo.last_sighting.clone().unwrap_or(Sighting::NotAsked),
+        trouble: memo.trouble.clone(),
+        gone: memo.gone_from.is_some(),
+        release_order: None,
+    }
+}
+
+fn expire_after(environment: Option<&Environment>) -> Duration {
+    environment
+        .and_then(|environment| environment.spec.protection.expire_after)
+        .map_or(resolve::DEFAULT_EXPIRY, Duration::from)
+}
+
+fn release_order(target: Option<&DeployTarget>, uid: &str) -> Option<String> {
+    let order = target?.spec.release.as_ref()?;
+    (order.request_uid == uid).then(|| order.reason.clone())
+}
+
+/// The request, for events.
+pub(super) fn about<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+    object.object_ref(&())
+}

@@ -1,0 +1,291 @@
+//! What exactly would run, and how. Touches Gate (reads).
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{Memo, Named};
+use crate::{
+    api::{
+        DeployRequest, Environment, SpinnakerConnection,
+        conditions::Reason,
+        deploy_request::{Phase, Place, WaitingFor},
+        deploy_target::DeployTargetStatus,
+    },
+    controller::{
+        body::{self, Contents},
+        connections::{Gate, refusal},
+        context::Context,
+    },
+    domain::{
+        decide::{Plan, Start},
+        ids,
+        outcome::Mark,
+        resolve::{self, Configuration, Pipeline, Refusal, missing},
+        sharing::{self, Reach},
+    },
+    spinnaker::{GateError, PipelineConfig},
+};
+
+/// A pipeline that was asked for, and what Gate answered.
+pub(in crate::controller) struct Asked {
+    application: String,
+    name: String,
+    config: PipelineConfig,
+}
+
+/// What is known already of a request that waits for its turn: it takes no Gate to go on waiting.
+pub(super) fn known(request: &DeployRequest, named: &Named, waits: bool) -> Option<Plan> {
+    let status = request
+        .status
+        .as_ref()
+        .filter(|status| waits && status.phase == Some(Phase::Queued))?;
+    let environment = named.environment.as_ref()?;
+    Some(Plan {
+        resolved: status.resolved.clone()?,
+        concurrency: environment.spec.protection.concurrency,
+        start: None,
+    })
+}
+
+pub(super) fn missing_environment(request: &DeployRequest) -> Refusal {
+    missing(
+        "Environment",
+        &request.spec.environment,
+        Reason::EnvironmentNotFound,
+    )
+}
+
+pub(super) async fn make(
+    context: &Context,
+    request: &DeployRequest,
+    named: &Named,
+    place: Result<Place, Refusal>,
+    status: Option<&DeployTargetStatus>,
+    memo: &mut Memo,
+) -> Result<(Plan, Gate), Refusal> {
+    let application = named.application.as_ref().ok_or_else(|| {
+        missing(
+            "Application",
+            &request.spec.application,
+            Reason::ApplicationNotFound,
+        )
+    })?;
+    let environment = named
+        .environment
+        .as_ref()
+        .ok_or_else(|| missing_environment(request))?;
+    let connection = named.connection.as_ref().ok_or_else(|| {
+        missing(
+            "SpinnakerConnection",
+            &environment.spec.connection,
+            Reason::ConnectionNotFound,
+        )
+    })?;
+    not_shared(context, environment, connection)?;
+    let place = place?;
+    let configuration = Configuration {
+        application,
+        environment,
+        connection,
+    };
+    let pipeline_name = resolve::pipeline_name(request, configuration, &place, status)?;
+    let gate = context.connections.gate(connection).await?;
+    let spinnaker_application = resolve::spinnaker_application(application);
+    let known = memo
+        .pipeline
+        .as_ref()
+        .filter(|asked| asked.application == spinnaker_application && asked.name == pipeline_name);
+    let config = match known {
+        Some(asked) => asked.config.clone(),
+        None => pipeline(&gate, spinnaker_application, &pipeline_name)
+            .await
+            .map_err(|error| {
+                if matches!(error, GateError::LoginRequired) {
+                    context.connections.distrust(connection);
+                }
+                refusal(&environment.spec.connection, &error)
+            })?,
+    };
+    memo.pipeline = Some(Asked {
+        application: spinnaker_application.to_owned(),
+        name: pipeline_name,
+        config: config.clone(),
+    });
+    let resolved = resolve::resolve(request, configuration, &place, status, &described(&config))?;
+    let (uid, namespace) = (
+        request.uid().unwrap_or_default(),
+        request.namespace().unwrap_or_default(),
+    );
+    let created = request
+        .creation_timestamp()
+        .map(|time| time.0)
+        .unwrap_or_default();
+    let key = ids::idempotency_key(&namespace, &request.name_any(), &request.spec);
+    let mark = Mark {
+        uid: uid.clone(),
+        digest: resolved.digest.clone(),
+        target: resolved.deploy_target.clone(),
+        name: request.name_any(),
+        ask: ids::ask_digest(&request.spec),
+        action: request.spec.action.clone(),
+        version: resolved.version.clone(),
+        key: key.clone(),
+    };
+    let correlation_id = ids::correlation_id(
+        &context.installation,
+        &namespace,
+        &resolved.deploy_target,
+        &request.spec.action,
+        &key,
+    );
+    let execution_id = ids::execution_id(&uid, created);
+    let contents = Contents {
+        resolved: &resolved,
+        mark: &mark,
+        execution_id: &execution_id,
+        correlation_id: &correlation_id,
+    };
+    let bytes = body::body(gate.trigger, &config.raw, &contents);
+    let attempt = body::attempt(
+        connection,
+        &bytes,
+        &contents,
+        &context.holder,
+        Timestamp::now(),
+    );
+    let plan = Plan {
+        concurrency: environment.spec.protection.concurrency,
+        resolved,
+        start: Some(Start {
+            attempt,
+            body: bytes.into(),
+        }),
+    };
+    Ok((plan, gate))
+}
+
+/// The pipeline by its name or id; by the application's list where Gate's firewall lets no such name through.
+pub(in crate::controller) async fn pipeline(
+    gate: &Gate,
+    application: &str,
+    name: &str,
+) -> Result<PipelineConfig, GateError> {
+    match gate.client.pipeline(application, name).await {
+        Err(GateError::NotSendable { name: refused }) => {
+            let all = gate.client.pipelines(application).await?;
+            all.into_iter()
+                .find(|config| config.name == name)
+                .ok_or(GateError::NotSendable { name: refused })
+        }
+        other => other,
+    }
+}
+
+/// The pipeline as decisions see it.
+pub(in crate::controller) fn described(config: &PipelineConfig) -> Pipeline {
+    Pipeline {
+        application: config.application.clone(),
+        id: config.id.clone(),
+        name: config.name.clone(),
+        disabled: config.disabled,
+        parameters: config
+            .parameters
+            .iter()
+            .map(|parameter| crate::api::application::ParameterDescription {
+                name: parameter.name.clone(),
+                description: parameter.description.clone(),
+                default: parameter.default.clone(),
+                required: parameter.required,
+                options: parameter.options.clone(),
+                incomplete: false,
+            })
+            .collect(),
+    }
+}
+
+/// Whether nobody else reaches the place without having said so.
+pub(in crate::controller) fn not_shared(
+    context: &Context,
+    environment: &Environment,
+    connection: &SpinnakerConnection,
+) -> Result<(), Refusal> {
+    match shared_target(context, environment, connection) {
+        None => Ok(()),
+        Some(message) => Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::TargetShared,
+            message,
+        )),
+    }
+}
+
+/// The sentence that says which other Environment reaches the same place.
+fn shared_target(
+    context: &Context,
+    environment: &Environment,
+    connection: &SpinnakerConnection,
+) -> Option<String> {
+    let others = context
+        .caches
+        .environments
+        .filter(|other| other.spec.target == environment.spec.target);
+    if others.len() < 2 {
+        return None;
+    }
+    let caches = &context.caches;
+    let others: Vec<(Environment, String, Vec<String>)> = others
+        .iter()
+        .filter_map(|other| other.0.as_ref().ok())
+        .filter_map(|other| {
+            let namespace = other.namespace().unwrap_or_default();
+            let gate = caches
+                .connections
+                .get(&namespace, &other.spec.connection)?
+                .spec
+                .gate_url;
+            Some((
+                other.clone(),
+                gate,
+                spinnaker_applications(context, &namespace),
+            ))
+        })
+        .collect();
+    let namespace = environment.namespace().unwrap_or_default();
+    let applications = spinnaker_applications(context, &namespace);
+    let own = Reach {
+        environment,
+        gate_url: &connection.spec.gate_url,
+        applications: applications.iter().map(String::as_str).collect(),
+    };
+    let shared = sharing::shared_with(
+        &own,
+        others
+            .iter()
+            .map(|(environment, gate, applications)| Reach {
+                environment,
+                gate_url: gate,
+                applications: applications
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<BTreeSet<_>>(),
+            }),
+    )?;
+    Some(format!(
+        "Environment {:?} in {:?} reaches the same account and namespace by the same Gate; give one of them another place, or say spec.sharedTarget: true in one of them.",
+        shared.name_any(),
+        shared.namespace().unwrap_or_default()
+    ))
+}
+
+fn spinnaker_applications(context: &Context, namespace: &str) -> Vec<String> {
+    let all = context
+        .caches
+        .applications
+        .filter(|application| application.namespace().as_deref() == Some(namespace));
+    all.iter()
+        .filter_map(|application| application.0.as_ref().ok())
+        .map(|application| resolve::spinnaker_application(application).to_owned())
+        .collect()
+}
