@@ -412,7 +412,7 @@ impl Pass<'_> {
         self.memo.trouble = Some(Refusal::passing(
             WaitingFor::Spinnaker,
             Reason::CancelRequested,
-            "Spinnaker was asked to cancel it.",
+            "Spinnaker has not ended it yet.",
         ));
         let (Some(id), Some(gate)) = (execution, &gathered.gate) else {
             return Ok(());
@@ -424,9 +424,15 @@ impl Pass<'_> {
         let answer = Gate::clone(gate).client.cancel(&id, reason).await;
         crash::point("after-cancel");
         if let Err(error) = answer {
+            let held = gathered
+                .target
+                .as_ref()
+                .and_then(|target| target.status.as_ref())
+                .and_then(|status| status.active.as_ref());
+            let connection = held.map_or("", |active| active.attempt.pinned.connection.as_str());
             self.memo.trouble = Some(Refusal {
                 waiting_for: Some(WaitingFor::Spinnaker),
-                ..refusal("", &error)
+                ..refusal(connection, &error)
             });
         }
         Ok(())
@@ -446,7 +452,7 @@ impl Pass<'_> {
         self.memo.trouble = Some(Refusal::passing(
             WaitingFor::Spinnaker,
             Reason::CancelRequested,
-            "Spinnaker was asked to cancel it.",
+            "Spinnaker has not ended it yet.",
         ));
         let Some(connection) = self.context.caches.connections.get(&namespace, connection) else {
             return;
