@@ -241,8 +241,11 @@ impl Pass<'_> {
                 |status| target::unsent(status, &uid),
             )
             .await?;
-            // What was read just now is newer than the caches.
-            self.memo.configuration = fresh.ok();
+            // Unreadable is an error of its own: to decide again on the same caches would only mark it again.
+            fresh?;
+            if !unchanged {
+                context.behind.found(&self.request);
+            }
             return if context.claim.is_current() {
                 Ok(())
             } else {
