@@ -20,8 +20,10 @@ pub(super) use self::{
 use super::{connections::Gate, context::Context, error::ControllerError};
 use crate::{
     api::{
-        DeployRequest, DeployTarget, Environment, SEEN_ANNOTATION, conditions::Reason,
-        deploy_request::WaitingFor,
+        DeployRequest, DeployTarget, Environment, SEEN_ANNOTATION,
+        conditions::Reason,
+        deploy_request::{Phase, WaitingFor},
+        deploy_target::DeployTargetStatus,
     },
     domain::{
         Facts,
@@ -98,6 +100,11 @@ pub(super) async fn gather(
         .as_ref()
         .and_then(|status| status.phase)
         .unwrap_or_default();
+    if !memo.fresh && behind(request, phase, status) {
+        return Err(ControllerError::Conflict {
+            doing: "see the target of what runs as new as its request",
+        });
+    }
     if phase.is_terminal()
         || status.is_some_and(|status| target_status::run_of(status, &uid).is_some())
     {
@@ -147,6 +154,19 @@ pub(super) async fn gather(
         sight::held(context, request, &namespace, active, &mut gathered).await;
     }
     Ok(gathered)
+}
+
+/// Whether the cached target is older than the cached request.
+///
+/// The watches of the two kinds are apart. What runs holds its target, or has ended there; a target that says
+/// otherwise would make of a cancel the end of what goes on running.
+fn behind(request: &DeployRequest, phase: Phase, status: Option<&DeployTargetStatus>) -> bool {
+    let uid = request.uid().unwrap_or_default();
+    let told = status.is_some_and(|status| {
+        target_status::held_by(status, &uid).is_some()
+            || target_status::run_of(status, &uid).is_some()
+    });
+    !told && !phase.is_terminal() && phase != Phase::Queued
 }
 
 fn bare_facts(context: &Context, named: &Named, memo: &Memo) -> Facts {
