@@ -10,6 +10,7 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 use super::objects::within;
 use crate::{
@@ -26,6 +27,9 @@ use crate::{
 /// How long a Secret's content is believed: a rotated one is picked up within this time.
 const SECRET_AGE: Duration = Duration::from_secs(30);
 
+/// Lists of pipelines that are read from one Gate at once.
+const LISTS: usize = 2;
+
 /// One Gate, ready to be spoken to.
 #[derive(Clone)]
 pub(super) struct Gate {
@@ -33,6 +37,8 @@ pub(super) struct Gate {
     pub client: GateClient,
     /// For looking after many executions.
     pub poller: Arc<Poller>,
+    /// Reads of whole lists of pipelines, two at a time, so that they leave Gate's permits to what matters more.
+    pub catalog: Arc<Semaphore>,
     /// By which endpoint executions are started.
     pub trigger: TriggerMode,
     /// The connection's uid and Gate, as attempts are pinned to them.
@@ -164,6 +170,7 @@ impl Connections {
         Ok(Gate {
             poller: Arc::new(Poller::new(client.clone())),
             client,
+            catalog: Arc::new(Semaphore::new(LISTS)),
             trigger: connection.spec.trigger,
             uid: connection.uid().unwrap_or_default(),
             url: connection.spec.gate_url.clone(),
@@ -184,7 +191,9 @@ impl Connections {
             Refusal::passing(
                 WaitingFor::Configuration,
                 Reason::CredentialsNotFound,
-                format!("Secret {secret:?} of SpinnakerConnection {connection:?} {what}."),
+                format!(
+                    "Secret {secret:?} of SpinnakerConnection {connection:?} {what}; the connection's owner can mend it, or name another in spec.auth."
+                ),
             )
         };
         let (name, keys): (&str, Vec<&str>) = match (&auth.basic, &auth.token) {
@@ -198,7 +207,7 @@ impl Connections {
             .map_err(|_| {
                 missing(
                     name,
-                    "can't be read; check that it exists and that the controller may get it",
+                    "can't be read by the controller, whose Role may not let it",
                 )
             })?
             .ok_or_else(|| missing(name, "does not exist"))?;

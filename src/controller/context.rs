@@ -9,6 +9,7 @@ use kube::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    catalog::Catalog,
     connections::{Absences, Connections},
     dereference::Behind,
     metrics::ControllerMetrics,
@@ -45,6 +46,8 @@ pub(super) struct Context {
     pub wake_request: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
     /// Wakes a target.
     pub wake_target: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
+    /// What is said of the configuration.
+    pub catalog: Catalog,
 }
 
 /// The caches of all kinds.
@@ -68,4 +71,6 @@ pub struct ControllerSettings {
     pub namespaces: Vec<String>,
     /// The shortest settle time that a connection may ask for; 150 s unless a test knows its Gate better.
     pub minimum_settle: Option<Duration>,
+    /// How often configuration that is in order is looked at again; 3 min unless a test is in a hurry.
+    pub refresh: Option<Duration>,
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{ResourceExt, api::ObjectMeta};
@@ -23,10 +24,11 @@ use crate::{
     domain::{
         ids,
         outcome::{Ended, Mark, Observation, Outcome, of},
-        resolve::Refusal,
+        resolve::{self, Refusal},
         target::{self, Evidence},
     },
     runtime::crash,
+    spinnaker::GateError,
 };
 
 /// How many of each pipeline's newest executions are looked through.
@@ -37,7 +39,7 @@ pub(super) struct Lost<'a> {
     pub namespace: &'a str,
     /// The connection that its executions ran through.
     pub connection: &'a str,
-    /// Pipelines whose executions may carry its mark, beside those that its requests and its Application name.
+    /// Pipelines whose executions may carry its mark, beside those of its requests and of its Spinnaker application.
     pub pipelines: Vec<String>,
 }
 
@@ -135,22 +137,12 @@ async fn evidence(
                 Some(phase) if phase.is_terminal() => {
                     evidence.runs.push(ended_request(request, &active, phase));
                 }
-                _ => evidence.active.push(active),
+                _ => {
+                    let ask = ids::ask_digest(&request.spec);
+                    evidence.active.push((active, ask));
+                }
             }
         }
-    }
-    if let Some(application) = context
-        .caches
-        .applications
-        .get(lost.namespace, &target.spec.application)
-    {
-        let described = application.status.unwrap_or_default().pipelines;
-        pipelines.extend(
-            described
-                .into_iter()
-                .filter(|pipeline| pipeline.environment == target.spec.environment)
-                .filter_map(|pipeline| pipeline.id),
-        );
     }
     let Some(connection) = context
         .caches
@@ -168,9 +160,26 @@ async fn evidence(
         Ok(gate) => gate,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    // What runs may be known to nobody but Spinnaker: its request may be gone, or have lost its status too.
+    if let Some(application) = context
+        .caches
+        .applications
+        .get(lost.namespace, &target.spec.application)
+    {
+        let name = resolve::spinnaker_application(&application);
+        match gate.client.pipelines(name).await {
+            Ok(all) => pipelines.extend(all.into_iter().map(|config| config.id)),
+            // An application that Spinnaker doesn't know has started nothing.
+            Err(GateError::NotFound { .. }) => {}
+            Err(error) => return Ok(Err(refusal(lost.connection, &error))),
+        }
+    }
+    let looks = pipelines
+        .iter()
+        .map(|pipeline| gate.client.executions_of(pipeline, EXECUTIONS));
     let mut shown: BTreeMap<String, Observation> = BTreeMap::new();
-    for pipeline in pipelines {
-        let executions = match gate.client.executions_of(&pipeline, EXECUTIONS).await {
+    for executions in join_all(looks).await {
+        let executions = match executions {
             Ok(executions) => executions,
             Err(error) => return Ok(Err(refusal(lost.connection, &error))),
         };
@@ -186,7 +195,10 @@ async fn evidence(
         };
         let active = active_execution(&gate, lost.connection, &mark, &observation);
         match observation.ended {
-            None => evidence.active.push(active),
+            None => {
+                let ask = bounds::cut(&mark.ask, bounds::DIGEST);
+                evidence.active.push((active, ask));
+            }
             Some(ended) if !known.contains(&uid) => {
                 evidence
                     .runs
@@ -265,8 +277,8 @@ fn active_execution(
     Active {
         uid: cut(&mark.uid),
         name: bounds::cut(&mark.name, bounds::NAME),
-        key: bounds::cut(&mark.key, 128),
-        digest: cut(&mark.digest),
+        key: bounds::cut(&mark.key, bounds::KEY),
+        digest: bounds::cut(&mark.digest, bounds::DIGEST),
         action: cut(&mark.action),
         version: mark
             .version
@@ -319,7 +331,7 @@ fn ended_execution(
 fn key_record(active: &Active, ask: &str, run: &Run) -> KeyRecord {
     KeyRecord {
         key: active.key.clone(),
-        digest: bounds::cut(ask, 64),
+        digest: bounds::cut(ask, bounds::DIGEST),
         uid: active.uid.clone(),
         name: active.name.clone(),
         outcome: Some(run.phase),

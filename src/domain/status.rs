@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
@@ -79,7 +79,7 @@ impl Next {
             since,
             until: until.map(Time),
         });
-        self.status.next_attempt_at = retry.map(|wait| Time(self.now + wait));
+        self.status.next_attempt_at = retry.map(|wait| Time(whole_second(self.now + wait)));
         let stalled = subject == WaitingFor::Person;
         self.set(
             ConditionType::Reconciling,
@@ -219,8 +219,16 @@ impl Next {
     }
 }
 
+/// The next whole second: the API server keeps no more, and what is cut off would be too early.
+fn whole_second(time: Timestamp) -> Timestamp {
+    let up = TimestampRound::new()
+        .smallest(Unit::Second)
+        .mode(RoundMode::Ceil);
+    time.round(up).unwrap_or(time)
+}
+
 /// At most as many stages as the schema takes; when there are more, those that failed or run are kept first.
-fn fitted(stages: Vec<StageStatus>) -> Vec<StageStatus> {
+pub(super) fn fitted(stages: Vec<StageStatus>) -> Vec<StageStatus> {
     if stages.len() <= bounds::STAGES {
         return stages;
     }

@@ -192,6 +192,10 @@ pub(super) fn refusal(answer: &Answer) -> GateError {
         (503, Some(words)) if !words.are_handed_on() => GateError::RateLimited {
             retry_after: answer.retry_after,
         },
+        // Shed by Gate, or by a proxy; whether a start was processed is not decided here.
+        (503, None) if answer.retry_after.is_some() => GateError::RateLimited {
+            retry_after: answer.retry_after,
+        },
         (500, Some(words)) if words.tell_of_no_connection() => GateError::BackendDown,
         (502..=504, None) => GateError::Unreachable {
             detail: format!("a proxy before it answered {status}"),

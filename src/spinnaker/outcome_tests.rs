@@ -274,6 +274,18 @@ fn gates_wish_to_wait_is_kept() {
 }
 
 #[test]
+fn a_503_without_words_proves_nothing_of_a_start_but_its_wish_to_wait_is_kept() {
+    let shed = Answer {
+        retry_after: Some(Duration::from_secs(7)),
+        ..answer(503, "")
+    };
+    let Sent::Unknown { error } = sent(Ok(shed)) else {
+        panic!("unknown")
+    };
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+}
+
+#[test]
 fn only_gates_own_words_with_our_id_are_absence() {
     let gone = |id: &str| {
         spring(

@@ -67,14 +67,6 @@ impl Bed {
         find(&status).context("it was there")
     }
 
-    async fn until_launched(&self, request: &DeployRequest) -> Result<()> {
-        wait_for("a launch", PATIENCE, async || {
-            ensure!(self.launches(request) == 1, "{:?}", self.gate.launches());
-            Ok(())
-        })
-        .await
-    }
-
     /// A deployment that Spinnaker runs, and one that waits for it.
     async fn one_runs_one_waits(&self) -> Result<(DeployRequest, DeployRequest)> {
         let first = self.deploy("first").await?;

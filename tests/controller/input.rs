@@ -8,10 +8,9 @@ use foredeck::api::{
     deploy_request::{Phase, WaitingFor},
 };
 use foredeck_testkit::gate::{Operation, Parameter, Pipeline, Stage};
-use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::support::{Bed, application, deploy, environment, message, phase_of, reason};
+use crate::support::{Bed, deploy, environment, message, phase_of, reason};
 
 const QUICK: Duration = Duration::from_millis(300);
 /// Long before any timer would look again.
@@ -55,7 +54,7 @@ fn with(fields: Value) -> Value {
 }
 
 /// A restart in the environment `flexible`, of which nothing is started.
-fn elsewhere(target: Value) -> Value {
+fn elsewhere(target: &Value) -> Value {
     json!({"application": "checkout", "environment": "flexible", "action": "restart", "dryRun": true, "target": target})
 }
 
@@ -219,7 +218,7 @@ fn hopeless() -> Vec<Case> {
         ),
         case(
             "no-account",
-            elsewhere(json!({"account": "eks-prod"})),
+            elsewhere(&json!({"account": "eks-prod"})),
             "TargetNotAllowed",
             &[
                 "\"eks-prod\"",
@@ -228,13 +227,13 @@ fn hopeless() -> Vec<Case> {
         ),
         case(
             "half-a-match",
-            elsewhere(json!({"namespace": "pr-12-evil"})),
+            elsewhere(&json!({"namespace": "pr-12-evil"})),
             "TargetNotAllowed",
             &["\"pr-12-evil\""],
         ),
         case(
             "other-half",
-            elsewhere(json!({"namespace": "my-preview"})),
+            elsewhere(&json!({"namespace": "my-preview"})),
             "TargetNotAllowed",
             &["\"my-preview\""],
         ),
@@ -344,7 +343,7 @@ async fn what_can_never_start_fails_with_the_rule_and_who_can_change_it_and_is_n
             "preview",
         ),
     ] {
-        bed.request(name, elsewhere(target)).await?;
+        bed.request(name, elsewhere(&target)).await?;
         let ended = bed.until_phase(name, Phase::Succeeded).await?;
         ensure!(
             reason(&ended, "Succeeded") == "DryRun",

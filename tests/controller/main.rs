@@ -2,9 +2,12 @@
 
 mod crash;
 mod deleted;
+mod gate;
 mod input;
+mod keys;
 mod leadership;
 mod life;
 mod queue;
+mod readiness;
 mod stale;
 mod support;

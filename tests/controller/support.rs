@@ -251,6 +251,37 @@ impl Bed {
             .await
     }
 
+    /// Waits until the request's execution was started, and gives its id.
+    pub(crate) async fn until_launched(&self, request: &DeployRequest) -> Result<String> {
+        let name = request.name_any();
+        wait_for(&format!("{name} to be launched"), PATIENCE, async || {
+            let launches = self.gate.launches_of(&request.uid().unwrap_or_default());
+            let first = launches.into_iter().next();
+            match first {
+                Some(launch) => Ok(launch.execution_id),
+                None => anyhow::bail!("status {:?}", self.get(&name).await?.status),
+            }
+        })
+        .await
+    }
+
+    /// An environment of that name with a place and rules of its own, whose Deploy pipeline takes `stages`.
+    pub(crate) async fn another_environment(
+        &self,
+        name: &str,
+        protection: Value,
+        stages: impl IntoIterator<Item = Stage>,
+    ) -> Result<()> {
+        let mut spec = environment(name);
+        spec["protection"] = protection;
+        let pipeline =
+            placed(&format!("Deploy to {name}")).parameter(Parameter::new("branch").required());
+        self.gate
+            .put_pipeline(stages.into_iter().fold(pipeline, Pipeline::stage));
+        self.create::<Environment>(name, spec).await?;
+        Ok(())
+    }
+
     /// Waits until no target is held.
     pub(crate) async fn until_free(&self) -> Result<()> {
         wait_for("all targets are free", PATIENCE, async || {
@@ -437,6 +468,7 @@ pub(crate) fn application() -> Value {
     }})
 }
 
+/// A pipeline of checkout that has to be told where.
 fn placed(name: &str) -> Pipeline {
     Pipeline::new("checkout", name)
         .parameter(Parameter::new("account").required())

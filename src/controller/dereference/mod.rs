@@ -14,7 +14,7 @@ use kube::{Resource, ResourceExt};
 
 pub(super) use self::{
     named::{Behind, Named},
-    plan::Asked,
+    plan::{Asked, described, not_shared},
     queue::{in_line, place_in_line},
 };
 use super::{connections::Gate, context::Context, error::ControllerError};

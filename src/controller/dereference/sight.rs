@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Gathered, plan::missing};
+use super::Gathered;
 use crate::{
     api::{
         DeployRequest,
@@ -19,7 +19,7 @@ use crate::{
     domain::{
         Facts, backoff,
         decide::{Sighting, WATCH_FINISHED},
-        resolve::Refusal,
+        resolve::{Refusal, missing},
         target::run_of,
     },
     spinnaker::{GateError, Lookup},

@@ -143,16 +143,14 @@ impl Machine<'_> {
         } else {
             QUEUE_CHECK
         };
-        Decision::record(
-            // Its target, too: by that the others in line are found, and whoever lets go of the target wakes them.
-            self.next().with(|status| self.plan_into(status)).waiting(
-                Phase::Queued,
-                &refusal,
-                Some(self.expires_at()),
-                None,
-            ),
-            Some(self.by_expiry(requeue)),
-        )
+        // By what it resolved to, others see that it stands in this line.
+        let status = self.next().with(|status| self.plan_into(status)).waiting(
+            Phase::Queued,
+            &refusal,
+            Some(self.expires_at()),
+            None,
+        );
+        Decision::record(status, Some(self.by_expiry(requeue)))
     }
 
     /// The claim of this plan, if it was prepared to be started.

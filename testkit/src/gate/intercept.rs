@@ -212,8 +212,15 @@ fn set_number(answer: &mut Response, name: &'static str, value: u64) {
 
 /// What a client that follows the redirect takes for success.
 pub(super) fn login_page() -> Response {
-    Html("<!DOCTYPE html><html><head><title>Please sign in</title></head><body><form method=\"post\" action=\"/login\"></form></body></html>")
-        .into_response()
+    // The signs of Spring Security's own page, without its style sheet.
+    let page = concat!(
+        "<!DOCTYPE html><html><head><title>Please sign in</title></head><body>",
+        "<form class=\"login-form\" method=\"post\" action=\"/login\">",
+        "<input type=\"text\" id=\"username\" name=\"username\" required autofocus>",
+        "<input type=\"password\" id=\"password\" name=\"password\" required>",
+        "<button type=\"submit\">Sign in</button></form></body></html>",
+    );
+    Html(page).into_response()
 }
 
 fn kept_headers(headers: &HeaderMap) -> BTreeMap<String, String> {

@@ -581,6 +581,21 @@ impl Scene {
                 phase_of(request).is_terminal() || why.is_some_and(|why| !why.is_empty())
             })
             .await?;
+        if disturbance == Disturbance::MoveConnection {
+            // Whatever the other Gate was sent has to be over before the connection leaves it for good.
+            wait_for("the other Gate to be left", PATIENCE, async || {
+                for target in self.bed.targets().await? {
+                    let active = target.status.and_then(|status| status.active);
+                    let foreign = active.filter(|active| {
+                        active.attempt.sent_at.is_some()
+                            && active.attempt.pinned.gate_url != self.bed.gate.url()
+                    });
+                    ensure!(foreign.is_none(), "{foreign:?}");
+                }
+                Ok(())
+            })
+            .await?;
+        }
         match disturbance {
             Disturbance::GateDown => self.bed.gate.restart().await?,
             Disturbance::OrcaDown => self.bed.gate.set_orca_down(false),
@@ -643,6 +658,16 @@ impl Scene {
                 self.cancelled = true;
             }
             ensure!(phase.is_terminal(), "{name} is {phase:?}");
+            // Where Gate couldn't be asked at the end, Spinnaker's own word follows later.
+            let execution = request.status.and_then(|status| status.execution);
+            if let Some(execution) = execution {
+                let shown = self.gates().find_map(|gate| gate.status(&execution.id));
+                ensure!(
+                    shown.is_none_or(|shown| shown.word() == execution.status),
+                    "{name} says {} of an execution that is {shown:?}",
+                    execution.status
+                );
+            }
         }
         for target in self.bed.targets().await? {
             let status = target.status.clone().unwrap_or_default();
