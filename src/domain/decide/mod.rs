@@ -49,6 +49,8 @@ pub struct Facts {
     pub settle: Duration,
     /// Its target.
     pub target: TargetFact,
+    /// The target's name, once anybody can say.
+    pub target_name: Option<String>,
     /// The request that comes before it in the target's queue.
     pub ahead: Option<String>,
     /// A request that came after it and wants the same target.
