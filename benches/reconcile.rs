@@ -300,10 +300,10 @@ fn object<K>(name: &str, index: usize, spec: Value) -> Result<K>
 where
     K: Resource<DynamicType = ()> + serde::de::DeserializeOwned,
 {
-    named(&format!("{name}-{index}"), spec)
+    named(&format!("{name}-{index}"), &spec)
 }
 
-fn named<K>(name: &str, spec: Value) -> Result<K>
+fn named<K>(name: &str, spec: &Value) -> Result<K>
 where
     K: Resource<DynamicType = ()> + serde::de::DeserializeOwned,
 {
@@ -321,7 +321,7 @@ where
         + std::fmt::Debug,
 {
     Api::<K>::namespaced(client.clone(), namespace)
-        .create(&PostParams::default(), &named(name, spec)?)
+        .create(&PostParams::default(), &named(name, &spec)?)
         .await?;
     Ok(())
 }

@@ -125,7 +125,10 @@ pub struct PipelineDescription {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::PARAMETERS))]
     pub parameters: Vec<ParameterDescription>,
-    /// Why a request for it would fail now.
+    /// It has parameters that are not shown: there are too many, or too long ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+    /// Why a request for it would fail now, or why only a request can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::MESSAGE))]
     pub problem: Option<String>,
@@ -153,4 +156,7 @@ pub struct ParameterDescription {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::OPTIONS), inner(length(max = bounds::VALUE)))]
     pub options: Vec<String>,
+    /// It takes options that are not shown, or its default is shown cut: there is too much of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
 }

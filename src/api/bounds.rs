@@ -7,6 +7,10 @@
 pub const LABEL: usize = 63;
 /// Names, ids, accounts: anything that names one thing.
 pub const NAME: usize = 253;
+/// Digests: SHA-256 in hexadecimal.
+pub const DIGEST: usize = 64;
+/// Idempotency keys.
+pub const KEY: usize = 128;
 /// URLs.
 pub const URL: usize = 1024;
 /// The value of one parameter.

@@ -59,6 +59,10 @@ pub(super) struct ControllerArguments {
     #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
     test_minimum_settle: Option<Duration>,
 
+    /// Look at configuration that is in order again after this time
+    #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
+    test_refresh: Option<Duration>,
+
     /// Abort at a crash point, the N-th time it is passed
     #[arg(long, hide = true, value_name = "POINT[@N]")]
     test_crash_at: Option<CrashAt>,
@@ -128,6 +132,7 @@ async fn work(
             let settings = ControllerSettings {
                 namespaces: arguments.namespaces,
                 minimum_settle: arguments.test_minimum_settle,
+                refresh: arguments.test_refresh,
             };
             let controller = controller::run(settings, client, claim.clone(), readiness.clone(), metrics.clone(), shutdown);
             tokio::select! {

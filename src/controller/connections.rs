@@ -7,9 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
 
 use super::objects::within;
 use crate::{
@@ -26,6 +28,9 @@ use crate::{
 /// How long a Secret's content is believed: a rotated one is picked up within this time.
 const SECRET_AGE: Duration = Duration::from_secs(30);
 
+/// Lists of pipelines that are read from one Gate at once.
+const LISTS: usize = 2;
+
 /// One Gate, ready to be spoken to.
 #[derive(Clone)]
 pub(super) struct Gate {
@@ -33,6 +38,8 @@ pub(super) struct Gate {
     pub client: GateClient,
     /// For looking after many executions.
     pub poller: Arc<Poller>,
+    /// Reads of whole lists of pipelines, two at a time, so that they leave Gate's permits to what matters more.
+    pub catalog: Arc<Semaphore>,
     /// By which endpoint executions are started.
     pub trigger: TriggerMode,
     /// The connection's uid and Gate, as attempts are pinned to them.
@@ -164,6 +171,7 @@ impl Connections {
         Ok(Gate {
             poller: Arc::new(Poller::new(client.clone())),
             client,
+            catalog: Arc::new(Semaphore::new(LISTS)),
             trigger: connection.spec.trigger,
             uid: connection.uid().unwrap_or_default(),
             url: connection.spec.gate_url.clone(),
@@ -184,7 +192,9 @@ impl Connections {
             Refusal::passing(
                 WaitingFor::Configuration,
                 Reason::CredentialsNotFound,
-                format!("Secret {secret:?} of SpinnakerConnection {connection:?} {what}."),
+                format!(
+                    "Secret {secret:?} of SpinnakerConnection {connection:?} {what}; the connection's owner can mend it, or name another in spec.auth."
+                ),
             )
         };
         let (name, keys): (&str, Vec<&str>) = match (&auth.basic, &auth.token) {
@@ -198,7 +208,7 @@ impl Connections {
             .map_err(|_| {
                 missing(
                     name,
-                    "can't be read; check that it exists and that the controller may get it",
+                    "can't be read by the controller, whose Role may not let it",
                 )
             })?
             .ok_or_else(|| missing(name, "does not exist"))?;
@@ -254,18 +264,32 @@ pub(super) fn refusal(connection: &str, error: &GateError) -> Refusal {
 
 /// How long an id has been cleanly "not found", on this process's own clock.
 #[derive(Default)]
-pub(super) struct Absences(Mutex<BTreeMap<String, (Instant, String)>>);
+pub(super) struct Absences(Mutex<BTreeMap<String, (Instant, Search)>>);
+
+/// What is looked for, and where. Absence of one search says nothing about another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Search {
+    /// The Gate that is asked.
+    pub gate_url: String,
+    /// The send that is looked for. What was not there before it may be there after it, and another process that acts
+    /// may have sent since we began to count.
+    pub sent_at: Option<Timestamp>,
+    /// Which send: two may fall into one second.
+    pub sends: u32,
+}
 
 impl Absences {
-    /// Another clean "not found" from this Gate; how long they have been coming without anything else in between.
-    pub(super) fn another(&self, uid: &str, gate_url: &str) -> Duration {
+    /// Another clean "not found"; how long they have been coming without anything else in between.
+    pub(super) fn another(&self, uid: &str, search: Search) -> Duration {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, gate) = all
-            .entry(uid.to_owned())
-            .or_insert_with(|| (Instant::now(), gate_url.to_owned()));
-        if gate != gate_url {
-            (*since, *gate) = (Instant::now(), gate_url.to_owned());
-        }
+        let since = match all.get(uid) {
+            Some((since, known)) if *known == search => *since,
+            _ => {
+                let now = Instant::now();
+                all.insert(uid.to_owned(), (now, search));
+                now
+            }
+        };
         since.elapsed()
     }
 
@@ -275,5 +299,35 @@ impl Absences {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(gate: &str, sent_at: i64) -> Search {
+        Search {
+            gate_url: gate.to_owned(),
+            sent_at: Timestamp::from_second(sent_at).ok(),
+            sends: 1,
+        }
+    }
+
+    /// The clock is the process's own: it only has to have moved.
+    fn counted(absences: &Absences, search: &Search) -> Duration {
+        let first = absences.another("uid", search.clone());
+        while absences.another("uid", search.clone()) == first {}
+        absences.another("uid", search.clone())
+    }
+
+    #[test]
+    fn absence_before_a_send_does_not_count_after_it() {
+        let absences = Absences::default();
+        for next in [search("one", 2), search("two", 2)] {
+            let before = counted(&absences, &search("one", 1));
+            assert!(absences.another("uid", next) < before);
+            absences.over("uid");
+        }
     }
 }

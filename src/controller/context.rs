@@ -9,7 +9,9 @@ use kube::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    catalog::Catalog,
     connections::{Absences, Connections},
+    dereference::Behind,
     metrics::ControllerMetrics,
     watch::{Cache, Guarded},
 };
@@ -32,6 +34,8 @@ pub(super) struct Context {
     pub connections: Connections,
     /// Who has been cleanly "not found", and for how long.
     pub absences: Absences,
+    /// Whose configuration the caches have an old version of.
+    pub behind: Behind,
     /// Kubernetes events.
     pub recorder: Recorder,
     /// Counters.
@@ -42,6 +46,8 @@ pub(super) struct Context {
     pub wake_request: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
     /// Wakes a target.
     pub wake_target: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
+    /// What is said of the configuration.
+    pub catalog: Catalog,
 }
 
 /// The caches of all kinds.
@@ -65,4 +71,6 @@ pub struct ControllerSettings {
     pub namespaces: Vec<String>,
     /// The shortest settle time that a connection may ask for; 150 s unless a test knows its Gate better.
     pub minimum_settle: Option<Duration>,
+    /// How often configuration that is in order is looked at again; 3 min unless a test is in a hurry.
+    pub refresh: Option<Duration>,
 }

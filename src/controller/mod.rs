@@ -4,6 +4,7 @@
 
 mod act;
 mod body;
+mod catalog;
 mod connections;
 mod context;
 mod dereference;
@@ -39,6 +40,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    catalog::{Catalog, Looks},
     connections::{Absences, Connections},
     context::{Caches, Context},
     metrics::ControllerMetrics,
@@ -46,7 +48,10 @@ use self::{
 };
 pub use self::{context::ControllerSettings, error::ControllerError};
 use crate::{
-    api::{CONTROLLER, DeployRequest, DeployTarget, deploy_request::Phase},
+    api::{
+        Application, CONTROLLER, DeployRequest, DeployTarget, Environment, SpinnakerConnection,
+        deploy_request::Phase,
+    },
     domain::decide::SHORTEST_SETTLE,
     runtime::{admin::Readiness, lease::Claim, metrics::Metrics},
 };
@@ -116,14 +121,27 @@ async fn engine(
     shutdown: CancellationToken,
     on_ready: impl FnOnce(),
 ) -> Result<(), ControllerError> {
-    let (requests, request_changes) = Cache::<DeployRequest>::start(client.clone(), &scope);
-    let (deploy_targets, target_changes) = Cache::<DeployTarget>::start(client.clone(), &scope);
-    let (applications, application_changes) = Cache::start(client.clone(), &scope);
-    let (environments, environment_changes) = Cache::start(client.clone(), &scope);
-    let (connections, connection_changes) = Cache::start(client.clone(), &scope);
+    let (requests, request_changes) =
+        Cache::<DeployRequest>::start(client.clone(), &scope, drop_nothing);
+    let (deploy_targets, target_changes) =
+        Cache::<DeployTarget>::start(client.clone(), &scope, drop_nothing);
+    let (applications, application_changes) =
+        Cache::<Application>::start(client.clone(), &scope, drop_pipelines);
+    let (environments, environment_changes) =
+        Cache::<Environment>::start(client.clone(), &scope, drop_nothing);
+    let (connections, connection_changes) =
+        Cache::<SpinnakerConnection>::start(client.clone(), &scope, drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
+    let (wake_application, woken_applications) = unbounded_channel();
+    let (wake_environment, woken_environments) = unbounded_channel();
+    let (wake_connection, woken_connections) = unbounded_channel();
     let (request_store, target_store) = (requests.0.clone(), deploy_targets.0.clone());
+    let (application_store, environment_store, connection_store) = (
+        applications.0.clone(),
+        environments.0.clone(),
+        connections.0.clone(),
+    );
     let context = Arc::new(Context {
         holder: holder(),
         installation,
@@ -132,6 +150,7 @@ async fn engine(
             settings.minimum_settle.unwrap_or(SHORTEST_SETTLE),
         ),
         absences: Absences::default(),
+        behind: dereference::Behind::default(),
         recorder: Recorder::new(
             client.clone(),
             Reporter {
@@ -149,6 +168,13 @@ async fn engine(
         },
         wake_request,
         wake_target,
+        catalog: Catalog {
+            wake_application,
+            wake_environment,
+            wake_connection,
+            refresh: settings.refresh,
+            looks: Looks::default(),
+        },
         claim,
         client,
     });
@@ -169,6 +195,7 @@ async fn engine(
             .boxed(),
         application_changes
             .map(move |object| {
+                catalog::application_changed(&three, &object);
                 configuration_changed(&three, &*object, |request, name| {
                     request.spec.application == name
                 });
@@ -176,13 +203,17 @@ async fn engine(
             .boxed(),
         environment_changes
             .map(move |object| {
+                catalog::environment_changed(&four, &object);
                 configuration_changed(&four, &*object, |request, name| {
                     request.spec.environment == name
                 });
             })
             .boxed(),
         connection_changes
-            .map(move |object| configuration_changed(&five, &*object, |_, _| true))
+            .map(move |object| {
+                catalog::connection_changed(&five, &object);
+                configuration_changed(&five, &*object, |_, _| true);
+            })
             .boxed(),
     ]);
     let watching = watching.for_each(|()| async {});
@@ -218,7 +249,28 @@ async fn engine(
             woken_targets,
             shutdown.clone(),
         );
-        tokio::join!(requests, targets);
+        let applications = drive(
+            catalog::reconcile,
+            &context,
+            application_store,
+            woken_applications,
+            shutdown.clone(),
+        );
+        let environments = drive(
+            catalog::reconcile,
+            &context,
+            environment_store,
+            woken_environments,
+            shutdown.clone(),
+        );
+        let connections = drive(
+            catalog::reconcile,
+            &context,
+            connection_store,
+            woken_connections,
+            shutdown.clone(),
+        );
+        tokio::join!(requests, targets, applications, environments, connections);
         Ok(())
     };
     tokio::select! {
@@ -278,6 +330,15 @@ fn received<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> impl Stream<It
     stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|item| (item, receiver))
     })
+}
+
+fn drop_nothing<K>(_object: &mut K) {}
+
+/// Descriptions of pipelines are long, and every pass over a request copies its Application.
+fn drop_pipelines(application: &mut Application) {
+    if let Some(status) = &mut application.status {
+        status.pipelines = Vec::new();
+    }
 }
 
 // === Who is woken by what ===

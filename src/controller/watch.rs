@@ -66,18 +66,21 @@ where
             .collect()
     }
 
-    /// Lists and watches: fills the cache and yields what changed or went.
+    /// Lists and watches: fills the cache and yields what changed or went. What `trim` takes away nobody looks up in a
+    /// cache.
     pub(super) fn start(
         client: Client,
         scope: &Scope,
+        trim: fn(&mut K),
     ) -> (Self, impl Stream<Item = Arc<Guarded<K>>> + Send + use<K>) {
         let (reader, writer) = reflector::store();
         let changes = watcher(scope.api::<Guarded<K>>(client), watcher::Config::default())
             .default_backoff()
-            .modify(|object| {
+            .modify(move |object| {
                 object.managed_fields_mut().clear();
                 if let Ok(object) = &mut object.0 {
                     object.managed_fields_mut().clear();
+                    trim(object);
                 }
             })
             .reflect(writer)

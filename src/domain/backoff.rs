@@ -28,6 +28,21 @@ pub fn poll(uid: &str, changed: Timestamp, now: Timestamp) -> Duration {
     )
 }
 
+/// The wait before configuration is looked at again: `longest` while it is in order; else half of the time since it was,
+/// between `shortest` and `longest`.
+pub fn refresh(
+    uid: &str,
+    unready: Option<Timestamp>,
+    now: Timestamp,
+    shortest: Duration,
+    longest: Duration,
+) -> Duration {
+    let base = unready.map_or(longest, |since| {
+        (elapsed(since, now) / 2).clamp(shortest, longest.max(shortest))
+    });
+    jittered(uid, now, base)
+}
+
 /// The time from `since` to `now`, or nothing when clocks disagree.
 pub fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
@@ -56,6 +71,21 @@ mod tests {
             retry("u", start + Duration::from_secs(9), start, None) >= SHORTEST_RETRY,
             "clocks may run back"
         );
+    }
+
+    #[test]
+    fn what_is_not_in_order_is_looked_at_sooner() {
+        let start: Timestamp = "2026-11-22T00:00:00Z".parse().unwrap();
+        let (shortest, longest) = (Duration::from_secs(10), Duration::from_mins(3));
+        let wait = |unready: Option<u64>| {
+            let now = start + Duration::from_hours(1);
+            let since = unready.map(|seconds| now - Duration::from_secs(seconds));
+            refresh("u", since, now, shortest, longest)
+        };
+        assert!(wait(None) >= longest && wait(None) <= longest * 6 / 5);
+        assert!(wait(Some(0)) >= shortest && wait(Some(0)) <= shortest * 6 / 5);
+        assert!(wait(Some(60)) >= Duration::from_secs(30));
+        assert!(wait(Some(3_600)) >= longest && wait(Some(3_600)) <= longest * 6 / 5);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 pub mod backoff;
 pub mod decide;
+pub mod fitting;
 pub mod ids;
 pub mod outcome;
 pub mod parameters;
+pub mod readiness;
 pub mod resolve;
 pub mod sharing;
 pub mod status;

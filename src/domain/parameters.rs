@@ -28,40 +28,7 @@ pub fn validate(
         ));
     }
     for (name, value) in values {
-        refuse_expression(&format!("parameter {name:?}"), value)?;
-        if value.chars().count() > bounds::VALUE {
-            return Err(Refusal::permanent(
-                Reason::Invalid,
-                format!(
-                    "parameter {name:?} is longer than {} characters.",
-                    bounds::VALUE
-                ),
-            ));
-        }
-        let Some(parameter) = declared.iter().find(|parameter| parameter.name == *name) else {
-            let known: Vec<&str> = declared
-                .iter()
-                .map(|parameter| parameter.name.as_str())
-                .collect();
-            let known = if known.is_empty() {
-                "no parameters".to_owned()
-            } else {
-                known.join(", ")
-            };
-            return Err(Refusal::permanent(
-                Reason::ParameterUnknown,
-                format!("pipeline {pipeline:?} has no parameter {name:?}; it takes {known}."),
-            ));
-        };
-        if !parameter.options.is_empty() && !parameter.options.contains(value) {
-            return Err(Refusal::permanent(
-                Reason::ParameterNotOffered,
-                format!(
-                    "{value:?} is not among the values that pipeline {pipeline:?} offers for {name:?}: {}.",
-                    parameter.options.join(", ")
-                ),
-            ));
-        }
+        takes(pipeline, declared, name, Some(value))?;
     }
     match declared.iter().find(|parameter| {
         parameter.required && parameter.default.is_none() && !values.contains_key(&parameter.name)
@@ -74,6 +41,57 @@ pub fn validate(
             ),
         )),
         None => Ok(()),
+    }
+}
+
+/// Whether the pipeline takes this value under this name; without a value, whether it has the name at all.
+pub fn takes(
+    pipeline: &str,
+    declared: &[ParameterDescription],
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), Refusal> {
+    if let Some(value) = value {
+        refuse_expression(&format!("parameter {name:?}"), value)?;
+        if value.chars().count() > bounds::VALUE {
+            return Err(Refusal::permanent(
+                Reason::Invalid,
+                format!(
+                    "parameter {name:?} is longer than {} characters.",
+                    bounds::VALUE
+                ),
+            ));
+        }
+    }
+    let Some(parameter) = declared.iter().find(|parameter| parameter.name == name) else {
+        let known: Vec<&str> = declared
+            .iter()
+            .map(|parameter| parameter.name.as_str())
+            .collect();
+        let known = if known.is_empty() {
+            "no parameters".to_owned()
+        } else {
+            known.join(", ")
+        };
+        return Err(Refusal::permanent(
+            Reason::ParameterUnknown,
+            format!("pipeline {pipeline:?} has no parameter {name:?}; it takes {known}."),
+        ));
+    };
+    match value {
+        Some(value)
+            if !parameter.options.is_empty()
+                && !parameter.options.iter().any(|option| option == value) =>
+        {
+            Err(Refusal::permanent(
+                Reason::ParameterNotOffered,
+                format!(
+                    "{value:?} is not among the values that pipeline {pipeline:?} offers for {name:?}: {}.",
+                    parameter.options.join(", ")
+                ),
+            ))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -84,6 +84,17 @@ pub struct Pipeline {
     pub parameters: Vec<ParameterDescription>,
 }
 
+/// Something that is named and isn't there.
+pub fn missing(kind: &str, name: &str, reason: Reason) -> Refusal {
+    Refusal::passing(
+        WaitingFor::Configuration,
+        reason,
+        format!(
+            "there is no {kind} {name:?} in this namespace; it goes on as soon as somebody creates it."
+        ),
+    )
+}
+
 /// The cluster and the namespace that a request deploys to.
 pub fn place(request: &DeployRequest, environment: &Environment) -> Result<Place, Refusal> {
     let own = &environment.spec.target;
@@ -229,14 +240,14 @@ pub fn pipeline_name(
 ) -> Result<String, Refusal> {
     let action = action(request, configuration.application)?;
     let version = version(request, target)?;
-    in_scope(
+    let scope = scope(
         request,
-        configuration,
+        configuration.application,
         place,
         version.as_deref(),
-        target,
-        |scope| render(&action.pipeline, scope),
-    )
+        target.and_then(previous),
+    );
+    render(&action.pipeline, &scope)
 }
 
 /// Everything that the outcome depends on.
@@ -249,16 +260,7 @@ pub fn resolve(
 ) -> Result<Resolved, Refusal> {
     let action = action(request, configuration.application)?;
     let version = version(request, target)?;
-    allowed(configuration, place, pipeline)?;
-    if pipeline.disabled {
-        return Err(Refusal::permanent(
-            Reason::PipelineDisabled,
-            format!(
-                "pipeline {:?} of {:?} is disabled; enable it in Spinnaker and make a new request.",
-                pipeline.name, pipeline.application
-            ),
-        ));
-    }
+    startable(configuration, place, pipeline)?;
     for (what, text) in [
         ("spec.version", &version),
         ("spec.reason", &request.spec.reason),
@@ -267,20 +269,18 @@ pub fn resolve(
             parameters::refuse_expression(what, text)?;
         }
     }
-    let mut values = in_scope(
+    let scope = scope(
         request,
-        configuration,
+        configuration.application,
         place,
         version.as_deref(),
-        target,
-        |scope| {
-            action
-                .parameters
-                .iter()
-                .map(|(name, value)| Ok((name.clone(), render(value, scope)?)))
-                .collect::<Result<BTreeMap<_, _>, Refusal>>()
-        },
-    )?;
+        target.and_then(previous),
+    );
+    let mut values = action
+        .parameters
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), render(value, &scope)?)))
+        .collect::<Result<BTreeMap<_, _>, Refusal>>()?;
     for (name, value) in &request.spec.parameters {
         if values.contains_key(name) {
             return Err(Refusal::permanent(
@@ -320,13 +320,14 @@ pub fn resolve(
     })
 }
 
-/// What the connection lets through: checked against the application that Gate says the pipeline belongs to, since
-/// Gate looks a pipeline up by id without comparing it, and starts whatever it is given.
-fn allowed(
+/// Whether Spinnaker would start this pipeline for this Application, and the connection lets it through.
+pub fn startable(
     configuration: Configuration<'_>,
     place: &Place,
     pipeline: &Pipeline,
 ) -> Result<(), Refusal> {
+    // Compared with the application that Gate says the pipeline belongs to: Gate looks a pipeline up by id without
+    // comparing it, and starts whatever it is given.
     let wanted = spinnaker_application(configuration.application);
     if !pipeline.application.eq_ignore_ascii_case(wanted) {
         return Err(Refusal::permanent(
@@ -337,41 +338,59 @@ fn allowed(
             ),
         ));
     }
-    let allow = &configuration.connection.spec.allow;
-    let connection = configuration.environment.spec.connection.as_str();
-    for (patterns, field, what, value) in [
-        (
-            &allow.applications,
-            "applications",
-            "Spinnaker application",
-            wanted,
-        ),
-        (
-            &allow.accounts,
-            "accounts",
-            "account",
-            place.account.as_str(),
-        ),
-        (
-            &allow.namespaces,
-            "namespaces",
-            "namespace",
-            place.namespace.as_str(),
-        ),
-    ] {
-        if !wildcard::any_matches(patterns, value) {
-            return Err(Refusal::permanent(
-                Reason::NotAllowedByConnection,
-                format!(
-                    "SpinnakerConnection {connection:?} does not allow {what} {value:?}; its owner can add it to spec.allow.{field}."
-                ),
-            ));
-        }
+    application_allowed(configuration)?;
+    place_allowed(configuration.environment, configuration.connection, place)?;
+    if pipeline.disabled {
+        return Err(Refusal::permanent(
+            Reason::PipelineDisabled,
+            format!(
+                "pipeline {:?} of {:?} is disabled; enable it in Spinnaker and make a new request.",
+                pipeline.name, pipeline.application
+            ),
+        ));
     }
     Ok(())
 }
 
-fn render(template: &str, scope: &Scope<'_>) -> Result<String, Refusal> {
+/// Whether the connection lets this Application's Spinnaker application through.
+pub fn application_allowed(configuration: Configuration<'_>) -> Result<(), Refusal> {
+    let wanted = spinnaker_application(configuration.application);
+    let allow = &configuration.connection.spec.allow;
+    let what = ("applications", "Spinnaker application", wanted);
+    listed(configuration.environment, &allow.applications, what)
+}
+
+/// Whether the connection lets this place through.
+pub fn place_allowed(
+    environment: &Environment,
+    connection: &SpinnakerConnection,
+    place: &Place,
+) -> Result<(), Refusal> {
+    let allow = &connection.spec.allow;
+    let account = ("accounts", "account", place.account.as_str());
+    listed(environment, &allow.accounts, account)?;
+    let namespace = ("namespaces", "namespace", place.namespace.as_str());
+    listed(environment, &allow.namespaces, namespace)
+}
+
+fn listed(
+    environment: &Environment,
+    patterns: &[String],
+    (field, what, value): (&str, &str, &str),
+) -> Result<(), Refusal> {
+    if wildcard::any_matches(patterns, value) {
+        return Ok(());
+    }
+    let connection = &environment.spec.connection;
+    Err(Refusal::permanent(
+        Reason::NotAllowedByConnection,
+        format!(
+            "SpinnakerConnection {connection:?} does not allow {what} {value:?}; its owner can add it to spec.allow.{field}."
+        ),
+    ))
+}
+
+pub(super) fn render(template: &str, scope: &Scope<'_>) -> Result<String, Refusal> {
     template::render(template, scope).map_err(|message| {
         Refusal::permanent(
             Reason::TemplateFailed,
@@ -383,36 +402,32 @@ fn render(template: &str, scope: &Scope<'_>) -> Result<String, Refusal> {
     })
 }
 
-fn in_scope<T>(
-    request: &DeployRequest,
-    configuration: Configuration<'_>,
-    place: &Place,
-    version: Option<&str>,
-    target: Option<&DeployTargetStatus>,
-    work: impl FnOnce(&Scope<'_>) -> T,
-) -> T {
-    work(&Scope {
+/// What the templates of a request may name.
+pub(super) fn scope<'a>(
+    request: &'a DeployRequest,
+    application: &'a Application,
+    place: &'a Place,
+    version: Option<&'a str>,
+    previous: Option<&'a str>,
+) -> Scope<'a> {
+    let metadata = &request.metadata;
+    Scope {
         application: BTreeMap::from([
             ("name", request.spec.application.as_str()),
-            (
-                "spinnaker",
-                spinnaker_application(configuration.application),
-            ),
+            ("spinnaker", spinnaker_application(application)),
         ]),
         environment: BTreeMap::from([("name", request.spec.environment.as_str())]),
         target: place,
         action: &request.spec.action,
         version,
-        previous: target
-            .and_then(previous)
-            .map(|version| BTreeMap::from([("version", version)])),
+        previous: previous.map(|version| BTreeMap::from([("version", version)])),
         reason: request.spec.reason.as_deref().unwrap_or_default(),
         request: BTreeMap::from([
-            ("name", request.metadata.name.as_deref().unwrap_or_default()),
+            ("name", metadata.name.as_deref().unwrap_or_default()),
             (
                 "namespace",
-                request.metadata.namespace.as_deref().unwrap_or_default(),
+                metadata.namespace.as_deref().unwrap_or_default(),
             ),
         ]),
-    })
+    }
 }

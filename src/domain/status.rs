@@ -228,7 +228,7 @@ fn whole_second(time: Timestamp) -> Timestamp {
 }
 
 /// At most as many stages as the schema takes; when there are more, those that failed or run are kept first.
-fn fitted(stages: Vec<StageStatus>) -> Vec<StageStatus> {
+pub(super) fn fitted(stages: Vec<StageStatus>) -> Vec<StageStatus> {
     if stages.len() <= bounds::STAGES {
         return stages;
     }

@@ -162,8 +162,8 @@ fn settle(status: &mut DeployTargetStatus, run: Run) {
 /// What is known of a target that lost its status: from its requests, and from the executions that carry our mark.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
-    /// Requests and executions that may still run.
-    pub active: Vec<Active>,
+    /// Requests and executions that may still run, each with the digest of what it asks for.
+    pub active: Vec<(Active, String)>,
     /// Those that ended.
     pub runs: Vec<(Run, KeyRecord)>,
 }
@@ -187,15 +187,19 @@ pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
         }
     }
     status.keys.truncate(bounds::KEYS);
-    active.retain(|candidate| !ended.contains(&candidate.uid));
+    active.retain(|(candidate, _)| !ended.contains(&candidate.uid));
     // What Spinnaker shows comes before what only was sent, then the older before the newer.
-    active.sort_by_key(|candidate| {
+    active.sort_by_key(|(candidate, _)| {
         (
             candidate.execution.is_none(),
             candidate.attempt.sent_at.as_ref().map(|sent| sent.0),
             candidate.uid.clone(),
         )
     });
-    status.active = active.into_iter().next();
+    if let Some((first, ask)) = active.into_iter().next() {
+        let sent = first.attempt.sent_at.as_ref().map_or(now, |sent| sent.0);
+        status.active = Some(first);
+        remember(&mut status, &ask, sent);
+    }
     status
 }

@@ -1,6 +1,6 @@
 //! Templates of an Application: minijinja, sandboxed, strict on undefined names. Touches nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
@@ -37,22 +37,36 @@ pub struct Scope<'a> {
 ///
 /// The error is a sentence that names what is wrong with the template, not where in our code.
 pub fn render(template: &str, scope: &Scope<'_>) -> Result<String, String> {
+    engine()
+        .render_str(
+            template,
+            minijinja::Value::from(minijinja::value::Serde(scope)),
+        )
+        .map_err(|error| sentence(template, &error))
+}
+
+/// The names that a template looks up from outside: `version`, `environment.name`.
+pub fn names(template: &str) -> Result<BTreeSet<String>, String> {
+    engine()
+        .template_from_str(template)
+        .map(|compiled| compiled.undeclared_variables(true).into_iter().collect())
+        .map_err(|error| sentence(template, &error))
+}
+
+fn engine() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL));
     environment
-        .render_str(
-            template,
-            minijinja::Value::from(minijinja::value::Serde(scope)),
-        )
-        .map_err(|error| {
-            let detail = error
-                .detail()
-                .map(|detail| format!(": {detail}"))
-                .unwrap_or_default();
-            format!("template {template:?}: {}{detail}", error.kind())
-        })
+}
+
+fn sentence(template: &str, error: &minijinja::Error) -> String {
+    let detail = error
+        .detail()
+        .map(|detail| format!(": {detail}"))
+        .unwrap_or_default();
+    format!("template {template:?}: {}{detail}", error.kind())
 }
 
 #[cfg(test)]

@@ -113,7 +113,9 @@ async fn everything_is_handed_on_and_writes_are_recorded_with_what_they_became()
 async fn a_watchers_list_can_be_old_while_every_other_read_is_new() -> Result<()> {
     let bed = Bed::new().await?;
     bed.make("old").await?;
-    bed.proxy.remember_lists(&[bed.path.clone()]).await?;
+    bed.proxy
+        .remember_lists(std::slice::from_ref(&bed.path))
+        .await?;
     bed.make("new").await?;
     bed.proxy.serve_old_lists(true);
     ensure!(bed.names(&ListParams::default()).await? == ["old"]);

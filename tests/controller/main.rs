@@ -9,6 +9,7 @@ mod keys;
 mod leadership;
 mod life;
 mod queue;
+mod readiness;
 mod stale;
 mod start;
 mod support;

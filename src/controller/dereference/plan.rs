@@ -22,7 +22,7 @@ use crate::{
         decide::{Plan, Start},
         ids,
         outcome::Mark,
-        resolve::{self, Configuration, Pipeline, Refusal},
+        resolve::{self, Configuration, Pipeline, Refusal, missing},
         sharing::{self, Reach},
     },
     spinnaker::{GateError, PipelineConfig},
@@ -47,16 +47,6 @@ pub(super) fn known(request: &DeployRequest, named: &Named, waits: bool) -> Opti
         concurrency: environment.spec.protection.concurrency,
         start: None,
     })
-}
-
-pub(super) fn missing(kind: &str, name: &str, reason: Reason) -> Refusal {
-    Refusal::passing(
-        WaitingFor::Configuration,
-        reason,
-        format!(
-            "there is no {kind} {name:?} in this namespace; it goes on as soon as somebody creates it."
-        ),
-    )
 }
 
 pub(super) fn missing_environment(request: &DeployRequest) -> Refusal {
@@ -209,12 +199,14 @@ pub(in crate::controller) fn described(config: &PipelineConfig) -> Pipeline {
                 default: parameter.default.clone(),
                 required: parameter.required,
                 options: parameter.options.clone(),
+                incomplete: false,
             })
             .collect(),
     }
 }
 
-fn not_shared(
+/// Whether nobody else reaches the place without having said so.
+pub(in crate::controller) fn not_shared(
     context: &Context,
     environment: &Environment,
     connection: &SpinnakerConnection,
@@ -230,7 +222,7 @@ fn not_shared(
 }
 
 /// The sentence that says which other Environment reaches the same place.
-pub(in crate::controller) fn shared_target(
+fn shared_target(
     context: &Context,
     environment: &Environment,
     connection: &SpinnakerConnection,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Gathered, plan::missing};
+use super::Gathered;
 use crate::{
     api::{
         DeployRequest,
@@ -19,7 +19,7 @@ use crate::{
     domain::{
         Facts, backoff,
         decide::{Sighting, WATCH_FINISHED},
-        resolve::Refusal,
+        resolve::{Refusal, missing},
         target::run_of,
     },
     spinnaker::{GateError, Lookup},
@@ -94,15 +94,7 @@ pub(super) async fn held(
             || gathered.facts.gone
             || request.spec.cancel.is_some()
             || !passing_trouble(&gathered.facts);
-        sighting::sighting(
-            context,
-            &gate,
-            &pinned.connection,
-            &uid,
-            lookup,
-            path_answers,
-        )
-        .await
+        sighting::sighting(context, &gate, active, lookup, path_answers).await
     };
     gathered.gate = Some(gate);
 }

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         backoff,
         outcome::{self, Observation, Outcome},
-        status::Next,
+        status::{Next, fitted},
     },
 };
 
@@ -133,6 +133,16 @@ impl Machine<'_> {
             (&self.facts.sighting, &mut status.execution)
             && observation.execution.id == execution.id
         {
+            // Whoever wrote the end to the target died before the request had it: what it shows is of before the end.
+            if execution.finished_at.is_none()
+                && execution.rerun.is_none()
+                && observation.ended.is_some()
+            {
+                let first = execution.build_time;
+                *execution = observation.execution.clone();
+                execution.build_time = first.or(execution.build_time);
+                execution.stages = fitted(std::mem::take(&mut execution.stages));
+            }
             let again = outcome::started_again(execution.build_time, observation);
             if observation.ended.is_none() || again || execution.rerun.is_some() {
                 let word = &observation.execution.status;
@@ -160,7 +170,17 @@ impl Machine<'_> {
         }
         let finished = status.finished_at.as_ref().map_or(self.now, |time| time.0);
         let runs_again = matches!(&self.facts.sighting, Sighting::Seen(observation) if observation.ended.is_none());
-        (runs_again || backoff::elapsed(finished, self.now) < WATCH_FINISHED).then_some(WATCH_EVERY)
+        (runs_again || backoff::elapsed(finished, self.now) < WATCH_FINISHED).then_some(
+            if status
+                .execution
+                .as_ref()
+                .is_some_and(|execution| execution.finished_at.is_none())
+            {
+                backoff::poll(self.uid, finished, self.now)
+            } else {
+                WATCH_EVERY
+            },
+        )
     }
 }
 

@@ -79,14 +79,8 @@ fn tells_the_truth(
     let status = request.status.clone().unwrap_or_default();
     ensure!(status.finished_at.is_some(), "it has no end");
     ensure!(status.waiting.is_none(), "it ended and waits");
-    if let (Some(execution), Some(launched)) = (status.execution, launched) {
-        ensure!(
-            execution.status == launched.word(),
-            "it says {} of an execution that is {launched:?}",
-            execution.status
-        );
-        ensure!(execution.rerun.is_none(), "it says that it ran again");
-    }
+    let rerun = status.execution.and_then(|execution| execution.rerun);
+    ensure!(rerun.is_none(), "it says that it ran again");
     Ok(())
 }
 

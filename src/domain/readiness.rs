@@ -1,0 +1,459 @@
+//! What is to be said of a connection, an Environment and an Application before anybody deploys: from what was found to
+//! conditions and descriptions. Touches nothing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+
+use super::{
+    parameters,
+    resolve::{self, Configuration, Pipeline, Refusal},
+    template::{self, Scope},
+};
+use crate::api::{
+    Application, DeployRequest, Environment, SpinnakerConnection,
+    application::{Action, PipelineDescription},
+    bounds,
+    conditions::{self, ConditionType, Reason},
+    deploy_request::{DeployRequestSpec, WaitingFor},
+};
+
+/// What keeps a connection from being used until somebody mends it.
+const UNUSABLE: [Reason; 4] = [
+    Reason::SpinnakerLogin,
+    Reason::SpinnakerForbidden,
+    Reason::CredentialsNotFound,
+    Reason::ConnectionInvalid,
+];
+/// What says nothing of the configuration: Gate only could not be asked.
+const PASSING: [Reason; 3] = [
+    Reason::SpinnakerUnreachable,
+    Reason::SpinnakerBusy,
+    Reason::SpinnakerUnclear,
+];
+/// Names that a template looks up and that only a request gives a value.
+const OF_THE_REQUEST: [&str; 4] = ["version", "previous", "reason", "request"];
+/// All names that a template can look up.
+const NAMES: [&str; 17] = [
+    "application.name",
+    "application.spinnaker",
+    "environment.name",
+    "target.account",
+    "target.namespace",
+    "action",
+    "version",
+    "previous",
+    "previous.version",
+    "reason",
+    "request",
+    "request.name",
+    "request.namespace",
+    // minijinja's own functions.
+    "range",
+    "dict",
+    "namespace",
+    "debug",
+];
+/// Stands for what a request would say.
+const SAMPLE: &str = "1.0.0";
+/// Problems that a sentence names; the others stand in the descriptions.
+const NAMED: usize = 3;
+/// The longest of them there.
+const NAMED_LENGTH: usize = 500;
+
+/// Whether something can be used as it stands, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// `None` when it can't be known now.
+    pub ready: Option<bool>,
+    /// The fixed word.
+    pub reason: Reason,
+    /// A sentence: what, by which rule, and who can do what about it.
+    pub message: String,
+}
+
+impl Verdict {
+    fn good(message: String) -> Self {
+        Self {
+            ready: Some(true),
+            reason: Reason::ConfigurationValid,
+            message,
+        }
+    }
+
+    /// Makes it the condition `Ready`.
+    pub fn set(&self, conditions: &mut Vec<Condition>, generation: Option<i64>, now: Timestamp) {
+        conditions::set(
+            conditions,
+            ConditionType::Ready,
+            self.ready,
+            self.reason,
+            &self.message,
+            generation,
+            now,
+        );
+    }
+}
+
+/// Whether the refusal only says that Gate could not be asked.
+pub fn is_passing(refusal: &Refusal) -> bool {
+    PASSING.contains(&refusal.reason)
+}
+
+// === Connection ===
+
+/// `found` is as whom Gate knows us, or why it can't be asked.
+pub fn connection(
+    connection: &SpinnakerConnection,
+    minimum_settle: Duration,
+    found: Result<&str, &Refusal>,
+) -> Verdict {
+    let user = match found {
+        Ok(user) => user,
+        Err(refusal) => {
+            let advice = if is_passing(refusal) {
+                " If it stays so, its owner has to see whether spec.gateUrl is Gate's address, and Spinnaker's operators whether Gate runs."
+            } else {
+                ""
+            };
+            return Verdict {
+                ready: Some(false),
+                reason: refusal.reason,
+                message: format!("{}{advice}", refusal.message),
+            };
+        }
+    };
+    let settle = connection.spec.timeouts.settle.map(Duration::from);
+    match settle.filter(|settle| *settle < minimum_settle) {
+        Some(settle) => Verdict {
+            ready: Some(false),
+            reason: Reason::SettleTooShort,
+            message: format!(
+                "spec.timeouts.settle is {settle:?}, and an abandoned start may still run for longer; {minimum_settle:?} is used instead. Its owner can raise it, or leave it out."
+            ),
+        },
+        None => Verdict::good(format!("Gate answers, and knows foredeck as {user:?}.")),
+    }
+}
+
+/// Why the connection can't be used, as its own condition says it. What was said of an earlier spec doesn't count.
+fn trouble_of(connection: &SpinnakerConnection, reasons: &[Reason]) -> Result<(), Refusal> {
+    let said = connection
+        .status
+        .as_ref()
+        .and_then(|status| conditions::find(&status.conditions, ConditionType::Ready))
+        .filter(|ready| {
+            ready.status != "True" && ready.observed_generation == connection.metadata.generation
+        });
+    let reason = |ready: &Condition| {
+        reasons
+            .iter()
+            .find(|reason| reason.to_string() == ready.reason)
+            .copied()
+    };
+    match said.and_then(|ready| Some((reason(ready)?, ready))) {
+        None => Ok(()),
+        Some((reason, ready)) => Err(Refusal::passing(
+            WaitingFor::Configuration,
+            reason,
+            ready.message.clone(),
+        )),
+    }
+}
+
+/// Whether it is worth asking Gate: one that a moment ago did not answer is left to the connection's own look.
+pub fn askable(connection: &SpinnakerConnection) -> Result<(), Refusal> {
+    trouble_of(connection, &UNUSABLE)?;
+    trouble_of(connection, &PASSING)
+}
+
+// === Environment ===
+
+/// `not_shared` says whether another Environment reaches the same place.
+pub fn environment(
+    environment: &Environment,
+    connection: Option<&SpinnakerConnection>,
+    not_shared: Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let connection = connection.ok_or_else(|| {
+        resolve::missing(
+            "SpinnakerConnection",
+            &environment.spec.connection,
+            Reason::ConnectionNotFound,
+        )
+    })?;
+    let pattern = environment
+        .spec
+        .allow_targets
+        .as_ref()
+        .and_then(|allowed| allowed.namespace_pattern.as_deref());
+    if let Some(pattern) = pattern {
+        resolve::namespace_pattern(pattern)?;
+    }
+    not_shared?;
+    resolve::place_allowed(environment, connection, &environment.spec.target)?;
+    trouble_of(connection, &UNUSABLE)
+}
+
+/// What an Environment's look comes to.
+pub fn environment_verdict(found: &Result<(), Refusal>) -> Verdict {
+    match found {
+        Ok(()) => {
+            Verdict::good("its connection can be used, and lets its place through.".to_owned())
+        }
+        Err(refusal) => Verdict {
+            ready: Some(false),
+            reason: refusal.reason,
+            message: refusal.message.clone(),
+        },
+    }
+}
+
+// === Application ===
+
+/// The pipeline that an action names in an Environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// This name, or id.
+    Named(String),
+    /// Only a request can tell.
+    OfTheRequest,
+}
+
+/// What an action's template for its pipeline yields in an Environment.
+pub fn wanted(
+    application: &Application,
+    environment: &Environment,
+    (name, action): (&str, &Action),
+) -> Result<Wanted, Refusal> {
+    let request = sample(application, environment, name);
+    let scope = sample_scope(&request, application, environment);
+    let rendered = fixed(&action.pipeline, &scope, &format!("{name}.pipeline"))?;
+    Ok(rendered.map_or(Wanted::OfTheRequest, Wanted::Named))
+}
+
+/// One action in one Environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// As the status shows it.
+    pub shown: PipelineDescription,
+    /// Why it can't be used, or why that can't be known.
+    pub trouble: Option<Refusal>,
+}
+
+/// Describes one action in one Environment.
+///
+/// `found` is the pipeline and the connection through which it was found, `None` when it was not looked for. `known` is
+/// what the status says of it so far: it stays while Gate can't be asked.
+pub fn describe(
+    (application, environment): (&Application, &Environment),
+    action: (&str, &Action),
+    wanted: &Result<Wanted, Refusal>,
+    found: &Result<Option<(SpinnakerConnection, Pipeline)>, Refusal>,
+    known: Option<&PipelineDescription>,
+) -> Description {
+    let bare = |called: &str| PipelineDescription {
+        action: bounds::cut(action.0, bounds::LABEL),
+        environment: environment.name_any(),
+        name: bounds::cut(called, bounds::NAME),
+        ..PipelineDescription::default()
+    };
+    let failed = |shown: PipelineDescription, refusal: &Refusal| Description {
+        shown: PipelineDescription {
+            problem: Some(refusal.message.clone()),
+            ..shown
+        },
+        trouble: Some(refusal.clone()),
+    };
+    let name = match wanted {
+        Err(refusal) => return failed(bare(&action.1.pipeline), refusal),
+        Ok(Wanted::OfTheRequest) => &action.1.pipeline,
+        Ok(Wanted::Named(name)) => name,
+    };
+    let (connection, pipeline) = match found {
+        Ok(Some((connection, pipeline))) => (connection, pipeline),
+        Ok(None) => {
+            let problem =
+                "which pipeline it is depends on the request; it is looked up when there is one.";
+            return Description {
+                shown: PipelineDescription {
+                    problem: Some(problem.to_owned()),
+                    ..bare(name)
+                },
+                trouble: None,
+            };
+        }
+        Err(refusal) => {
+            let unasked = is_passing(refusal) || UNUSABLE.contains(&refusal.reason);
+            let same = |known: &&PipelineDescription| {
+                known.id.is_some() && (known.name == *name || known.id.as_ref() == Some(name))
+            };
+            return match known.filter(same).filter(|_| unasked) {
+                Some(known) if is_passing(refusal) => Description {
+                    shown: known.clone(),
+                    trouble: Some(refusal.clone()),
+                },
+                known => failed(known.cloned().unwrap_or_else(|| bare(name)), refusal),
+            };
+        }
+    };
+    let configuration = Configuration {
+        application,
+        environment,
+        connection,
+    };
+    let usable = resolve::startable(configuration, &environment.spec.target, pipeline);
+    // Who may not start it is not told what it takes.
+    if let Err(refusal) = &usable
+        && refusal.reason != Reason::PipelineDisabled
+    {
+        return failed(bare(name), refusal);
+    }
+    let shown = PipelineDescription {
+        id: Some(bounds::cut(&pipeline.id, bounds::NAME)),
+        disabled: pipeline.disabled,
+        parameters: pipeline.parameters.clone(),
+        ..bare(&pipeline.name)
+    };
+    match usable.and_then(|()| accepted(configuration, action, pipeline)) {
+        Ok(()) => Description {
+            shown,
+            trouble: None,
+        },
+        Err(refusal) => failed(shown, &refusal),
+    }
+}
+
+/// Whether the pipeline takes what the action always gives it.
+fn accepted(
+    configuration: Configuration<'_>,
+    (name, action): (&str, &Action),
+    pipeline: &Pipeline,
+) -> Result<(), Refusal> {
+    let (application, environment) = (configuration.application, configuration.environment);
+    let request = sample(application, environment, name);
+    let scope = sample_scope(&request, application, environment);
+    action.parameters.iter().try_for_each(|(parameter, value)| {
+        let value = fixed(value, &scope, &format!("{name}.parameters.{parameter}"))?;
+        let declared = &pipeline.parameters;
+        parameters::takes(&pipeline.name, declared, parameter, value.as_deref())
+    })
+}
+
+/// What a template yields whatever is asked for; `None` when that depends on the request.
+fn fixed(template: &str, scope: &Scope<'_>, field: &str) -> Result<Option<String>, Refusal> {
+    let wrong = |message: String| {
+        Refusal::permanent(
+            Reason::TemplateFailed,
+            format!("{message}; correct it in the Application's spec.actions.{field}."),
+        )
+    };
+    let names = template::names(template).map_err(wrong)?;
+    let asks = names
+        .iter()
+        .filter_map(|name| name.split('.').next())
+        .any(|root| OF_THE_REQUEST.contains(&root));
+    match template::render(template, scope) {
+        Ok(text) => Ok((!asks).then_some(text)),
+        // With another request it may well go.
+        Err(_) if asks && names.iter().all(|name| NAMES.contains(&name.as_str())) => Ok(None),
+        Err(message) => Err(wrong(message)),
+    }
+}
+
+fn sample(application: &Application, environment: &Environment, action: &str) -> DeployRequest {
+    let mut request = DeployRequest::new(
+        "sample",
+        DeployRequestSpec {
+            application: application.name_any(),
+            environment: environment.name_any(),
+            action: action.to_owned(),
+            version: Some(SAMPLE.to_owned()),
+            parameters: BTreeMap::new(),
+            target: None,
+            reason: Some(SAMPLE.to_owned()),
+            timeout: None,
+            dry_run: false,
+            idempotency_key: None,
+            cancel: None,
+            ttl_after_finished: None,
+        },
+    );
+    request.metadata.namespace = application.namespace();
+    request
+}
+
+fn sample_scope<'a>(
+    request: &'a DeployRequest,
+    application: &'a Application,
+    environment: &'a Environment,
+) -> Scope<'a> {
+    let place = &environment.spec.target;
+    resolve::scope(request, application, place, Some(SAMPLE), Some(SAMPLE))
+}
+
+/// What an Application's look comes to.
+pub fn application(all: &[Description]) -> Verdict {
+    if all.is_empty() {
+        return Verdict::good(
+            "there is no Environment in this namespace yet to look for pipelines in.".to_owned(),
+        );
+    }
+    let troubles: Vec<(&PipelineDescription, &Refusal)> = all
+        .iter()
+        .filter_map(|one| Some((&one.shown, one.trouble.as_ref()?)))
+        .collect();
+    let (passing, lasting): (Vec<_>, Vec<_>) = troubles
+        .iter()
+        .partition(|(_, refusal)| is_passing(refusal));
+    let (ready, named) = if lasting.is_empty() {
+        (None, passing)
+    } else {
+        (Some(false), lasting)
+    };
+    let Some((_, first)) = named.first() else {
+        return Verdict::good(
+            "every action finds its pipeline in every Environment of this namespace.".to_owned(),
+        );
+    };
+    // One cause often stands behind many.
+    let mut sentences: Vec<(&str, Vec<String>)> = Vec::new();
+    for (shown, refusal) in &named {
+        let place = format!("{} in {}", shown.action, shown.environment);
+        match sentences
+            .iter_mut()
+            .find(|(message, _)| *message == refusal.message)
+        {
+            Some((_, places)) => places.push(place),
+            None => sentences.push((&refusal.message, vec![place])),
+        }
+    }
+    let more = sentences.len().saturating_sub(NAMED);
+    let mut message = sentences
+        .iter()
+        .take(NAMED)
+        .map(|(message, places)| {
+            let others = places.len().saturating_sub(NAMED);
+            let mut places = places[..places.len().min(NAMED)].join(", ");
+            if others > 0 {
+                places = format!("{places} and {others} more");
+            }
+            format!("{places}: {}", bounds::cut(message, NAMED_LENGTH))
+        })
+        .collect::<Vec<_>>()
+        .join(" ");
+    if more > 0 {
+        message = format!("{message} And {more} more: see status.pipelines.");
+    }
+    Verdict {
+        ready,
+        reason: first.reason,
+        message,
+    }
+}
+
+#[cfg(test)]
+#[path = "readiness_tests.rs"]
+mod tests;
