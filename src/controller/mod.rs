@@ -152,6 +152,7 @@ async fn engine(
             settings.minimum_settle.unwrap_or(SHORTEST_SETTLE),
         ),
         absences: Absences::default(),
+        behind: dereference::Behind::default(),
         recorder: Recorder::new(
             client.clone(),
             Reporter {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    connections::{Absences, Gate, refusal},
+    connections::{Gate, Search, refusal},
     context::Context,
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         conditions::Reason,
         connection::TriggerMode,
         deploy_request::{Attempt, PipelineRef, WaitingFor},
+        deploy_target::Active,
     },
     domain::{
         decide::Sighting,
@@ -63,7 +64,7 @@ async fn correlated(gate: &Gate, attempt: &Attempt) -> Lookup {
     for limit in V1_PAGES {
         let executions = match gate
             .client
-            .executions_of(&attempt.pinned.pipeline.id, limit)
+            .executions_of(&[&attempt.pinned.pipeline.id], limit)
             .await
         {
             Ok(executions) => executions,
@@ -97,17 +98,24 @@ async fn correlated(gate: &Gate, attempt: &Attempt) -> Lookup {
 pub(super) async fn sighting(
     context: &Context,
     gate: &Gate,
-    connection: &str,
-    uid: &str,
+    active: &Active,
     lookup: Lookup,
     path_answers: bool,
 ) -> Sighting {
+    let uid = active.uid.as_str();
     match lookup {
         Lookup::Found(execution) => {
             context.absences.over(uid);
             Sighting::Seen(Box::new(observe(gate, &execution).await))
         }
-        Lookup::Absent if path_answers => Sighting::Absent(counted(&context.absences, uid, gate)),
+        Lookup::Absent if path_answers => {
+            let search = Search {
+                gate_url: gate.url.clone(),
+                sent_at: active.attempt.sent_at.as_ref().map(|sent| sent.0),
+                sends: active.sends,
+            };
+            Sighting::Absent(context.absences.another(uid, search))
+        }
         Lookup::Absent => {
             context.absences.over(uid);
             Sighting::Unclear(Refusal::passing(
@@ -118,13 +126,9 @@ pub(super) async fn sighting(
         }
         Lookup::Unclear(error) => {
             context.absences.over(uid);
-            Sighting::Unclear(refusal(connection, &error))
+            Sighting::Unclear(refusal(&active.attempt.pinned.connection, &error))
         }
     }
-}
-
-fn counted(absences: &Absences, uid: &str, gate: &Gate) -> Duration {
-    absences.another(uid, &gate.url)
 }
 
 /// An execution as decisions see it; of a failed one the reason is looked for, in child pipelines too.

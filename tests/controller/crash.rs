@@ -9,11 +9,12 @@
 //!
 //! What runs by default:
 //! - every point of a request's life, without a fault, with both restarts;
-//! - every fault of the start at every point around the POST that it lets pass, restarted at once; both restarts where
-//!   the controller dies between sending and knowing. Before the claim a fault of the start can't show yet, and after the
-//!   adoption it can't show any more, so the rest of the product repeats the first set;
+//! - every fault of the start at every point between the mark and knowing what came of it, and while Gate has the POST;
+//!   both restarts where the controller dies in the dark. Dying before the mark, it leaves the fault to its successor,
+//!   whose life is that of the first set; after the adoption the fault can't show any more;
 //! - faults of the reads at the points after which those reads are made;
-//! - every disturbance at every point, without faults;
+//! - every disturbance at every point, without faults: cancel, deletion, a wiped status and a moved connection at each,
+//!   the others after each effect, since what is outside a dead process is the same after one effect and before the next;
 //! - cancelled and deleted requests: waiting, unknown and running, with what can befall the cancel;
 //! - the second POST of a request, at every point around it; the older endpoint; a status wiped after the end.
 //!
@@ -86,11 +87,11 @@ fn passed(class: Class) -> Vec<&'static str> {
     points
 }
 
-/// Those of them between the claim and knowing what came of it.
+/// Those of them between the mark and knowing what came of it.
 fn around_the_post(class: Class) -> Vec<&'static str> {
     let mut points = passed(class);
     points.retain(|point| {
-        SEND.contains(point)
+        matches!(*point, "after-mark-target" | "after-post")
             || RECORD.contains(point)
             || UNMARK.contains(point)
             || ADOPT.contains(point)
@@ -125,12 +126,10 @@ fn with_faults_of_the_start() -> Vec<Cell> {
                 cells.push(Cell::at(point).with(trouble).restarted(Restart::Late));
             }
         }
-        for restart in [Restart::AtOnce, Restart::Late] {
-            cells.push(
-                Cell::new(Kill::WhilePosting)
-                    .with(trouble)
-                    .restarted(restart),
-            );
+        let posting = Cell::new(Kill::WhilePosting).with(trouble);
+        cells.push(posting.clone());
+        if full() || trouble.class == Class::Started {
+            cells.push(posting.restarted(Restart::Late));
         }
     }
     cells
@@ -168,7 +167,9 @@ fn disturbed() -> Vec<Cell> {
         .collect();
     for disturbance in Disturbance::ALL {
         for point in passed(Class::Clean).into_iter().chain(LAST) {
-            cells.push(Cell::at(point).disturbed(disturbance));
+            if full() || disturbance.is_named() || point.starts_with("after-") {
+                cells.push(Cell::at(point).disturbed(disturbance));
+            }
         }
         for trouble in &in_the_dark {
             cells.push(Cell::at("after-post").with(trouble).disturbed(disturbance));
@@ -251,10 +252,9 @@ fn sent_again() -> Vec<Cell> {
 fn by_the_older_endpoint() -> Vec<Cell> {
     let mut cells = Vec::new();
     for point in SEND.into_iter().chain(RECORD).chain(ADOPT) {
-        for restart in [Restart::AtOnce, Restart::Late] {
-            cells.push(Cell::at(point).by_v1().restarted(restart));
-        }
+        cells.push(Cell::at(point).by_v1());
     }
+    cells.push(Cell::at("after-post").by_v1().restarted(Restart::Late));
     for trouble in STARTS.iter().filter(|trouble| trouble.v1) {
         for point in ["after-mark-target", "after-post"] {
             cells.push(Cell::at(point).by_v1().with(trouble));

@@ -12,7 +12,7 @@ const QUICK: Duration = Duration::from_millis(600);
 #[tokio::test(flavor = "multi_thread")]
 async fn an_applied_request_starts_one_execution_and_follows_it_to_its_end() -> Result<()> {
     let bed = Bed::new("life", QUICK).await?;
-    let _controller = bed.controller()?;
+    let _controller = bed.controller_lasting("30s", &[])?;
     let request = bed.deploy("first").await?;
     let ended = bed.until_phase("first", Phase::Succeeded).await?;
     ensure!(bed.launches(&request) == 1);

@@ -166,7 +166,9 @@ impl Machine<'_> {
             .attempt
             .as_ref()
             .is_some_and(|attempt| attempt.sent_at.is_some());
-        if status.execution.is_none() && !sent {
+        // Of what was never seen, only a cancelled one that may still appear is worth a look.
+        let may_appear = sent && status.phase == Some(Phase::Canceled);
+        if status.execution.is_none() && !may_appear {
             return None;
         }
         let finished = status.finished_at.as_ref().map_or(self.now, |time| time.0);

@@ -34,6 +34,8 @@ const QUICK: Duration = Duration::from_millis(600);
 const SEEN: Duration = Duration::from_millis(1_600);
 /// Where only a cancel ends them.
 const ENDLESS: Duration = Duration::from_secs(45);
+/// Between two looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(200);
 /// A Lease that a slow machine doesn't lose; it is taken away when its holder has died.
 const LEASE: &str = "10s";
 /// Cells under way at once: they wait much more than they work.
@@ -88,6 +90,14 @@ impl Disturbance {
         Self::GateDown,
         Self::OrcaDown,
     ];
+
+    /// Whether it is among what has to be borne at each point.
+    pub(super) fn is_named(self) -> bool {
+        matches!(
+            self,
+            Self::Cancel | Self::Delete | Self::WipeRequest | Self::MoveConnection
+        )
+    }
 
     fn deletes(self) -> bool {
         matches!(self, Self::Delete | Self::DeleteAndWipe)
@@ -496,7 +506,10 @@ impl Scene {
         }
         if self.cell.work() == ENDLESS {
             for launch in gate.launches() {
-                gate.finish(&launch.execution_id);
+                let status = gate.status(&launch.execution_id);
+                if status.is_some_and(|status| !status.is_complete()) {
+                    gate.finish(&launch.execution_id);
+                }
             }
         }
         // Longer than an execution would have lasted that was accepted at this moment.
@@ -627,7 +640,7 @@ impl Scene {
                 self.stop();
                 self.start().await?;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(LOOK).await;
         }
         if self.cell.trouble.is_some_and(Trouble::lingers) {
             abandoned_is_over(&self.bed.gate).await?;
@@ -725,15 +738,19 @@ async fn tell(bed: &Bed, story: Story) -> Result<()> {
 /// Waits until the controller has died, or there is nothing left that it could die of.
 async fn until_dead(bed: &Bed, controller: &mut Controller) -> Result<()> {
     let end = Instant::now() + PATIENCE;
-    let mut quiet = 0;
-    while controller.ended().is_none() {
-        let requests: Api<DeployRequest> = bed.api();
-        let request = requests.get_opt("first").await?;
-        let over = request.is_some_and(|request| phase_of(&request).is_terminal());
-        quiet = if over { quiet + 1 } else { 0 };
-        ensure!(quiet < 20, "the request ended before");
+    let mut over = 0;
+    for look in 1_u32.. {
+        if controller.ended().is_some() {
+            break;
+        }
         ensure!(Instant::now() < end, "it lives after {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        if look % 8 == 0 {
+            let requests: Api<DeployRequest> = bed.api();
+            let request = requests.get_opt("first").await?;
+            over += u32::from(request.is_some_and(|request| phase_of(&request).is_terminal()));
+            ensure!(over < 4, "the request ended before");
+        }
+        tokio::time::sleep(LOOK / 4).await;
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ pub(super) const STARTS: [Trouble; 17] = [
     start("proxy", Class::Lost, false, What::Proxy),
     start("rate-limited", Class::NotProcessed, true, What::RateLimited),
     start("redirect", Class::NotProcessed, false, What::Redirect),
-    start("login-page", Class::NotProcessed, false, What::LoginPage),
+    start("login-page", Class::Lost, false, What::LoginPage),
     start("not-found", Class::Refused, true, What::NotFound),
 ];
 
