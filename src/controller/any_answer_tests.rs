@@ -282,6 +282,7 @@ fn facts(target: &DeployTargetStatus, sighting: Sighting) -> Facts {
         expire_after: Duration::from_hours(1),
         on_unknown: OnUnknown::Hold,
         settle: Duration::from_secs(150),
+        target_name: Some("t".to_owned()),
         target: TargetFact::Ready(Box::new(target.clone())),
         ahead: None,
         newer: None,
