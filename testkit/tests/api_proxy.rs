@@ -77,6 +77,15 @@ async fn next_name(events: &mut Events) -> Result<String> {
     }
 }
 
+async fn is_gone(events: &mut Events) -> Result<()> {
+    match next(events).await? {
+        Some(WatchEvent::Error(status)) => ensure!(status.code == 410, "{status:?}"),
+        other => bail!("{other:?}"),
+    }
+    ensure!(next(events).await?.is_none());
+    Ok(())
+}
+
 async fn nothing_comes(events: &mut Events) -> Result<()> {
     let next = tokio::time::timeout(A_WHILE, events.next()).await;
     ensure!(next.is_err(), "{next:?}");
@@ -205,18 +214,9 @@ async fn a_forgotten_past_is_gone_until_the_collection_is_listed_anew() -> Resul
     let bed = Bed::new().await?;
     let mut events = bed.watch().await?;
     bed.proxy.expire_watches();
-    match next(&mut events).await? {
-        Some(WatchEvent::Error(status)) => ensure!(status.code == 410, "{status:?}"),
-        other => bail!("{other:?}"),
-    }
-    ensure!(next(&mut events).await?.is_none());
-    match bed.watch().await {
-        Ok(mut events) => bail!("{:?}", next(&mut events).await),
-        Err(error) => match error.downcast_ref() {
-            Some(kube::Error::Api(status)) => ensure!(status.code == 410, "{status:?}"),
-            _ => return Err(error),
-        },
-    }
+    is_gone(&mut events).await?;
+    // From where the old one ended, a new one can't go on either.
+    is_gone(&mut bed.watch().await?).await?;
     bed.names(&ListParams::default()).await?;
     let mut events = bed.watch().await?;
     bed.make("one").await?;

@@ -120,7 +120,8 @@ async fn answer(
         Shape::Watch => {
             let listed = shared.lists().listed.get(&call.path).copied();
             if listed.unwrap_or_default() < then.expiries {
-                return Ok(refused(410));
+                // A watch that can't go on is opened all the same, and says so in its first event.
+                return Ok(json_answer(StatusCode::OK, watches::gone_event()));
             }
         }
         Shape::Other => {}
@@ -178,7 +179,6 @@ fn kept(headers: &HeaderMap) -> HeaderMap {
 
 fn refused(code: u16) -> Response {
     let (reason, message) = match code {
-        410 => ("Expired", "too old resource version"),
         429 => (
             "TooManyRequests",
             "too many requests, please try again later",

@@ -128,8 +128,8 @@ impl ApiProxy {
         self.shared.sky.send_modify(|sky| sky.closings += 1);
     }
 
-    /// Ends every watch with 410 Gone, and refuses further ones so until their collection was listed anew: what an API
-    /// server does that has no more of the past.
+    /// Ends every watch by an event of 410 Gone, and further ones so too until their collection was listed anew: what an
+    /// API server does that has no more of the past.
     pub fn expire_watches(&self) {
         self.shared.sky.send_modify(|sky| sky.expiries += 1);
     }

@@ -187,7 +187,7 @@ async fn until(time: Option<Instant>) {
 }
 
 /// What the API server says, in place of an event, when it no longer has what a watch is to go on from.
-fn gone_event() -> Bytes {
+pub(super) fn gone_event() -> Bytes {
     let event =
         json!({"type": "ERROR", "object": status(410, "Expired", "too old resource version")});
     format!("{event}\n").into()

@@ -7,13 +7,16 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use axum::http::Method;
-use foredeck::api::{Environment, deploy_request::Phase};
-use foredeck_testkit::api_proxy::{ApiEffect, ApiFault, Lost, Weather};
-use kube::ResourceExt;
+use foredeck::api::{DeployRequest, Environment, deploy_request::Phase};
+use foredeck_testkit::{
+    api_proxy::{ApiEffect, ApiFault, Lost, Weather},
+    wait_for,
+};
+use kube::{ResourceExt, api::ListParams};
 use serde_json::json;
 
 use super::{KINDS, PATCH, REQUEST_STATUS, Stage, TARGET_STATUS};
-use crate::support::{Controller, phase_of};
+use crate::support::{Controller, PATIENCE, message, phase_of};
 
 const REQUESTS: usize = 40;
 const STORM: Duration = Duration::from_secs(12);
@@ -72,8 +75,25 @@ async fn soak(seed: u64) -> Result<()> {
     stage.proxy.clear_faults();
     stage.proxy.serve_old_lists(false);
     stage.proxy.expire_watches();
+    wait_for("every request has ended", PATIENCE, async || {
+        let all = stage.bed.api::<DeployRequest>();
+        let mut left = Vec::new();
+        for request in all.list(&ListParams::default()).await? {
+            if !phase_of(&request).is_terminal() {
+                let name = request.name_any();
+                left.push(format!(
+                    "{name} {:?}: {}",
+                    phase_of(&request),
+                    message(&request)
+                ));
+            }
+        }
+        ensure!(left.is_empty(), "{left:#?}");
+        Ok(())
+    })
+    .await?;
     for request in &requests {
-        let ended = stage.bed.until_ended(&request.name_any()).await?;
+        let ended = stage.bed.get(&request.name_any()).await?;
         let started = stage.bed.launches(request);
         let fits = match phase_of(&ended) {
             Phase::Succeeded => started == 1,
