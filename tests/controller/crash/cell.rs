@@ -406,15 +406,20 @@ impl Scene {
         if let Some(disturbance) = self.cell.disturbance {
             self.disturb(disturbance).await?;
         }
-        let second = json!({"application": "checkout", "environment": "staging", "action": "quick", "version": "second"});
-        let second = self.bed.request("second", second).await?;
-        self.second = second.uid();
+        // What the other Gate is sent has to be over before the connection leaves it for good.
+        let moved = self.other.is_some();
+        if !moved {
+            self.second().await?;
+        }
         if self.cell.restart == Restart::Late {
             self.all_at_gate_has_ended().await?;
         }
         self.start().await?;
         if let Some(disturbance) = self.cell.disturbance {
             self.undo(disturbance).await?;
+        }
+        if moved {
+            self.second().await?;
         }
         self.quiet().await?;
         truth::check(self).await?;
@@ -429,6 +434,14 @@ impl Scene {
             self.quiet().await?;
             truth::check(self).await?;
         }
+        Ok(())
+    }
+
+    /// Another request for the same target.
+    async fn second(&mut self) -> Result<()> {
+        let spec = json!({"application": "checkout", "environment": "staging", "action": "quick", "version": "second"});
+        let second = self.bed.request("second", spec).await?;
+        self.second = second.uid();
         Ok(())
     }
 
@@ -595,7 +608,6 @@ impl Scene {
             })
             .await?;
         if disturbance == Disturbance::MoveConnection {
-            // Whatever the other Gate was sent has to be over before the connection leaves it for good.
             wait_for("the other Gate to be left", PATIENCE, async || {
                 for target in self.bed.targets().await? {
                     let active = target.status.and_then(|status| status.active);
@@ -651,6 +663,9 @@ impl Scene {
     async fn look(&mut self) -> Result<()> {
         let requests: Api<DeployRequest> = self.bed.api();
         for name in ["first", "second"] {
+            if name == "second" && self.second.is_none() {
+                continue;
+            }
             let Some(request) = requests.get_opt(name).await? else {
                 ensure!(name == "first" && self.cell.is_deleted(), "{name} is gone");
                 continue;
