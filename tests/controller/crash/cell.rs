@@ -17,7 +17,10 @@ use foredeck_testkit::{
     wait_for,
 };
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, ResourceExt, api::DeleteParams};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::json;
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -67,6 +70,8 @@ pub(super) enum Disturbance {
     WipeTarget,
     WipeBoth,
     DeleteTarget,
+    /// Its status is put back to when it was claimed, as by a snapshot that was restored.
+    RewindTarget,
     DeleteAndWipe,
     MoveConnection,
     KillConnection,
@@ -76,13 +81,14 @@ pub(super) enum Disturbance {
 }
 
 impl Disturbance {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Cancel,
         Self::Delete,
         Self::WipeRequest,
         Self::WipeTarget,
         Self::WipeBoth,
         Self::DeleteTarget,
+        Self::RewindTarget,
         Self::DeleteAndWipe,
         Self::MoveConnection,
         Self::KillConnection,
@@ -557,6 +563,7 @@ impl Scene {
                     bed.delete::<DeployTarget>(&target.name_any()).await?;
                 }
             }
+            Disturbance::RewindTarget => self.rewind_target().await?,
             Disturbance::DeleteAndWipe => {
                 bed.delete::<DeployRequest>("first").await?;
                 self.wipe_target().await?;
@@ -584,6 +591,25 @@ impl Scene {
         for target in self.bed.targets().await? {
             self.bed
                 .wipe_status::<DeployTarget>(&target.name_any())
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn rewind_target(&self) -> Result<()> {
+        for target in self.bed.targets().await? {
+            let active = target
+                .status
+                .as_ref()
+                .and_then(|status| status.active.as_ref());
+            if active.is_none() {
+                continue;
+            }
+            let unsent = json!({"attempt": {"sentAt": null}, "sends": 0, "execution": null});
+            let claimed = Patch::Merge(json!({"status": {"active": unsent, "keys": null}}));
+            let targets: Api<DeployTarget> = self.bed.api();
+            targets
+                .patch_status(&target.name_any(), &PatchParams::default(), &claimed)
                 .await?;
         }
         Ok(())
