@@ -163,7 +163,7 @@ impl Pass<'_> {
         let lost = Lost {
             namespace: &namespace,
             connection: &resolved.connection,
-            pipelines: vec![resolved.pipeline.id.clone()],
+            pipelines: vec![resolved.pipeline.clone()],
         };
         self.memo.trouble = rebuild::prepare(self.context, wanted, lost).await?.err();
         Ok(())
@@ -241,8 +241,11 @@ impl Pass<'_> {
                 |status| target::unsent(status, &uid),
             )
             .await?;
-            // What was read just now is newer than the caches.
-            self.memo.configuration = fresh.ok();
+            // Unreadable is an error of its own: to decide again on the same caches would only mark it again.
+            fresh?;
+            if !unchanged {
+                context.behind.found(&self.request);
+            }
             return if context.claim.is_current() {
                 Ok(())
             } else {
@@ -285,16 +288,15 @@ impl Pass<'_> {
             &self.context.holder,
         );
         crash::point("before-mark-request");
-        if let Some(written) = objects::write_status::<DeployRequest, _>(
+        // Even when it says nothing new, as after a mark that was taken back within the same second: it is not what
+        // is written that counts, but that no cancel came before it.
+        self.request = objects::assert_status::<DeployRequest, _>(
             &self.context.client,
             &self.request,
             &status,
             "mark a start on a DeployRequest",
         )
-        .await?
-        {
-            self.request = written;
-        }
+        .await?;
         crash::point("after-mark-request");
         Ok(())
     }
@@ -412,7 +414,7 @@ impl Pass<'_> {
         self.memo.trouble = Some(Refusal::passing(
             WaitingFor::Spinnaker,
             Reason::CancelRequested,
-            "Spinnaker was asked to cancel it.",
+            "Spinnaker has not ended it yet.",
         ));
         let (Some(id), Some(gate)) = (execution, &gathered.gate) else {
             return Ok(());
@@ -424,9 +426,15 @@ impl Pass<'_> {
         let answer = Gate::clone(gate).client.cancel(&id, reason).await;
         crash::point("after-cancel");
         if let Err(error) = answer {
+            let held = gathered
+                .target
+                .as_ref()
+                .and_then(|target| target.status.as_ref())
+                .and_then(|status| status.active.as_ref());
+            let connection = held.map_or("", |active| active.attempt.pinned.connection.as_str());
             self.memo.trouble = Some(Refusal {
                 waiting_for: Some(WaitingFor::Spinnaker),
-                ..refusal("", &error)
+                ..refusal(connection, &error)
             });
         }
         Ok(())
@@ -446,7 +454,7 @@ impl Pass<'_> {
         self.memo.trouble = Some(Refusal::passing(
             WaitingFor::Spinnaker,
             Reason::CancelRequested,
-            "Spinnaker was asked to cancel it.",
+            "Spinnaker has not ended it yet.",
         ));
         let Some(connection) = self.context.caches.connections.get(&namespace, connection) else {
             return;

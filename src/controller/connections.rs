@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use secrecy::SecretString;
@@ -263,18 +264,32 @@ pub(super) fn refusal(connection: &str, error: &GateError) -> Refusal {
 
 /// How long an id has been cleanly "not found", on this process's own clock.
 #[derive(Default)]
-pub(super) struct Absences(Mutex<BTreeMap<String, (Instant, String)>>);
+pub(super) struct Absences(Mutex<BTreeMap<String, (Instant, Search)>>);
+
+/// What is looked for, and where. Absence of one search says nothing about another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Search {
+    /// The Gate that is asked.
+    pub gate_url: String,
+    /// The send that is looked for. What was not there before it may be there after it, and another process that acts
+    /// may have sent since we began to count.
+    pub sent_at: Option<Timestamp>,
+    /// Which send: two may fall into one second.
+    pub sends: u32,
+}
 
 impl Absences {
-    /// Another clean "not found" from this Gate; how long they have been coming without anything else in between.
-    pub(super) fn another(&self, uid: &str, gate_url: &str) -> Duration {
+    /// Another clean "not found"; how long they have been coming without anything else in between.
+    pub(super) fn another(&self, uid: &str, search: Search) -> Duration {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, gate) = all
-            .entry(uid.to_owned())
-            .or_insert_with(|| (Instant::now(), gate_url.to_owned()));
-        if gate != gate_url {
-            (*since, *gate) = (Instant::now(), gate_url.to_owned());
-        }
+        let since = match all.get(uid) {
+            Some((since, known)) if *known == search => *since,
+            _ => {
+                let now = Instant::now();
+                all.insert(uid.to_owned(), (now, search));
+                now
+            }
+        };
         since.elapsed()
     }
 
@@ -284,5 +299,35 @@ impl Absences {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(gate: &str, sent_at: i64) -> Search {
+        Search {
+            gate_url: gate.to_owned(),
+            sent_at: Timestamp::from_second(sent_at).ok(),
+            sends: 1,
+        }
+    }
+
+    /// The clock is the process's own: it only has to have moved.
+    fn counted(absences: &Absences, search: &Search) -> Duration {
+        let first = absences.another("uid", search.clone());
+        while absences.another("uid", search.clone()) == first {}
+        absences.another("uid", search.clone())
+    }
+
+    #[test]
+    fn absence_before_a_send_does_not_count_after_it() {
+        let absences = Absences::default();
+        for next in [search("one", 2), search("two", 2)] {
+            let before = counted(&absences, &search("one", 1));
+            assert!(absences.another("uid", next) < before);
+            absences.over("uid");
+        }
     }
 }

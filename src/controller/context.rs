@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     catalog::Catalog,
     connections::{Absences, Connections},
+    dereference::Behind,
     metrics::ControllerMetrics,
     watch::{Cache, Guarded},
 };
@@ -33,6 +34,8 @@ pub(super) struct Context {
     pub connections: Connections,
     /// Who has been cleanly "not found", and for how long.
     pub absences: Absences,
+    /// Whose configuration the caches have an old version of.
+    pub behind: Behind,
     /// Kubernetes events.
     pub recorder: Recorder,
     /// Counters.

@@ -3,6 +3,8 @@
 //! A pass over a request is `dereference` → `domain::decide` → `act` → `record`; see `driver`.
 
 mod act;
+#[cfg(test)]
+mod any_answer_tests;
 mod body;
 mod catalog;
 mod connections;
@@ -150,6 +152,7 @@ async fn engine(
             settings.minimum_settle.unwrap_or(SHORTEST_SETTLE),
         ),
         absences: Absences::default(),
+        behind: dereference::Behind::default(),
         recorder: Recorder::new(
             client.clone(),
             Reporter {

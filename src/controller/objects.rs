@@ -86,20 +86,45 @@ pub(super) async fn create<K: Object>(
 }
 
 /// Writes what differs between the object's status and `next`, guarded by the version that the object was read in.
-/// `None` when nothing differs.
+/// `None` when nothing differs, and nothing was asked.
 pub(super) async fn write_status<K: Object, S: Serialize>(
     client: &Client,
     object: &K,
     next: &S,
     doing: &'static str,
 ) -> Result<Option<K>, ControllerError> {
+    match change(object, next) {
+        Some(change) => patch_status(client, object, &change, doing).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// As [`write_status`], but asks the API server even when nothing differs: succeeds only if the object is still as it
+/// was read.
+pub(super) async fn assert_status<K: Object, S: Serialize>(
+    client: &Client,
+    object: &K,
+    next: &S,
+    doing: &'static str,
+) -> Result<K, ControllerError> {
+    let change = change(object, next).unwrap_or_else(|| json!({}));
+    patch_status(client, object, &change, doing).await
+}
+
+fn change<K: Object, S: Serialize>(object: &K, next: &S) -> Option<Value> {
     let old = serde_json::to_value(object)
         .ok()
         .and_then(|mut value| value.get_mut("status").map(Value::take));
     let next = serde_json::to_value(next).unwrap_or_default();
-    let Some(change) = difference(&old.unwrap_or(Value::Null), &next) else {
-        return Ok(None);
-    };
+    difference(&old.unwrap_or(Value::Null), &next)
+}
+
+async fn patch_status<K: Object>(
+    client: &Client,
+    object: &K,
+    change: &Value,
+    doing: &'static str,
+) -> Result<K, ControllerError> {
     let meta = object.meta();
     let patch = json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version}, "status": change});
     let api: Api<K> = Api::namespaced(
@@ -116,7 +141,6 @@ pub(super) async fn write_status<K: Object, S: Serialize>(
         ),
     )
     .await
-    .map(Some)
 }
 
 /// Merges into an object's metadata, guarded by the version that it was read in.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::join_all;
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{ResourceExt, api::ObjectMeta};
@@ -28,11 +28,13 @@ use crate::{
         target::{self, Evidence},
     },
     runtime::crash,
-    spinnaker::GateError,
+    spinnaker::{Execution, GateError},
 };
 
 /// How many of each pipeline's newest executions are looked through.
 const EXECUTIONS: usize = 100;
+/// How many pipelines are asked for at once, so that the query stays short.
+const PIPELINES: usize = 20;
 
 /// Where to look for what a target lost.
 pub(super) struct Lost<'a> {
@@ -40,7 +42,7 @@ pub(super) struct Lost<'a> {
     /// The connection that its executions ran through.
     pub connection: &'a str,
     /// Pipelines whose executions may carry its mark, beside those of its requests and of its Spinnaker application.
-    pub pipelines: Vec<String>,
+    pub pipelines: Vec<PipelineRef>,
 }
 
 /// Makes sure that the target exists and is initialised. The inner error says for what it has to wait.
@@ -116,7 +118,7 @@ async fn evidence(
         objects::list(&context.client, lost.namespace, &fields).await?;
     let mut evidence = Evidence::default();
     let mut known = BTreeSet::new();
-    let mut pipelines: BTreeSet<String> = lost.pipelines.iter().cloned().collect();
+    let mut pipelines: Vec<PipelineRef> = lost.pipelines.clone();
     for request in &requests {
         let Some(status) = &request.status else {
             continue;
@@ -128,7 +130,7 @@ async fn evidence(
         else {
             continue;
         };
-        pipelines.insert(resolved.pipeline.id.clone());
+        pipelines.push(resolved.pipeline.clone());
         if let Some(active) =
             active_request(request).filter(|active| active.attempt.sent_at.is_some())
         {
@@ -161,32 +163,31 @@ async fn evidence(
         Err(refusal) => return Ok(Err(refusal)),
     };
     // What runs may be known to nobody but Spinnaker: its request may be gone, or have lost its status too.
-    if let Some(application) = context
+    let mut applications: BTreeSet<&str> = pipelines
+        .iter()
+        .map(|pipeline| pipeline.application.as_str())
+        .collect();
+    let application = context
         .caches
         .applications
-        .get(lost.namespace, &target.spec.application)
-    {
-        let name = resolve::spinnaker_application(&application);
-        match gate.client.pipelines(name).await {
-            Ok(all) => pipelines.extend(all.into_iter().map(|config| config.id)),
-            // An application that Spinnaker doesn't know has started nothing.
-            Err(GateError::NotFound { .. }) => {}
-            Err(error) => return Ok(Err(refusal(lost.connection, &error))),
-        }
+        .get(lost.namespace, &target.spec.application);
+    applications.extend(application.as_ref().map(resolve::spinnaker_application));
+    if applications.is_empty() {
+        let message = format!("there is no Application {:?}.", target.spec.application);
+        return Ok(Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::ApplicationNotFound,
+            message,
+        )));
     }
-    let looks = pipelines
-        .iter()
-        .map(|pipeline| gate.client.executions_of(pipeline, EXECUTIONS));
+    let executions = match executions(&gate, &applications, &pipelines).await {
+        Ok(executions) => executions,
+        Err(error) => return Ok(Err(refusal(lost.connection, &error))),
+    };
     let mut shown: BTreeMap<String, Observation> = BTreeMap::new();
-    for executions in join_all(looks).await {
-        let executions = match executions {
-            Ok(executions) => executions,
-            Err(error) => return Ok(Err(refusal(lost.connection, &error))),
-        };
-        for execution in executions {
-            if let Some(mark) = sighting::mark(&execution).filter(|mark| mark.target == name) {
-                shown.insert(mark.uid.clone(), sighting::observe(&gate, &execution).await);
-            }
+    for execution in executions {
+        if let Some(mark) = sighting::mark(&execution).filter(|mark| mark.target == name) {
+            shown.insert(mark.uid.clone(), sighting::observe(&gate, &execution).await);
         }
     }
     for (uid, observation) in shown {
@@ -208,6 +209,37 @@ async fn evidence(
         }
     }
     Ok(Ok(evidence))
+}
+
+/// What ran that may be this target's: of each pipeline the newest, and whatever has not ended, however many ran since.
+async fn executions(
+    gate: &Gate,
+    applications: &BTreeSet<&str>,
+    pipelines: &[PipelineRef],
+) -> Result<Vec<Execution>, GateError> {
+    let mut ids: BTreeSet<String> = pipelines
+        .iter()
+        .map(|pipeline| pipeline.id.clone())
+        .collect();
+    for application in applications {
+        match gate.client.pipelines(application).await {
+            Ok(all) => ids.extend(all.into_iter().map(|config| config.id)),
+            // An application that Spinnaker doesn't know has started nothing.
+            Err(GateError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let newest = ids
+        .chunks(1)
+        .map(|id| gate.client.executions_of(id, EXECUTIONS));
+    let mut executions = try_join_all(newest).await?.concat();
+    // Last, so that what began in between is seen as well.
+    let unfinished = ids
+        .chunks(PIPELINES)
+        .map(|ids| gate.client.unfinished_of(ids, EXECUTIONS));
+    executions.extend(try_join_all(unfinished).await?.concat());
+    Ok(executions)
 }
 
 /// A request that says of itself that it was sent, as its target would hold it.
@@ -262,7 +294,7 @@ fn ended_request(request: &DeployRequest, active: &Active, phase: Phase) -> (Run
 }
 
 /// An execution that carries our mark, as its target would hold it.
-fn active_execution(
+pub(super) fn active_execution(
     gate: &Gate,
     connection: &str,
     mark: &Mark,
@@ -271,7 +303,7 @@ fn active_execution(
     let execution = &observation.execution;
     let started = execution
         .build_time
-        .and_then(|time| Timestamp::from_millisecond(time).ok())
+        .and_then(bounds::date)
         .unwrap_or_default();
     let cut = |text: &str| bounds::cut(text, bounds::LABEL);
     Active {
@@ -312,7 +344,7 @@ fn active_execution(
     }
 }
 
-fn ended_execution(
+pub(super) fn ended_execution(
     active: &Active,
     mark: &Mark,
     observation: &Observation,

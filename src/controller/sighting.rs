@@ -5,14 +5,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    connections::{Absences, Gate, refusal},
+    connections::{Gate, Search, refusal},
     context::Context,
 };
 use crate::{
     api::{
+        bounds,
         conditions::Reason,
         connection::TriggerMode,
         deploy_request::{Attempt, PipelineRef, WaitingFor},
+        deploy_target::Active,
     },
     domain::{
         decide::Sighting,
@@ -62,7 +64,7 @@ async fn correlated(gate: &Gate, attempt: &Attempt) -> Lookup {
     for limit in V1_PAGES {
         let executions = match gate
             .client
-            .executions_of(&attempt.pinned.pipeline.id, limit)
+            .executions_of(&[&attempt.pinned.pipeline.id], limit)
             .await
         {
             Ok(executions) => executions,
@@ -96,17 +98,24 @@ async fn correlated(gate: &Gate, attempt: &Attempt) -> Lookup {
 pub(super) async fn sighting(
     context: &Context,
     gate: &Gate,
-    connection: &str,
-    uid: &str,
+    active: &Active,
     lookup: Lookup,
     path_answers: bool,
 ) -> Sighting {
+    let uid = active.uid.as_str();
     match lookup {
         Lookup::Found(execution) => {
             context.absences.over(uid);
             Sighting::Seen(Box::new(observe(gate, &execution).await))
         }
-        Lookup::Absent if path_answers => Sighting::Absent(counted(&context.absences, uid, gate)),
+        Lookup::Absent if path_answers => {
+            let search = Search {
+                gate_url: gate.url.clone(),
+                sent_at: active.attempt.sent_at.as_ref().map(|sent| sent.0),
+                sends: active.sends,
+            };
+            Sighting::Absent(context.absences.another(uid, search))
+        }
         Lookup::Absent => {
             context.absences.over(uid);
             Sighting::Unclear(Refusal::passing(
@@ -117,13 +126,9 @@ pub(super) async fn sighting(
         }
         Lookup::Unclear(error) => {
             context.absences.over(uid);
-            Sighting::Unclear(refusal(connection, &error))
+            Sighting::Unclear(refusal(&active.attempt.pinned.connection, &error))
         }
     }
-}
-
-fn counted(absences: &Absences, uid: &str, gate: &Gate) -> Duration {
-    absences.another(uid, &gate.url)
 }
 
 /// An execution as decisions see it; of a failed one the reason is looked for, in child pipelines too.
@@ -149,14 +154,12 @@ pub(super) async fn observe(gate: &Gate, execution: &Execution) -> Observation {
                 .into_iter()
                 .map(crate::spinnaker::Stage::label)
                 .collect();
-            (!names.is_empty())
-                .then(|| crate::api::bounds::cut(&names.join(", "), crate::api::bounds::NAME))
+            (!names.is_empty()).then(|| bounds::cut(&names.join(", "), bounds::NAME))
         }
         _ => None,
     };
     let now = Timestamp::now();
-    let milliseconds =
-        |time: Option<i64>| time.and_then(|time| Timestamp::from_millisecond(time).ok());
+    let milliseconds = |time: Option<i64>| time.and_then(bounds::date);
     let worked = milliseconds(execution.start_time).map_or(Duration::ZERO, |started| {
         let end = if ended.is_some() {
             milliseconds(execution.end_time).unwrap_or(now)

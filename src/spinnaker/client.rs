@@ -23,6 +23,8 @@ use crate::api::bounds;
 pub(super) const BATCH: usize = 20;
 /// The longest reason of a cancellation, in code points: it travels in the query.
 const REASON: usize = 512;
+/// Orca's words for what has not ended.
+const UNFINISHED: &str = "NOT_STARTED,RUNNING,PAUSED,SUSPENDED,REDIRECT,BUFFERED";
 
 /// A client of one Gate. Clones share permits and connections.
 #[derive(Clone)]
@@ -131,19 +133,42 @@ impl GateClient {
         found
     }
 
-    /// The newest executions of a pipeline, oldest first, without the stages' contexts. Entries that can't be read are
+    /// The newest executions of these pipelines, at most `limit` of each, oldest first, without the stages' contexts. Entries that can't be read are
     /// an error: one that is missing could be ours.
     pub async fn executions_of(
         &self,
-        config_id: &str,
+        config_ids: &[&str],
         limit: usize,
     ) -> Result<Vec<Execution>, GateError> {
-        let limit = limit.to_string();
-        let query = [
-            ("pipelineConfigIds", config_id),
+        self.executions_where(config_ids, limit, None).await
+    }
+
+    /// As [`GateClient::executions_of`], but only what has not ended.
+    pub async fn unfinished_of(
+        &self,
+        config_ids: &[&str],
+        limit: usize,
+    ) -> Result<Vec<Execution>, GateError> {
+        self.executions_where(config_ids, limit, Some(UNFINISHED))
+            .await
+    }
+
+    async fn executions_where(
+        &self,
+        config_ids: &[&str],
+        limit: usize,
+        statuses: Option<&str>,
+    ) -> Result<Vec<Execution>, GateError> {
+        if config_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (config_ids, limit) = (config_ids.join(","), limit.to_string());
+        let mut query = vec![
+            ("pipelineConfigIds", config_ids.as_str()),
             ("limit", &limit),
             ("expand", "false"),
         ];
+        query.extend(statuses.map(|statuses| ("statuses", statuses)));
         self.list(&["executions"], &query)
             .await?
             .into_iter()

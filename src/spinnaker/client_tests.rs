@@ -364,8 +364,8 @@ async fn a_list_of_executions_with_one_unreadable_is_an_error() {
     })
     .await;
     let client = gate.client();
-    assert_eq!(client.executions_of("whole", 50).await.unwrap().len(), 2);
-    assert!(client.executions_of("torn", 50).await.is_err());
+    assert_eq!(client.executions_of(&["whole"], 50).await.unwrap().len(), 2);
+    assert!(client.executions_of(&["torn"], 50).await.is_err());
     assert_eq!(
         gate.lines()[0],
         "GET /executions?pipelineConfigIds=whole&limit=50&expand=false"

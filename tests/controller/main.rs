@@ -1,5 +1,6 @@
 //! The controller from outside: real API server, real binary, stand-in Gate.
 
+mod cancel;
 mod crash;
 mod deleted;
 mod gate;
@@ -10,4 +11,5 @@ mod life;
 mod queue;
 mod readiness;
 mod stale;
+mod start;
 mod support;

@@ -170,6 +170,14 @@ impl Bed {
         Ok(())
     }
 
+    /// Wakes the controller for a request without asking anything of it.
+    pub(crate) async fn touch(&self, name: &str) -> Result<()> {
+        let now = jiff::Timestamp::now().to_string();
+        let patch = json!({"metadata": {"annotations": {"example.com/touched": now}}});
+        self.merge::<DeployRequest>(name, patch).await?;
+        Ok(())
+    }
+
     /// Waits for an event with that reason about the request, and gives its text.
     pub(crate) async fn until_event(&self, name: &str, reason: &str) -> Result<String> {
         let api: Api<k8s_openapi::api::events::v1::Event> =

@@ -1,6 +1,7 @@
 //! Gathers the facts of one run: what the request names, its target, its place in the queue, what Spinnaker shows.
 //! Touches the API server (reads) and Gate (reads).
 
+mod named;
 mod plan;
 mod queue;
 mod sight;
@@ -12,14 +13,17 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 
 pub(super) use self::{
+    named::{Behind, Named},
     plan::{Asked, described, not_shared},
     queue::{in_line, place_in_line},
 };
-use super::{connections::Gate, context::Context, error::ControllerError, objects};
+use super::{connections::Gate, context::Context, error::ControllerError};
 use crate::{
     api::{
-        Application, DeployRequest, DeployTarget, Environment, SEEN_ANNOTATION,
-        SpinnakerConnection, conditions::Reason, deploy_request::WaitingFor,
+        DeployRequest, DeployTarget, Environment, SEEN_ANNOTATION,
+        conditions::Reason,
+        deploy_request::{Phase, WaitingFor},
+        deploy_target::DeployTargetStatus,
     },
     domain::{
         Facts,
@@ -40,8 +44,6 @@ pub(super) struct Memo {
     pub trouble: Option<Refusal>,
     /// What Spinnaker showed when the end was written to the target.
     pub last_sighting: Option<Sighting>,
-    /// Configuration that was read again, newer than the caches.
-    pub configuration: Option<Named>,
     /// This pass wrote the `seen` annotation: nothing can be known of the request elsewhere.
     pub first_sight: bool,
     /// The target as this pass wrote it last.
@@ -50,79 +52,11 @@ pub(super) struct Memo {
     pub pipeline: Option<Asked>,
 }
 
-/// What a request names, as far as it exists.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Named {
-    pub application: Option<Application>,
-    pub environment: Option<Environment>,
-    pub connection: Option<SpinnakerConnection>,
-}
-
-impl Named {
-    /// Uid and generation of each: as long as they are the same, so is what was decided on them.
-    pub(super) fn version(&self) -> [Option<(Option<String>, Option<i64>)>; 3] {
-        fn of<K: Resource>(object: Option<&K>) -> Option<(Option<String>, Option<i64>)> {
-            object
-                .filter(|object| object.meta().deletion_timestamp.is_none())
-                .map(|object| (object.uid(), object.meta().generation))
-        }
-        [
-            of(self.application.as_ref()),
-            of(self.environment.as_ref()),
-            of(self.connection.as_ref()),
-        ]
-    }
-
-    /// As the API server has it now.
-    ///
-    /// `connection` is the one to read beside them: the Environment's, as it was known.
-    pub(super) async fn read(
-        context: &Context,
-        request: &DeployRequest,
-        connection: &str,
-    ) -> Result<Self, ControllerError> {
-        let namespace = request.namespace().unwrap_or_default();
-        let (application, environment, connection) = tokio::try_join!(
-            objects::read(&context.client, &namespace, &request.spec.application),
-            objects::read(&context.client, &namespace, &request.spec.environment),
-            objects::read(&context.client, &namespace, connection),
-        )?;
-        Ok(Self {
-            application,
-            environment,
-            connection,
-        })
-    }
-
-    fn cached(context: &Context, request: &DeployRequest) -> Self {
-        let namespace = request.namespace().unwrap_or_default();
-        let environment = context
-            .caches
-            .environments
-            .get(&namespace, &request.spec.environment);
-        Self {
-            application: context
-                .caches
-                .applications
-                .get(&namespace, &request.spec.application),
-            connection: environment.as_ref().and_then(|environment| {
-                context
-                    .caches
-                    .connections
-                    .get(&namespace, &environment.spec.connection)
-            }),
-            environment,
-        }
-    }
-}
-
 /// The facts, and what acting on them takes.
 pub(super) struct Gathered {
     pub facts: Facts,
     /// The target as it was read, for guarded writes.
     pub target: Option<DeployTarget>,
-    /// Its name, as soon as anybody can say.
-    pub target_name: Option<String>,
     pub gate: Option<Gate>,
     pub named: Named,
 }
@@ -133,14 +67,10 @@ pub(super) async fn gather(
     request: &DeployRequest,
     memo: &mut Memo,
 ) -> Result<Gathered, ControllerError> {
-    let named = memo
-        .configuration
-        .clone()
-        .unwrap_or_else(|| Named::cached(context, request));
+    let named = Named::known(context, request).await?;
     let mut gathered = Gathered {
         facts: bare_facts(context, &named, memo),
         target: None,
-        target_name: None,
         gate: None,
         named,
     };
@@ -156,7 +86,7 @@ pub(super) async fn gather(
         None => Err(plan::missing_environment(request)),
     };
     let found = target::find(context, request, memo, place.as_ref().ok()).await?;
-    gathered.target_name = found.name;
+    gathered.facts.target_name = found.name;
     gathered.facts.target = found.fact;
     gathered.facts.release_order = release_order(found.target.as_ref(), &uid);
     gathered.target = found.target;
@@ -170,6 +100,11 @@ pub(super) async fn gather(
         .as_ref()
         .and_then(|status| status.phase)
         .unwrap_or_default();
+    if !memo.fresh && behind(request, phase, status) {
+        return Err(ControllerError::Conflict {
+            doing: "see the target of what runs as new as its request",
+        });
+    }
     if phase.is_terminal()
         || status.is_some_and(|status| target_status::run_of(status, &uid).is_some())
     {
@@ -221,6 +156,19 @@ pub(super) async fn gather(
     Ok(gathered)
 }
 
+/// Whether the cached target is older than the cached request.
+///
+/// The watches of the two kinds are apart. What runs holds its target, or has ended there; a target that says
+/// otherwise would make of a cancel the end of what goes on running.
+fn behind(request: &DeployRequest, phase: Phase, status: Option<&DeployTargetStatus>) -> bool {
+    let uid = request.uid().unwrap_or_default();
+    let told = status.is_some_and(|status| {
+        target_status::held_by(status, &uid).is_some()
+            || target_status::run_of(status, &uid).is_some()
+    });
+    !told && !phase.is_terminal() && phase != Phase::Queued
+}
+
 fn bare_facts(context: &Context, named: &Named, memo: &Memo) -> Facts {
     let connection = named.connection.as_ref();
     let shortest = SHORTEST_SETTLE.max(context.connections.minimum_settle());
@@ -238,6 +186,7 @@ fn bare_facts(context: &Context, named: &Named, memo: &Memo) -> Facts {
             context.connections.settle(connection)
         }),
         target: TargetFact::Unresolved,
+        target_name: None,
         ahead: None,
         newer: None,
         rerun: None,

@@ -17,7 +17,7 @@ pub(super) fn look(context: &Context, request: &DeployRequest, gathered: &mut Ga
     let others = in_line(
         context,
         &request.namespace().unwrap_or_default(),
-        gathered.target_name.as_deref().unwrap_or_default(),
+        gathered.facts.target_name.as_deref().unwrap_or_default(),
     );
     let others = others
         .iter()

@@ -8,7 +8,7 @@ use crate::{
     api::{
         DeployRequest,
         conditions::Reason,
-        deploy_request::WaitingFor,
+        deploy_request::{Phase, WaitingFor},
         deploy_target::{Active, DeployTargetStatus},
     },
     controller::{
@@ -94,15 +94,7 @@ pub(super) async fn held(
             || gathered.facts.gone
             || request.spec.cancel.is_some()
             || !passing_trouble(&gathered.facts);
-        sighting::sighting(
-            context,
-            &gate,
-            &pinned.connection,
-            &uid,
-            lookup,
-            path_answers,
-        )
-        .await
+        sighting::sighting(context, &gate, active, lookup, path_answers).await
     };
     gathered.gate = Some(gate);
 }
@@ -146,8 +138,9 @@ pub(super) async fn finished(
     let execution = own
         .and_then(|own| own.execution.as_ref())
         .map(|execution| execution.id.clone());
-    // One that was sent and never seen may still appear.
+    // One that was sent, cancelled and never seen may still appear.
     let unseen = own
+        .filter(|own| own.phase == Some(Phase::Canceled))
         .and_then(|own| own.attempt.as_ref())
         .filter(|attempt| attempt.sent_at.is_some())
         .map(|attempt| attempt.execution_id.clone());

@@ -12,6 +12,7 @@ use crate::{
         deploy_target::Active,
     },
     domain::{
+        backoff,
         outcome::{Observation, Outcome},
         resolve::Refusal,
     },
@@ -101,7 +102,7 @@ impl Machine<'_> {
             Reason::CancelRequested,
             match &self.facts.trouble {
                 Some(trouble) => format!("it is to be cancelled, but {}", trouble.message),
-                None => "it is to be cancelled; Spinnaker has not ended it yet.".to_owned(),
+                None => "it is to be cancelled, but Spinnaker has not ended it yet.".to_owned(),
             },
         );
         let status = match observation {
@@ -110,8 +111,14 @@ impl Machine<'_> {
                 .mirrored(active)
                 .waiting(Phase::Unknown, &refusal, None, None),
         };
+        // Whoever wakes it in between puts nothing off.
+        let again = not_before
+            .map(|time| time.0)
+            .filter(|time| *time > self.now)
+            .unwrap_or(self.now + CANCEL_AGAIN);
         let mut status = status;
-        status.next_attempt_at = Some(Time(self.now + CANCEL_AGAIN));
-        Decision::record(status, Some(CANCEL_AGAIN))
+        status.next_attempt_at = Some(Time(again));
+        let left = backoff::elapsed(self.now, again).max(Duration::from_millis(100));
+        Decision::record(status, Some(left))
     }
 }

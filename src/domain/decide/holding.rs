@@ -41,7 +41,11 @@ impl Machine<'_> {
     pub(super) fn unsent(&self, active: &Active) -> Decision {
         let blocked = match &self.facts.plan {
             Err(_) => true,
-            Ok(_) => self.canceled_before_the_start().is_some() || self.expired().is_some(),
+            Ok(plan) => {
+                // The Environment leads elsewhere now, and who starts there has to hold what is locked there.
+                let moved = self.facts.target_name.as_ref() != Some(&plan.resolved.deploy_target);
+                moved || self.canceled_before_the_start().is_some() || self.expired().is_some()
+            }
         };
         if blocked {
             return self.act(Effect::Release);

@@ -49,6 +49,8 @@ pub struct Facts {
     pub settle: Duration,
     /// Its target.
     pub target: TargetFact,
+    /// The target's name, once anybody can say.
+    pub target_name: Option<String>,
     /// The request that comes before it in the target's queue.
     pub ahead: Option<String>,
     /// A request that came after it and wants the same target.
@@ -293,13 +295,20 @@ impl Machine<'_> {
     }
 
     fn wait(&self, phase: Phase, refusal: &Refusal) -> Decision {
-        let next = self.next().with(|status| self.plan_into(status));
+        // What may have been sent stays as it was sent, and where: another plan may name another target.
+        let sent = self.may_have_been_sent();
+        let next = self.next().with(|status| {
+            if !sent || status.resolved.is_none() {
+                self.plan_into(status);
+            }
+        });
         // Configuration wakes us when it changes; what only time can mend is tried again, ever more slowly.
         let subject = refusal.waiting_for.unwrap_or(WaitingFor::Person);
         let since = next.waiting_since(subject);
         let retry = backoff::retry(self.uid, since, self.now, refusal.retry_after);
         let recorded = (subject == WaitingFor::Spinnaker).then_some(retry);
-        let status = next.waiting(phase, refusal, Some(self.expires_at()), recorded);
+        let until = (!sent).then(|| self.expires_at());
+        let status = next.waiting(phase, refusal, until, recorded);
         Decision::record(status, Some(self.by_expiry(retry)))
     }
 

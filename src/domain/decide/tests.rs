@@ -170,6 +170,7 @@ pub(super) fn facts(target: TargetFact, sighting: Sighting) -> Facts {
         on_unknown: OnUnknown::Retry,
         settle: SHORTEST_SETTLE,
         target,
+        target_name: Some(plan().resolved.deploy_target),
         ahead: None,
         newer: None,
         rerun: None,
@@ -397,6 +398,16 @@ fn a_target_is_claimed_only_when_it_is_free_and_let_go_only_by_who_holds_it() {
         }
         _ => {}
     });
+}
+
+#[test]
+fn a_holder_whose_environment_leads_elsewhere_lets_go_and_sends_nothing() {
+    for (name, sighting) in sightings() {
+        let mut facts = facts(ready(Some(active(UID, false, None))), sighting);
+        facts.target_name = Some("checkout.staging.2".to_owned());
+        let decision = decide(&request(Some(Phase::Starting)), &facts, now());
+        assert_eq!(decision.effect, Some(Effect::Release), "{name}");
+    }
 }
 
 #[test]
