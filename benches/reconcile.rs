@@ -221,11 +221,8 @@ async fn create(
 ) -> Result<BTreeMap<String, u64>> {
     let parameters = PostParams::default();
     let one = async |index: usize| {
-        let request: DeployRequest = object(
-            "request",
-            index,
-            json!({"application": "checkout", "environment": environment(index), "version": format!("v{index}")}),
-        )?;
+        let spec = json!({"application": "checkout", "environment": environment(index), "version": format!("v{index}")});
+        let request: DeployRequest = named(&format!("request-{index}"), &spec)?;
         let at = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
         let created = requests.create(&parameters, &request).await?;
         anyhow::Ok((created.uid().unwrap_or_default(), at))
@@ -294,13 +291,6 @@ async fn configure(client: &Client, namespace: &str, gate: &StandInGate) -> Resu
 
 fn environment(index: usize) -> String {
     format!("environment-{}", index % TARGETS)
-}
-
-fn object<K>(name: &str, index: usize, spec: Value) -> Result<K>
-where
-    K: Resource<DynamicType = ()> + serde::de::DeserializeOwned,
-{
-    named(&format!("{name}-{index}"), &spec)
 }
 
 fn named<K>(name: &str, spec: &Value) -> Result<K>

@@ -3,6 +3,8 @@
 //! The API server prices CEL rules by the declared bounds and refuses a status that exceeds them, so whatever comes
 //! from Gate is cut here before it is written. Lengths are Unicode code points, as in JSON Schema.
 
+use jiff::Timestamp;
+
 /// Names of Kubernetes objects that appear in other names: a DNS label.
 pub const LABEL: usize = 63;
 /// Names, ids, accounts: anything that names one thing.
@@ -11,6 +13,8 @@ pub const NAME: usize = 253;
 pub const DIGEST: usize = 64;
 /// Idempotency keys.
 pub const KEY: usize = 128;
+/// One of Spinnaker's words for how something goes.
+pub const WORD: usize = 64;
 /// URLs.
 pub const URL: usize = 1024;
 /// The value of one parameter.
@@ -30,6 +34,15 @@ pub const PIPELINES: usize = 100;
 /// Options of one pipeline parameter described in an application's status.
 pub const OPTIONS: usize = 100;
 
+/// The moment so many milliseconds after 1970 began, if it is one that a status can hold. Gate shows whatever a plugin or
+/// a clock made of a time, and one impossible date would have the whole status refused: a year before 0, say. No
+/// timestamp is past the year 9999.
+pub fn date(milliseconds: i64) -> Option<Timestamp> {
+    (milliseconds >= 0)
+        .then(|| Timestamp::from_millisecond(milliseconds).ok())
+        .flatten()
+}
+
 /// `text` cut to `most` code points, the last of which is then an ellipsis.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
@@ -44,7 +57,18 @@ pub fn cut(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::*;
+
+    #[test]
+    fn a_date_is_one_that_a_status_can_hold() {
+        let text = |milliseconds| date(milliseconds).map(|date| date.to_string());
+        assert_eq!(text(0).as_deref(), Some("1970-01-01T00:00:00Z"));
+        let last = Timestamp::MAX.as_millisecond();
+        assert!(text(last).is_some_and(|text| text.starts_with("9999-12-")));
+        for none in [-1, last + 1, i64::MIN, i64::MAX] {
+            assert_eq!(text(none), None);
+        }
+    }
 
     #[test]
     fn a_cut_text_has_at_most_so_many_code_points() {

@@ -365,7 +365,7 @@ pub struct ExecutionStatus {
     #[schemars(length(max = bounds::URL))]
     pub url: Option<String>,
     /// Spinnaker's own word.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = bounds::WORD))]
     pub status: String,
     /// When Spinnaker accepted it, in milliseconds since 1970. Another value under the same id is another start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -385,7 +385,7 @@ pub struct ExecutionStatus {
     pub failure: Option<Failure>,
     /// Set once somebody restarts it after its end: Spinnaker's own word for how that goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = bounds::WORD))]
     pub rerun: Option<String>,
 }
 
@@ -401,7 +401,7 @@ pub struct StageStatus {
     #[schemars(length(max = bounds::NAME))]
     pub kind: String,
     /// Spinnaker's own word.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = bounds::WORD))]
     pub status: String,
     /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -26,7 +26,13 @@ use crate::{
         deploy_target::{DeployTargetSpec, DeployTargetStatus, Seen},
     },
     domain::{
-        Effect, decide::Start, ids, outcome::Outcome, resolve::Refusal, status::Next, target,
+        Effect,
+        decide::Start,
+        ids,
+        outcome::Outcome,
+        resolve::{self, Refusal},
+        status::Next,
+        target,
     },
     runtime::crash,
     spinnaker::Sent,
@@ -150,20 +156,30 @@ impl Pass<'_> {
             (Err(_), Some(status)) => status.resolved.clone(),
             (Err(_), None) => None,
         };
-        let Some(resolved) = resolved else {
-            return Ok(());
+        let (place, connection, pipelines) = match (resolved, &gathered.named.environment) {
+            (Some(resolved), _) => (
+                resolved.target,
+                resolved.connection,
+                vec![resolved.pipeline],
+            ),
+            // What would run hangs on what ran before; where it would run doesn't.
+            (None, Some(environment)) => match resolve::place(&self.request, environment) {
+                Ok(place) => (place, environment.spec.connection.clone(), Vec::new()),
+                Err(_) => return Ok(()),
+            },
+            (None, None) => return Ok(()),
         };
         let wanted = DeployTargetSpec {
             application: self.request.spec.application.clone(),
             environment: self.request.spec.environment.clone(),
-            place: resolved.target.clone(),
+            place,
             release: None,
         };
         let namespace = self.request.namespace().unwrap_or_default();
         let lost = Lost {
             namespace: &namespace,
-            connection: &resolved.connection,
-            pipelines: vec![resolved.pipeline.clone()],
+            connection: &connection,
+            pipelines,
         };
         self.memo.trouble = rebuild::prepare(self.context, wanted, lost).await?.err();
         Ok(())
@@ -282,7 +298,12 @@ impl Pass<'_> {
             .and_then(|target| target.status.as_ref())
             .and_then(|status| status.active.clone());
         let now = Timestamp::now();
-        let status = Next::of(&self.request, now).starting(
+        let key = active.as_ref().map(|active| active.key.clone());
+        let next = Next::of(&self.request, now).with(|status| {
+            // Fixed at first sight, which this is for who never waited.
+            status.idempotency_key = status.idempotency_key.take().or(key);
+        });
+        let status = next.starting(
             resolved,
             active.map_or_else(|| start.attempt.clone(), |active| active.attempt),
             &self.context.holder,

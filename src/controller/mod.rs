@@ -3,6 +3,8 @@
 //! A pass over a request is `dereference` → `domain::decide` → `act` → `record`; see `driver`.
 
 mod act;
+#[cfg(test)]
+mod any_answer_tests;
 mod body;
 mod catalog;
 mod connections;

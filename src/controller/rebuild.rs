@@ -294,7 +294,7 @@ fn ended_request(request: &DeployRequest, active: &Active, phase: Phase) -> (Run
 }
 
 /// An execution that carries our mark, as its target would hold it.
-fn active_execution(
+pub(super) fn active_execution(
     gate: &Gate,
     connection: &str,
     mark: &Mark,
@@ -303,7 +303,7 @@ fn active_execution(
     let execution = &observation.execution;
     let started = execution
         .build_time
-        .and_then(|time| Timestamp::from_millisecond(time).ok())
+        .and_then(bounds::date)
         .unwrap_or_default();
     let cut = |text: &str| bounds::cut(text, bounds::LABEL);
     Active {
@@ -344,7 +344,7 @@ fn active_execution(
     }
 }
 
-fn ended_execution(
+pub(super) fn ended_execution(
     active: &Active,
     mark: &Mark,
     observation: &Observation,

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     api::{
+        bounds,
         conditions::Reason,
         connection::TriggerMode,
         deploy_request::{Attempt, PipelineRef, WaitingFor},
@@ -153,14 +154,12 @@ pub(super) async fn observe(gate: &Gate, execution: &Execution) -> Observation {
                 .into_iter()
                 .map(crate::spinnaker::Stage::label)
                 .collect();
-            (!names.is_empty())
-                .then(|| crate::api::bounds::cut(&names.join(", "), crate::api::bounds::NAME))
+            (!names.is_empty()).then(|| bounds::cut(&names.join(", "), bounds::NAME))
         }
         _ => None,
     };
     let now = Timestamp::now();
-    let milliseconds =
-        |time: Option<i64>| time.and_then(|time| Timestamp::from_millisecond(time).ok());
+    let milliseconds = |time: Option<i64>| time.and_then(bounds::date);
     let worked = milliseconds(execution.start_time).map_or(Duration::ZERO, |started| {
         let end = if ended.is_some() {
             milliseconds(execution.end_time).unwrap_or(now)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::application::ParameterDescription;
 
-fn object<K: serde::de::DeserializeOwned>(name: &str, spec: Value) -> K {
+fn object<K: serde::de::DeserializeOwned>(name: &str, spec: &Value) -> K {
     let metadata = json!({"name": name, "namespace": "shop", "generation": 2});
     serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
 }
@@ -13,7 +13,7 @@ fn object<K: serde::de::DeserializeOwned>(name: &str, spec: Value) -> K {
 fn gate(settle: &str) -> SpinnakerConnection {
     object(
         "gate",
-        json!({
+        &json!({
             "gateUrl": "http://gate", "timeouts": {"settle": settle},
             "allow": {"applications": ["checkout"], "accounts": ["eks"], "namespaces": ["*"]},
         }),
@@ -30,18 +30,18 @@ fn said(status: &str, reason: &str, generation: i64) -> SpinnakerConnection {
     connection
 }
 
-fn staging(change: Value) -> Environment {
+fn staging(change: &Value) -> Environment {
     let mut spec = json!({"connection": "gate", "target": {"account": "eks", "namespace": "shop"}});
     for (key, value) in change.as_object().unwrap() {
         spec[key] = value.clone();
     }
-    object("staging", spec)
+    object("staging", &spec)
 }
 
-fn checkout(pipeline: &str, parameters: Value) -> Application {
+fn checkout(pipeline: &str, parameters: &Value) -> Application {
     object(
         "checkout",
-        json!({"actions": {"deploy": {"pipeline": pipeline, "parameters": parameters}}}),
+        &json!({"actions": {"deploy": {"pipeline": pipeline, "parameters": parameters}}}),
     )
 }
 
@@ -70,7 +70,7 @@ fn described(
     found: Result<Pipeline, Refusal>,
     known: Option<&PipelineDescription>,
 ) -> Description {
-    let environment = staging(json!({}));
+    let environment = staging(&json!({}));
     let (name, action) = application.spec.actions.first_key_value().unwrap();
     let action = (name.as_str(), action);
     let wanted = wanted(application, &environment, action);
@@ -83,7 +83,7 @@ fn described(
 
 fn plain() -> Description {
     described(
-        &checkout("Deploy", json!({})),
+        &checkout("Deploy", &json!({})),
         Ok(pipeline("checkout", false)),
         None,
     )
@@ -132,9 +132,9 @@ fn a_connection_is_ready_when_gate_knows_us_and_its_settle_time_is_safe() {
 #[test]
 fn an_environment_says_the_first_thing_that_is_wrong() {
     let shared = || Err(refusal(Reason::TargetShared));
-    let pattern = staging(json!({"allowTargets": {"namespacePattern": "("}}));
-    let elsewhere = staging(json!({"target": {"account": "gke", "namespace": "shop"}}));
-    let good = staging(json!({"allowTargets": {"namespacePattern": "pr-[0-9]+"}}));
+    let pattern = staging(&json!({"allowTargets": {"namespacePattern": "("}}));
+    let elsewhere = staging(&json!({"target": {"account": "gke", "namespace": "shop"}}));
+    let good = staging(&json!({"allowTargets": {"namespacePattern": "pr-[0-9]+"}}));
     let reason = |environment: &Environment, connection: Option<&SpinnakerConnection>, shared| {
         super::environment(environment, connection, shared)
             .err()
@@ -190,9 +190,9 @@ fn a_gate_that_just_failed_is_left_alone() {
 #[test]
 fn only_names_of_the_request_make_a_pipeline_unknown() {
     let wanted = |template: &str| {
-        let application = checkout(template, json!({}));
+        let application = checkout(template, &json!({}));
         let (name, action) = application.spec.actions.first_key_value().unwrap();
-        super::wanted(&application, &staging(json!({})), (name, action))
+        super::wanted(&application, &staging(&json!({})), (name, action))
             .map_err(|refusal| refusal.reason)
     };
     let named = |name: &str| Ok(Wanted::Named(name.to_owned()));
@@ -237,7 +237,7 @@ fn a_description_says_what_a_request_would_meet() {
     assert_eq!(one.shown.id.as_deref(), Some("4f0a"));
     assert_eq!(one.shown.parameters.len(), 1);
     let fine = |disabled| Ok(pipeline("checkout", disabled));
-    let given = |size: &str| checkout("Deploy", json!({"size": size}));
+    let given = |size: &str| checkout("Deploy", &json!({"size": size}));
     for (application, found, reason, shows) in [
         (given("large"), fine(false), None, true),
         (given("{{ version }}"), fine(false), None, true),
@@ -260,7 +260,7 @@ fn a_description_says_what_a_request_would_meet() {
             true,
         ),
         (
-            checkout("Deploy", json!({"colour": "{{ version }}"})),
+            checkout("Deploy", &json!({"colour": "{{ version }}"})),
             fine(false),
             Some(Reason::ParameterUnknown),
             true,
@@ -284,13 +284,13 @@ fn a_description_says_what_a_request_would_meet() {
             false,
         ),
         (
-            checkout("{{ oops", json!({})),
+            checkout("{{ oops", &json!({})),
             fine(false),
             Some(Reason::TemplateFailed),
             false,
         ),
         (
-            checkout("{{ version }}", json!({})),
+            checkout("{{ version }}", &json!({})),
             fine(false),
             None,
             false,
@@ -312,7 +312,7 @@ fn a_description_says_what_a_request_would_meet() {
 #[test]
 fn what_is_known_stays_while_gate_cannot_be_asked() {
     let known = plain().shown;
-    let application = checkout("Deploy", json!({}));
+    let application = checkout("Deploy", &json!({}));
     let again = |reason| described(&application, Err(refusal(reason)), Some(&known));
     for reason in PASSING {
         assert_eq!(again(reason).shown, known);
@@ -327,7 +327,7 @@ fn what_is_known_stays_while_gate_cannot_be_asked() {
     let gone = again(Reason::PipelineNotFound).shown;
     assert!(gone.id.is_none() && gone.parameters.is_empty());
     // The action names another pipeline by now.
-    let renamed = checkout("Deploy anew", json!({}));
+    let renamed = checkout("Deploy anew", &json!({}));
     let other = described(&renamed, Err(refusal(Reason::SpinnakerBusy)), Some(&known));
     assert!(other.shown.id.is_none() && other.shown.problem.is_some());
 }

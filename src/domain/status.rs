@@ -186,10 +186,7 @@ impl Next {
             .or(seen.build_time);
         execution.stages = fitted(execution.stages);
         self.status.stage.clone_from(&observation.stage);
-        let started = seen
-            .build_time
-            .and_then(|time| Timestamp::from_millisecond(time).ok())
-            .unwrap_or(self.now);
+        let started = seen.build_time.and_then(bounds::date).unwrap_or(self.now);
         self.status.started_at.get_or_insert(Time(started));
         self.status.execution = Some(execution);
         self.set(

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
@@ -16,10 +15,6 @@ use crate::api::{
 
 /// Orca's type of a stage that waits for a person.
 const MANUAL_JUDGMENT: &str = "manualJudgment";
-/// The longest word for a status.
-const WORD: usize = 64;
-/// 9999-12-31T23:59:59.999Z: later than that is no date for Kubernetes.
-const LAST_DATE: i64 = 253_402_300_799_999;
 
 impl Execution {
     /// What a request's status shows of it; `failure` and `rerun` are for others to fill.
@@ -27,7 +22,7 @@ impl Execution {
         ExecutionStatus {
             id: bounds::cut(&self.id, bounds::NAME),
             url: deck_url.and_then(|deck| self.url(deck)),
-            status: bounds::cut(self.status.as_str(), WORD),
+            status: bounds::cut(self.status.as_str(), bounds::WORD),
             build_time: self.build_time,
             started_at: time(self.start_time),
             // A restarted one carries the end of its first run along.
@@ -181,7 +176,7 @@ impl Stage {
         StageStatus {
             name: bounds::cut(self.label(), bounds::NAME),
             kind: bounds::cut(&self.kind, bounds::NAME),
-            status: bounds::cut(self.status.as_str(), WORD),
+            status: bounds::cut(self.status.as_str(), bounds::WORD),
             started_at: time(self.start_time),
             finished_at: time(self.end_time).filter(|_| self.status.is_complete()),
         }
@@ -189,10 +184,7 @@ impl Stage {
 }
 
 fn time(milliseconds: Option<i64>) -> Option<Time> {
-    milliseconds
-        .filter(|milliseconds| (0..=LAST_DATE).contains(milliseconds))
-        .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok())
-        .map(Time)
+    milliseconds.and_then(bounds::date).map(Time)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use foredeck::api::{DeployRequest, deploy_request::Phase};
+use foredeck::api::{DeployRequest, DeployTarget, deploy_request::Phase};
 use foredeck_testkit::gate::{Effect, Fault, Operation};
 use kube::{ResourceExt, api::PostParams};
 use serde_json::{Value, json};
@@ -79,12 +79,12 @@ async fn what_ran_under_a_key_runs_once_whoever_asks_again() -> Result<()> {
     bed.gate
         .inject(Fault::new(Operation::Start, Effect::Answer(400, refusal)));
     bed.request("refused", deploy("staging", "v4")).await?;
-    let refused = bed.until_phase("refused", Phase::Failed).await?;
+    let failed = bed.until_phase("refused", Phase::Failed).await?;
     ensure!(
-        reason(&refused, "Succeeded") == "StartRefused"
-            && message(&refused).contains("no such trigger"),
+        reason(&failed, "Succeeded") == "StartRefused"
+            && message(&failed).contains("no such trigger"),
         "{}",
-        message(&refused)
+        message(&failed)
     );
     bed.delete::<DeployRequest>("refused").await?;
     bed.request("refused", deploy("staging", "v4")).await?;
@@ -156,6 +156,14 @@ async fn a_rollback_goes_to_the_version_that_ran_before_and_a_restart_changes_no
         reason(&failed, "Succeeded") == "NoEarlierVersion",
         "{failed:?}"
     );
+    // A target that was deleted is made anew from what ran, before anybody says that nothing did.
+    for version in ["v4", "v5"] {
+        bed.run(version, deploy("staging", version)).await?;
+    }
+    let target = bed.target("staging").await?.name_any();
+    bed.delete::<DeployTarget>(&target).await?;
+    let back = bed.run("after-loss", act("rollback", "staging")).await?;
+    ensure!(resolved(&back).as_deref() == Some("v4"), "{back:?}");
     let mut named = act("rollback", "staging");
     named["version"] = json!("v3");
     let forward = bed.run("forward", named).await?;
@@ -202,7 +210,6 @@ async fn a_target_remembers_its_last_twenty_and_a_copy_of_a_request_starts_nothi
         "spec": deploy("production", "v1"),
     }))?;
     copy.metadata.namespace = Some(bed.namespace.clone());
-    let calls = bed.gate.count_calls(Operation::Any);
     bed.api::<DeployRequest>()
         .create(&PostParams::default(), &copy)
         .await?;
@@ -213,7 +220,12 @@ async fn a_target_remembers_its_last_twenty_and_a_copy_of_a_request_starts_nothi
         message(&ended)
     );
     ensure!(
-        bed.launches(&ended) == 0 && bed.gate.count_calls(Operation::Any) == calls,
+        bed.launches(&ended) == 0
+            && bed
+                .gate
+                .calls_of(Operation::GetConfig)
+                .iter()
+                .all(|call| call.pipeline.as_deref() != Some("Deploy to production")),
         "Gate was asked for a copy"
     );
     Ok(())

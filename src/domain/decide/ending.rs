@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Decision, Effect, Machine, Sighting};
 use crate::{
     api::{
+        bounds,
         conditions::{self, ConditionType, Reason},
         deploy_request::{DeployRequestStatus, Phase},
         deploy_target::{Active, Run},
@@ -18,6 +19,8 @@ use crate::{
 
 /// How long a finished execution is watched for being restarted.
 pub const WATCH_FINISHED: Duration = Duration::from_mins(30);
+/// Beside Spinnaker's word: its id was started again.
+const TWICE: &str = " (started twice)";
 /// How often.
 const WATCH_EVERY: Duration = Duration::from_secs(20);
 
@@ -147,7 +150,7 @@ impl Machine<'_> {
             if observation.ended.is_none() || again || execution.rerun.is_some() {
                 let word = &observation.execution.status;
                 execution.rerun = Some(if again {
-                    format!("{word} (started twice)")
+                    format!("{}{TWICE}", bounds::cut(word, bounds::WORD - TWICE.len()))
                 } else {
                     word.clone()
                 });

@@ -34,6 +34,7 @@ impl Machine<'_> {
         }
         let plan = match &self.facts.plan {
             Ok(plan) => plan,
+            Err(refusal) if self.hangs_on_the_past(refusal) => return self.prepare(),
             Err(refusal) => return self.refused(refusal),
         };
         if self.request.spec.dry_run {
@@ -59,6 +60,17 @@ impl Machine<'_> {
         );
         let refusal = Refusal::passing(WaitingFor::Person, Reason::TargetUnreadable, message);
         self.wait(self.phase().unwrap_or(Phase::Queued), &refusal)
+    }
+
+    /// What ran before may decide otherwise, and the target can't say yet what that was.
+    fn hangs_on_the_past(&self, refusal: &Refusal) -> bool {
+        let versionless = self.request.spec.version.is_none();
+        matches!(self.facts.target, TargetFact::Unprepared)
+            && match refusal.reason {
+                Reason::NoEarlierVersion => true,
+                Reason::TemplateFailed => versionless,
+                _ => false,
+            }
     }
 
     fn prepare(&self) -> Decision {
