@@ -214,24 +214,26 @@ impl Cell {
             Kill::At(point) => point,
             Kill::WhilePosting => "while-posting",
         };
-        let mut name = format!("{kill} {:?}", self.restart);
+        let mut words = vec![kill.to_owned(), format!("{:?}", self.restart)];
         if self.v1 {
-            name += " v1";
+            words.push("v1".to_owned());
         }
         if self.story != Story::Plain {
-            name += &format!(" {:?}", self.story);
+            words.push(format!("{:?}", self.story));
         }
-        if let Some(trouble) = self.trouble {
-            name += &format!(" fault:{}", trouble.name);
-        }
-        if let Some(disturbance) = self.disturbance {
-            name += &format!(" {disturbance:?}");
-        }
+        words.extend(
+            self.trouble
+                .map(|trouble| format!("fault:{}", trouble.name)),
+        );
+        words.extend(
+            self.disturbance
+                .map(|disturbance| format!("{disturbance:?}")),
+        );
         if let Some((wipe, running)) = self.epilogue {
             let running = if running { "running" } else { "down" };
-            name += &format!(" then:{wipe:?}:{running}");
+            words.push(format!("then:{wipe:?}:{running}"));
         }
-        name
+        words.join(" ")
     }
 
     fn work(&self) -> Duration {
@@ -537,7 +539,7 @@ impl Scene {
             for launch in gate.launches() {
                 let status = gate.status(&launch.execution_id);
                 ensure!(
-                    status.is_none_or(|status| status.is_complete()),
+                    status.is_none_or(foredeck_testkit::gate::Status::is_complete),
                     "{launch:?} is {status:?}"
                 );
             }

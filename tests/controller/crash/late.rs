@@ -39,7 +39,7 @@ async fn started_twice(bed: &Bed, uid: &str) -> Result<()> {
         ensure!(launches.len() == 2, "{launches:?}");
         let status = bed.gate.status(&launches[0].execution_id);
         ensure!(
-            status.is_some_and(|status| status.is_complete()),
+            status.is_some_and(foredeck_testkit::gate::Status::is_complete),
             "{status:?}"
         );
         Ok(())
