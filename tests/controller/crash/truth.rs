@@ -11,7 +11,7 @@ use foredeck::api::{
 use foredeck_testkit::gate::{Launch, Status};
 use kube::Api;
 
-use super::cell::Scene;
+use super::scene::Scene;
 use crate::support::{phase_of, reason};
 
 /// Lines of each controller's log that are shown.
@@ -125,7 +125,7 @@ pub(super) async fn report(scene: &Scene) -> String {
                 "{name}: {}",
                 request.map_or_else(
                     || "gone".to_owned(),
-                    |request| serde_json::to_string(&request.status).unwrap_or_default()
+                    |request| serde_json::to_string(&request.status).unwrap_or_default(),
                 )
             )),
             Err(error) => line(format!("{name}: {error}")),
