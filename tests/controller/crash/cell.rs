@@ -17,7 +17,10 @@ use foredeck_testkit::{
     wait_for,
 };
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, ResourceExt, api::DeleteParams};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::json;
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -67,6 +70,8 @@ pub(super) enum Disturbance {
     WipeTarget,
     WipeBoth,
     DeleteTarget,
+    /// Its status is put back to when it was claimed, as by a snapshot that was restored.
+    RewindTarget,
     DeleteAndWipe,
     MoveConnection,
     KillConnection,
@@ -76,13 +81,14 @@ pub(super) enum Disturbance {
 }
 
 impl Disturbance {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Cancel,
         Self::Delete,
         Self::WipeRequest,
         Self::WipeTarget,
         Self::WipeBoth,
         Self::DeleteTarget,
+        Self::RewindTarget,
         Self::DeleteAndWipe,
         Self::MoveConnection,
         Self::KillConnection,
@@ -406,15 +412,20 @@ impl Scene {
         if let Some(disturbance) = self.cell.disturbance {
             self.disturb(disturbance).await?;
         }
-        let second = json!({"application": "checkout", "environment": "staging", "action": "quick", "version": "second"});
-        let second = self.bed.request("second", second).await?;
-        self.second = second.uid();
+        // What the other Gate is sent has to be over before the connection leaves it for good.
+        let moved = self.other.is_some();
+        if !moved {
+            self.second().await?;
+        }
         if self.cell.restart == Restart::Late {
             self.all_at_gate_has_ended().await?;
         }
         self.start().await?;
         if let Some(disturbance) = self.cell.disturbance {
             self.undo(disturbance).await?;
+        }
+        if moved {
+            self.second().await?;
         }
         self.quiet().await?;
         truth::check(self).await?;
@@ -429,6 +440,14 @@ impl Scene {
             self.quiet().await?;
             truth::check(self).await?;
         }
+        Ok(())
+    }
+
+    /// Another request for the same target.
+    async fn second(&mut self) -> Result<()> {
+        let spec = json!({"application": "checkout", "environment": "staging", "action": "quick", "version": "second"});
+        let second = self.bed.request("second", spec).await?;
+        self.second = second.uid();
         Ok(())
     }
 
@@ -544,6 +563,7 @@ impl Scene {
                     bed.delete::<DeployTarget>(&target.name_any()).await?;
                 }
             }
+            Disturbance::RewindTarget => self.rewind_target().await?,
             Disturbance::DeleteAndWipe => {
                 bed.delete::<DeployRequest>("first").await?;
                 self.wipe_target().await?;
@@ -576,6 +596,25 @@ impl Scene {
         Ok(())
     }
 
+    async fn rewind_target(&self) -> Result<()> {
+        for target in self.bed.targets().await? {
+            let active = target
+                .status
+                .as_ref()
+                .and_then(|status| status.active.as_ref());
+            if active.is_none() {
+                continue;
+            }
+            let unsent = json!({"attempt": {"sentAt": null}, "sends": 0, "execution": null});
+            let claimed = Patch::Merge(json!({"status": {"active": unsent, "keys": null}}));
+            let targets: Api<DeployTarget> = self.bed.api();
+            targets
+                .patch_status(&target.name_any(), &PatchParams::default(), &claimed)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// What passes by itself does so when the new controller has said something about it.
     async fn undo(&mut self, disturbance: Disturbance) -> Result<()> {
         if !matches!(
@@ -595,7 +634,6 @@ impl Scene {
             })
             .await?;
         if disturbance == Disturbance::MoveConnection {
-            // Whatever the other Gate was sent has to be over before the connection leaves it for good.
             wait_for("the other Gate to be left", PATIENCE, async || {
                 for target in self.bed.targets().await? {
                     let active = target.status.and_then(|status| status.active);
@@ -651,6 +689,9 @@ impl Scene {
     async fn look(&mut self) -> Result<()> {
         let requests: Api<DeployRequest> = self.bed.api();
         for name in ["first", "second"] {
+            if name == "second" && self.second.is_none() {
+                continue;
+            }
             let Some(request) = requests.get_opt(name).await? else {
                 ensure!(name == "first" && self.cell.is_deleted(), "{name} is gone");
                 continue;

@@ -40,13 +40,13 @@ pub(super) async fn check(scene: &Scene) -> Result<()> {
             "{name} was launched {} times",
             launches.len()
         );
-        let launched = launches.first().map(|(_, status)| *status);
+        let execution = launches.first().map(|(_, status)| *status);
         match requests.get_opt(name).await? {
             Some(request) => {
                 let may_end = scene.cell.may_end(name == "first", scene.cancelled);
-                tells_the_truth(&request, launched, &may_end).with_context(|| name.to_owned())?;
+                tells_the_truth(&request, execution, &may_end).with_context(|| name.to_owned())?;
             }
-            None => followed_to_its_end(scene, uid, launched)
+            None => followed_to_its_end(scene, uid, execution)
                 .await
                 .with_context(|| format!("{name}, which was deleted"))?,
         }
