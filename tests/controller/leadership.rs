@@ -16,10 +16,11 @@ use crate::support::{Bed, Controller, PATIENCE, deploy};
 /// How long an execution takes.
 const WORK: Duration = Duration::from_millis(300);
 const LEASE: &str = "foredeck-controller";
-/// Long enough for a machine that does much else besides, short enough to be waited for.
-const SHORT: &str = "6s";
-/// Never given up in a test.
-const LONG: &str = "15s";
+/// Of a leader that is to be outlived.
+const SHORT: &str = "4s";
+/// Of whoever is to keep it, on a machine that does much else besides: who can't renew in time ends, and nothing here
+/// starts it again.
+const LONG: &str = "30s";
 const TARGETS: usize = 10;
 const REQUESTS: usize = 50;
 
@@ -81,11 +82,11 @@ impl Bed {
         .await
     }
 
-    /// The first holds the Lease, the second waits for it.
+    /// The first holds the Lease, for so long; the second waits for it.
     async fn leader_and_standby(&self, lease: &str) -> Result<(Controller, Controller, String)> {
         let leader = self.controller_lasting(lease, &[])?;
         let holder = self.until_held(None).await?;
-        let standby = self.controller_lasting(lease, &[])?;
+        let standby = self.controller_lasting(LONG, &[])?;
         standby.until_logged("waiting for the lease").await?;
         Ok((leader, standby, holder))
     }
@@ -145,7 +146,7 @@ async fn a_standby_takes_over_from_a_killed_leader() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_told_to_stop_finishes_its_starts_and_hands_over() -> Result<()> {
     let (bed, environments) = Bed::with_ten_targets("told").await?;
-    let (mut leader, standby, holder) = bed.leader_and_standby(SHORT).await?;
+    let (mut leader, standby, holder) = bed.leader_and_standby(LONG).await?;
     // Each start is accepted at once and answered later, so that some are always under way.
     let slow = Effect::SlowAnswer(Duration::from_millis(400));
     bed.gate
@@ -192,7 +193,7 @@ async fn a_leader_that_wakes_after_its_lease_does_nothing_more() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_lease_ends_its_holder() -> Result<()> {
     let (bed, environments) = Bed::with_ten_targets("unleased").await?;
-    let (mut leader, _standby, holder) = bed.leader_and_standby(SHORT).await?;
+    let (mut leader, _standby, holder) = bed.leader_and_standby(LONG).await?;
     let requests = bed.fifty(&environments).await?;
     bed.until_started(TARGETS).await?;
     bed.delete::<Lease>(LEASE).await?;
