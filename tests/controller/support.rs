@@ -356,16 +356,7 @@ impl Bed {
     }
 
     pub(crate) fn controller_with(&self, arguments: &[&str]) -> Result<Controller> {
-        self.controller_through(self.plane.admin_kubeconfig().to_owned(), arguments)
-    }
-
-    pub(crate) fn controller_through(
-        &self,
-        kubeconfig: PathBuf,
-        arguments: &[&str],
-    ) -> Result<Controller> {
-        let lease = ["--lease-duration", "2s"];
-        self.spawn(kubeconfig, &[&lease, arguments].concat())
+        self.controller_lasting("2s", arguments)
     }
 
     /// Starts the controller with a Lease of that duration.
@@ -375,7 +366,8 @@ impl Bed {
         self.spawn(kubeconfig, &[&lease, arguments].concat())
     }
 
-    fn spawn(&self, kubeconfig: PathBuf, arguments: &[&str]) -> Result<Controller> {
+    /// Starts the controller with nothing said of its Lease.
+    pub(crate) fn spawn(&self, kubeconfig: PathBuf, arguments: &[&str]) -> Result<Controller> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.plane.directory().join(format!(
             "controller-{}-{}.log",

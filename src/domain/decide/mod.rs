@@ -257,7 +257,15 @@ impl Machine<'_> {
         })
     }
 
+    /// Whether it may have been sent: as its target knows, and only where that can't say as its own status says. A mark
+    /// on the status alone is one that was taken back, or that a crash left.
     fn may_have_been_sent(&self) -> bool {
+        if let TargetFact::Ready(status) = &self.facts.target {
+            return match target::held_by(status, self.uid) {
+                Some(active) => active.attempt.sent_at.is_some(),
+                None => target::knows(status, self.uid),
+            };
+        }
         let attempt = self
             .request
             .status
@@ -268,12 +276,18 @@ impl Machine<'_> {
 
     fn next(&self) -> Next {
         let key = self.key();
-        // The target is the truth: what it does not know of was not sent, whatever a crash left here.
-        let unsent = matches!(&self.facts.target, TargetFact::Ready(status) if !target::knows(status, self.uid));
+        let known = match &self.facts.target {
+            TargetFact::Ready(status) => target::knows(status, self.uid),
+            _ => true,
+        };
+        let sent = self.may_have_been_sent();
         Next::of(self.request, self.now).with(|status| {
             status.idempotency_key = Some(key);
-            if unsent {
+            if !known {
                 status.attempt = None;
+            }
+            if let Some(attempt) = status.attempt.as_mut().filter(|_| !sent) {
+                attempt.sent_at = None;
             }
         })
     }

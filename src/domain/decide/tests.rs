@@ -411,6 +411,23 @@ fn a_holder_whose_environment_leads_elsewhere_lets_go_and_sends_nothing() {
 }
 
 #[test]
+fn a_mark_that_was_taken_back_is_gone_from_the_status_and_the_wait_has_its_end_again() {
+    let mut marked = request(Some(Phase::Starting));
+    if let Some(status) = &mut marked.status {
+        status.attempt = Some(attempt(true));
+    }
+    for target in [ready(None), ready(Some(active(UID, false, None)))] {
+        let mut facts = facts(target, Sighting::Absent(Duration::ZERO));
+        facts.trouble = Some(refusal(Some(WaitingFor::Spinnaker)));
+        let status = decide(&marked, &facts, now()).status;
+        let sent = status.attempt.and_then(|attempt| attempt.sent_at);
+        assert_eq!(sent, None, "{:?}", facts.target);
+        let until = status.waiting.and_then(|waiting| waiting.until);
+        assert!(until.is_some(), "{:?}", facts.target);
+    }
+}
+
+#[test]
 fn whatever_has_not_ended_is_looked_at_again_and_says_for_what_it_waits() {
     every(|name, _, facts, decision| {
         let phase = decision.status.phase;

@@ -171,7 +171,6 @@ async fn closed_before(closing: &Closing, held: &str) -> Result<()> {
         let waiting = stage.bed.until("first", why, waits).await?;
         stage.bed.until_free().await?;
         // It stays so, although the controller's cache still shows what is no more.
-        let version = waiting.resource_version();
         stage.bed.deploy("second").await?;
         stage
             .bed
@@ -179,7 +178,13 @@ async fn closed_before(closing: &Closing, held: &str) -> Result<()> {
                 reason(request, "Reconciling") == why
             })
             .await?;
-        ensure!(stage.bed.get("first").await?.resource_version() == version);
+        let still = stage.bed.get("first").await?;
+        ensure!(
+            still.resource_version() == waiting.resource_version(),
+            "{:?} became {:?}",
+            waiting.status,
+            still.status
+        );
     }
     let writes = stage.proxy.writes().len() - before;
     ensure!(writes < 40, "{writes} writes for a request that only waits");

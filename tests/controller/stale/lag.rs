@@ -83,42 +83,25 @@ async fn a_controller_that_begins_with_a_list_from_before_the_starts_starts_noth
             .until_phase(&request.name_any(), Phase::Running)
             .await?;
     }
-    controller.kill();
     stage.proxy.serve_old_lists(true);
     stage.withhold(&super::KINDS);
     let before = stage.proxy.writes().len();
-    let controller = stage.controller()?;
+    let controller = stage.replace(controller).await?;
     for request in &requests {
-        for launch in stage
-            .bed
-            .gate
-            .launches_of(&request.uid().unwrap_or_default())
-        {
-            stage.bed.gate.finish(&launch.execution_id);
-        }
+        stage.bed.finish(request);
     }
     // By its old list it believes that they wait to be seen for the first time; what it reads says how they ended.
     stage.all_succeed(&requests).await?;
     ensure!(stage.proxy.writes().len() > before);
-    controller.kill();
 
     // And again, with everything ended: it believes in the same list.
-    let controller = stage.controller()?;
+    let _controller = stage.replace(controller).await?;
     let marker = stage.ask("marker", 1).await?;
     stage.clear_sky();
-    let marker_name = "marker-0";
-    stage.bed.until_phase(marker_name, Phase::Running).await?;
-    for launch in stage
-        .bed
-        .gate
-        .launches_of(&marker[0].uid().unwrap_or_default())
-    {
-        stage.bed.gate.finish(&launch.execution_id);
-    }
+    stage.bed.until_phase("marker-0", Phase::Running).await?;
+    stage.bed.finish(&marker[0]);
     stage.all_succeed(&marker).await?;
-    stage.all_succeed(&requests).await?;
-    drop(controller);
-    Ok(())
+    stage.all_succeed(&requests).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,8 +131,7 @@ async fn what_runs_is_cancelled_although_its_target_is_not_seen_to_be_held() -> 
     // The cache knows the target as it was between two requests: free.
     let earlier = bed.deploy("earlier").await?;
     bed.until_phase("earlier", Phase::Running).await?;
-    let execution = &bed.gate.launches()[0].execution_id;
-    bed.gate.finish(execution);
+    bed.finish(&earlier);
     bed.until_phase("earlier", Phase::Succeeded).await?;
     bed.until_free().await?;
     stage.withhold(&["deploytargets"]);
@@ -171,8 +153,6 @@ async fn what_runs_is_cancelled_although_its_target_is_not_seen_to_be_held() -> 
 
     stage.clear_sky();
     bed.until_phase("waiting", Phase::Running).await?;
-    for launch in bed.gate.launches_of(&waiting.uid().unwrap_or_default()) {
-        bed.gate.finish(&launch.execution_id);
-    }
+    bed.finish(&waiting);
     stage.all_succeed(&[earlier, waiting]).await
 }

@@ -155,8 +155,7 @@ async fn disturb(
         }
         _ => {
             proxy.serve_old_lists(dice.below(2) == 0);
-            controller.kill();
-            return stage.controller();
+            return stage.replace(controller).await;
         }
     }
     Ok(controller)
