@@ -95,6 +95,34 @@ async fn a_target_wiped_while_its_deleted_request_runs_is_held_by_it_again() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_runs_is_found_however_many_ran_since() -> Result<()> {
+    let bed = Bed::new("target-i", ENDLESS).await?;
+    let _controller = bed.controller_lasting("30s", &[])?;
+    let (first, second) = bed.one_runs_one_waits().await?;
+    // Somebody else's, of the same pipeline: more than are looked through.
+    let pipeline = bed.gate.launches()[0].pipeline_config_id.clone();
+    let config = bed.gate.config(&pipeline).context("the pipeline")?;
+    let client = reqwest::Client::new();
+    for number in 0..120 {
+        let mut body = config.clone();
+        body["trigger"] = json!({"type": "manual", "parameters": {
+            "account": format!("other-{number}"), "namespace": "other", "branch": "main",
+        }});
+        let start = client.post(format!("{}/pipelines/start", bed.gate.url()));
+        let body = body.to_string();
+        let start = start.header("Content-Type", "application/json").body(body);
+        start.send().await?.error_for_status()?;
+    }
+    for launch in bed.gate.launches().iter().skip(1) {
+        bed.gate.finish(&launch.execution_id);
+    }
+    bed.delete::<DeployRequest>("first").await?;
+    bed.damage(Damage::Deleted).await?;
+    bed.until_held_by(&first).await?;
+    bed.ends_one_after_the_other(&first, &second).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_target_lost_while_it_is_idle_still_knows_what_ran() -> Result<()> {
     let bed = Bed::new("target-d", ENDLESS).await?;
     let _controller = bed.controller_lasting("30s", &[])?;
