@@ -348,7 +348,10 @@ impl Worker {
                 namespace,
             ])
             .env("KUBECONFIG", plane.admin_kubeconfig())
-            .env("RUST_LOG", "error")
+            .env(
+                "RUST_LOG",
+                std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()),
+            )
             .stderr(Stdio::inherit())
             .spawn()
             .context("start foredeck")?;

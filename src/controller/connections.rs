@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt};
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
-use super::objects::within;
+use super::{objects::within, survey::Surveys};
 use crate::{
     api::{
         SpinnakerConnection,
@@ -38,6 +38,8 @@ pub(super) struct Gate {
     pub client: GateClient,
     /// For looking after many executions.
     pub poller: Arc<Poller>,
+    /// For what ran lately.
+    pub surveys: Arc<Surveys>,
     /// Reads of whole lists of pipelines, two at a time, so that they leave Gate's permits to what matters more.
     pub catalog: Arc<Semaphore>,
     /// By which endpoint executions are started.
@@ -170,6 +172,7 @@ impl Connections {
         let client = GateClient::new(settings).map_err(|error| invalid(error.to_string()))?;
         Ok(Gate {
             poller: Arc::new(Poller::new(client.clone())),
+            surveys: Arc::default(),
             client,
             catalog: Arc::new(Semaphore::new(LISTS)),
             trigger: connection.spec.trigger,

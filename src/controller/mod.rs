@@ -17,6 +17,7 @@ mod objects;
 mod rebuild;
 mod record;
 mod sighting;
+mod survey;
 mod targets;
 mod watch;
 

@@ -180,14 +180,20 @@ async fn evidence(
             message,
         )));
     }
-    let executions = match executions(&gate, &applications, &pipelines).await {
+    let ids: BTreeSet<&str> = pipelines
+        .iter()
+        .map(|pipeline| pipeline.id.as_str())
+        .collect();
+    let subject = format!("{applications:?} {ids:?}");
+    let asked = executions(&gate, &applications, &pipelines);
+    let executions = match gate.surveys.begun_from_now(subject, asked).await {
         Ok(executions) => executions,
         Err(error) => return Ok(Err(refusal(lost.connection, &error))),
     };
     let mut shown: BTreeMap<String, Observation> = BTreeMap::new();
-    for execution in executions {
-        if let Some(mark) = sighting::mark(&execution).filter(|mark| mark.target == name) {
-            shown.insert(mark.uid.clone(), sighting::observe(&gate, &execution).await);
+    for execution in executions.iter() {
+        if let Some(mark) = sighting::mark(execution).filter(|mark| mark.target == name) {
+            shown.insert(mark.uid.clone(), sighting::observe(&gate, execution).await);
         }
     }
     for (uid, observation) in shown {

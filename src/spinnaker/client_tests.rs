@@ -366,9 +366,14 @@ async fn a_list_of_executions_with_one_unreadable_is_an_error() {
     let client = gate.client();
     assert_eq!(client.executions_of(&["whole"], 50).await.unwrap().len(), 2);
     assert!(client.executions_of(&["torn"], 50).await.is_err());
+    assert!(client.unfinished_of(&["a", "torn"], 50).await.is_err());
+    assert!(client.executions_of(&[], 50).await.unwrap().is_empty());
     assert_eq!(
-        gate.lines()[0],
-        "GET /executions?pipelineConfigIds=whole&limit=50&expand=false"
+        [gate.lines()[0].as_str(), gate.lines()[2].as_str()],
+        [
+            "GET /executions?pipelineConfigIds=whole&limit=50&expand=false",
+            "GET /executions?pipelineConfigIds=a%2Ctorn&limit=50&expand=false&statuses=NOT_STARTED%2CRUNNING%2CPAUSED%2CSUSPENDED%2CREDIRECT%2CBUFFERED",
+        ]
     );
 }
 

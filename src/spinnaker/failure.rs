@@ -4,7 +4,7 @@
 //! `/executions/failedStages` is a 500 unless the operator configured Orca for it (observed on Gate 2026.1.2), and
 //! gives no texts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -66,11 +66,24 @@ pub fn find(execution: &Execution) -> Finding {
         .rev()
         .max_by_key(|(rank, ..)| *rank)
         .map(|(_, stage, text, child)| Finding {
-            stage: Some(stage.label().to_owned()),
+            stage: Some(named(stage, &by_id)),
             text,
             child,
         })
         .unwrap_or_default()
+}
+
+/// A stage as the pipeline's author knows it: what Orca made of a stage stands behind that stage's own name.
+fn named(stage: &Stage, by_id: &BTreeMap<&str, &Stage>) -> String {
+    let parent = |stage: &Stage| by_id.get(stage.parent_stage_id.as_deref()?).copied();
+    // No further up than there are stages: a circle ends.
+    let authored = (0..by_id.len()).try_fold(stage, |stage, _| parent(stage).ok_or(stage));
+    let (Ok(authored) | Err(authored)) = authored;
+    if authored.label() == stage.label() {
+        stage.label().to_owned()
+    } else {
+        format!("{}: {}", authored.label(), stage.label())
+    }
 }
 
 impl GateClient {

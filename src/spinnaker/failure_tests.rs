@@ -129,7 +129,7 @@ fn the_deepest_stage_that_says_something_wins() {
         "E",
         &json!([ignored, outer, mute, child]),
     )));
-    assert_eq!(finding.stage.as_deref(), Some("inner"));
+    assert_eq!(finding.stage.as_deref(), Some("outer: inner"));
     assert_eq!(finding.text.as_deref(), Some("one is not two"));
 }
 

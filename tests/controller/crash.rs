@@ -24,6 +24,8 @@
 mod cell;
 mod faults;
 mod late;
+mod run;
+mod scene;
 mod truth;
 
 use std::collections::BTreeSet;
@@ -32,8 +34,9 @@ use anyhow::Result;
 use foredeck::runtime::crash::POINTS;
 
 use self::{
-    cell::{Cell, Disturbance, Kill, Restart, Story, run_all},
+    cell::{Cell, Disturbance, Kill, Restart, Story},
     faults::{CANCELS, Class, READS, STARTS, Trouble},
+    run::run_all,
 };
 
 /// What every request passes that is sent, whatever comes of it.

@@ -1,5 +1,8 @@
 //! Deleted, pruned, wiped, restored: whatever is taken away, nothing starts a second time and what runs is followed.
 
+mod restored;
+mod wiped;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,13 +15,10 @@ use foredeck_testkit::{
     gate::{Effect, Fault, Operation},
     wait_for,
 };
-use kube::{
-    ResourceExt,
-    api::{ListParams, Patch, PatchParams},
-};
-use serde_json::{Value, json};
+use kube::{ResourceExt, api::ListParams};
+use serde_json::json;
 
-use crate::support::{Bed, PATIENCE, application, deploy, environment, message, phase_of, reason};
+use crate::support::{Bed, PATIENCE, application, deploy, environment, message, reason};
 
 /// Longer than any test: an execution ends when the test says so.
 const ENDLESS: Duration = Duration::from_mins(10);
@@ -139,35 +139,6 @@ impl Bed {
         }
         Ok(())
     }
-
-    async fn damage(&self, damage: Damage, environment: &str) -> Result<()> {
-        let name = self.target(environment).await?.name_any();
-        match damage {
-            Damage::Deleted => self.delete::<DeployTarget>(&name).await,
-            Damage::Wiped => self.wipe_status::<DeployTarget>(&name).await,
-        }
-    }
-
-    async fn write_target_status(&self, environment: &str, status: Value) -> Result<()> {
-        let name = self.target(environment).await?.name_any();
-        let patch = Patch::Merge(json!({"status": status}));
-        let api = self.dynamic_targets();
-        api.patch_status(&name, &PatchParams::default(), &patch)
-            .await?;
-        Ok(())
-    }
-
-    /// Targets as they are, whether they decode or not.
-    fn dynamic_targets(&self) -> kube::Api<kube::api::DynamicObject> {
-        let resource = kube::api::ApiResource::erase::<DeployTarget>(&());
-        kube::Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Damage {
-    Deleted,
-    Wiped,
 }
 
 // === Deleted in every phase ===
@@ -175,7 +146,7 @@ enum Damage {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_deleted_before_it_was_sent_starts_nothing() -> Result<()> {
     let bed = Bed::new("unsent", ENDLESS).await?;
-    let _controller = bed.controller()?;
+    let _controller = bed.controller_lasting("30s", &[])?;
     let pending = bed.request("pending", deploy("nowhere", "main")).await?;
     bed.until("pending", "waits", |request| {
         reason(request, "Reconciling") == "EnvironmentNotFound"
@@ -212,7 +183,7 @@ async fn a_request_deleted_before_it_was_sent_starts_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_deleted_while_it_runs_is_followed_to_its_end() -> Result<()> {
     let bed = Bed::new("running", ENDLESS).await?;
-    let _controller = bed.controller()?;
+    let _controller = bed.controller_lasting("30s", &[])?;
     let (first, second) = bed.one_runs_one_waits().await?;
     bed.delete::<DeployRequest>("first").await?;
     bed.ends_one_after_the_other(&first, &second).await?;
@@ -232,7 +203,7 @@ async fn a_request_deleted_while_it_runs_is_followed_to_its_end() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_deleted_while_its_start_is_unknown_keeps_its_target() -> Result<()> {
     let bed = Bed::new("sent", ENDLESS).await?;
-    let _controller = bed.controller()?;
+    let _controller = bed.controller_lasting("30s", &[])?;
     // Nobody hears of this start until long after the caller gave up.
     let after = Duration::from_secs(2);
     bed.gate.inject(Fault::new(
@@ -257,7 +228,7 @@ async fn a_request_deleted_while_its_start_is_unknown_keeps_its_target() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_request_whose_start_never_appears_lets_go_after_the_settle_time() -> Result<()> {
     let bed = Bed::new("lost", ENDLESS).await?;
-    let _controller = bed.controller()?;
+    let _controller = bed.controller_lasting("30s", &[])?;
     bed.gate
         .inject(Fault::new(Operation::Start, Effect::ResetBeforeEffect));
     let first = bed.deploy("first").await?;
@@ -274,7 +245,7 @@ async fn a_deleted_request_whose_start_never_appears_lets_go_after_the_settle_ti
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_gitops_prunes_while_it_runs_is_not_overtaken() -> Result<()> {
     let bed = Bed::new("pruned", ENDLESS).await?;
-    let _controller = bed.controller()?;
+    let _controller = bed.controller_lasting("30s", &[])?;
     let first = bed.request("checkout-v1", deploy("staging", "v1")).await?;
     bed.until_phase("checkout-v1", Phase::Running).await?;
     bed.delete::<DeployRequest>("checkout-v1").await?;
@@ -287,33 +258,33 @@ async fn a_version_that_gitops_prunes_while_it_runs_is_not_overtaken() -> Result
 // === A namespace deleted and made again ===
 
 #[derive(Debug, Clone, Copy)]
-enum Order {
-    TargetsFirst,
-    RequestsFirst,
-    ConfigurationFirst,
+enum First {
+    Targets,
+    Requests,
+    Configuration,
 }
 
-async fn a_namespace_made_again_repeats_nothing(prefix: &str, order: Order) -> Result<()> {
+async fn a_namespace_made_again_repeats_nothing(prefix: &str, first_gone: First) -> Result<()> {
     let bed = Bed::new(prefix, ENDLESS).await?;
-    let _controller = bed.controller()?;
+    let _controller = bed.controller_lasting("30s", &[])?;
     let done = bed.request("done", deploy("production", "v0")).await?;
     bed.until_phase("done", Phase::Running).await?;
     ensure!(bed.finish(&done));
     bed.until_phase("done", Phase::Succeeded).await?;
     let (first, _) = bed.one_runs_one_waits().await?;
-    match order {
-        Order::TargetsFirst => {
+    match first_gone {
+        First::Targets => {
             for target in bed.targets().await? {
                 bed.delete::<DeployTarget>(&target.name_any()).await?;
             }
             bed.delete_all::<DeployRequest>().await?;
             bed.delete_configuration().await?;
         }
-        Order::RequestsFirst => {
+        First::Requests => {
             bed.delete_all::<DeployRequest>().await?;
             bed.delete_configuration().await?;
         }
-        Order::ConfigurationFirst => {
+        First::Configuration => {
             bed.delete_configuration().await?;
             bed.delete_all::<DeployRequest>().await?;
         }
@@ -344,15 +315,15 @@ async fn a_namespace_made_again_repeats_nothing(prefix: &str, order: Order) -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_deleted_targets_first_and_made_again_repeats_nothing() -> Result<()> {
-    a_namespace_made_again_repeats_nothing("space-a", Order::TargetsFirst).await
+    a_namespace_made_again_repeats_nothing("space-a", First::Targets).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_deleted_requests_first_and_made_again_repeats_nothing() -> Result<()> {
-    a_namespace_made_again_repeats_nothing("space-b", Order::RequestsFirst).await
+    a_namespace_made_again_repeats_nothing("space-b", First::Requests).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_deleted_configuration_first_and_made_again_repeats_nothing() -> Result<()> {
-    a_namespace_made_again_repeats_nothing("space-c", Order::ConfigurationFirst).await
+    a_namespace_made_again_repeats_nothing("space-c", First::Configuration).await
 }

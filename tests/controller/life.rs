@@ -123,7 +123,7 @@ async fn a_failure_names_the_deepest_stage_and_what_it_said_and_nothing_that_is_
         ),
         (
             "checked",
-            "Check precondition (expression)",
+            "Is it Monday?: Check precondition (expression)",
             &["no deployments before Monday"],
         ),
         (

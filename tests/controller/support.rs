@@ -376,13 +376,12 @@ impl Bed {
         ));
         let file = File::create(&log)?;
         let child = Command::new(env!("CARGO_BIN_EXE_foredeck"))
-            .args([
-                "controller",
-                "--admin-listen",
-                "off",
-                "--test-minimum-settle",
-                "1s",
-            ])
+            .args(["controller", "--test-minimum-settle", "1s"])
+            .args(if arguments.contains(&"--admin-listen") {
+                [].as_slice()
+            } else {
+                ["--admin-listen", "off"].as_slice()
+            })
             .args([
                 "--namespace",
                 &self.namespace,
@@ -413,6 +412,15 @@ impl Controller {
     fn stop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+
+    /// Sends this process a signal: `STOP`, `CONT`, `TERM`.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()?;
+        ensure!(sent.success(), "kill -{name} failed");
+        Ok(())
     }
 
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use foredeck::api::deploy_request::Phase;
 use foredeck_testkit::{
-    gate::{Effect, Fault, Operation},
+    gate::{Effect, Fault, Operation, Status},
     wait_for,
 };
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ObjectReference, events::v1::Event};
@@ -38,10 +38,7 @@ async fn started_twice(bed: &Bed, uid: &str) -> Result<()> {
         let launches = bed.gate.launches_of(uid);
         ensure!(launches.len() == 2, "{launches:?}");
         let status = bed.gate.status(&launches[0].execution_id);
-        ensure!(
-            status.is_some_and(|status| status.is_complete()),
-            "{status:?}"
-        );
+        ensure!(status.is_some_and(Status::is_complete), "{status:?}");
         Ok(())
     })
     .await

@@ -11,7 +11,7 @@ use foredeck::api::{
 use foredeck_testkit::gate::{Launch, Status};
 use kube::Api;
 
-use super::cell::Scene;
+use super::scene::Scene;
 use crate::support::{phase_of, reason};
 
 /// Lines of each controller's log that are shown.
@@ -40,13 +40,13 @@ pub(super) async fn check(scene: &Scene) -> Result<()> {
             "{name} was launched {} times",
             launches.len()
         );
-        let launched = launches.first().map(|(_, status)| *status);
+        let execution = launches.first().map(|(_, status)| *status);
         match requests.get_opt(name).await? {
             Some(request) => {
                 let may_end = scene.cell.may_end(name == "first", scene.cancelled);
-                tells_the_truth(&request, launched, &may_end).with_context(|| name.to_owned())?;
+                tells_the_truth(&request, execution, &may_end).with_context(|| name.to_owned())?;
             }
-            None => followed_to_its_end(scene, uid, launched)
+            None => followed_to_its_end(scene, uid, execution)
                 .await
                 .with_context(|| format!("{name}, which was deleted"))?,
         }
@@ -123,9 +123,10 @@ pub(super) async fn report(scene: &Scene) -> String {
         match requests.get_opt(name).await {
             Ok(request) => line(format!(
                 "{name}: {}",
-                request
-                    .map(|request| serde_json::to_string(&request.status).unwrap_or_default())
-                    .unwrap_or_else(|| "gone".to_owned())
+                request.map_or_else(
+                    || "gone".to_owned(),
+                    |request| serde_json::to_string(&request.status).unwrap_or_default(),
+                )
             )),
             Err(error) => line(format!("{name}: {error}")),
         }
