@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::{ResourceExt, api::ObjectMeta, runtime::controller::Action};
 
 use super::{
@@ -15,16 +16,21 @@ use super::{
     record,
     watch::{Guarded, named},
 };
-use crate::api::{
-    DeployRequest, DeployTarget, SEEN_ANNOTATION,
-    deploy_request::{DeployRequestSpec, DeployRequestStatus, Phase, Resolved},
-    deploy_target::Active,
+use crate::{
+    api::{
+        DeployRequest, DeployTarget, SEEN_ANNOTATION,
+        deploy_request::{DeployRequestSpec, DeployRequestStatus, Phase, Resolved},
+        deploy_target::Active,
+    },
+    domain::backoff,
 };
 
 /// How often a held target makes sure that its request still looks after it.
 const CHECK: Duration = Duration::from_secs(30);
 /// How soon a target that can't be rebuilt yet is tried again.
 const REBUILD: Duration = Duration::from_secs(5);
+/// How long a new target is left to the request that made it, which fills it in the same pass.
+const NEW: Duration = Duration::from_secs(5);
 
 /// One pass over a target.
 pub(super) async fn reconcile(
@@ -131,6 +137,15 @@ fn remembered(target: &DeployTarget, active: &Active) -> DeployRequest {
 }
 
 async fn rebuild(context: &Context, target: &DeployTarget) -> Result<Action, ControllerError> {
+    let age = target
+        .creation_timestamp()
+        .map(|created| backoff::elapsed(created.0, Timestamp::now()));
+    if let Some(left) = age
+        .and_then(|age| NEW.checked_sub(age))
+        .filter(|left| !left.is_zero())
+    {
+        return Ok(Action::requeue(left));
+    }
     let namespace = target.namespace().unwrap_or_default();
     let Some(environment) = context
         .caches
