@@ -7,5 +7,6 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod domain;
+pub mod identity;
 pub mod runtime;
 pub mod spinnaker;
