@@ -377,6 +377,8 @@ fn sample(application: &Application, environment: &Environment, action: &str) ->
             timeout: None,
             dry_run: false,
             idempotency_key: None,
+            requester: None,
+            notify: None,
             cancel: None,
             ttl_after_finished: None,
         },
