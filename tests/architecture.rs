@@ -16,7 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("domain", &["api"]),
     ("spinnaker", &["api"]),
     ("runtime", &["api"]),
-    ("slack", &["runtime"]),
+    ("slack", &["api", "runtime"]),
     ("controller", &["api", "domain", "runtime", "spinnaker"]),
     (
         "cli",

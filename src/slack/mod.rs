@@ -6,6 +6,7 @@
 
 pub mod blocks;
 pub mod elements;
+pub mod grammar;
 pub mod ids;
 pub mod inbound;
 pub mod text;
