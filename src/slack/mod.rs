@@ -7,6 +7,7 @@
 pub mod actions;
 pub mod blocks;
 pub mod elements;
+pub mod grammar;
 pub mod ids;
 pub mod inbound;
 pub mod text;
