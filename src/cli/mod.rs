@@ -5,6 +5,7 @@ mod controller;
 mod crds;
 mod process;
 mod run;
+mod secret;
 mod values;
 
 use anyhow::Context;
