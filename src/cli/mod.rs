@@ -5,7 +5,6 @@ mod controller;
 mod crds;
 mod process;
 mod run;
-mod secret;
 mod values;
 
 use anyhow::Context;

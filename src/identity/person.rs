@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn everybody_else_is_nobody() {
-        let cases: [(fn(&mut Account), Nobody); 9] = [
+        type Change = fn(&mut Account);
+        let cases: [(Change, Nobody); 9] = [
             (|account| account.deleted = true, Nobody::Deactivated),
             (|account| account.is_bot = true, Nobody::Bot),
             (|account| account.is_restricted = true, Nobody::Guest),
