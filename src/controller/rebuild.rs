@@ -24,7 +24,8 @@ use crate::{
     domain::{
         ids,
         outcome::{Ended, Mark, Observation, Outcome, of},
-        resolve::{self, Refusal},
+        refusal::Refusal,
+        resolve,
         target::{self, Evidence},
     },
     runtime::crash,

@@ -10,7 +10,7 @@ use crate::{
         deploy_target::{Active, DeployTargetStatus},
         environment::Concurrency,
     },
-    domain::{ids, outcome::Outcome, resolve::Refusal, target},
+    domain::{ids, outcome::Outcome, refusal::Refusal, target},
 };
 
 /// How often a request that waits for its turn looks by itself; a target's release wakes it at once.
