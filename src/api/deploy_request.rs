@@ -115,6 +115,15 @@ pub struct DeployRequestSpec {
     pub ttl_after_finished: Option<Duration>,
 }
 
+impl DeployRequestSpec {
+    /// The Kubernetes user name of who wants it.
+    pub fn requester_name(&self) -> Option<String> {
+        self.requester
+            .as_ref()
+            .map(|requester| requester.username.clone())
+    }
+}
+
 fn default_action() -> String {
     DEFAULT_ACTION.to_owned()
 }
@@ -160,7 +169,7 @@ pub struct Requester {
 }
 
 /// A person in Slack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SlackPerson {
     /// The workspace's id.

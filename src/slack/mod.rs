@@ -5,9 +5,14 @@
 //! it to markup.
 
 pub mod blocks;
+pub mod client;
 pub mod elements;
 pub mod grammar;
 pub mod ids;
 pub mod inbound;
+pub mod metrics;
 pub mod text;
 pub mod view;
+
+#[cfg(test)]
+mod testing;

@@ -22,7 +22,8 @@ use crate::{
     domain::{
         ids,
         parameters::{self, refuse_expression},
-        resolve::{self, Refusal},
+        refusal::Refusal,
+        resolve,
     },
 };
 
