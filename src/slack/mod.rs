@@ -7,6 +7,7 @@
 pub mod blocks;
 pub mod client;
 pub mod elements;
+pub mod grammar;
 pub mod ids;
 pub mod inbound;
 pub mod metrics;
