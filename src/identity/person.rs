@@ -2,33 +2,8 @@
 
 use crate::{
     api::deploy_request::SlackPerson,
-    slack::ids::{TeamId, UserId},
+    slack::{client::Account, ids::TeamId},
 };
-
-/// What Slack says of an account (`users.info`), as far as it matters here.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "Slack says it in these flags"
-)]
-pub struct Account {
-    /// The workspace that it belongs to.
-    pub team: Option<TeamId>,
-    /// Deactivated.
-    pub deleted: bool,
-    /// A bot, or an app.
-    pub is_bot: bool,
-    /// A guest of several channels.
-    pub is_restricted: bool,
-    /// A guest of one channel.
-    pub is_ultra_restricted: bool,
-    /// Of another organisation, seen through a shared channel.
-    pub is_stranger: bool,
-    /// The e-mail address, where the token may see it.
-    pub email: Option<String>,
-    /// Whether Slack has had the address confirmed; it doesn't always say.
-    pub is_email_confirmed: Option<bool>,
-}
 
 /// A human with a Kubernetes user name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -85,7 +60,7 @@ impl Nobody {
 ///
 /// # Errors
 /// Guests, bots, deactivated accounts, other workspaces' people and accounts without a confirmed address are nobody.
-pub fn judge(account: &Account, user: &UserId, home: &TeamId) -> Result<Person, Nobody> {
+pub fn judge(account: &Account, home: &TeamId) -> Result<Person, Nobody> {
     if account.deleted {
         return Err(Nobody::Deactivated);
     }
@@ -99,15 +74,14 @@ pub fn judge(account: &Account, user: &UserId, home: &TeamId) -> Result<Person, 
         return Err(Nobody::Guest);
     }
     let email = account
-        .email
-        .as_deref()
+        .email()
         .filter(|email| is_address(email) && account.is_email_confirmed != Some(false))
         .ok_or(Nobody::NoEmail)?;
     Ok(Person {
         username: email.to_lowercase(),
         slack: SlackPerson {
             team: home.to_string(),
-            user: user.to_string(),
+            user: account.id.to_string(),
         },
     })
 }
@@ -128,24 +102,21 @@ fn is_address(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn home() -> TeamId {
         TeamId::new("T0001").unwrap()
     }
 
-    fn account() -> Account {
-        Account {
-            team: Some(home()),
-            email: Some("Alice@Corp.Example".to_owned()),
-            ..Account::default()
-        }
-    }
-
-    fn judged(change: impl FnOnce(&mut Account)) -> Result<String, Nobody> {
-        let mut account = account();
+    fn judged(change: impl FnOnce(&mut Value)) -> Result<String, Nobody> {
+        let mut account = json!({
+            "id": "U0001", "team_id": "T0001", "profile": {"email": "Alice@Corp.Example"},
+        });
         change(&mut account);
-        judge(&account, &UserId::new("U0001").unwrap(), &home()).map(|person| person.username)
+        let account: Account = serde_json::from_value(account).unwrap();
+        judge(&account, &home()).map(|person| person.username)
     }
 
     #[test]
@@ -153,33 +124,27 @@ mod tests {
         let name = Ok("alice@corp.example".to_owned());
         assert_eq!(judged(|_| {}), name);
         assert_eq!(
-            judged(|account| account.is_email_confirmed = Some(true)),
+            judged(|account| account["is_email_confirmed"] = json!(true)),
             name
         );
     }
 
     #[test]
     fn everybody_else_is_nobody() {
-        type Change = fn(&mut Account);
-        let cases: [(Change, Nobody); 9] = [
-            (|account| account.deleted = true, Nobody::Deactivated),
-            (|account| account.is_bot = true, Nobody::Bot),
-            (|account| account.is_restricted = true, Nobody::Guest),
-            (|account| account.is_ultra_restricted = true, Nobody::Guest),
-            (|account| account.is_stranger = true, Nobody::Stranger),
-            (|account| account.team = None, Nobody::Stranger),
-            (
-                |account| account.team = Some(TeamId::new("T0002").unwrap()),
-                Nobody::Stranger,
-            ),
-            (|account| account.email = None, Nobody::NoEmail),
-            (
-                |account| account.is_email_confirmed = Some(false),
-                Nobody::NoEmail,
-            ),
+        let cases = [
+            ("deleted", json!(true), Nobody::Deactivated),
+            ("is_bot", json!(true), Nobody::Bot),
+            ("is_restricted", json!(true), Nobody::Guest),
+            ("is_ultra_restricted", json!(true), Nobody::Guest),
+            ("is_stranger", json!(true), Nobody::Stranger),
+            ("team_id", Value::Null, Nobody::Stranger),
+            ("team_id", json!("T0002"), Nobody::Stranger),
+            ("profile", json!({}), Nobody::NoEmail),
+            ("is_email_confirmed", json!(false), Nobody::NoEmail),
         ];
-        for (index, (change, nobody)) in cases.into_iter().enumerate() {
-            assert_eq!(judged(change), Err(nobody), "case {index}");
+        for (field, value, nobody) in cases {
+            let judged = judged(|account| account[field] = value.clone());
+            assert_eq!(judged, Err(nobody), "{field}: {value}");
         }
     }
 
@@ -196,7 +161,7 @@ mod tests {
             "alice@corp.example\n",
             "alice@corp@example",
         ] {
-            let judged = judged(|account| account.email = Some(text.to_owned()));
+            let judged = judged(|account| account["profile"]["email"] = json!(text));
             assert_eq!(judged, Err(Nobody::NoEmail), "{text:?}");
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::deploy_request::TargetOverride;
+use crate::api::deploy_request::{DEFAULT_ACTION, TargetOverride};
 
 /// An application as somebody names it: alone, or with the team (the namespace) that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,15 +98,11 @@ pub struct Draft {
 
 impl Draft {
     /// The act, once it names an application. Without a verb it is `deploy`.
-    pub fn into_act(self) -> Result<Act, Self> {
-        let Some(application) = self.application else {
-            return Err(self);
-        };
-        Ok(Act {
-            action: self
-                .action
-                .unwrap_or_else(|| crate::api::deploy_request::DEFAULT_ACTION.to_owned()),
-            application,
+    pub fn into_act(self) -> Option<Act> {
+        let action = self.action.unwrap_or_else(|| DEFAULT_ACTION.to_owned());
+        Some(Act {
+            action,
+            application: self.application?,
             version: self.version,
             environment: self.environment,
             parameters: self.parameters,

@@ -162,14 +162,14 @@ impl Reader<'_> {
             if self.draft.environment.is_none() && self.is_environment(&second, last) {
                 self.draft.environment = Some(environment(&second)?);
             } else if self.draft.version.is_some() {
-                return Err(self.one_too_many(&second, "the version"));
+                return Err(one_too_many(&second, "the version"));
             } else {
                 self.draft.version = Some(version_name(&second.text)?);
             }
         }
         if let Some(third) = places.next() {
             if self.draft.environment.is_some() {
-                return Err(self.one_too_many(&third, "the environment"));
+                return Err(one_too_many(&third, "the environment"));
             }
             self.draft.environment = Some(environment(&third)?);
         }
@@ -187,15 +187,16 @@ impl Reader<'_> {
                 action: verb,
                 ..Draft::default()
             };
-        match self.draft.clone().into_act() {
-            Ok(act) => Ok(Intent::Act(act)),
-            Err(draft) if empty || draft.environment.is_some() || !draft.parameters.is_empty() => {
-                Ok(Intent::Form(draft))
-            }
-            Err(draft) => Err(Problem::MissingApplication(
-                draft.action.unwrap_or_else(|| DEFAULT_ACTION.to_owned()),
-            )),
+        let draft = self.draft.clone();
+        let opens_a_form = empty || draft.environment.is_some() || !draft.parameters.is_empty();
+        if let Some(act) = draft.clone().into_act() {
+            return Ok(Intent::Act(act));
         }
+        if opens_a_form {
+            return Ok(Intent::Form(draft));
+        }
+        let verb = draft.action.unwrap_or_else(|| DEFAULT_ACTION.to_owned());
+        Err(Problem::MissingApplication(verb))
     }
 
     /// The first of several words is no verb. Before it is taken for an application, it is seen whether a verb was meant.
@@ -216,14 +217,6 @@ impl Reader<'_> {
             .vocabulary
             .is_environment(&second.text.to_ascii_lowercase());
         last && (self.draft.version.is_some() || (known && !second.quoted))
-    }
-
-    fn one_too_many(&self, value: &Value, what: &str) -> Problem {
-        if value.quoted {
-            Problem::Repeated(what.to_owned())
-        } else {
-            Problem::UnknownWord(value.text.clone())
-        }
     }
 
     fn settings(&mut self, settings: Vec<(String, String)>) -> Result<(), Problem> {
@@ -355,7 +348,7 @@ impl Reader<'_> {
         self.draft.application.clone_from(&found);
         if let Some(second) = places.next() {
             if named.is_some() {
-                return Err(self.one_too_many(second, "the environment"));
+                return Err(one_too_many(second, "the environment"));
             }
             named = Some(environment(second)?);
         }
@@ -479,6 +472,14 @@ fn reference(
         Some((team, name)) => ApplicationRef::of(team_name(team)?, check(name)?),
         None => ApplicationRef::bare(check(text)?),
     })
+}
+
+fn one_too_many(value: &Value, what: &str) -> Problem {
+    if value.quoted {
+        Problem::Repeated(what.to_owned())
+    } else {
+        Problem::UnknownWord(value.text.clone())
+    }
 }
 
 fn environment(value: &Value) -> Result<String, Problem> {

@@ -35,7 +35,7 @@ pub fn render(intent: &Intent) -> String {
                 } => question("cancel", Some(application), environment.as_deref()),
             };
             if let Some(reason) = &cancel.reason {
-                text.push_str(&format!(" {REASON}={}", quoted(reason)));
+                text = format!("{text} {REASON}={}", quoted(reason));
             }
             text
         }
