@@ -11,11 +11,12 @@ use std::{
 use anyhow::{Context, Result};
 
 /// Each top-level module of `src/`, and which others it may import. A new module wants a row.
-const MAY_IMPORT: [(&str, &[&str]); 6] = [
+const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("api", &[]),
     ("domain", &["api"]),
     ("spinnaker", &["api"]),
     ("runtime", &["api"]),
+    ("slack", &["runtime"]),
     ("controller", &["api", "domain", "runtime", "spinnaker"]),
     (
         "cli",
@@ -172,7 +173,7 @@ fn a_wrong_arrow_is_found_however_it_is_written() {
         0
     );
     assert_eq!(
-        check("slack", "src/slack/mod.rs", "").len(),
+        check("nowhere", "src/nowhere/mod.rs", "").len(),
         1,
         "a module without a row"
     );
