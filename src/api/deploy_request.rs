@@ -160,7 +160,7 @@ pub struct Requester {
 }
 
 /// A person in Slack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SlackPerson {
     /// The workspace's id.
