@@ -7,9 +7,11 @@
 pub mod blocks;
 pub mod client;
 pub mod elements;
+pub mod http;
 pub mod ids;
 pub mod inbound;
 pub mod metrics;
+pub mod signature;
 pub mod text;
 pub mod view;
 
