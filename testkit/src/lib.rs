@@ -9,9 +9,11 @@ pub mod gate;
 mod provision;
 mod server;
 pub mod toolbox;
+pub mod slack;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;
 pub use control_plane::ControlPlane;
 pub use gate::StandInGate;
+pub use slack::StandInSlack;
 pub use wait::wait_for;
