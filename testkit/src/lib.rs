@@ -8,8 +8,8 @@ pub mod control_plane;
 pub mod gate;
 mod provision;
 mod server;
-pub mod toolbox;
 pub mod slack;
+pub mod toolbox;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;
