@@ -7,6 +7,14 @@ use serde_json::json;
 
 use crate::{SOON, node, python};
 
+/// Lets sockets that were told to go stay for long, so that a new one can only come of having been told.
+fn keep_sockets_open(slack: &StandInSlack) {
+    slack.set_timing(Timing {
+        farewell: Duration::from_mins(5),
+        ..Timing::default()
+    });
+}
+
 #[tokio::test]
 async fn the_official_socket_hears_everything_and_answers() {
     let slack = StandInSlack::start().await.unwrap();
@@ -95,6 +103,7 @@ async fn the_official_socket_is_told_again_of_events_it_left_unanswered() {
 #[tokio::test]
 async fn the_official_socket_is_replaced_when_slack_says_so() {
     let slack = StandInSlack::start().await.unwrap();
+    keep_sockets_open(&slack);
     let Some(mut client) = python(&slack, "socket_mode.py").await else {
         return;
     };
@@ -127,6 +136,7 @@ async fn the_official_socket_is_replaced_when_slack_says_so() {
 #[tokio::test]
 async fn nodes_official_socket_hears_answers_and_is_replaced() {
     let slack = StandInSlack::start().await.unwrap();
+    keep_sockets_open(&slack);
     let (url, token) = (slack.api_url(), slack.app_token());
     let Some(mut client) = node("socket_mode.cjs", &[&url, &token]).await else {
         return;
