@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::resolve::Refusal;
+use super::refusal::Refusal;
 use crate::api::{application::ParameterDescription, bounds, conditions::Reason};
 
 /// The start of an expression that Spinnaker would evaluate wherever it meets one.

@@ -9,6 +9,7 @@ use regex_lite::Regex;
 
 use super::{
     ids, parameters,
+    refusal::Refusal,
     template::{self, Scope},
     wildcard,
 };
@@ -22,41 +23,6 @@ use crate::api::{
 
 /// How long a request may wait when its Environment doesn't say.
 pub const DEFAULT_EXPIRY: Duration = Duration::from_hours(24);
-
-/// Why something can't go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The fixed word.
-    pub reason: Reason,
-    /// A sentence: what, by which rule, and who can do what about it.
-    pub message: String,
-    /// What it waits for; `None` when waiting can't help.
-    pub waiting_for: Option<WaitingFor>,
-    /// How long the other side asked us to stay away.
-    pub retry_after: Option<Duration>,
-}
-
-impl Refusal {
-    /// Nothing but another request, or another configuration and another request, can help.
-    pub fn permanent(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            waiting_for: None,
-            retry_after: None,
-        }
-    }
-
-    /// It may come right.
-    pub fn passing(waiting_for: WaitingFor, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            waiting_for: Some(waiting_for),
-            retry_after: None,
-        }
-    }
-}
 
 /// The configuration that a request names.
 #[derive(Debug, Clone, Copy)]

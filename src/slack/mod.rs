@@ -1,0 +1,17 @@
+//! Slack's protocol: what Slack sends, what we send, and the words in between. Touches Slack, and knows nothing of
+//! deployments.
+//!
+//! Everything that a person typed, a commit says or Spinnaker answers is untrusted text; [`text`] is the only way from
+//! it to markup.
+
+pub mod blocks;
+pub mod client;
+pub mod elements;
+pub mod ids;
+pub mod inbound;
+pub mod metrics;
+pub mod text;
+pub mod view;
+
+#[cfg(test)]
+mod testing;
