@@ -62,7 +62,9 @@ impl Target {
         let name_like = |text: &str| {
             (1..=253).contains(&text.len())
                 && text.bytes().all(|byte| {
-                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
+                    byte.is_ascii_lowercase()
+                        || byte.is_ascii_digit()
+                        || matches!(byte, b'-' | b'.')
                 })
         };
         let fine = parts.next().is_none() && [namespace, name, uid].into_iter().all(name_like);

@@ -9,9 +9,11 @@ pub mod blocks;
 pub mod client;
 pub mod elements;
 pub mod grammar;
+pub mod http;
 pub mod ids;
 pub mod inbound;
 pub mod metrics;
+pub mod signature;
 pub mod text;
 pub mod view;
 

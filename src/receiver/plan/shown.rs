@@ -85,6 +85,8 @@ pub struct Current {
     pub version: Option<String>,
     /// The request that brought it.
     pub request: String,
+    /// Who asked for that, by their Kubernetes user name.
+    pub requester: Option<String>,
     /// Since when.
     pub since: Timestamp,
 }
@@ -111,6 +113,8 @@ pub enum Wait {
         request: String,
         /// Its version.
         version: Option<String>,
+        /// Who asked for it, by their Kubernetes user name.
+        requester: Option<String>,
     },
     /// So many wait in line already.
     Line {
@@ -261,6 +265,7 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
         current: current.map(|run| Current {
             version: run.version.clone(),
             request: run.name.clone(),
+            requester: run.requester.clone(),
             since: run.finished_at.0,
         }),
         parameters: differing,
@@ -427,6 +432,7 @@ fn waits(
         .map(|active| Wait::Held {
             request: active.name.clone(),
             version: active.version.clone(),
+            requester: active.requester.clone(),
         })
         .into_iter()
         .collect();

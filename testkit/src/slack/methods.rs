@@ -47,7 +47,8 @@ pub struct Method {
 impl Method {
     /// Whether it has an argument of that name.
     pub fn knows(&self, argument: &str) -> bool {
-        argument == "token"
+        // Bolt names the workspace in every call, and every method takes that.
+        matches!(argument, "token" | "team_id")
             || self.required.contains(&argument)
             || self.optional.contains(&argument)
     }
@@ -197,7 +198,7 @@ pub const METHODS: &[Method] = &[
             "limit",
             "oldest",
         ],
-        ..method("conversations.replies", Tier::Three, READ_HISTORY)
+        ..form_only("conversations.replies", Tier::Three, READ_HISTORY)
     },
     Method {
         required: &["channel"],
