@@ -15,7 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("api", &[]),
     ("domain", &["api"]),
     ("spinnaker", &["api"]),
-    ("slack", &["runtime"]),
+    ("slack", &["api", "runtime"]),
     ("runtime", &["api"]),
     ("identity", &["api", "runtime", "slack"]),
     ("controller", &["api", "domain", "runtime", "spinnaker"]),

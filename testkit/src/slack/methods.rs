@@ -198,7 +198,7 @@ pub const METHODS: &[Method] = &[
             "limit",
             "oldest",
         ],
-        ..method("conversations.replies", Tier::Three, READ_HISTORY)
+        ..form_only("conversations.replies", Tier::Three, READ_HISTORY)
     },
     Method {
         required: &["channel"],
