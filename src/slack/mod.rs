@@ -6,8 +6,13 @@
 
 pub mod actions;
 pub mod blocks;
+pub mod client;
 pub mod elements;
 pub mod ids;
 pub mod inbound;
+pub mod metrics;
 pub mod text;
 pub mod view;
+
+#[cfg(test)]
+mod testing;

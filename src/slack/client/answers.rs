@@ -1,0 +1,208 @@
+//! What Slack's methods answer, as far as we use it. Touches nothing.
+
+use std::collections::BTreeSet;
+
+use reqwest::Url;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::slack::ids::{AppId, ChannelId, EnterpriseId, MessageTs, TeamId, UserId, ViewId};
+
+/// As whom a token calls, and what it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    /// Where the app is installed.
+    pub team: TeamId,
+    /// What people call it. Untrusted text.
+    pub team_name: String,
+    /// Its organisation.
+    pub enterprise: Option<EnterpriseId>,
+    /// The bot user: whose messages are ours.
+    pub user: UserId,
+    /// The app, where Slack tells it.
+    pub app: Option<AppId>,
+    /// What the token may; empty where Slack doesn't tell.
+    pub scopes: BTreeSet<String>,
+}
+
+/// A message that was posted. In a direct conversation this is the channel to update it in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Posted {
+    /// Where it is.
+    pub channel: ChannelId,
+    /// Which it is there.
+    pub ts: MessageTs,
+}
+
+/// A modal that was opened, pushed or updated.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OpenedView {
+    /// Its id.
+    pub id: ViewId,
+    /// What an update names to be refused if the modal has changed meanwhile.
+    #[serde(default)]
+    pub hash: String,
+}
+
+/// A channel.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "so Slack tells it")]
+pub struct Conversation {
+    /// Its id.
+    pub id: ChannelId,
+    /// Its name; none for direct conversations. Untrusted text.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Nobody can write there.
+    #[serde(default)]
+    pub is_archived: bool,
+    /// The app is in it.
+    #[serde(default)]
+    pub is_member: bool,
+    /// Not everybody can see it.
+    #[serde(default)]
+    pub is_private: bool,
+    /// Shared with another organisation.
+    #[serde(default)]
+    pub is_ext_shared: bool,
+}
+
+/// A person's account.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "so Slack tells it")]
+pub struct Account {
+    /// Their id.
+    pub id: UserId,
+    /// The workspace that they belong to.
+    #[serde(default, rename = "team_id")]
+    pub team: Option<TeamId>,
+    /// Their organisation's part of the account.
+    #[serde(default, rename = "enterprise_user")]
+    pub organisation: Option<OrganisationUser>,
+    /// They have left.
+    #[serde(default)]
+    pub deleted: bool,
+    /// A program.
+    #[serde(default)]
+    pub is_bot: bool,
+    /// A guest.
+    #[serde(default)]
+    pub is_restricted: bool,
+    /// A guest of one channel.
+    #[serde(default)]
+    pub is_ultra_restricted: bool,
+    /// Of another organisation.
+    #[serde(default)]
+    pub is_stranger: bool,
+    /// `Europe/Berlin`.
+    #[serde(default)]
+    pub tz: Option<String>,
+    #[serde(default)]
+    profile: Profile,
+}
+
+/// Somebody's account in the organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OrganisationUser {
+    /// The organisation.
+    #[serde(default, rename = "enterprise_id")]
+    pub enterprise: Option<EnterpriseId>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+struct Profile {
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    display_name: Option<String>,
+    #[serde(default)]
+    real_name: Option<String>,
+}
+
+impl Account {
+    /// A member of this workspace who is there, and a person: no guest, no program, nobody from elsewhere. Only for
+    /// these does the email say anything.
+    pub fn is_full_member(&self, home: &TeamId) -> bool {
+        self.team.as_ref() == Some(home)
+            && !(self.deleted
+                || self.is_bot
+                || self.is_restricted
+                || self.is_ultra_restricted
+                || self.is_stranger)
+    }
+
+    /// Their email address; needs the scope `users:read.email`.
+    pub fn email(&self) -> Option<&str> {
+        let email = self.profile.email.as_deref();
+        email.filter(|email| !email.is_empty())
+    }
+
+    /// What they call themselves, else their id. They can change it at any time: untrusted text, never an identity.
+    pub fn name(&self) -> &str {
+        let names = [&self.profile.display_name, &self.profile.real_name];
+        let mut names = names.into_iter().flatten().map(String::as_str);
+        names
+            .find(|name| !name.trim().is_empty())
+            .unwrap_or(self.id.as_str())
+    }
+}
+
+/// A message found in a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Found {
+    /// Which it is.
+    pub ts: MessageTs,
+    /// The thread that it is in.
+    #[serde(default, rename = "thread_ts")]
+    pub thread: Option<MessageTs>,
+    /// Who wrote it.
+    #[serde(default)]
+    pub user: Option<UserId>,
+    #[serde(default)]
+    metadata: Option<FoundMetadata>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct FoundMetadata {
+    #[serde(default)]
+    event_type: String,
+    #[serde(default)]
+    event_payload: Value,
+}
+
+impl Found {
+    /// Whether it carries the mark with this field: it is one of ours whose post was uncertain. Any app of the
+    /// workspace can set marks, so compare [`Found::user`] too.
+    pub fn has_mark(&self, event_type: &str, field: &str, value: &str) -> bool {
+        self.metadata.as_ref().is_some_and(|mark| {
+            let found = mark.event_payload.get(field).and_then(Value::as_str);
+            mark.event_type == event_type && found == Some(value)
+        })
+    }
+}
+
+/// One page of something, and where the next begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<Item> {
+    /// What is on it.
+    pub items: Vec<Item>,
+    /// Where the next one begins, if there is one.
+    pub next: Option<Cursor>,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(pub(super) String);
+
+impl<Item> Page<Item> {
+    pub(super) fn new(items: Vec<Item>, body: &Value) -> Self {
+        let cursor = body.pointer("/response_metadata/next_cursor");
+        let cursor = cursor.and_then(Value::as_str).unwrap_or_default();
+        let next = (!cursor.is_empty()).then(|| Cursor(cursor.to_owned()));
+        Self { items, next }
+    }
+}
+
+/// What a Socket Mode connection is dialled at: one use, and a secret.
+#[expect(dead_code, reason = "Socket Mode comes next")]
+pub(in crate::slack) struct SocketAddress(pub(in crate::slack) Url);
