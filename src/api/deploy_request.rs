@@ -115,6 +115,15 @@ pub struct DeployRequestSpec {
     pub ttl_after_finished: Option<Duration>,
 }
 
+impl DeployRequestSpec {
+    /// The Kubernetes user name of who wants it.
+    pub fn requester_name(&self) -> Option<String> {
+        self.requester
+            .as_ref()
+            .map(|requester| requester.username.clone())
+    }
+}
+
 fn default_action() -> String {
     DEFAULT_ACTION.to_owned()
 }

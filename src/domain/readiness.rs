@@ -9,7 +9,8 @@ use kube::ResourceExt;
 
 use super::{
     parameters,
-    resolve::{self, Configuration, Pipeline, Refusal},
+    refusal::Refusal,
+    resolve::{self, Configuration, Pipeline},
     template::{self, Scope},
 };
 use crate::api::{

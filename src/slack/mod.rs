@@ -8,6 +8,7 @@ pub mod actions;
 pub mod blocks;
 pub mod client;
 pub mod elements;
+pub mod grammar;
 pub mod ids;
 pub mod inbound;
 pub mod metrics;

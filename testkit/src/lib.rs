@@ -6,9 +6,11 @@ pub mod api_proxy;
 pub mod control_plane;
 pub mod gate;
 mod server;
+pub mod slack;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;
 pub use control_plane::ControlPlane;
 pub use gate::StandInGate;
+pub use slack::StandInSlack;
 pub use wait::wait_for;

@@ -37,7 +37,7 @@ use crate::{
         conditions::{self, ConditionType, Reason},
         deploy_request::Place,
     },
-    domain::{backoff, ids, readiness, resolve::Refusal},
+    domain::{backoff, ids, readiness, refusal::Refusal},
     runtime::{
         cache::{Guarded, named, reference},
         telemetry::chain,
