@@ -8,6 +8,8 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod domain;
+pub mod identity;
+pub mod receiver;
 pub mod runtime;
 pub mod slack;
 pub mod spinnaker;

@@ -52,6 +52,22 @@ pub struct ApplicationSpec {
     /// What can be done with it: `deploy`, `rollback`, `restart`, or any other name.
     #[schemars(schema_with = "actions")]
     pub actions: BTreeMap<String, Action>,
+    /// Its team in Slack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<ApplicationSlack>,
+}
+
+/// An application's team in Slack.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationSlack {
+    /// The ids of the channels in which its bare name means this application, whatever other teams call theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 20),
+        inner(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))
+    )]
+    pub channels: Vec<String>,
 }
 
 /// An action's name is a verb of access control, so Kubernetes' own verbs and foredeck's are not to be had.

@@ -29,6 +29,8 @@ pub const STAGES: usize = 100;
 pub const HISTORY: usize = 20;
 /// Idempotency keys that a target remembers.
 pub const KEYS: usize = 500;
+/// Messages in Slack about one request.
+pub const SLACK_MESSAGES: usize = 32;
 /// Pipelines described in an application's status.
 pub const PIPELINES: usize = 100;
 /// Options of one pipeline parameter described in an application's status.

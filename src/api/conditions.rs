@@ -38,7 +38,6 @@ pub enum Reason {
     // Progress.
     Accepted,
     Queued,
-    Claimed,
     Starting,
     Running,
     Succeeded,
@@ -70,14 +69,12 @@ pub enum Reason {
     EnvironmentNotFound,
     ConnectionNotFound,
     ConnectionInvalid,
-    EnvironmentNotReady,
     CredentialsNotFound,
     SpinnakerUnreachable,
     SpinnakerLogin,
     SpinnakerForbidden,
     SpinnakerBusy,
     SpinnakerUnclear,
-    TargetInitialising,
     TargetUnreadable,
     ExecutionRerun,
     // What ends a request after the start, or leaves it unknown.

@@ -38,6 +38,11 @@ use super::{bounds, connection::TriggerMode};
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Stage", type_ = "string", json_path = ".status.stage"),
     printcolumn(
+        name = "Requester",
+        type_ = "string",
+        json_path = ".spec.requester.username"
+    ),
+    printcolumn(
         name = "Waiting for",
         type_ = "string",
         json_path = ".status.waiting.for",
@@ -94,6 +99,13 @@ pub struct DeployRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub idempotency_key: Option<String>,
+    /// On whose behalf it was made. The receiver writes it for requests from Slack; nothing yet keeps others from
+    /// claiming to be somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<Requester>,
+    /// Where to tell how it goes, beside the Environment's own channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<RequestNotify>,
     /// Asks for the request to end: before the start nothing is started, after it the execution is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Cancel>,
@@ -101,6 +113,15 @@ pub struct DeployRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
     pub ttl_after_finished: Option<Duration>,
+}
+
+impl DeployRequestSpec {
+    /// The Kubernetes user name of who wants it.
+    pub fn requester_name(&self) -> Option<String> {
+        self.requester
+            .as_ref()
+            .map(|requester| requester.username.clone())
+    }
 }
 
 fn default_action() -> String {
@@ -133,6 +154,52 @@ pub struct TargetOverride {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::LABEL))]
     pub namespace: Option<String>,
+}
+
+/// Who wants it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Requester {
+    /// The Kubernetes user name.
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub username: String,
+    /// The same person in Slack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<SlackPerson>,
+}
+
+/// A person in Slack.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlackPerson {
+    /// The workspace's id.
+    #[schemars(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))]
+    pub team: String,
+    /// The user's id there.
+    #[schemars(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))]
+    pub user: String,
+}
+
+/// Where to tell how it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestNotify {
+    /// In Slack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<SlackPlace>,
+}
+
+/// A conversation in Slack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlackPlace {
+    /// The channel's id, not its name; a direct message's begins with `D`.
+    #[schemars(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))]
+    pub channel: String,
+    /// The message that begins the thread, where it was asked for in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = "^[0-9]{1,16}\\.[0-9]{1,9}$"))]
+    pub thread_ts: Option<String>,
 }
 
 /// Somebody wants it to end.
@@ -251,6 +318,65 @@ pub struct DeployRequestStatus {
     /// When it reached its terminal phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+    /// What was told in Slack; the relay's, and nobody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<SlackStatus>,
+}
+
+/// What was told in Slack.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlackStatus {
+    /// Every message about this request, one per purpose, each written down before it is posted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::SLACK_MESSAGES))]
+    pub messages: Vec<SlackMessage>,
+    /// Why a message is not where it should be, or not what it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::MESSAGE))]
+    pub problem: Option<String>,
+}
+
+/// A message in Slack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlackMessage {
+    /// What it is for: `live` is the one that shows where the request stands.
+    #[schemars(length(max = bounds::WORD))]
+    pub purpose: String,
+    /// The id of the channel; of the person, while a direct message is on its way.
+    #[schemars(length(max = 32))]
+    pub channel: String,
+    /// Its id there; absent while it is not known whether it was posted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub ts: Option<String>,
+    /// The message that begins its thread, where it is a reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub thread_ts: Option<String>,
+    /// When it was about to be posted.
+    pub since: Time,
+    /// SHA-256 of what it shows, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::DIGEST))]
+    pub digest: Option<String>,
+    /// Set when there may be an earlier one for the same purpose: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<EarlierMessage>,
+    /// Slack's word for why it was not posted, and will not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::WORD))]
+    pub refused: Option<String>,
+}
+
+/// Why there may be an earlier message for the same purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum EarlierMessage {
+    /// Whether the first one arrived is not known, and could not be looked up.
+    Unknown,
+    /// It can't be changed any more: deleted, say.
+    Unchangeable,
 }
 
 /// What exactly is to run: everything that the outcome depends on.

@@ -45,6 +45,11 @@ use super::{
         type_ = "date",
         json_path = ".status.current.finishedAt"
     ),
+    printcolumn(
+        name = "Requester",
+        type_ = "string",
+        json_path = ".status.current.requester"
+    ),
     printcolumn(name = "Active", type_ = "string", json_path = ".status.active.name"),
     printcolumn(
         name = "Account",
@@ -140,6 +145,10 @@ pub struct Active {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]
     pub version: Option<String>,
+    /// Who asked for it, by their Kubernetes user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NAME))]
+    pub requester: Option<String>,
     /// The attempt. Its `sentAt` is the truth: absent here, certainly not sent.
     pub attempt: Attempt,
     /// How often it was sent.
@@ -182,6 +191,10 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]
     pub version: Option<String>,
+    /// Who asked for it, by their Kubernetes user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NAME))]
+    pub requester: Option<String>,
     /// Spinnaker's id of the execution, where one was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]

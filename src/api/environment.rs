@@ -58,6 +58,9 @@ pub struct EnvironmentSpec {
     /// The rules.
     #[serde(default)]
     pub protection: Protection,
+    /// Where to tell how every request for this Environment goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<EnvironmentNotify>,
 }
 
 /// Which other clusters and namespaces a request may name.
@@ -85,6 +88,52 @@ pub struct Protection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
     pub expire_after: Option<Duration>,
+    /// Whether somebody who asks in Slack is shown a plan to confirm first.
+    #[serde(default)]
+    pub confirm: Confirm,
+    /// The ids of the Slack channels from which it may be asked for; from anywhere when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 50),
+        inner(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))
+    )]
+    pub channels: Vec<String>,
+}
+
+/// Whether somebody who asks in Slack is shown a plan to confirm before anything is created.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Confirm {
+    /// Always.
+    #[default]
+    Always,
+    /// Never: the command itself asks, unless an equal request is there already.
+    Never,
+}
+
+/// Where to tell how requests go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentNotify {
+    /// In Slack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<SlackNotify>,
+}
+
+/// Where to tell in Slack.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlackNotify {
+    /// The id of the channel that holds the live message of every request; where it was asked for when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))]
+    pub channel: Option<String>,
+    /// The ids of further channels, which get one line at the start and one at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 10),
+        inner(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))
+    )]
+    pub also: Vec<String>,
 }
 
 /// What happens to a request whose target is taken.

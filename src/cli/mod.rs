@@ -3,6 +3,7 @@
 
 mod controller;
 mod crds;
+mod process;
 mod run;
 mod values;
 

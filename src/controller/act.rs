@@ -26,12 +26,7 @@ use crate::{
         deploy_target::{DeployTargetSpec, DeployTargetStatus, Seen},
     },
     domain::{
-        Effect,
-        decide::Start,
-        ids,
-        outcome::Outcome,
-        resolve::{self, Refusal},
-        status::Next,
+        Effect, decide::Start, ids, outcome::Outcome, refusal::Refusal, resolve, status::Next,
         target,
     },
     runtime::crash,

@@ -249,6 +249,7 @@ impl Subject {
                     digest: DIGEST.to_owned(),
                     action: "deploy".to_owned(),
                     version: None,
+                    requester: None,
                     attempt,
                     sends: 1,
                     execution: None,

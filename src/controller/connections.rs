@@ -21,7 +21,7 @@ use crate::{
         connection::{Auth, OnUnknown, TriggerMode},
         deploy_request::WaitingFor,
     },
-    domain::{decide::SHORTEST_SETTLE, ids, resolve::Refusal},
+    domain::{decide::SHORTEST_SETTLE, ids, refusal::Refusal},
     spinnaker::{Credentials, GateClient, GateError, GateSettings, Poller},
 };
 

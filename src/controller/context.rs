@@ -13,11 +13,13 @@ use super::{
     connections::{Absences, Connections},
     dereference::Behind,
     metrics::ControllerMetrics,
-    watch::{Cache, Guarded},
 };
 use crate::{
     api::{Application, DeployRequest, DeployTarget, Environment, SpinnakerConnection},
-    runtime::lease::Claim,
+    runtime::{
+        cache::{Cache, Guarded},
+        lease::Claim,
+    },
 };
 
 /// What every run of a reconcile shares.

@@ -12,12 +12,12 @@ use super::{
     dereference::{self, Memo},
     error::ControllerError,
     objects, record,
-    watch::Guarded,
 };
 use crate::{
     api::DeployRequest,
     api::deploy_request::{Phase, WaitingFor},
     domain::{backoff, decide},
+    runtime::cache::Guarded,
 };
 
 /// Effects in one pass; a request takes six from its creation to its end.

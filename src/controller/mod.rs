@@ -19,7 +19,6 @@ mod record;
 mod sighting;
 mod survey;
 mod targets;
-mod watch;
 
 use std::{
     convert::Infallible,
@@ -47,7 +46,6 @@ use self::{
     connections::{Absences, Connections},
     context::{Caches, Context},
     metrics::ControllerMetrics,
-    watch::{Cache, Guarded, Scope, named, reference},
 };
 pub use self::{context::ControllerSettings, error::ControllerError};
 use crate::{
@@ -56,7 +54,13 @@ use crate::{
         deploy_request::Phase,
     },
     domain::decide::SHORTEST_SETTLE,
-    runtime::{admin::Readiness, lease::Claim, metrics::Metrics},
+    runtime::{
+        admin::Readiness,
+        cache::{Cache, Guarded, Scope, named, reference},
+        lease::Claim,
+        metrics::Metrics,
+        telemetry,
+    },
 };
 
 /// The deadline of one call to the API server.
@@ -312,7 +316,7 @@ async fn drive<K, Work>(
         },
         |object, error, context: Arc<Context>| {
             ControllerMetrics::count(&context.metrics.errors, error.reason());
-            tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %error::chain(error), "a pass failed and is made again");
+            tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
             Action::requeue(Duration::from_millis(1_000 + u64::from(spread(object.meta().uid.as_ref())) % 1_000))
         },
         context.clone(),
@@ -323,7 +327,7 @@ async fn drive<K, Work>(
     .for_each(|outcome| async move {
         if let Err(error) = outcome {
             // Gone since it was woken, or already reported by the policy above.
-            tracing::debug!(error = %error::chain(&error), "pass");
+            tracing::debug!(error = %telemetry::chain(&error), "pass");
         }
     })
     .await;

@@ -24,7 +24,8 @@ use crate::{
     domain::{
         ids,
         outcome::{Ended, Mark, Observation, Outcome, of},
-        resolve::{self, Refusal},
+        refusal::Refusal,
+        resolve,
         target::{self, Evidence},
     },
     runtime::crash,
@@ -266,6 +267,7 @@ fn active_request(request: &DeployRequest) -> Option<Active> {
         digest: resolved.digest.clone(),
         action: request.spec.action.clone(),
         version: resolved.version.clone(),
+        requester: request.spec.requester_name(),
         sends: 1,
         execution: status.execution.as_ref().map(|execution| Seen {
             id: execution.id.clone(),
@@ -322,6 +324,7 @@ pub(super) fn active_execution(
             .version
             .as_deref()
             .map(|version| bounds::cut(version, bounds::NAME)),
+        requester: None,
         attempt: Attempt {
             execution_id: bounds::cut(&execution.id, 26),
             correlation_id: String::new(),

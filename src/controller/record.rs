@@ -149,6 +149,6 @@ pub(super) async fn publish<K: Resource<DynamicType = ()>>(
         secondary: None,
     };
     if let Err(error) = context.recorder.publish(&event, &about(object)).await {
-        tracing::debug!(error = %super::error::chain(&error), "an event could not be published");
+        tracing::debug!(error = %crate::runtime::telemetry::chain(&error), "an event could not be published");
     }
 }

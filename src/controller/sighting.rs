@@ -19,7 +19,7 @@ use crate::{
     domain::{
         decide::Sighting,
         outcome::{Ended, Mark, Observation},
-        resolve::Refusal,
+        refusal::Refusal,
     },
     spinnaker::{Execution, Lookup, Status},
 };

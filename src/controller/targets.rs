@@ -14,7 +14,6 @@ use super::{
     objects,
     rebuild::{self, Lost},
     record,
-    watch::{Guarded, named},
 };
 use crate::{
     api::{
@@ -23,6 +22,7 @@ use crate::{
         deploy_target::Active,
     },
     domain::backoff,
+    runtime::cache::{Guarded, named},
 };
 
 /// How often a held target makes sure that its request still looks after it.
@@ -116,6 +116,8 @@ fn remembered(target: &DeployTarget, active: &Active) -> DeployRequest {
             timeout: None,
             dry_run: false,
             idempotency_key: Some(active.key.clone()),
+            requester: None,
+            notify: None,
             cancel: None,
             ttl_after_finished: None,
         },

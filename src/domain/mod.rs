@@ -7,6 +7,7 @@ pub mod ids;
 pub mod outcome;
 pub mod parameters;
 pub mod readiness;
+pub mod refusal;
 pub mod resolve;
 pub mod sharing;
 pub mod status;

@@ -105,6 +105,7 @@ impl Outcome {
             name: active.name.clone(),
             action: active.action.clone(),
             version: active.version.clone(),
+            requester: active.requester.clone(),
             execution_id: execution
                 .map(|execution| execution.id.clone())
                 .or_else(|| active.execution.as_ref().map(|seen| seen.id.clone())),

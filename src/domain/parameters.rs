@@ -5,20 +5,33 @@
 
 use std::collections::BTreeMap;
 
-use super::resolve::Refusal;
+use super::refusal::Refusal;
 use crate::api::{application::ParameterDescription, bounds, conditions::Reason};
 
 /// The start of an expression that Spinnaker would evaluate wherever it meets one.
 const EXPRESSION: &str = "${";
 
-/// Checks `values` against `declared` and returns what is sent: exactly the given values. Defaults are Spinnaker's to fill in.
+/// Checks `values` against `declared`: whether exactly they can be sent. Defaults are Spinnaker's to fill in.
 pub fn validate(
     pipeline: &str,
     declared: &[ParameterDescription],
     values: &BTreeMap<String, String>,
 ) -> Result<(), Refusal> {
+    problems(pipeline, declared, values)
+        .into_iter()
+        .next()
+        .map_or(Ok(()), Err)
+}
+
+/// Everything for which `values` would be refused, what is missing last.
+pub fn problems(
+    pipeline: &str,
+    declared: &[ParameterDescription],
+    values: &BTreeMap<String, String>,
+) -> Vec<Refusal> {
+    let mut found = Vec::new();
     if values.len() > bounds::PARAMETERS {
-        return Err(Refusal::permanent(
+        found.push(Refusal::permanent(
             Reason::Invalid,
             format!(
                 "with the Application's own, {} parameters would be sent; {} at most.",
@@ -28,20 +41,29 @@ pub fn validate(
         ));
     }
     for (name, value) in values {
-        takes(pipeline, declared, name, Some(value))?;
+        found.extend(takes(pipeline, declared, name, Some(value)).err());
     }
-    match declared.iter().find(|parameter| {
-        parameter.required && parameter.default.is_none() && !values.contains_key(&parameter.name)
-    }) {
-        Some(missing) => Err(Refusal::permanent(
+    let missing = missing(declared, values).map(|missing| {
+        Refusal::permanent(
             Reason::ParameterMissing,
             format!(
                 "pipeline {pipeline:?} requires parameter {:?}; set it in the request's spec.parameters or in the Application's action.",
                 missing.name
             ),
-        )),
-        None => Ok(()),
-    }
+        )
+    });
+    found.extend(missing);
+    found
+}
+
+/// The parameters that somebody has to say and nobody says.
+pub fn missing<'a>(
+    declared: &'a [ParameterDescription],
+    values: &BTreeMap<String, String>,
+) -> impl Iterator<Item = &'a ParameterDescription> {
+    declared.iter().filter(|parameter| {
+        parameter.required && parameter.default.is_none() && !values.contains_key(&parameter.name)
+    })
 }
 
 /// Whether the pipeline takes this value under this name; without a value, whether it has the name at all.

@@ -9,7 +9,8 @@ use kube::ResourceExt;
 
 use super::{
     parameters,
-    resolve::{self, Configuration, Pipeline, Refusal},
+    refusal::Refusal,
+    resolve::{self, Configuration, Pipeline},
     template::{self, Scope},
 };
 use crate::api::{
@@ -377,6 +378,8 @@ fn sample(application: &Application, environment: &Environment, action: &str) ->
             timeout: None,
             dry_run: false,
             idempotency_key: None,
+            requester: None,
+            notify: None,
             cancel: None,
             ttl_after_finished: None,
         },

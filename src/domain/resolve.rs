@@ -9,6 +9,7 @@ use regex_lite::Regex;
 
 use super::{
     ids, parameters,
+    refusal::Refusal,
     template::{self, Scope},
     wildcard,
 };
@@ -22,41 +23,6 @@ use crate::api::{
 
 /// How long a request may wait when its Environment doesn't say.
 pub const DEFAULT_EXPIRY: Duration = Duration::from_hours(24);
-
-/// Why something can't go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The fixed word.
-    pub reason: Reason,
-    /// A sentence: what, by which rule, and who can do what about it.
-    pub message: String,
-    /// What it waits for; `None` when waiting can't help.
-    pub waiting_for: Option<WaitingFor>,
-    /// How long the other side asked us to stay away.
-    pub retry_after: Option<Duration>,
-}
-
-impl Refusal {
-    /// Nothing but another request, or another configuration and another request, can help.
-    pub fn permanent(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            waiting_for: None,
-            retry_after: None,
-        }
-    }
-
-    /// It may come right.
-    pub fn passing(waiting_for: WaitingFor, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            waiting_for: Some(waiting_for),
-            retry_after: None,
-        }
-    }
-}
 
 /// The configuration that a request names.
 #[derive(Debug, Clone, Copy)]
@@ -188,7 +154,7 @@ pub fn action<'a>(
 
 /// The version that a request runs: its own, for a rollback that names none the one to go back to, and for any other
 /// action that names none what runs there now.
-fn version(
+pub fn version(
     request: &DeployRequest,
     target: Option<&DeployTargetStatus>,
 ) -> Result<Option<String>, Refusal> {
@@ -258,7 +224,6 @@ pub fn resolve(
     target: Option<&DeployTargetStatus>,
     pipeline: &Pipeline,
 ) -> Result<Resolved, Refusal> {
-    let action = action(request, configuration.application)?;
     let version = version(request, target)?;
     startable(configuration, place, pipeline)?;
     for (what, text) in [
@@ -269,30 +234,7 @@ pub fn resolve(
             parameters::refuse_expression(what, text)?;
         }
     }
-    let scope = scope(
-        request,
-        configuration.application,
-        place,
-        version.as_deref(),
-        target.and_then(previous),
-    );
-    let mut values = action
-        .parameters
-        .iter()
-        .map(|(name, value)| Ok((name.clone(), render(value, &scope)?)))
-        .collect::<Result<BTreeMap<_, _>, Refusal>>()?;
-    for (name, value) in &request.spec.parameters {
-        if values.contains_key(name) {
-            return Err(Refusal::permanent(
-                Reason::ParameterUnknown,
-                format!(
-                    "parameter {name:?} is set by the Application's action {:?} and can't be set by a request.",
-                    request.spec.action
-                ),
-            ));
-        }
-        values.insert(name.clone(), value.clone());
-    }
+    let values = values(request, configuration.application, place, target)?;
     parameters::validate(&pipeline.name, &pipeline.parameters, &values)?;
     let connection = configuration.environment.spec.connection.as_str();
     let deploy_target =
@@ -318,6 +260,42 @@ pub fn resolve(
         deploy_target,
         digest,
     })
+}
+
+/// Every parameter that would be sent: the action's own, rendered, and the request's.
+pub fn values(
+    request: &DeployRequest,
+    application: &Application,
+    place: &Place,
+    target: Option<&DeployTargetStatus>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let action = action(request, application)?;
+    let version = version(request, target)?;
+    let scope = scope(
+        request,
+        application,
+        place,
+        version.as_deref(),
+        target.and_then(previous),
+    );
+    let mut values = action
+        .parameters
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), render(value, &scope)?)))
+        .collect::<Result<BTreeMap<_, _>, Refusal>>()?;
+    for (name, value) in &request.spec.parameters {
+        if values.contains_key(name) {
+            return Err(Refusal::permanent(
+                Reason::ParameterUnknown,
+                format!(
+                    "parameter {name:?} is set by the Application's action {:?} and can't be set by a request.",
+                    request.spec.action
+                ),
+            ));
+        }
+        values.insert(name.clone(), value.clone());
+    }
+    Ok(values)
 }
 
 /// Whether Spinnaker would start this pipeline for this Application, and the connection lets it through.

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     outcome::{Observation, Outcome},
-    resolve::Refusal,
+    refusal::Refusal,
 };
 use crate::api::{
     DeployRequest, bounds,

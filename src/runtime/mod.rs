@@ -1,8 +1,9 @@
-//! What a process needs before it can work: TLS, Kubernetes client, leader lease, admin server, shutdown, logs, metrics.
+//! What a process needs before it can work: TLS, Kubernetes client, caches, leader lease, admin server, shutdown, logs, metrics.
 //!
-//! Knows nothing of deployments. Touches the API server (the Lease only), the real clock, signals and stderr.
+//! Knows nothing of deployments. Touches the API server (the Lease, and watches of whatever is asked for), the real clock, signals and stderr.
 
 pub mod admin;
+pub mod cache;
 pub mod client;
 pub mod crash;
 pub mod lease;

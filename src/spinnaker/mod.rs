@@ -25,7 +25,7 @@ mod testing;
 pub use client::{GateClient, Reservation};
 pub use error::{GateError, Missing};
 pub use failure::{Finding, find};
-pub use model::{Execution, Paused, Stage, Status, Task, TriggerMark};
+pub use model::{Execution, Paused, Stage, Status, Task};
 pub use outcome::{Lookup, Sent};
 pub use pipeline::{Parameter, PipelineConfig};
 pub use polling::Poller;

@@ -240,17 +240,6 @@ impl<'de> Deserialize<'de> for Status {
     }
 }
 
-/// The object `trigger.foredeck` by which we know our own executions.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, Deserialize)]
-pub struct TriggerMark {
-    /// The uid of the request.
-    pub uid: String,
-    /// The digest of what it resolved to.
-    pub digest: String,
-    /// The `DeployTarget` that it holds.
-    pub target: String,
-}
-
 impl Execution {
     /// Decodes one execution; the error says in words what is wrong with it.
     pub(super) fn decode(body: &[u8]) -> Result<Self, &'static str> {
@@ -263,11 +252,6 @@ impl Execution {
     /// What Orca de-duplicates on.
     pub fn correlation_id(&self) -> Option<&str> {
         self.trigger.get("correlationId")?.as_str()
-    }
-
-    /// The mark that we left in the trigger.
-    pub fn foredeck(&self) -> Option<TriggerMark> {
-        TriggerMark::deserialize(self.trigger.get("foredeck")?).ok()
     }
 
     /// The stages of the pipeline itself, without those that other stages brought along.
@@ -342,16 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn our_mark_is_read_back() {
-        let mut value = json!({
-            "id": "E", "application": "demo", "status": "RUNNING",
-            "trigger": {"correlationId": "fd-1", "foredeck": {"uid": "u", "digest": "d", "target": "t", "more": 1}},
+    fn the_correlation_id_is_in_the_trigger() {
+        let value = json!({
+            "id": "E", "application": "demo", "status": "RUNNING", "trigger": {"correlationId": "fd-1"},
         });
         let execution = decode(&value).unwrap();
         assert_eq!(execution.correlation_id(), Some("fd-1"));
-        assert_eq!(execution.foredeck().unwrap().uid, "u");
-        value["trigger"]["foredeck"]["digest"] = json!(1);
-        assert_eq!(decode(&value).unwrap().foredeck(), None);
     }
 
     #[test]

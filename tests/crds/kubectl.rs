@@ -34,6 +34,7 @@ async fn a_listing_reads_like_a_sentence() -> Result<()> {
             "ENVIRONMENT",
             "PHASE",
             "STAGE",
+            "REQUESTER",
             "AGE"
         ]
     );

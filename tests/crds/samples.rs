@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Map, Value, json};
 
 /// Two values for each pattern that a spec uses. A new pattern wants a row here.
-const BY_PATTERN: [(&str, [&str; 2]); 4] = [
+const BY_PATTERN: [(&str, [&str; 2]); 6] = [
     ("^([0-9]{1,6}(ms|s|m|h))+$", ["30s", "1h30m"]),
     ("^[a-z][a-z0-9-]{1,30}$", ["restart", "rollback"]),
     (
@@ -15,6 +15,11 @@ const BY_PATTERN: [(&str, [&str; 2]); 4] = [
         ["https://one.example", "http://two.example/gate"],
     ),
     ("^[A-Za-z0-9-]+$", ["X-One", "X-Two"]),
+    ("^[A-Z0-9]{2,32}$", ["C01", "U02"]),
+    (
+        r"^[0-9]{1,16}\.[0-9]{1,9}$",
+        ["1700000000.000100", "1700000000.000200"],
+    ),
 ];
 
 /// Two different values that `schema` takes, neither of which is its default.

@@ -21,7 +21,8 @@ use crate::{
     domain::{
         fitting,
         readiness::{self, Wanted},
-        resolve::{self, Configuration, Pipeline, Refusal},
+        refusal::Refusal,
+        resolve::{self, Configuration, Pipeline},
     },
     spinnaker::{GateError, Missing},
 };

@@ -8,7 +8,7 @@ use super::{Configured, Found};
 use crate::{
     api::{SpinnakerConnection, connection::SpinnakerConnectionStatus},
     controller::{connections::refusal, context::Context},
-    domain::{readiness, resolve::Refusal},
+    domain::{readiness, refusal::Refusal},
     spinnaker::GateError,
 };
 

@@ -26,11 +26,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     context::Context,
     dereference,
-    error::{ControllerError, chain},
+    error::ControllerError,
     metrics::ControllerMetrics,
     objects::{self, Object},
     record,
-    watch::{Guarded, named, reference},
 };
 use crate::{
     api::{
@@ -38,7 +37,11 @@ use crate::{
         conditions::{self, ConditionType, Reason},
         deploy_request::Place,
     },
-    domain::{backoff, ids, readiness, resolve::Refusal},
+    domain::{backoff, ids, readiness, refusal::Refusal},
+    runtime::{
+        cache::{Guarded, named, reference},
+        telemetry::chain,
+    },
 };
 
 /// How often what is in order is looked at again, unless the settings say otherwise.

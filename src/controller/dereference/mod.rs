@@ -28,8 +28,8 @@ use crate::{
     domain::{
         Facts,
         decide::{SHORTEST_SETTLE, Sighting, TargetFact},
-        resolve::{self, Refusal},
-        target as target_status,
+        refusal::Refusal,
+        resolve, target as target_status,
     },
 };
 

@@ -7,7 +7,8 @@ use kube::ResourceExt;
 use super::Gathered;
 use crate::{
     api::{DeployRequest, deploy_request::Phase},
-    controller::{context::Context, watch::Guarded},
+    controller::context::Context,
+    runtime::cache::Guarded,
 };
 
 /// Who comes before, and whether somebody came after: by creation, then uid.

@@ -19,7 +19,8 @@ use crate::{
     domain::{
         Facts, backoff,
         decide::{Sighting, WATCH_FINISHED},
-        resolve::{Refusal, missing},
+        refusal::Refusal,
+        resolve::missing,
         target::run_of,
     },
     spinnaker::{GateError, Lookup},

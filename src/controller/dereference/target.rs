@@ -12,9 +12,9 @@ use crate::{
         context::Context,
         error::ControllerError,
         objects::{self, within},
-        watch::{Guarded, named},
     },
     domain::{decide::TargetFact, ids, target::knows},
+    runtime::cache::{Guarded, named},
 };
 
 /// A target, as far as it was found.

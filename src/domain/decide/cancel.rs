@@ -14,7 +14,7 @@ use crate::{
     domain::{
         backoff,
         outcome::{Observation, Outcome},
-        resolve::Refusal,
+        refusal::Refusal,
     },
 };
 

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         backoff,
         outcome::{self, Observation, Outcome},
-        resolve::Refusal,
+        refusal::Refusal,
     },
 };
 

@@ -20,7 +20,7 @@ pub use self::ending::WATCH_FINISHED;
 use super::{
     backoff, ids,
     outcome::{Observation, Outcome},
-    resolve::Refusal,
+    refusal::Refusal,
     status::Next,
     target,
 };

@@ -118,6 +118,7 @@ fn active(uid: &str, sent: bool, seen: Option<Seen>) -> Active {
         digest: "d".to_owned(),
         action: "deploy".to_owned(),
         version: None,
+        requester: None,
         attempt: attempt(sent),
         sends: u32::from(sent),
         execution: seen,

@@ -10,7 +10,7 @@ use crate::{
         deploy_target::{Active, DeployTargetStatus},
         environment::Concurrency,
     },
-    domain::{ids, outcome::Outcome, resolve::Refusal, target},
+    domain::{ids, outcome::Outcome, refusal::Refusal, target},
 };
 
 /// How often a request that waits for its turn looks by itself; a target's release wakes it at once.
@@ -175,6 +175,7 @@ impl Machine<'_> {
             digest: plan.resolved.digest.clone(),
             action: self.request.spec.action.clone(),
             version: plan.resolved.version.clone(),
+            requester: self.request.spec.requester_name(),
             attempt: start.attempt.clone(),
             sends: 0,
             execution: None,

@@ -94,6 +94,9 @@ pub struct Account {
     /// Of another organisation.
     #[serde(default)]
     pub is_stranger: bool,
+    /// Whether Slack has had the email address confirmed; it doesn't always say.
+    #[serde(default)]
+    pub is_email_confirmed: Option<bool>,
     /// `Europe/Berlin`.
     #[serde(default)]
     pub tz: Option<String>,
@@ -120,17 +123,6 @@ struct Profile {
 }
 
 impl Account {
-    /// A member of this workspace who is there, and a person: no guest, no program, nobody from elsewhere. Only for
-    /// these does the email say anything.
-    pub fn is_full_member(&self, home: &TeamId) -> bool {
-        self.team.as_ref() == Some(home)
-            && !(self.deleted
-                || self.is_bot
-                || self.is_restricted
-                || self.is_ultra_restricted
-                || self.is_stranger)
-    }
-
     /// Their email address; needs the scope `users:read.email`.
     pub fn email(&self) -> Option<&str> {
         let email = self.profile.email.as_deref();

@@ -140,20 +140,6 @@ async fn what_takes_only_a_form_gets_a_query() {
         (account.email(), account.name()),
         (Some("a@b.example"), "Ada")
     );
-    let home = "T1".parse().unwrap();
-    assert!(account.is_full_member(&home));
-    assert!(!account.is_full_member(&"T2".parse().unwrap()));
-    for guest in [
-        "deleted",
-        "is_bot",
-        "is_restricted",
-        "is_ultra_restricted",
-        "is_stranger",
-    ] {
-        let account: Account =
-            serde_json::from_value(json!({"id": "U1", "team_id": "T1", guest: true})).unwrap();
-        assert!(!account.is_full_member(&home), "{guest}");
-    }
     let asked = &slack.asked("users.info")[0];
     assert_eq!(
         (asked.verb.as_str(), asked.query.as_deref()),

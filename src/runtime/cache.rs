@@ -1,4 +1,4 @@
-//! Caches of the kinds, and what wakes whom. Touches the API server: lists and watches.
+//! Caches of the kinds, filled by watches. Touches the API server: lists and watches.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -14,9 +14,9 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// Where one engine works.
+/// What one set of watches covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Scope {
+pub enum Scope {
     /// Every namespace.
     Cluster,
     /// One namespace; what a request names is always in its own.
@@ -36,10 +36,10 @@ impl Scope {
 }
 
 /// An object as it arrived: one that doesn't decode stops nothing but itself.
-pub(super) type Guarded<K> = DeserializeGuard<K>;
+pub type Guarded<K> = DeserializeGuard<K>;
 
 /// Everything of one kind.
-pub(super) struct Cache<K: Resource<DynamicType = ()> + Clone + 'static>(pub Store<Guarded<K>>);
+pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static>(pub Store<Guarded<K>>);
 
 impl<K> Cache<K>
 where
@@ -52,13 +52,13 @@ where
         + 'static,
 {
     /// The object of that name, if it exists and decodes.
-    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<K> {
+    pub fn get(&self, namespace: &str, name: &str) -> Option<K> {
         let object = self.0.get(&ObjectRef::new(name).within(namespace))?;
         object.0.as_ref().ok().cloned()
     }
 
     /// Every object that `wanted` wants, as references into the cache.
-    pub(super) fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<Guarded<K>>> {
+    pub fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<Guarded<K>>> {
         self.0
             .state()
             .into_iter()
@@ -68,7 +68,7 @@ where
 
     /// Lists and watches: fills the cache and yields what changed or went. What `trim` takes away nobody looks up in a
     /// cache.
-    pub(super) fn start(
+    pub fn start(
         client: Client,
         scope: &Scope,
         trim: fn(&mut K),
@@ -89,7 +89,7 @@ where
                 match change {
                     Ok(object) => Some(Arc::new(object)),
                     Err(error) => {
-                        tracing::warn!(kind = %K::kind(&()), error = %crate::controller::error::chain(&error), "watch interrupted");
+                        tracing::warn!(kind = %K::kind(&()), error = %super::telemetry::chain(&error), "watch interrupted");
                         None
                     }
                 }
@@ -99,7 +99,7 @@ where
 }
 
 /// A reference to an object, as queues carry it.
-pub(super) fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
+pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
     let meta = object.meta();
     named(
         meta.namespace.as_deref().unwrap_or_default(),
@@ -108,6 +108,6 @@ pub(super) fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<
 }
 
 /// A reference by name.
-pub(super) fn named<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K> {
+pub fn named<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K> {
     ObjectRef::new(name).within(namespace)
 }

@@ -1,0 +1,165 @@
+//! The process around a role: logs, signals, admin server, API server, and the Lease of a role of which one works at a
+//! time. Touches all of them.
+
+use std::{future::pending, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::values::{self, AdminListen};
+use crate::runtime::{
+    admin::{AdminServer, Readiness},
+    client,
+    crash::{self, CrashAt},
+    lease::{Claim, Lease, LeaseError, LeaseSettings, unique_holder},
+    metrics::Metrics,
+    shutdown,
+    telemetry::{self, LogFormat},
+};
+
+/// What every role takes.
+#[derive(Args, Debug)]
+pub(super) struct ProcessArguments {
+    /// Namespace to work in; repeat it or separate with commas for several. All when left out
+    #[arg(long = "namespace", value_name = "NAME", env = "FOREDECK_NAMESPACE", value_delimiter = ',', value_parser = values::namespace)]
+    pub(super) namespaces: Vec<String>,
+
+    /// Where /livez, /readyz and /metrics answer, or `off`
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "FOREDECK_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9090"
+    )]
+    pub(super) admin_listen: AdminListen,
+
+    /// How log lines look; `RUST_LOG` says which there are
+    #[arg(long, value_enum, env = "FOREDECK_LOG_FORMAT", default_value_t)]
+    pub(super) log_format: LogFormat,
+
+    /// Abort at a crash point, the N-th time it is passed
+    #[arg(long, hide = true, value_name = "POINT[@N]")]
+    pub(super) test_crash_at: Option<CrashAt>,
+
+    /// Tell each crash point passed on stderr
+    #[arg(long, hide = true)]
+    pub(super) test_list_crash_points: bool,
+}
+
+/// Where the Leases are, of the roles of which one works at a time.
+#[derive(Args, Clone, Debug)]
+pub(super) struct LeaseArguments {
+    /// Namespace of the Leases
+    #[arg(long, value_name = "NAME", env = "FOREDECK_LEASE_NAMESPACE", default_value = "foredeck-system", value_parser = values::namespace)]
+    pub(super) lease_namespace: String,
+
+    /// How long others leave the Lease of a dead process alone; whole seconds
+    #[arg(long, value_name = "DURATION", env = "FOREDECK_LEASE_DURATION", default_value = "15s", value_parser = values::duration)]
+    pub(super) lease_duration: Duration,
+}
+
+/// What a role works with.
+#[derive(Clone)]
+pub(super) struct Process {
+    pub(super) client: Client,
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Metrics,
+    pub(super) shutdown: CancellationToken,
+    pub(super) namespaces: Vec<String>,
+}
+
+/// Runs `work` until a signal has been answered and everything drained (`Ok`), or until the process must end.
+pub(super) async fn run<Work>(
+    arguments: ProcessArguments,
+    work: impl FnOnce(Process) -> Work,
+) -> anyhow::Result<()>
+where
+    Work: Future<Output = anyhow::Result<()>>,
+{
+    telemetry::install(arguments.log_format)?;
+    crash::install(arguments.test_crash_at, arguments.test_list_crash_points)?;
+    let shutdown = shutdown::on_signals().context("can't listen for signals")?;
+    let readiness = Readiness::default();
+    let metrics = Metrics::default();
+    let server = match arguments.admin_listen {
+        AdminListen::At(address) => Some(AdminServer::bind(address).await?),
+        AdminListen::Off => None,
+    };
+    // Probes and scrapes are answered to the very end, hence no token of its own.
+    let admin = {
+        let (readiness, metrics) = (readiness.clone(), metrics.clone());
+        async {
+            match server {
+                Some(server) => {
+                    server
+                        .serve(readiness, metrics, CancellationToken::new())
+                        .await
+                }
+                None => pending().await,
+            }
+        }
+    };
+    let working = async {
+        let process = Process {
+            client: client::connect().await?,
+            readiness,
+            metrics,
+            shutdown,
+            namespaces: arguments.namespaces,
+        };
+        work(process).await
+    };
+    tokio::select! {
+        outcome = working => outcome,
+        outcome = admin => Ok(outcome?),
+    }
+}
+
+/// Waits for the Lease of that name (`gate` is its name among the readiness gates), works while it is held, and gives it back when everything has drained.
+pub(super) async fn under_lease<Work, E>(
+    process: &Process,
+    gate: &'static str,
+    lease: LeaseArguments,
+    name: String,
+    work: impl FnOnce(Claim) -> Work,
+) -> anyhow::Result<()>
+where
+    Work: Future<Output = Result<(), E>>,
+    E: Into<anyhow::Error>,
+{
+    let known = process.readiness.gate(gate);
+    let settings = LeaseSettings::new(lease.lease_namespace, name, unique_holder())
+        .lasting(lease.lease_duration);
+    let drained = CancellationToken::new();
+    let (claim, mut lease) = Lease::new(process.client.clone(), settings)?.hold(drained.clone());
+    let held = async {
+        claim.observed().await?;
+        known.ready();
+        claim.held().await
+    };
+    tokio::select! {
+        biased;
+        () = process.shutdown.cancelled() => {}
+        Ok(()) = held => {
+            tokio::select! {
+                // An error may leave work behind: the Lease then runs out by itself, once this process has ended.
+                outcome = work(claim.clone()) => outcome.map_err(Into::into)?,
+                lost = &mut lease => return ended(lost),
+            }
+        }
+        lost = &mut lease => return ended(lost),
+    }
+    drained.cancel();
+    lease
+        .await
+        .context("the task that keeps the lease broke down")??;
+    Ok(())
+}
+
+/// The lease's task ended by itself: nothing more may be done here.
+fn ended(outcome: Result<Result<(), LeaseError>, tokio::task::JoinError>) -> anyhow::Result<()> {
+    outcome.context("the task that keeps the lease broke down")??;
+    Err(LeaseError::Ended.into())
+}

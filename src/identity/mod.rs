@@ -1,0 +1,88 @@
+//! Who somebody is and what they may do. Touches Slack (`users.info`) and the API server (access reviews).
+
+pub mod access;
+pub mod person;
+
+use std::{sync::Arc, time::Duration};
+
+use moka::future::Cache;
+
+pub use access::{Access, AccessError, Missing, Permission};
+pub use person::{Nobody, Person};
+
+use crate::slack::{
+    client::{SlackClient, SlackError},
+    ids::{TeamId, UserId},
+};
+
+/// How long it is remembered who somebody is: somebody deactivated can ask for so much longer.
+const REMEMBERED: Duration = Duration::from_mins(5);
+/// People remembered at most.
+const PEOPLE: u64 = 20_000;
+
+/// Why it can't be said who somebody is. They may do nothing then.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum IdentityError {
+    /// Nobody who could be allowed anything.
+    #[error(transparent)]
+    Nobody(#[from] Nobody),
+    /// Slack doesn't say.
+    #[error("Slack does not say who this account is")]
+    Slack(#[source] SlackError),
+}
+
+impl IdentityError {
+    /// A fixed word for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Nobody(nobody) => nobody.reason(),
+            Self::Slack(error) => error.reason(),
+        }
+    }
+}
+
+/// Asks Slack who somebody is, and remembers it for a while; neither failures nor nobodies are remembered.
+#[derive(Clone)]
+pub struct Identity {
+    slack: SlackClient,
+    home: TeamId,
+    people: Cache<UserId, Person>,
+}
+
+impl Identity {
+    /// For the workspace `home`, in which the app is installed.
+    pub fn new(slack: SlackClient, home: TeamId) -> Self {
+        let people = Cache::builder()
+            .max_capacity(PEOPLE)
+            .time_to_live(REMEMBERED)
+            .build();
+        Self {
+            slack,
+            home,
+            people,
+        }
+    }
+
+    /// The workspace in which the app is installed.
+    pub fn home(&self) -> &TeamId {
+        &self.home
+    }
+
+    /// Who this account is.
+    ///
+    /// # Errors
+    /// Nobody, when the account is of a kind that may do nothing; or when Slack doesn't answer.
+    pub async fn person(&self, user: &UserId) -> Result<Person, IdentityError> {
+        let asking = async {
+            match self.slack.account(user).await {
+                Ok(account) => person::judge(&account, &self.home).map_err(IdentityError::from),
+                Err(SlackError::Missing { .. }) => Err(Nobody::Unknown.into()),
+                Err(error) => Err(IdentityError::Slack(error)),
+            }
+        };
+        self.people
+            .try_get_with(user.clone(), asking)
+            .await
+            .map_err(Arc::unwrap_or_clone)
+    }
+}

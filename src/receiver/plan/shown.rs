@@ -1,0 +1,467 @@
+//! What a plan shows: what would run where, what runs there now, what it would wait for, and what speaks against it.
+//! Touches nothing.
+//!
+//! Judged as the controller will judge, from what the controller wrote into the Application's status, by the same
+//! functions. It is an early word and not the last: the controller asks Spinnaker itself, at the moment of starting.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::{Order, repeat::Repeat};
+use crate::{
+    api::{
+        Application, DeployRequest, DeployTarget, Environment,
+        application::{ParameterDescription, PipelineDescription},
+        conditions::{self, ConditionType, Reason},
+        deploy_request::{Phase, Place},
+        environment::{Concurrency, Confirm},
+    },
+    domain::{
+        ids,
+        parameters::{self, refuse_expression},
+        refusal::Refusal,
+        resolve,
+    },
+};
+
+/// How many hexadecimal digits of a digest a plan carries.
+const DIGEST: usize = 32;
+
+/// What there is to see, all of one namespace.
+#[derive(Debug, Clone, Copy)]
+pub struct Sights<'a> {
+    /// The Application.
+    pub application: &'a Application,
+    /// The Environment.
+    pub environment: &'a Environment,
+    /// The namespace's targets, at least this Application's.
+    pub targets: &'a [&'a DeployTarget],
+    /// The namespace's requests, at least this Application's that have not ended.
+    pub requests: &'a [&'a DeployRequest],
+}
+
+/// A plan in plain data. Its texts are untrusted: what people, Spinnaker and manifests say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shown {
+    /// The namespace.
+    pub namespace: String,
+    /// The action.
+    pub action: String,
+    /// The Application.
+    pub application: String,
+    /// The Environment.
+    pub environment: String,
+    /// The cluster and the namespace there.
+    pub place: Place,
+    /// Whether that is another than the Environment's own.
+    pub elsewhere: bool,
+    /// The version that would run: the one asked for, or what leaving it out comes to.
+    pub version: Option<String>,
+    /// Whether somebody named that version.
+    pub version_given: bool,
+    /// The pipeline's name, where the Application's status describes it.
+    pub pipeline: Option<String>,
+    /// What runs there now.
+    pub current: Option<Current>,
+    /// The parameters whose values differ from the pipeline's defaults, by name.
+    pub parameters: Vec<Differing>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What it will wait for.
+    pub waits: Vec<Wait>,
+    /// What somebody should know before they confirm.
+    pub warnings: Vec<Warning>,
+    /// What makes it impossible. With any of them there is no Deploy button.
+    pub problems: Vec<Problem>,
+}
+
+/// What runs in a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Current {
+    /// The version.
+    pub version: Option<String>,
+    /// The request that brought it.
+    pub request: String,
+    /// Who asked for that, by their Kubernetes user name.
+    pub requester: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A parameter whose value differs from its default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Differing {
+    /// Its name.
+    pub name: String,
+    /// What would be sent.
+    pub value: String,
+    /// What it is when nobody says, where that is known.
+    pub default: Option<String>,
+    /// Whether the asker sets it. If not, the Application's action does.
+    pub asked: bool,
+}
+
+/// What a request will wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Wait {
+    /// Another request has the target.
+    Held {
+        /// Its name.
+        request: String,
+        /// Its version.
+        version: Option<String>,
+        /// Who asked for it, by their Kubernetes user name.
+        requester: Option<String>,
+    },
+    /// So many wait in line already.
+    Line {
+        /// How many.
+        requests: usize,
+    },
+}
+
+/// What somebody should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Warning {
+    /// This version runs there.
+    NothingToDeploy,
+    /// The Environment is not in order.
+    EnvironmentNotReady {
+        /// What its condition says.
+        message: String,
+    },
+    /// What the controller found about the pipeline.
+    Pipeline {
+        /// In its words.
+        message: String,
+    },
+    /// The controller hasn't described the pipeline yet, or not all of it: the parameters can't be judged here.
+    NotDescribed,
+    /// By the Environment's rule it takes the place of what waits there.
+    Supersedes {
+        /// How many requests.
+        requests: usize,
+    },
+}
+
+/// What makes it impossible.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The fixed word.
+    pub reason: String,
+    /// The parameter that it is about.
+    pub parameter: Option<String>,
+    /// A sentence: what, by which rule, and who can do what about it.
+    pub message: String,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            reason: refusal.reason.to_string(),
+            parameter: None,
+            message: refusal.message,
+        }
+    }
+}
+
+/// What happens after somebody has asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Step<'a> {
+    /// It can't be done: the problems are shown, and the form is offered.
+    Refuse,
+    /// An equal request is there: it is shown, with a button for doing it again, whatever the Environment says of
+    /// confirmations.
+    ShowRepeat(Repeat<'a>),
+    /// The plan is shown.
+    Confirm,
+    /// The request is created at once.
+    Create,
+}
+
+/// What a plan shows.
+pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
+    let mut request = DeployRequest::new("plan", order.spec(None, None));
+    request.metadata.namespace = Some(namespace.to_owned());
+    let mut problems = Vec::new();
+    let own_place = &sights.environment.spec.target;
+    let place = resolve::place(&request, sights.environment).unwrap_or_else(|refusal| {
+        problems.push(refusal.into());
+        own_place.clone()
+    });
+    let name = ids::target_name(&order.application, &order.environment, &place);
+    let target = sights
+        .targets
+        .iter()
+        .find(|target| target.name_any() == name)
+        .and_then(|target| target.status.as_ref());
+    let version = match resolve::version(&request, target) {
+        Ok(version) => version,
+        Err(refusal) => {
+            problems.push(refusal.into());
+            None
+        }
+    };
+    for (what, text) in [
+        ("the version", &order.version),
+        ("the reason", &order.reason),
+    ] {
+        if let Some(Err(refusal)) = text.as_ref().map(|text| refuse_expression(what, text)) {
+            problems.push(refusal.into());
+        }
+    }
+    let described = described(order, sights.application);
+    let mut warnings = Vec::new();
+    let mut differing = Vec::new();
+    match resolve::values(&request, sights.application, &place, target) {
+        Ok(values) => {
+            let declared = described.map_or(&[][..], |pipeline| &pipeline.parameters);
+            differing = differences(&values, declared, order);
+            problems.extend(judged(described, &values));
+        }
+        // A rollback to nothing is told once.
+        Err(refusal) if refusal.reason == Reason::NoEarlierVersion => {}
+        Err(refusal) => problems.push(refusal.into()),
+    }
+    warnings.extend(about_pipeline(described, &mut problems));
+    warnings.extend(about_environment(sights.environment));
+    let current = target.and_then(|target| target.current.as_ref());
+    if nothing_to_deploy(
+        order,
+        version.as_deref(),
+        current.and_then(|run| run.version.as_deref()),
+    ) {
+        warnings.push(Warning::NothingToDeploy);
+    }
+    let (waits, warning) = waits(
+        &name,
+        target.and_then(|target| target.active.as_ref()),
+        sights,
+    );
+    if !waits.is_empty() && sights.environment.spec.protection.concurrency == Concurrency::Reject {
+        problems.push(Problem {
+            reason: Reason::TargetBusy.to_string(),
+            parameter: None,
+            message: format!(
+                "another request has {} in {}, and the Environment refuses whatever comes meanwhile; ask again when that has ended.",
+                order.application, order.environment
+            ),
+        });
+    }
+    warnings.extend(warning);
+    Shown {
+        namespace: namespace.to_owned(),
+        action: order.action.clone(),
+        application: order.application.clone(),
+        environment: order.environment.clone(),
+        elsewhere: place != *own_place,
+        place,
+        version,
+        version_given: order.version.is_some(),
+        pipeline: described.map(|pipeline| pipeline.name.clone()),
+        current: current.map(|run| Current {
+            version: run.version.clone(),
+            request: run.name.clone(),
+            requester: run.requester.clone(),
+            since: run.finished_at.0,
+        }),
+        parameters: differing,
+        reason: order.reason.clone(),
+        waits,
+        warnings,
+        problems,
+    }
+}
+
+impl Shown {
+    /// The digest of everything that is shown, 32 hexadecimal digits. At the click it is made anew: if it differs, what
+    /// the asker confirmed is not what would happen now, and they are shown a new plan.
+    pub fn digest(&self) -> String {
+        let canonical = serde_json::to_value(self).unwrap_or_default().to_string();
+        let mut digest = ids::sha256(canonical.as_bytes());
+        digest.truncate(DIGEST);
+        digest
+    }
+
+    /// Whether it can be confirmed.
+    pub fn is_possible(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// What happens next, where the Environment says so of confirmations and there is this equal request.
+    pub fn step<'a>(&self, confirm: Confirm, repeat: Option<Repeat<'a>>) -> Step<'a> {
+        match (self.is_possible(), repeat, confirm) {
+            (false, _, _) => Step::Refuse,
+            (true, Some(repeat), _) => Step::ShowRepeat(repeat),
+            (true, None, Confirm::Always) => Step::Confirm,
+            (true, None, Confirm::Never) => Step::Create,
+        }
+    }
+}
+
+/// The description of the pipeline that the controller wrote.
+pub fn described<'a>(
+    order: &Order,
+    application: &'a Application,
+) -> Option<&'a PipelineDescription> {
+    let status = application.status.as_ref()?;
+    status.pipelines.iter().find(|pipeline| {
+        pipeline.action == order.action && pipeline.environment == order.environment
+    })
+}
+
+fn differences(
+    values: &BTreeMap<String, String>,
+    declared: &[ParameterDescription],
+    order: &Order,
+) -> Vec<Differing> {
+    values
+        .iter()
+        .map(|(name, value)| Differing {
+            name: name.clone(),
+            value: value.clone(),
+            default: declared
+                .iter()
+                .find(|parameter| parameter.name == *name)
+                .and_then(|parameter| parameter.default.clone()),
+            asked: order.parameters.contains_key(name),
+        })
+        .filter(|parameter| parameter.default.as_ref() != Some(&parameter.value))
+        .collect()
+}
+
+/// What the pipeline would not take, as far as its description goes.
+fn judged(
+    described: Option<&PipelineDescription>,
+    values: &BTreeMap<String, String>,
+) -> Vec<Problem> {
+    let Some(pipeline) = described.filter(|pipeline| pipeline.id.is_some()) else {
+        // Whatever the pipeline is, an expression is refused.
+        return values
+            .iter()
+            .filter_map(|(name, value)| {
+                let refusal = refuse_expression(&format!("parameter {name:?}"), value).err()?;
+                Some(about(name, refusal))
+            })
+            .collect();
+    };
+    let declared = &pipeline.parameters;
+    let one = |name: &String, value: &String| {
+        let cut = declared
+            .iter()
+            .any(|parameter| parameter.name == *name && parameter.incomplete);
+        let refusal = parameters::takes(&pipeline.name, declared, name, Some(value)).err()?;
+        let known = match refusal.reason {
+            Reason::ParameterUnknown => !pipeline.incomplete,
+            Reason::ParameterNotOffered => !cut,
+            _ => true,
+        };
+        known.then(|| about(name, refusal))
+    };
+    let taken = values.iter().filter_map(|(name, value)| one(name, value));
+    let missing = parameters::missing(declared, values).map(|parameter| Problem {
+        reason: Reason::ParameterMissing.to_string(),
+        parameter: Some(parameter.name.clone()),
+        message: format!(
+            "pipeline {:?} requires parameter {:?}; add {}=… to what you type, or fill it in in the form.",
+            pipeline.name, parameter.name, parameter.name
+        ),
+    });
+    taken.chain(missing).collect()
+}
+
+fn about(parameter: &str, refusal: Refusal) -> Problem {
+    Problem {
+        parameter: Some(parameter.to_owned()),
+        ..refusal.into()
+    }
+}
+
+fn about_pipeline(
+    described: Option<&PipelineDescription>,
+    problems: &mut Vec<Problem>,
+) -> Option<Warning> {
+    let Some(pipeline) = described else {
+        return Some(Warning::NotDescribed);
+    };
+    if pipeline.disabled {
+        problems.push(Problem {
+            reason: Reason::PipelineDisabled.to_string(),
+            parameter: None,
+            message: format!(
+                "pipeline {:?} is disabled; enable it in Spinnaker and ask again.",
+                pipeline.name
+            ),
+        });
+        return None;
+    }
+    match &pipeline.problem {
+        Some(message) => Some(Warning::Pipeline {
+            message: message.clone(),
+        }),
+        None => pipeline.incomplete.then_some(Warning::NotDescribed),
+    }
+}
+
+fn about_environment(environment: &Environment) -> Option<Warning> {
+    let status = environment.status.as_ref()?;
+    let ready = conditions::find(&status.conditions, ConditionType::Ready)?;
+    (ready.status == "False").then(|| Warning::EnvironmentNotReady {
+        message: ready.message.clone(),
+    })
+}
+
+/// Whether the version runs there and nothing else is asked for than to bring it there.
+fn nothing_to_deploy(order: &Order, version: Option<&str>, current: Option<&str>) -> bool {
+    order.action == crate::api::deploy_request::DEFAULT_ACTION
+        && order.parameters.is_empty()
+        && version.is_some()
+        && version == current
+}
+
+/// What it waits for in the order of the queue, or what it displaces.
+fn waits(
+    name: &str,
+    active: Option<&crate::api::deploy_target::Active>,
+    sights: Sights<'_>,
+) -> (Vec<Wait>, Option<Warning>) {
+    let mut waits: Vec<Wait> = active
+        .map(|active| Wait::Held {
+            request: active.name.clone(),
+            version: active.version.clone(),
+            requester: active.requester.clone(),
+        })
+        .into_iter()
+        .collect();
+    let line = sights
+        .requests
+        .iter()
+        .filter(|request| {
+            waits_for(request, name)
+                && active.is_none_or(|active| request.uid().as_deref() != Some(&*active.uid))
+        })
+        .count();
+    let mut warning = None;
+    if line > 0 {
+        if sights.environment.spec.protection.concurrency == Concurrency::Supersede {
+            warning = Some(Warning::Supersedes { requests: line });
+        } else {
+            waits.push(Wait::Line { requests: line });
+        }
+    }
+    (waits, warning)
+}
+
+fn waits_for(request: &DeployRequest, target: &str) -> bool {
+    request.spec.cancel.is_none()
+        && request.status.as_ref().is_some_and(|status| {
+            status.phase == Some(Phase::Queued)
+                && status
+                    .resolved
+                    .as_ref()
+                    .is_some_and(|resolved| resolved.deploy_target == target)
+        })
+}

@@ -1,0 +1,1 @@
+//! Identity, sealing, repetition, and what a plan shows.

@@ -1,0 +1,1 @@
+//! Two teams with the same names, asked from everywhere.

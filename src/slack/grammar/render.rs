@@ -1,0 +1,150 @@
+//! Writes a meaning as a person would type it. Touches nothing.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ApplicationRef, CancelWhat, Draft, Intent,
+    normal::changes,
+    parse::{TARGET_ACCOUNT, TARGET_NAMESPACE},
+    table::is_connective,
+    words::REASON,
+};
+use crate::api::deploy_request::TargetOverride;
+
+/// What a person would type behind the command to mean this: reading it again gives the same meaning, once
+/// [`super::wire`] has made of it what Slack would send.
+pub fn render(intent: &Intent) -> String {
+    match intent {
+        Intent::Act(act) => render_draft(&act.clone().into()),
+        Intent::Form(draft) => render_draft(draft),
+        Intent::Status {
+            application,
+            environment,
+        } => question("status", application.as_ref(), environment.as_deref()),
+        Intent::What { environment } => question("what", None, environment.as_deref()),
+        Intent::History {
+            application,
+            environment,
+        } => question("history", Some(application), environment.as_deref()),
+        Intent::Cancel(cancel) => {
+            let mut text = match &cancel.what {
+                CancelWhat::Named(name) => format!("cancel {}", reference(name)),
+                CancelWhat::Target {
+                    application,
+                    environment,
+                } => question("cancel", Some(application), environment.as_deref()),
+            };
+            if let Some(reason) = &cancel.reason {
+                text = format!("{text} {REASON}={}", quoted(reason));
+            }
+            text
+        }
+        Intent::Help { topic: Some(topic) } => format!("help {topic}"),
+        Intent::Help { topic: None } => "help".to_owned(),
+    }
+}
+
+/// As much as is known, in the order in which people say it.
+pub fn render_draft(draft: &Draft) -> String {
+    let mut words: Vec<String> = Vec::new();
+    words.extend(draft.action.clone());
+    match (&draft.application, &draft.version, &draft.environment) {
+        (Some(application), Some(version), None) => {
+            // Alone behind the application it could be read as the environment.
+            words.push(format!("{}@{}", application, value(version)));
+        }
+        (application, version, environment) => {
+            words.extend(application.as_ref().map(reference));
+            words.extend(version.as_deref().map(value));
+            if let Some(environment) = environment {
+                words.push(format!("to {}", value(environment)));
+            }
+        }
+    }
+    if let Some(TargetOverride { account, namespace }) = &draft.target {
+        let fields = [(TARGET_ACCOUNT, account), (TARGET_NAMESPACE, namespace)];
+        for (key, field) in fields {
+            words.extend(
+                field
+                    .as_ref()
+                    .map(|field| format!("{key}={}", setting(field))),
+            );
+        }
+    }
+    let mut pasted = BTreeMap::new();
+    for (key, value) in &draft.parameters {
+        let reserved = key.eq_ignore_ascii_case(REASON)
+            || [TARGET_ACCOUNT, TARGET_NAMESPACE].contains(&key.as_str());
+        if reserved || value.chars().any(changes) {
+            pasted.insert(key, value);
+        } else {
+            words.push(format!("{key}={}", setting(value)));
+        }
+    }
+    if let Some(reason) = &draft.reason {
+        words.push(format!("{REASON}={}", quoted(reason)));
+    }
+    if !pasted.is_empty() {
+        words.push(json(&pasted));
+    }
+    words.join(" ")
+}
+
+fn question(verb: &str, application: Option<&ApplicationRef>, environment: Option<&str>) -> String {
+    let mut words = vec![verb.to_owned()];
+    words.extend(application.map(reference));
+    words.extend(environment.map(|environment| format!("in {}", value(environment))));
+    words.join(" ")
+}
+
+/// An application as a word that can't be taken for a verb's or a connective's place: a name that is one is quoted.
+fn reference(application: &ApplicationRef) -> String {
+    value(&application.to_string())
+}
+
+/// A word, in quotes where it could be taken for something else.
+fn value(text: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "._/:@+-#".contains(char);
+    let reason = text
+        .get(..=REASON.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case("reason:"));
+    let bare = !text.is_empty()
+        && text.chars().all(plain)
+        && !text.starts_with('-')
+        && !is_connective(text)
+        && !reason;
+    if bare { text.to_owned() } else { quoted(text) }
+}
+
+/// What stands behind `key=`.
+fn setting(text: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "._/:@+-#,=".contains(char);
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// JSON in which whatever isn't ASCII is escaped, so that nothing on its way changes it.
+fn json(pairs: &BTreeMap<&String, &String>) -> String {
+    let written = serde_json::to_string(pairs).unwrap_or_default();
+    let mut units = [0; 2];
+    written
+        .chars()
+        .flat_map(|char| {
+            if char.is_ascii() {
+                vec![char.to_string()]
+            } else {
+                char.encode_utf16(&mut units)
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}"))
+                    .collect()
+            }
+        })
+        .collect()
+}

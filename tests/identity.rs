@@ -1,0 +1,120 @@
+//! What a person may see and do is what the real API server's RBAC says.
+
+use anyhow::Result;
+use foredeck::{
+    api::deploy_request::SlackPerson,
+    identity::{Access, Missing, Permission, Person},
+};
+use foredeck_testkit::ControlPlane;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::{Api, Client, api::PostParams};
+use serde_json::{Value, json};
+
+fn person(username: &str) -> Person {
+    Person {
+        username: username.to_owned(),
+        slack: SlackPerson {
+            team: "T0001".to_owned(),
+            user: "U0001".to_owned(),
+        },
+    }
+}
+
+/// A role in the namespace, bound to that subject.
+async fn grant(client: &Client, namespace: &str, subject: Value, rules: Value) -> Result<()> {
+    let role: Role =
+        serde_json::from_value(json!({"metadata": {"name": "granted"}, "rules": rules}))?;
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": "granted"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "granted"},
+        "subjects": [subject],
+    }))?;
+    let parameters = PostParams::default();
+    Api::namespaced(client.clone(), namespace)
+        .create(&parameters, &role)
+        .await?;
+    Api::namespaced(client.clone(), namespace)
+        .create(&parameters, &binding)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_person_may_what_rbac_grants_on_application_and_environment() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("access").await?;
+    let group = "foredeck.dev";
+    let rules = json!([
+        {"apiGroups": [group], "resources": ["applications"], "verbs": ["list"]},
+        {"apiGroups": [group], "resources": ["applications"], "resourceNames": ["checkout"], "verbs": ["deploy"]},
+        {"apiGroups": [group], "resources": ["environments"], "resourceNames": ["staging"], "verbs": ["deploy", "cancel"]},
+    ]);
+    let alice = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice@corp.example"});
+    grant(&plane.admin(), &namespace, alice, rules).await?;
+    let access = Access::new(plane.admin());
+    let (alice, bob) = (person("alice@corp.example"), person("bob@corp.example"));
+
+    assert!(access.sees(&alice, &namespace).await?);
+    assert!(!access.sees(&bob, &namespace).await?);
+    assert!(!access.sees(&alice, "default").await?);
+
+    let may = async |who: &Person, verb: &str, environment: &str| {
+        access
+            .may(who, verb, &namespace, "checkout", environment)
+            .await
+    };
+    let missing = |verb: &str, resource, name: &str| Missing {
+        verb: verb.to_owned(),
+        resource,
+        name: name.to_owned(),
+    };
+    assert_eq!(may(&alice, "deploy", "staging").await?, Permission::Granted);
+    assert_eq!(
+        may(&alice, "deploy", "production").await?,
+        Permission::Refused(vec![missing("deploy", "environments", "production")])
+    );
+    assert_eq!(
+        may(&alice, "cancel", "staging").await?,
+        Permission::Refused(vec![missing("cancel", "applications", "checkout")])
+    );
+    assert_eq!(
+        may(&bob, "deploy", "staging").await?,
+        Permission::Refused(vec![
+            missing("deploy", "applications", "checkout"),
+            missing("deploy", "environments", "staging")
+        ])
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_everybody_who_is_known_may_a_person_may() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("everybody").await?;
+    let everybody = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"});
+    let rules =
+        json!([{"apiGroups": ["foredeck.dev"], "resources": ["applications"], "verbs": ["list"]}]);
+    grant(&plane.admin(), &namespace, everybody, rules).await?;
+    let access = Access::new(plane.admin());
+    assert!(
+        access
+            .sees(&person("carol@corp.example"), &namespace)
+            .await?
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_api_server_that_does_not_say_is_an_error() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("silent").await?;
+    // Whoever may not ask gets no answer.
+    let access = Access::new(plane.client_as("nobody-in-particular", &[]));
+    let error = access
+        .sees(&person("alice@corp.example"), &namespace)
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), "AccessReviewRefused");
+    assert!(error.to_string().contains("alice@corp.example"), "{error}");
+    Ok(())
+}
