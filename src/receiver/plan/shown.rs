@@ -452,3 +452,7 @@ fn waits_for(request: &DeployRequest, target: &str) -> bool {
                     .is_some_and(|resolved| resolved.deploy_target == target)
         })
 }
+
+#[cfg(test)]
+#[path = "shown_tests.rs"]
+mod tests;

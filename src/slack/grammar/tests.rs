@@ -558,7 +558,8 @@ fn hostile_text_is_refused_or_taken_as_text() {
         .reason(),
         "too-long"
     );
-    let many: String = (0..65).map(|number| format!("a{number}=1 ")).collect();
+    let many: Vec<String> = (0..65).map(|number| format!("a{number}=1")).collect();
+    let many = many.join(" ");
     assert_eq!(
         refused(&format!("checkout main to staging {many}")).reason(),
         "too-many-parameters"
