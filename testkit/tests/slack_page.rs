@@ -71,12 +71,12 @@ async fn a_command_is_typed_a_button_clicked_and_a_form_sent() {
     page.click(&Place::button("Say why")).await.unwrap();
     let reason = Place::field("Reason");
     page.fill(&reason, "no").await.unwrap();
-    page.click(&Place::button("Send").within("dialog"))
+    page.click(&Place::button("Send").within("dialog[open]"))
         .await
         .unwrap();
     page.see("Say a little more", SOON).await.unwrap();
     page.fill(&reason, "because it is green").await.unwrap();
-    page.click(&Place::button("Send").within("dialog"))
+    page.click(&Place::button("Send").within("dialog[open]"))
         .await
         .unwrap();
     page.see_no_more("Say a little more", SOON).await.unwrap();
