@@ -361,6 +361,9 @@ pub struct SlackMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::DIGEST))]
     pub digest: Option<String>,
+    /// The phase that it shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
     /// Set when there may be an earlier one for the same purpose: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier: Option<EarlierMessage>,

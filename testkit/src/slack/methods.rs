@@ -45,10 +45,10 @@ pub struct Method {
 }
 
 impl Method {
-    /// Whether it has an argument of that name.
+    /// Whether it has an argument of that name. `team_id` is for tokens of whole organisations, and taken everywhere:
+    /// Bolt for Python sends it with every call.
     pub fn knows(&self, argument: &str) -> bool {
-        // Bolt names the workspace in every call, and every method takes that.
-        matches!(argument, "token" | "team_id")
+        ["token", "team_id"].contains(&argument)
             || self.required.contains(&argument)
             || self.optional.contains(&argument)
     }

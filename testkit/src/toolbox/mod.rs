@@ -4,18 +4,22 @@
 //! Each is `None` when it was left out on request: then a test says so by returning, since it has nothing to show.
 
 mod chromium;
+mod emulate;
 mod node;
 mod python;
 mod script;
+mod slack_models;
 
 use std::env;
 
 use anyhow::{Context, Result};
 
 pub use chromium::Chromium;
+pub use emulate::Emulate;
 pub use node::Node;
 pub use python::Python;
 pub use script::Script;
+pub use slack_models::SlackModels;
 
 use crate::provision::say;
 

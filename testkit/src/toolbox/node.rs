@@ -77,15 +77,6 @@ impl Node {
         Script::start(command)
     }
 
-    /// Runs a package's own program, such as `emulate`.
-    pub fn run_program(&self, program: &str, arguments: &[&str]) -> Result<Script> {
-        let mut command = self.command();
-        command
-            .arg(self.folder.join("node_modules").join(".bin").join(program))
-            .args(arguments);
-        Script::start(command)
-    }
-
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new("node");
         // What a person set for programs of their own is not for ours; scripts elsewhere find the packages by the path.
