@@ -23,6 +23,7 @@ mod steps;
 pub mod team;
 mod tell;
 mod voice;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +32,6 @@ use kube::Client;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
-pub use self::error::ReceiverError;
 use self::{
     answer::refusing,
     directory::Directory,
@@ -39,6 +39,10 @@ use self::{
     occasion::{Occasion, Trouble},
     plan::seal::{Nonce, Sealer},
     voice::Voice,
+};
+pub use self::{
+    error::ReceiverError,
+    work::{Door, Transport, run},
 };
 use crate::{
     identity::{Access, Identity, IdentityError, Person},
