@@ -9,9 +9,12 @@ pub mod blocks;
 pub mod client;
 pub mod elements;
 pub mod grammar;
+pub mod http;
 pub mod ids;
 pub mod inbound;
 pub mod metrics;
+pub mod signature;
+pub mod socket;
 pub mod text;
 pub mod view;
 

@@ -45,9 +45,10 @@ pub struct Method {
 }
 
 impl Method {
-    /// Whether it has an argument of that name.
+    /// Whether it has an argument of that name. `team_id` is for tokens of whole organisations, and taken everywhere:
+    /// Bolt for Python sends it with every call.
     pub fn knows(&self, argument: &str) -> bool {
-        argument == "token"
+        ["token", "team_id"].contains(&argument)
             || self.required.contains(&argument)
             || self.optional.contains(&argument)
     }

@@ -12,6 +12,7 @@ mod delivery;
 mod faults;
 mod limits;
 pub mod methods;
+mod page;
 mod payloads;
 mod people;
 mod routes;

@@ -7,7 +7,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get, post};
 
 use super::shared::Shared;
-use super::{api, delivery};
+use super::{api, delivery, page};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -15,6 +15,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/commands/{team}/{number}/{secret}", post(api::respond))
         .route("/actions/{team}/{number}/{secret}", post(api::respond))
         .route("/link/", get(delivery::connect))
+        .merge(page::router())
         .layer(DefaultBodyLimit::max(4 << 20))
         .with_state(shared)
 }

@@ -119,11 +119,13 @@ async fn a_command_comes_as_a_signed_form() {
         .unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, bench.slack.signing_secret().as_bytes());
     let base = format!("v0:{timestamp}:{body}");
-    let expected: String = hmac::sign(&key, base.as_bytes())
+    let tag = hmac::sign(&key, base.as_bytes());
+    let hex: Vec<String> = tag
         .as_ref()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
+    let expected = hex.concat();
     assert_eq!(
         request.headers["x-slack-signature"],
         format!("v0={expected}")

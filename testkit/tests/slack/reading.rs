@@ -136,32 +136,29 @@ async fn history_takes_its_scope_and_threads_are_read_whole() {
     let parent = bench.post("deploys", "record").await;
     let reply = json!({"channel": channel, "text": "stage", "thread_ts": parent});
     bench.call("chat.postMessage", reply).await;
-    let read =
-        async |method: &str, arguments: serde_json::Value| bench.call(method, arguments).await;
-    let refused = read("conversations.history", json!({"channel": channel})).await;
+    let refused = bench
+        .call("conversations.history", json!({"channel": channel}))
+        .await;
     assert_eq!(refused["error"], "missing_scope");
     bench
         .slack
         .change_app(|app| app.scopes.push("channels:history".to_owned()));
-    let history = read("conversations.history", json!({"channel": channel})).await;
+    let history = bench
+        .call("conversations.history", json!({"channel": channel}))
+        .await;
     assert_eq!(history["messages"].as_array().unwrap().len(), 1);
     assert_eq!(history["messages"][0]["reply_count"], 1);
-    let replies = read(
-        "conversations.replies",
-        json!({"channel": channel, "ts": parent}),
-    )
-    .await;
-    assert_eq!(replies["messages"].as_array().unwrap().len(), 2);
+    let replies = async |ts: &str| {
+        let arguments = [("channel", channel.as_str()), ("ts", ts)];
+        bench.form("conversations.replies", &arguments).await
+    };
+    let thread = replies(&parent).await;
+    assert_eq!(thread["messages"].as_array().unwrap().len(), 2);
     assert_eq!(
-        replies["messages"][1]["parent_user_id"],
+        thread["messages"][1]["parent_user_id"],
         bench.slack.bot_user_id()
     );
-    let none = read(
-        "conversations.replies",
-        json!({"channel": channel, "ts": "1.000001"}),
-    )
-    .await;
-    assert_eq!(none["error"], "thread_not_found");
+    assert_eq!(replies("1.000001").await["error"], "thread_not_found");
 }
 
 #[tokio::test]
