@@ -291,6 +291,16 @@ fn the_exact_text_of_a_code_block_is_preferred() {
 }
 
 #[test]
+fn two_pastes_are_one_too_many() {
+    let typed = Typed {
+        text: "checkout main to staging {\"a\": 1}".to_owned(),
+        preformatted: Some("b: 2".to_owned()),
+    };
+    let error = parse_typed(&typed, &vocabulary()).unwrap_err();
+    assert_eq!(error.reason(), "repeated");
+}
+
+#[test]
 fn questions_take_their_names_in_any_order_that_makes_sense() {
     let status = |application: Option<&str>, environment: Option<&str>| Intent::Status {
         application: application.map(ApplicationRef::bare),
@@ -393,12 +403,12 @@ fn what_is_no_form_is_quoted_with_the_nearest_that_is() {
         (
             "rolback checkout in production",
             "unknown-verb",
-            "/deploy rollback <application> to production",
+            "/deploy rollback checkout in production",
         ),
         (
             "frobnicate checkout",
             "unknown-verb",
-            "/deploy <application> <version> to <environment>",
+            "/deploy checkout <version> to <environment>",
         ),
         (
             "checkout main to",
@@ -523,6 +533,7 @@ fn what_is_no_form_is_quoted_with_the_nearest_that_is() {
         assert_eq!(error.nearest(), nearest, "{text}");
         assert!(error.sentence().contains(error.nearest()), "{text}");
         assert!(error.input().chars().count() <= 200);
+        assert!(!error.sentence().contains('\n'), "{text}");
         let quoted: String = text.chars().take(199).collect();
         assert!(error.sentence().contains(&quoted), "{text}");
     }
