@@ -620,3 +620,35 @@ fn help_shows_what_somebody_may_do_and_nothing_else() {
             .all(|form| form.needs != Needs::Action("") && !form.sentence.contains('!'))
     );
 }
+
+#[test]
+fn the_words_that_people_read_stay_as_they_were_written() {
+    let vocabulary = vocabulary();
+    let verbs: Vec<&str> = vocabulary.verbs().collect();
+    let lines: Vec<String> = help(&vocabulary, &verbs, None)
+        .into_iter()
+        .map(|line| format!("{}\n    {}", line.example, line.sentence))
+        .collect();
+    insta::assert_snapshot!("help", lines.join("\n"));
+    let sentences: Vec<String> = [
+        "chekcout main staging extra",
+        "rolback checkout in production",
+        "checkout main to",
+        "checkout main to staging --force",
+        "checkout main to staging a=1 a=2",
+        "checkout main to staging reason=\"x",
+        "checkout main to staging a=\"x\"y",
+        "check_out main to staging",
+        "checkout main to staging {\"a\": {}}",
+        "checkout main to staging\na: &x 1",
+        "checkout \u{202e}niam to staging",
+        "status a=1",
+        "history",
+        "cancel",
+        "help weather",
+    ]
+    .into_iter()
+    .map(|text| refused(text).sentence())
+    .collect();
+    insta::assert_snapshot!("refusals", sentences.join("\n"));
+}
