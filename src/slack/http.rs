@@ -61,13 +61,13 @@ async fn commands<H: Handler>(
     State(receiver): State<Arc<Receiver<H>>>,
     request: Request,
 ) -> Response {
-    let received = Instant::now();
+    let arrival = Instant::now();
     let (_, form) = match receiver.form(request).await {
         Ok(form) => form,
         Err(response) => return response,
     };
     receiver
-        .take(Inbound::command_from_form(&form), None, received)
+        .take(Inbound::command_from_form(&form), None, arrival)
         .await
 }
 
@@ -75,7 +75,7 @@ async fn interactivity<H: Handler>(
     State(receiver): State<Arc<Receiver<H>>>,
     request: Request,
 ) -> Response {
-    let received = Instant::now();
+    let arrival = Instant::now();
     let (_, form) = match receiver.form(request).await {
         Ok(form) => form,
         Err(response) => return response,
@@ -89,7 +89,7 @@ async fn interactivity<H: Handler>(
         return receiver.refuse(StatusCode::BAD_REQUEST, "malformed");
     };
     receiver
-        .take(Inbound::interaction(payload), None, received)
+        .take(Inbound::interaction(payload), None, arrival)
         .await
 }
 
@@ -97,7 +97,7 @@ async fn events<H: Handler>(
     State(receiver): State<Arc<Receiver<H>>>,
     request: Request,
 ) -> Response {
-    let received = Instant::now();
+    let arrival = Instant::now();
     let (headers, body) = match receiver.verified(request, JSON).await {
         Ok(verified) => verified,
         Err(response) => return response,
@@ -113,7 +113,7 @@ async fn events<H: Handler>(
         };
     }
     receiver
-        .take(Inbound::event(body), retry(&headers), received)
+        .take(Inbound::event(body), retry(&headers), arrival)
         .await
 }
 

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod inbound;
 pub mod metrics;
 pub mod signature;
+pub mod socket;
 pub mod text;
 pub mod view;
 

@@ -340,13 +340,20 @@ function typed(place, block, element, id) {
   };
   const node = element.multiline ? el("textarea", { ...attributes, rows: 4 }) : el("input", { ...attributes, type: kinds[element.type] || "text" });
   let sent = value;
-  node.flush = async () => {
-    if (node.value === sent) return;
-    sent = node.value;
-    await act({ kind: "fill", ...target(place, block, element), text: node.value });
+  let sending = Promise.resolve();
+  // Whoever waits for it waits for what is under way too.
+  node.flush = () => {
+    if (node.value !== sent) {
+      sent = node.value;
+      const text = sent;
+      sending = sending.then(() => act({ kind: "fill", ...target(place, block, element), text }));
+    }
+    return sending;
   };
+  node.dirty = () => node.value !== sent;
   node.addEventListener("change", node.flush);
   node.classList.add("typed");
+  node.dataset.key = `${block.block_id}/${element.action_id}`;
   return node;
 }
 
@@ -435,7 +442,7 @@ function renderMessage(place, message, inThread) {
   if (message.ephemeral) tools.push(el("button", { onclick: () => act({ kind: "dismiss", ts: message.ts }) }, "Dismiss"));
   const content = message.blocks.length ? message.blocks.map((block) => renderBlock(where, block)) : el("div", { class: "text" }, mrkdwn(message.text));
   return el("article", { class: message.ephemeral ? "message only" : "message", "aria-label": `${name}, ${clock(message.ts)}` },
-    message.ephemeral ? el("div", { class: "about" }, "👁 Only visible to you") : null,
+    message.ephemeral ? el("div", { class: "about" }, "Only visible to you") : null,
     message.broadcast && !inThread ? el("div", { class: "about" }, "↳ replied to a thread") : null,
     face(author),
     el("div", { class: "body" },
@@ -602,10 +609,14 @@ function drawModal() {
   el("footer", {},
     el("button", { class: "button", type: "button", onclick: () => act({ kind: "close", view: view.id }) }, content.close ? textObject(content.close) : below ? "Back" : "Close"),
     content.submit ? submit : null));
+  const half = new Map([...dialog.querySelectorAll(".typed")].filter((one) => one.dirty()).map((one) => [one.dataset.key, one.value]));
+  const focused = dialog.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   dialog.replaceChildren(form);
+  for (const field of dialog.querySelectorAll(".typed")) if (half.has(field.dataset.key)) field.value = half.get(field.dataset.key);
   dialog.oncancel = (event) => { event.preventDefault(); act({ kind: "close", view: view.id }); };
   if (!dialog.open) dialog.showModal();
-  const first = dialog.querySelector(".field.bad input, .field.bad select, .field input, .field select, .field textarea");
+  const controls = (within) => dialog.querySelector(["input", "select", "textarea"].map((name) => `${within} ${name}`).join());
+  const first = controls(".field.bad") || [...dialog.querySelectorAll("[data-key]")].find((one) => one.dataset.key === focused) || controls(".field");
   if (first) first.focus();
 }
 
