@@ -90,7 +90,7 @@ pub struct DeployRequestSpec {
     /// How long the execution may run before it is cancelled; time spent waiting for a judgment or paused doesn't
     /// count. No limit when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,8}(ms|s|m|h))+$"))]
     pub timeout: Option<Duration>,
     /// Resolve and validate everything, start nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -111,7 +111,7 @@ pub struct DeployRequestSpec {
     pub cancel: Option<Cancel>,
     /// How long the object stays after its end. For ever when left out: `GitOps` tools would create it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,8}(ms|s|m|h))+$"))]
     pub ttl_after_finished: Option<Duration>,
 }
 
@@ -331,11 +331,7 @@ pub struct SlackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::SLACK_MESSAGES))]
     pub messages: Vec<SlackMessage>,
-    /// SHA-256 of what the live message shows, in hexadecimal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = bounds::DIGEST))]
-    pub digest: Option<String>,
-    /// Why the live message is not where it should be, or not what it should be.
+    /// Why a message is not where it should be, or not what it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::MESSAGE))]
     pub problem: Option<String>,
@@ -345,10 +341,10 @@ pub struct SlackStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SlackMessage {
-    /// What it is for: `live` is the one that is kept up to date.
+    /// What it is for: `live` is the one that shows where the request stands.
     #[schemars(length(max = bounds::WORD))]
     pub purpose: String,
-    /// The id of the channel.
+    /// The id of the channel; of the person, while a direct message is on its way.
     #[schemars(length(max = 32))]
     pub channel: String,
     /// Its id there; absent while it is not known whether it was posted.
@@ -361,6 +357,29 @@ pub struct SlackMessage {
     pub thread_ts: Option<String>,
     /// When it was about to be posted.
     pub since: Time,
+    /// SHA-256 of what it shows, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::DIGEST))]
+    pub digest: Option<String>,
+    /// The phase that it shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Set when there may be an earlier one for the same purpose: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<EarlierMessage>,
+    /// Slack's word for why it was not posted, and will not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::WORD))]
+    pub refused: Option<String>,
+}
+
+/// Why there may be an earlier message for the same purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum EarlierMessage {
+    /// Whether the first one arrived is not known, and could not be looked up.
+    Unknown,
+    /// It can't be changed any more: deleted, say.
+    Unchangeable,
 }
 
 /// What exactly is to run: everything that the outcome depends on.

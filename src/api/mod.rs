@@ -24,6 +24,9 @@ pub const GROUP: &str = "foredeck.dev";
 /// The field manager of the controller's writes.
 pub const CONTROLLER: &str = "foredeck-controller";
 
+/// The field manager of the relay's writes.
+pub const RELAY: &str = "foredeck-relay";
+
 /// Says that the controller met this object under this uid. An object whose annotation names another uid is a copy
 /// (a restored backup, an export applied elsewhere) and starts nothing.
 pub const SEEN_ANNOTATION: &str = "foredeck.dev/seen";

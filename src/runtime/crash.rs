@@ -13,7 +13,7 @@ use std::{
 
 use thiserror::Error;
 
-/// Every point there is: before and after each effect, in the order of a request's life.
+/// The controller's: before and after each effect, in the order of a request's life.
 pub const POINTS: &[&str] = &[
     "before-seen",
     "after-seen",
@@ -47,6 +47,33 @@ pub const POINTS: &[&str] = &[
     "after-release",
 ];
 
+/// The relay's: before and after each effect.
+pub const RELAY_POINTS: &[&str] = &[
+    "before-slack-intent",
+    "after-slack-intent",
+    "before-slack-post",
+    "after-slack-post",
+    "before-slack-record",
+    "after-slack-record",
+    "before-slack-update",
+    "after-slack-update",
+];
+
+/// The receiver's: around each write, and before an answer.
+pub const RECEIVER_POINTS: &[&str] = &[
+    "before-persist",
+    "after-persist",
+    "before-ask-cancel",
+    "after-ask-cancel",
+    "before-answer",
+    "after-answer",
+];
+
+fn all() -> impl Iterator<Item = &'static str> {
+    let lists = [POINTS, RELAY_POINTS, RECEIVER_POINTS];
+    lists.into_iter().flatten().copied()
+}
+
 static PLAN: OnceLock<Plan> = OnceLock::new();
 
 /// Where to die: `before-post`, or `before-post@3` for the third time the process passes there.
@@ -59,8 +86,8 @@ pub struct CrashAt {
 /// Why a crash was not planned.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum CrashError {
-    /// The name is not in [`POINTS`].
-    #[error("there is no crash point {0:?}; there are: {points}", points = POINTS.join(", "))]
+    /// The name is in none of the lists.
+    #[error("there is no crash point {0:?}; there are: {points}", points = all().collect::<Vec<_>>().join(", "))]
     Unknown(String),
     /// What stands behind the `@` is not a whole number from 1.
     #[error("{0:?} is not how often to pass the point: a whole number from 1 is")]
@@ -86,9 +113,8 @@ impl FromStr for CrashAt {
 
     fn from_str(text: &str) -> Result<Self, CrashError> {
         let (name, pass) = text.split_once('@').unwrap_or((text, "1"));
-        let point = POINTS
-            .iter()
-            .find(|point| **point == name)
+        let point = all()
+            .find(|point| *point == name)
             .ok_or_else(|| CrashError::Unknown(name.to_owned()))?;
         let pass = pass
             .parse()
@@ -132,10 +158,10 @@ pub fn install(at: Option<CrashAt>, list: bool) -> Result<(), CrashError> {
         .map_err(|_plan| CrashError::Installed)
 }
 
-/// Dies here, without unwinding or flushing anything, if that was planned. `name` is one of [`POINTS`].
+/// Dies here, without unwinding or flushing anything, if that was planned. `name` is in one of the lists.
 pub fn point(name: &'static str) {
     let Some(plan) = PLAN.get() else { return };
-    debug_assert!(POINTS.contains(&name), "{name} is missing from POINTS");
+    debug_assert!(all().any(|point| point == name), "{name} is in no list");
     if plan.list {
         tell(name, "");
     }
@@ -190,14 +216,11 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_come_in_pairs() {
-        let names: BTreeSet<_> = POINTS.iter().collect();
-        assert_eq!(names.len(), POINTS.len());
-        for effect in POINTS
-            .iter()
-            .filter_map(|name| name.strip_prefix("before-"))
-        {
+        let names: BTreeSet<_> = all().collect();
+        assert_eq!(names.len(), all().count());
+        for effect in all().filter_map(|name| name.strip_prefix("before-")) {
             assert!(
-                POINTS.contains(&format!("after-{effect}").as_str()),
+                names.contains(format!("after-{effect}").as_str()),
                 "{effect}"
             );
         }

@@ -85,8 +85,16 @@ impl SlackMetrics {
         self.calls.get_or_create(&labels).inc();
     }
 
-    /// Counts a delivery.
-    pub fn delivery(&self, transport: &'static str, kind: &'static str, outcome: &'static str) {
+    pub(super) fn socket_ended(&self, outcome: &'static str) {
+        self.sockets_ended.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(super) fn delivery(
+        &self,
+        transport: &'static str,
+        kind: &'static str,
+        outcome: &'static str,
+    ) {
         let labels = DeliveryLabels {
             transport,
             kind,

@@ -4,13 +4,17 @@
 //! Everything that a person typed, a commit says or Spinnaker answers is untrusted text; [`text`] is the only way from
 //! it to markup.
 
+pub mod actions;
 pub mod blocks;
 pub mod client;
 pub mod elements;
 pub mod grammar;
+pub mod http;
 pub mod ids;
 pub mod inbound;
 pub mod metrics;
+pub mod signature;
+pub mod socket;
 pub mod text;
 pub mod view;
 

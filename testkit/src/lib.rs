@@ -3,10 +3,13 @@
 //! Never imports foredeck: what vouches for foredeck must not share its mistakes.
 
 pub mod api_proxy;
+pub mod browser;
 pub mod control_plane;
 pub mod gate;
+mod provision;
 mod server;
 pub mod slack;
+pub mod toolbox;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;

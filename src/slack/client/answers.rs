@@ -196,5 +196,4 @@ impl<Item> Page<Item> {
 }
 
 /// What a Socket Mode connection is dialled at: one use, and a secret.
-#[expect(dead_code, reason = "Socket Mode comes next")]
 pub(in crate::slack) struct SocketAddress(pub(in crate::slack) Url);

@@ -32,6 +32,7 @@ pub use budget::{Budget, Load, Permit, Priority};
 use call::{Answer, Arguments, Caller};
 pub use error::{Detail, Elsewhere, SlackError, Word};
 pub use method::Method;
+pub(in crate::slack) use settings::token;
 pub use settings::{API_URL, SettingsError, SlackSettings};
 
 /// The most messages asked for at once; Slack allows more, and recommends no more.
@@ -344,7 +345,6 @@ impl SlackClient {
         self.caller.respond(permit, url, &body).await.map(|_| ())
     }
 
-    #[expect(dead_code, reason = "Socket Mode comes next")]
     /// `apps.connections.open`, with the app-level token: where to dial next.
     pub(in crate::slack) async fn open_connection(
         &self,
@@ -359,6 +359,10 @@ impl SlackClient {
         let url: String = field(&answer.body, "/url", true)?;
         let url = Url::parse(&url).map_err(|_| SlackError::lost("unclear_answer", true))?;
         Ok(SocketAddress(url))
+    }
+
+    pub(in crate::slack) fn api(&self) -> &Url {
+        self.caller.api()
     }
 
     async fn found(

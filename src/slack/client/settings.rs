@@ -105,7 +105,7 @@ impl fmt::Debug for SlackSettings {
 }
 
 /// The address with a `/` at its end.
-pub(in crate::slack) fn api_address(url: &Url) -> Result<Url, SettingsError> {
+fn api_address(url: &Url) -> Result<Url, SettingsError> {
     let plain = matches!(url.scheme(), "https" | "http")
         && url.has_host()
         && url.username().is_empty()

@@ -21,11 +21,14 @@ mod words;
 pub use error::{ParseError, Problem};
 pub use intent::{Act, ApplicationRef, Cancel, CancelWhat, Draft, Intent};
 pub use name::{InvalidName, application_name, environment_name, parameter_name, version_name};
+pub(crate) use nearest::closest;
 pub use normal::wire;
 pub use parse::{Typed, parse, parse_typed};
 pub use payload::{MOST_PAYLOAD, PayloadError, read as read_payload};
 pub use render::{render, render_draft};
 pub use vocabulary::Vocabulary;
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 mod decode;
 mod event;
 mod fields;
+mod intake;
 mod interaction;
 mod reply;
 mod response_url;
@@ -19,6 +20,8 @@ use super::ids::{AppId, ChannelId, EnterpriseId, TeamId, TriggerId, UserId};
 
 pub use event::{AppMessage, Event, EventCallback};
 pub use fields::{Given, Values};
+pub(in crate::slack) use intake::Taken;
+pub use intake::{Allowed, Intake};
 pub use interaction::{
     Action, BlockActions, BlockSuggestion, Channel, Container, OpenView, Origin, Person, Shortcut,
     ViewClosed, ViewSubmission,

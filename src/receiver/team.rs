@@ -1,1 +1,0 @@
-//! Which team a command means. Touches nothing.

@@ -1,0 +1,173 @@
+//! Every block and view is parsed by `slack_sdk.models` without an error, and nothing of it is unknown there.
+
+use foredeck::slack::{
+    blocks::{Actions, Block, Input, Message, RichText, Section},
+    elements::{
+        Button, Choice, Confirm, ExternalSelect, Overflow, PlainTextInput, StaticSelect, Style,
+        Value as ButtonValue,
+    },
+    text::{Mrkdwn, Plain},
+    view::View,
+};
+use foredeck_testkit::toolbox::SlackModels;
+use serde_json::{Value, json};
+
+async fn accept(models: &mut SlackModels, what: &Value) {
+    let problems = models.problems(what).await.unwrap();
+    assert_eq!(problems, Vec::<String>::new(), "{what:#}");
+}
+
+/// As long as foreign text gets, and as bad.
+fn endless() -> String {
+    "<!channel> *b* _i_ ~s~ `c` &amp; <https://evil.example|Slack> \u{202e}🚀\n".repeat(60)
+}
+
+fn confirm() -> Confirm {
+    Confirm::new(
+        endless().as_str(),
+        Mrkdwn::code(&endless()),
+        endless().as_str(),
+        endless().as_str(),
+    )
+    .style(Style::Danger)
+}
+
+fn choices(count: usize) -> Vec<Choice> {
+    let choice = |number: usize| {
+        let value = format!("{number:0>75}");
+        Choice::new(endless().as_str(), value)
+            .unwrap()
+            .description(endless().as_str())
+    };
+    (0..count).map(choice).collect()
+}
+
+/// Every kind of block that goes into a message, with as much in it as fits.
+fn every_block() -> Vec<Block> {
+    let long = endless();
+    let button = || {
+        Button::new("go", long.as_str())
+            .value(ButtonValue::new("v".repeat(2000)).unwrap())
+            .style(Style::Primary)
+            .confirm(confirm())
+            .spoken(long.as_str())
+    };
+    let link = Button::new("link", "Open").url(&"https://gate.example/x?y=%2A".parse().unwrap());
+    vec![
+        Block::header(long.as_str()),
+        Block::section(Mrkdwn::code_block(&long, 3000)),
+        Section::new(Mrkdwn::code(&long))
+            .fields((0..20).map(|_| Mrkdwn::code(&long)))
+            .accessory(Overflow::new("more", choices(9)))
+            .id("section")
+            .into(),
+        Section::of_fields([Mrkdwn::name("checkout")]).into(),
+        Block::context((0..20).map(|_| Mrkdwn::code(&long))),
+        Block::divider(),
+        Actions::new([
+            button().into(),
+            link.into(),
+            StaticSelect::new("select", long.as_str(), choices(120))
+                .initial(&format!("{:0>75}", 3))
+                .into(),
+            ExternalSelect::new("search", long.as_str())
+                .initial(choices(1).pop())
+                .into(),
+        ])
+        .id("actions")
+        .into(),
+        RichText::new()
+            .line(&long)
+            .bold(&long)
+            .preformatted(&long)
+            .quote(&long)
+            .into(),
+    ]
+}
+
+fn every_input() -> Vec<Block> {
+    let long = endless();
+    vec![
+        Input::new("text", long.as_str(), PlainTextInput::new("value"))
+            .hint(long.as_str())
+            .optional()
+            .dispatching()
+            .into(),
+        Input::new(
+            "lines",
+            "Reason",
+            PlainTextInput::new("value")
+                .multiline()
+                .max_length(300)
+                .initial("because")
+                .unwrap()
+                .placeholder(long.as_str()),
+        )
+        .into(),
+        Input::new(
+            "choice",
+            "Version",
+            ExternalSelect::new("value", "main").min_query_length(1),
+        )
+        .into(),
+        Input::new(
+            "known",
+            "Where",
+            StaticSelect::new("value", "staging", choices(3)),
+        )
+        .into(),
+    ]
+}
+
+#[tokio::test]
+async fn the_sdk_parses_every_kind_of_block_filled_to_the_brim() {
+    let Some(mut models) = SlackModels::fetch().await.unwrap() else {
+        return;
+    };
+    for block in every_block() {
+        accept(&mut models, &json!({"blocks": [block]})).await;
+    }
+    let many = (0..10).flat_map(|_| every_block());
+    let message = json!(Message::new(Mrkdwn::fixed("Many"), many));
+    accept(&mut models, &json!({"blocks": message["blocks"]})).await;
+}
+
+#[tokio::test]
+async fn the_sdk_parses_every_kind_of_view_filled_to_the_brim() {
+    let Some(mut models) = SlackModels::fetch().await.unwrap() else {
+        return;
+    };
+    let view = View::modal(
+        "plan",
+        endless().as_str(),
+        every_input().into_iter().chain(every_block()),
+    )
+    .submit(Plain::new(&endless()))
+    .close(Plain::new(&endless()))
+    .private_metadata("m".repeat(3000))
+    .unwrap()
+    .external_id("plan-1")
+    .notify_on_close();
+    accept(&mut models, &json!({"view": view})).await;
+    accept(&mut models, &json!({"options": choices(100)})).await;
+}
+
+#[tokio::test]
+async fn the_sdk_would_say_what_is_wrong() {
+    let Some(mut models) = SlackModels::fetch().await.unwrap() else {
+        return;
+    };
+    let text = |length: usize| json!({"type": "mrkdwn", "text": "x".repeat(length)});
+    let wrong = [
+        json!({"blocks": [{"type": "section", "text": text(3001)}]}),
+        json!({"blocks": [{"type": "sektion", "text": text(3)}]}),
+        json!({"blocks": [{"type": "section", "text": text(3), "colour": "red"}]}),
+        json!({"blocks": [{"type": "actions", "elements": [
+            {"type": "button", "action_id": "a", "text": {"type": "plain_text", "text": "x".repeat(76)}}]}]}),
+        json!({"view": {"type": "modal", "blocks": [], "title": {"type": "plain_text", "text": "x".repeat(25)}}}),
+    ];
+    for wrong in wrong {
+        let problems = models.problems(&wrong).await.unwrap();
+        assert!(!problems.is_empty(), "nothing is wrong with {wrong}");
+    }
+}
