@@ -20,6 +20,7 @@ use super::shared::Shared;
 const PAGE: &str = include_str!("page.html");
 /// The page's script; the last part starts it.
 const SCRIPT: &str = concat!(
+    include_str!("signs.js"),
     include_str!("words.js"),
     include_str!("blocks.js"),
     include_str!("page.js"),

@@ -42,7 +42,7 @@ function renderMessage(place, message, inThread) {
     el("div", { class: "body" },
       el("div", {}, el("span", { class: "by" }, name), author && author.bot || !author ? el("span", { class: "tag" }, "APP") : null, el("time", {}, clock(message.ts)), message.edited ? el("span", { class: "edited" }, " (edited)") : null),
       content,
-      message.reactions.length ? el("div", { class: "reactions" }, message.reactions.map((one) => el("span", { title: one.name }, `${sign(one.name)} ${one.users.length}`))) : null,
+      message.reactions.length ? el("div", { class: "reactions" }, message.reactions.map((one) => el("span", { title: one.name }, sign(one.name), ` ${one.users.length}`))) : null,
       !inThread && replies.length ? el("button", { class: "replies", onclick: () => openThread(message.ts) }, `${replies.length} ${replies.length === 1 ? "reply" : "replies"}`, el("span", {}, `Last at ${clock(replies[replies.length - 1].ts)}`)) : null),
     tools.length ? el("div", { class: "tools" }, tools) : null);
 }
@@ -229,13 +229,14 @@ function draw() {
   $("about").textContent = [place.kind === "direct" ? "App" : `${place.members} members`, place.archived ? "archived" : "", place.shared ? "shared with another organisation" : ""].filter(Boolean).join(" · ");
   const top = place.messages.filter((one) => !one.is_reply || one.broadcast);
   const intro = el("div", { class: "start" }, el("strong", {}, place.kind === "direct" ? title : `# ${title}`), place.kind === "direct" ? "Write to Foredeck here. Only you two see it." : `This is the start of #${title}. Type /deploy to ask for a deployment.`);
-  drawFeed($("feed"), place, top, false, intro);
   if (place.archived) { $("composer").dataset.key = ""; $("composer").replaceChildren(el("div", { class: "says" }, "This channel is archived.")); }
   else composer($("composer"), `${state.me}/${place.id}`, place.kind === "direct" ? "Message Foredeck" : `Message #${title}, or /deploy …`, false);
+  // After the message field, whose height decides where the end is.
+  drawFeed($("feed"), place, top, false, intro);
   if (thread) {
     $("thread-place").textContent = place.kind === "direct" ? title : `# ${title}`;
-    drawFeed($("replies"), place, place.messages.filter((one) => one.ts === thread || (one.is_reply && one.thread_ts === thread)), true, null);
     composer($("thread-composer"), `${state.me}/${place.id}/${thread}`, "Reply", true);
+    drawFeed($("replies"), place, place.messages.filter((one) => one.ts === thread || (one.is_reply && one.thread_ts === thread)), true, null);
   }
 }
 

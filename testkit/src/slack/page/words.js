@@ -30,20 +30,6 @@ function link(url, label) {
   return el("a", { href: safe, target: "_blank", rel: "noopener noreferrer", title: safe }, text);
 }
 
-const SIGNS = {
-  white_check_mark: "✅", heavy_check_mark: "✔️", x: "❌", warning: "⚠️", rocket: "🚀", eyes: "👀", lock: "🔒",
-  unlock: "🔓", hourglass: "⌛", hourglass_flowing_sand: "⏳", stopwatch: "⏱️", no_entry: "⛔", no_entry_sign: "🚫",
-  tada: "🎉", bell: "🔔", octagonal_sign: "🛑", question: "❓", information_source: "ℹ️", arrow_right: "➡️",
-  arrows_counterclockwise: "🔄", rewind: "⏪", fast_forward: "⏩", large_green_circle: "🟢", large_yellow_circle: "🟡",
-  large_blue_circle: "🔵", red_circle: "🔴", white_circle: "⚪", black_circle: "⚫", thumbsup: "👍", "+1": "👍",
-  "-1": "👎", wave: "👋", fire: "🔥", ship: "🚢", anchor: "⚓", package: "📦", memo: "📝", mag: "🔍", link: "🔗",
-  bust_in_silhouette: "👤", busts_in_silhouette: "👥", clock1: "🕐", calendar: "📅", zzz: "💤", snowflake: "❄️",
-  raised_hand: "✋", double_vertical_bar: "⏸️", arrow_forward: "▶️", black_square_for_stop: "⏹️", bulb: "💡",
-  heavy_minus_sign: "➖", heavy_plus_sign: "➕", small_blue_diamond: "🔹", speech_balloon: "💬", gear: "⚙️",
-  wastebasket: "🗑️", leftwards_arrow_with_hook: "↩️", grey_question: "❔", checkered_flag: "🏁", hammer_and_wrench: "🛠️",
-};
-const sign = (name) => SIGNS[name.replace(/::skin-tone-\d/, "")] || `:${name}:`;
-const withSigns = (text) => text.replace(/:([a-z0-9_+'-]+):/g, (whole, name) => SIGNS[name] || whole);
 const unescape = (text) => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
 
 const person = (id) => state.people.find((one) => one.id === id);
@@ -104,13 +90,13 @@ function inline(text) {
     const found = rule.exec(rest);
     if (!found) break;
     const before = rest.slice(0, found.index) + (found[3] || "");
-    if (before) out.push(withSigns(unescape(before)));
+    if (before) out.push(...withSigns(unescape(before)));
     if (found[1]) out.push(special(found[1]));
     else if (found[2]) out.push(el("code", {}, plainOf(found[2])));
     else out.push(el({ "*": "strong", _: "em", "~": "s" }[found[4]], {}, inline(found[5])));
     rest = rest.slice(found.index + found[0].length);
   }
-  if (rest) out.push(withSigns(unescape(rest)));
+  if (rest) out.push(...withSigns(unescape(rest)));
   return out;
 }
 
@@ -149,7 +135,7 @@ function mrkdwn(text) {
 function textObject(object) {
   if (!object) return [];
   if (object.type === "mrkdwn") return mrkdwn(object.text);
-  return [object.emoji === false ? object.text : withSigns(object.text || "")];
+  return withSigns(object.text || "", object.emoji !== false);
 }
 
 // Rich text.
@@ -157,7 +143,7 @@ function textObject(object) {
 function richElement(part) {
   const style = part.style || {};
   let node;
-  if (part.type === "text") node = part.text;
+  if (part.type === "text") node = withSigns(part.text || "", false);
   else if (part.type === "link") node = link(part.url || "", part.text);
   else if (part.type === "user") node = mention(part.user_id);
   else if (part.type === "channel") node = special("#" + part.channel_id);
