@@ -73,6 +73,19 @@ async fn a_command_comes_in_an_envelope_and_its_ack_is_the_reply() {
     assert_eq!(answer.body.unwrap()["text"], "on it");
     assert_eq!(bench.slack.ephemerals("alice")[0].text, "on it");
     assert_eq!(bench.slack.sockets()[0].acked, 1);
+    let delivery = bench
+        .slack
+        .user("alice")
+        .command("deploys", "/deploy x")
+        .unwrap();
+    let envelope = app.next().await;
+    app.answer(
+        &envelope,
+        json!({"text": "all see", "response_type": "in_channel"}),
+    )
+    .await;
+    delivery.answered().await.unwrap();
+    assert_eq!(bench.slack.messages("deploys")[0].text(), "all see");
 }
 
 #[tokio::test]
