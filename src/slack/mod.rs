@@ -12,6 +12,7 @@ pub mod grammar;
 pub mod http;
 pub mod ids;
 pub mod inbound;
+pub mod manifest;
 pub mod metrics;
 pub mod signature;
 pub mod socket;
