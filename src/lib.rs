@@ -10,6 +10,7 @@ pub mod controller;
 pub mod domain;
 pub mod identity;
 pub mod receiver;
+pub mod relay;
 pub mod runtime;
 pub mod slack;
 pub mod spinnaker;

@@ -7,6 +7,7 @@
 
 mod emulate;
 mod models;
+mod signatures;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,6 +1,5 @@
 //! Every block and view is parsed by `slack_sdk.models` without an error, and nothing of it is unknown there.
 
-use anyhow::Result;
 use foredeck::slack::{
     blocks::{Actions, Block, Input, Message, RichText, Section},
     elements::{
@@ -10,32 +9,12 @@ use foredeck::slack::{
     text::{Mrkdwn, Plain},
     view::View,
 };
-use foredeck_testkit::toolbox::{Python, Script};
+use foredeck_testkit::toolbox::SlackModels;
 use serde_json::{Value, json};
 
-use crate::{SOON, script};
-
-/// The SDK's models.
-pub(crate) struct Models(Script);
-
-impl Models {
-    /// Nothing if Python is left out.
-    pub(crate) async fn start() -> Option<Self> {
-        let python = Python::fetch().await.unwrap()?;
-        Some(Self(python.run(&script("models.py"), &[]).unwrap()))
-    }
-
-    /// What is wrong with `{"blocks": …}`, `{"view": …}` or `{"options": …}`.
-    pub(crate) async fn problems(&mut self, what: &Value) -> Result<Vec<String>> {
-        self.0.tell(what).await?;
-        let answer = self.0.next(SOON).await?;
-        Ok(serde_json::from_value(answer["problems"].clone())?)
-    }
-
-    async fn accept(&mut self, what: &Value) {
-        let problems = self.problems(what).await.unwrap();
-        assert_eq!(problems, Vec::<String>::new(), "{what:#}");
-    }
+async fn accept(models: &mut SlackModels, what: &Value) {
+    let problems = models.problems(what).await.unwrap();
+    assert_eq!(problems, Vec::<String>::new(), "{what:#}");
 }
 
 /// As long as foreign text gets, and as bad.
@@ -142,20 +121,20 @@ fn every_input() -> Vec<Block> {
 
 #[tokio::test]
 async fn the_sdk_parses_every_kind_of_block_filled_to_the_brim() {
-    let Some(mut models) = Models::start().await else {
+    let Some(mut models) = SlackModels::fetch().await.unwrap() else {
         return;
     };
     for block in every_block() {
-        models.accept(&json!({"blocks": [block]})).await;
+        accept(&mut models, &json!({"blocks": [block]})).await;
     }
     let many = (0..10).flat_map(|_| every_block());
     let message = json!(Message::new(Mrkdwn::fixed("Many"), many));
-    models.accept(&json!({"blocks": message["blocks"]})).await;
+    accept(&mut models, &json!({"blocks": message["blocks"]})).await;
 }
 
 #[tokio::test]
 async fn the_sdk_parses_every_kind_of_view_filled_to_the_brim() {
-    let Some(mut models) = Models::start().await else {
+    let Some(mut models) = SlackModels::fetch().await.unwrap() else {
         return;
     };
     let view = View::modal(
@@ -169,13 +148,13 @@ async fn the_sdk_parses_every_kind_of_view_filled_to_the_brim() {
     .unwrap()
     .external_id("plan-1")
     .notify_on_close();
-    models.accept(&json!({"view": view})).await;
-    models.accept(&json!({"options": choices(100)})).await;
+    accept(&mut models, &json!({"view": view})).await;
+    accept(&mut models, &json!({"options": choices(100)})).await;
 }
 
 #[tokio::test]
 async fn the_sdk_would_say_what_is_wrong() {
-    let Some(mut models) = Models::start().await else {
+    let Some(mut models) = SlackModels::fetch().await.unwrap() else {
         return;
     };
     let text = |length: usize| json!({"type": "mrkdwn", "text": "x".repeat(length)});

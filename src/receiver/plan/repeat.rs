@@ -87,3 +87,7 @@ fn counted(request: &DeployRequest, now: Timestamp) -> Option<Repeat<'_>> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "repeat_tests.rs"]
+mod tests;

@@ -384,3 +384,7 @@ fn opened(compact: Compact, asker: &SlackPerson) -> Option<Opened> {
         },
     })
 }
+
+#[cfg(test)]
+#[path = "seal_tests.rs"]
+mod tests;

@@ -16,7 +16,8 @@ use crate::{
         Application, DeployRequest, DeployTarget, Environment,
         application::{ParameterDescription, PipelineDescription},
         conditions::{self, ConditionType, Reason},
-        deploy_request::{Phase, Place},
+        deploy_request::{DEFAULT_ACTION, Phase, Place},
+        deploy_target::Active,
         environment::{Concurrency, Confirm},
     },
     domain::{
@@ -126,8 +127,9 @@ pub enum Wait {
 /// What somebody should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Warning {
-    /// This version runs there.
-    NothingToDeploy,
+    /// This version runs there already. If it names a commit or an image there is nothing to deploy; a branch may have
+    /// moved on.
+    SameVersion,
     /// The Environment is not in order.
     EnvironmentNotReady {
         /// What its condition says.
@@ -229,12 +231,9 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
     warnings.extend(about_pipeline(described, &mut problems));
     warnings.extend(about_environment(sights.environment));
     let current = target.and_then(|target| target.current.as_ref());
-    if nothing_to_deploy(
-        order,
-        version.as_deref(),
-        current.and_then(|run| run.version.as_deref()),
-    ) {
-        warnings.push(Warning::NothingToDeploy);
+    let running = current.and_then(|run| run.version.as_deref());
+    if order.action == DEFAULT_ACTION && version.is_some() && version.as_deref() == running {
+        warnings.push(Warning::SameVersion);
     }
     let (waits, warning) = waits(
         &name,
@@ -414,20 +413,8 @@ fn about_environment(environment: &Environment) -> Option<Warning> {
     })
 }
 
-/// Whether the version runs there and nothing else is asked for than to bring it there.
-fn nothing_to_deploy(order: &Order, version: Option<&str>, current: Option<&str>) -> bool {
-    order.action == crate::api::deploy_request::DEFAULT_ACTION
-        && order.parameters.is_empty()
-        && version.is_some()
-        && version == current
-}
-
 /// What it waits for in the order of the queue, or what it displaces.
-fn waits(
-    name: &str,
-    active: Option<&crate::api::deploy_target::Active>,
-    sights: Sights<'_>,
-) -> (Vec<Wait>, Option<Warning>) {
+fn waits(name: &str, active: Option<&Active>, sights: Sights<'_>) -> (Vec<Wait>, Option<Warning>) {
     let mut waits: Vec<Wait> = active
         .map(|active| Wait::Held {
             request: active.name.clone(),
@@ -465,3 +452,7 @@ fn waits_for(request: &DeployRequest, target: &str) -> bool {
                     .is_some_and(|resolved| resolved.deploy_target == target)
         })
 }
+
+#[cfg(test)]
+#[path = "shown_tests.rs"]
+mod tests;

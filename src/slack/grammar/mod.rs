@@ -29,4 +29,6 @@ pub use render::{render, render_draft};
 pub use vocabulary::Vocabulary;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

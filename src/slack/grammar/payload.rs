@@ -487,9 +487,7 @@ mod tests {
             Err("payload-malformed")
         );
         assert!(reason(&format!("{{\"a\": {}", "[".repeat(10_000))).is_err());
-        let many = (0..65).fold(String::new(), |text, number| {
-            format!("{text}a{number}: 1\n")
-        });
-        assert_eq!(reason(&many), Err("payload-too-many"));
+        let many: Vec<String> = (0..65).map(|number| format!("a{number}: 1")).collect();
+        assert_eq!(reason(&many.join("\n")), Err("payload-too-many"));
     }
 }

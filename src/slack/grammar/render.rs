@@ -18,6 +18,13 @@ pub fn render(intent: &Intent) -> String {
         Intent::Act(act) => render_draft(&act.clone().into()),
         Intent::Form(draft) => render_draft(draft),
         Intent::Status {
+            application: Some(application),
+            environment: None,
+        } => {
+            // Alone and without quotes it could be read as the environment.
+            format!("status {}", quoted(&application.to_string()))
+        }
+        Intent::Status {
             application,
             environment,
         } => question("status", application.as_ref(), environment.as_deref()),

@@ -8,6 +8,7 @@ mod emulate;
 mod node;
 mod python;
 mod script;
+mod slack_models;
 
 use std::env;
 
@@ -18,6 +19,7 @@ pub use emulate::Emulate;
 pub use node::Node;
 pub use python::Python;
 pub use script::Script;
+pub use slack_models::SlackModels;
 
 use crate::provision::say;
 

@@ -11,6 +11,7 @@ mod faults;
 mod http;
 mod messages;
 mod modals;
+mod page;
 mod people;
 mod reading;
 mod response_urls;

@@ -143,6 +143,10 @@ fn submission(world: &mut World, user: &str, view: &str, body: &Value) -> Result
         Some("push") => {
             let content = new_view(world)?;
             world.push_modal(user, content)?;
+            if let Some(below) = world.view_mut(view) {
+                below.errors.clear();
+                below.notice = None;
+            }
         }
         Some(other) => return Err(format!("unknown response_action {other}")),
     }

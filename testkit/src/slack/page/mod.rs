@@ -18,6 +18,7 @@ use ulid::Ulid;
 use super::shared::Shared;
 
 const PAGE: &str = include_str!("page.html");
+const SCRIPT: &str = include_str!("page.js");
 /// How long a question for news is held when there are none.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -36,7 +37,11 @@ async fn page() -> Response {
          connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'"
     );
-    let mut response = Html(PAGE.replace("{{nonce}}", &nonce)).into_response();
+    let mut response = Html(
+        PAGE.replace("{{nonce}}", &nonce)
+            .replace("{{script}}", SCRIPT),
+    )
+    .into_response();
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(name, value);

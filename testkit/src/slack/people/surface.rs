@@ -175,7 +175,6 @@ impl Surface {
             Self::View(id) => {
                 if let Some(view) = world.view_mut(id) {
                     view.entered = entered;
-                    view.errors.remove(&found.block_id);
                 }
             }
             Self::Message { ts, .. } | Self::Ephemeral(ts) => {

@@ -1,0 +1,324 @@
+//! What a plan shows of a world that is all plain data.
+
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        repeat::Repeat,
+        tests::{order, request, wish},
+    },
+    Shown, Sights, Step, Wait, Warning, shown,
+};
+use crate::{
+    api::{
+        Application, DeployRequest, DeployTarget, Environment,
+        deploy_request::Place,
+        environment::{Concurrency, Confirm},
+    },
+    domain::ids,
+};
+
+struct World {
+    application: Application,
+    environment: Environment,
+    targets: Vec<DeployTarget>,
+    requests: Vec<DeployRequest>,
+}
+
+fn world() -> World {
+    let pipeline = json!({
+        "action": "deploy", "environment": "staging", "name": "Deploy", "id": "p1",
+        "parameters": [
+            {"name": "branch", "required": true},
+            {"name": "replicas", "default": "2"},
+            {"name": "size", "default": "small", "options": ["small", "large"]},
+            {"name": "ticket", "required": true},
+        ],
+    });
+    let name = ids::target_name(
+        "checkout",
+        "staging",
+        &Place {
+            account: "eks".to_owned(),
+            namespace: "shop".to_owned(),
+        },
+    );
+    World {
+        application: serde_json::from_value(json!({
+            "metadata": {"name": "checkout", "namespace": "shop"},
+            "spec": {"actions": {
+                "deploy": {"pipeline": "Deploy", "parameters": {"branch": "{{ version }}"}},
+                "rollback": {"pipeline": "Rollback", "parameters": {"to": "{{ version }}"}},
+            }},
+            "status": {"pipelines": [pipeline]},
+        }))
+        .unwrap(),
+        environment: serde_json::from_value(json!({
+            "metadata": {"name": "staging", "namespace": "shop"},
+            "spec": {"connection": "gate", "target": {"account": "eks", "namespace": "shop"}},
+        }))
+        .unwrap(),
+        targets: vec![
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "namespace": "shop"},
+                "spec": {"application": "checkout", "environment": "staging", "place": {"account": "eks", "namespace": "shop"}},
+                "status": {"current": run("v1", "2026-03-01T10:00:00Z")},
+            }))
+            .unwrap(),
+        ],
+        requests: Vec::new(),
+    }
+}
+
+fn run(version: &str, at: &str) -> Value {
+    json!({
+        "uid": version, "name": format!("request-{version}"), "action": "deploy", "version": version,
+        "connection": "gate", "phase": "Succeeded", "reason": "Succeeded", "sentAt": at, "finishedAt": at,
+    })
+}
+
+impl World {
+    fn shown(&self, text: &str) -> Shown {
+        let targets: Vec<&DeployTarget> = self.targets.iter().collect();
+        let requests: Vec<&DeployRequest> = self.requests.iter().collect();
+        let sights = Sights {
+            application: &self.application,
+            environment: &self.environment,
+            targets: &targets,
+            requests: &requests,
+        };
+        shown("shop", &order(text), sights)
+    }
+
+    fn reasons(&self, text: &str) -> Vec<String> {
+        let problems = self.shown(text).problems;
+        problems.into_iter().map(|problem| problem.reason).collect()
+    }
+
+    fn waiting(&mut self, name: &str) {
+        let target = self.targets[0].name_any();
+        self.requests.push(request(
+            name,
+            &wish(),
+            &json!({"phase": "Queued", "resolved": {
+                "connection": "gate", "pipeline": {"application": "checkout", "name": "Deploy", "id": "p1"},
+                "target": {"account": "eks", "namespace": "shop"}, "deployTarget": target, "digest": "d",
+            }}),
+        ));
+    }
+
+    fn held(&mut self) {
+        let pinned = json!({
+            "connection": "gate", "connectionUid": "c", "gateUrl": "https://gate", "trigger": "Start",
+            "pipeline": {"application": "checkout", "name": "Deploy", "id": "p1"}, "bodyDigest": "d",
+        });
+        let active = json!({
+            "uid": "h", "name": "holder", "key": "k", "digest": "d", "action": "deploy", "version": "v7", "sends": 1,
+            "attempt": {"executionId": "e", "correlationId": "c", "holder": "p", "pinned": pinned, "claimedAt": "2026-03-01T11:00:00Z"},
+        });
+        let status = self.targets[0].status.as_mut().unwrap();
+        status.active = Some(serde_json::from_value(active).unwrap());
+    }
+}
+
+#[test]
+fn a_plan_shows_what_would_change() {
+    let shown =
+        world().shown("checkout main to staging ticket=INC-1 size=small replicas=3 reason=why");
+    assert!(shown.is_possible(), "{:?}", shown.problems);
+    assert_eq!(shown.version.as_deref(), Some("main"));
+    assert_eq!(
+        shown.current.as_ref().unwrap().version.as_deref(),
+        Some("v1")
+    );
+    assert_eq!(shown.pipeline.as_deref(), Some("Deploy"));
+    let differing: Vec<(&str, &str, Option<&str>, bool)> = shown
+        .parameters
+        .iter()
+        .map(|one| (&*one.name, &*one.value, one.default.as_deref(), one.asked))
+        .collect();
+    assert_eq!(
+        differing,
+        [
+            ("branch", "main", None, false),
+            ("replicas", "3", Some("2"), true),
+            ("ticket", "INC-1", None, true),
+        ]
+    );
+    assert_eq!((shown.waits, shown.warnings), (vec![], vec![]));
+}
+
+#[test]
+fn what_the_controller_would_refuse_is_told_early() {
+    let world = world();
+    assert_eq!(
+        world.reasons("checkout main to staging"),
+        ["ParameterMissing"]
+    );
+    let all = world.reasons("checkout main to staging size=huge colour=red a=${x} branch=x");
+    assert_eq!(
+        all,
+        ["ParameterUnknown"],
+        "what the action sets can't be set"
+    );
+    let all = world.reasons("checkout main to staging size=huge colour=red replicas=${x}");
+    assert_eq!(
+        all,
+        [
+            "ParameterUnknown",
+            "ExpressionRefused",
+            "ParameterNotOffered",
+            "ParameterMissing"
+        ]
+    );
+    assert_eq!(
+        world.reasons("checkout ${x} to staging ticket=1"),
+        ["ExpressionRefused", "ExpressionRefused"],
+        "as version, and as the parameter that it becomes"
+    );
+    assert_eq!(
+        world.reasons("restart checkout to staging"),
+        ["ActionNotFound"]
+    );
+    assert_eq!(
+        world.reasons("rollback checkout in staging"),
+        ["NoEarlierVersion"]
+    );
+    assert_eq!(
+        world.reasons("checkout main to staging ticket=1 target.namespace=pr-1"),
+        ["TargetNotAllowed"]
+    );
+}
+
+#[test]
+fn a_rollback_shows_the_version_that_it_goes_back_to() {
+    let mut world = world();
+    let history = json!([
+        run("v1", "2026-03-01T10:00:00Z"),
+        run("v0", "2026-03-01T09:00:00Z")
+    ]);
+    world.targets[0].status.as_mut().unwrap().history = serde_json::from_value(history).unwrap();
+    let shown = world.shown("rollback checkout in staging");
+    assert!(shown.is_possible(), "{:?}", shown.problems);
+    assert_eq!(
+        (shown.version.as_deref(), shown.version_given),
+        (Some("v0"), false)
+    );
+    assert_eq!(shown.warnings, [Warning::NotDescribed]);
+}
+
+#[test]
+fn what_is_not_described_is_not_judged() {
+    let mut world = world();
+    let status = world.application.status.as_mut().unwrap();
+    status.pipelines[0].incomplete = true;
+    status.pipelines[0].parameters[2].incomplete = true;
+    let shown = world.shown("checkout main to staging ticket=1 colour=red size=huge");
+    assert!(shown.is_possible(), "{:?}", shown.problems);
+    assert_eq!(shown.warnings, [Warning::NotDescribed]);
+    world.application.status = None;
+    assert_eq!(
+        world.reasons("checkout main to staging colour=red"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        world.reasons("checkout main to staging colour=${x}"),
+        ["ExpressionRefused"]
+    );
+}
+
+#[test]
+fn warnings_say_what_somebody_should_know() {
+    let text = "checkout main to staging ticket=1";
+    let mut world = world();
+    assert_eq!(
+        world.shown("checkout v1 to staging ticket=1").warnings,
+        [Warning::SameVersion]
+    );
+    world.environment.status = serde_json::from_value(json!({"conditions": [{
+        "type": "Ready", "status": "False", "reason": "TargetShared", "message": "shared",
+        "lastTransitionTime": "2026-03-01T10:00:00Z",
+    }]}))
+    .unwrap();
+    let pipelines = &mut world.application.status.as_mut().unwrap().pipelines;
+    pipelines[0].problem = Some("trouble".to_owned());
+    let message = |text: &str| text.to_owned();
+    assert_eq!(
+        world.shown(text).warnings,
+        [
+            Warning::Pipeline {
+                message: message("trouble")
+            },
+            Warning::EnvironmentNotReady {
+                message: message("shared")
+            },
+        ]
+    );
+    world.application.status.as_mut().unwrap().pipelines[0].disabled = true;
+    assert_eq!(world.reasons(text), ["PipelineDisabled"]);
+}
+
+#[test]
+fn the_queue_is_shown_as_the_environments_rule_has_it() {
+    let text = "checkout main to staging ticket=1";
+    let mut world = world();
+    world.held();
+    world.waiting("one");
+    world.waiting("two");
+    let held = Wait::Held {
+        request: "holder".to_owned(),
+        version: Some("v7".to_owned()),
+        requester: None,
+    };
+    let shown = world.shown(text);
+    assert_eq!(shown.waits, [held.clone(), Wait::Line { requests: 2 }]);
+    assert!(shown.is_possible());
+    world.environment.spec.protection.concurrency = Concurrency::Supersede;
+    let shown = world.shown(text);
+    assert_eq!(
+        (shown.waits, shown.warnings),
+        (vec![held], vec![Warning::Supersedes { requests: 2 }])
+    );
+    world.environment.spec.protection.concurrency = Concurrency::Reject;
+    assert_eq!(world.reasons(text), ["TargetBusy"]);
+}
+
+#[test]
+fn whatever_changes_changes_the_digest() {
+    let text = "checkout main to staging ticket=1";
+    let first = world().shown(text).digest();
+    assert_eq!(first, world().shown(text).digest());
+    assert_eq!(first.len(), 32);
+    let mut held = world();
+    held.held();
+    let mut elsewhere = world();
+    elsewhere.environment.spec.target.namespace = "moved".to_owned();
+    let mut newer = world();
+    newer.targets[0].status.as_mut().unwrap().current =
+        serde_json::from_value(run("v2", "2026-03-01T11:00:00Z")).unwrap();
+    let mut default = world();
+    default.application.status.as_mut().unwrap().pipelines[0].name = "Another".to_owned();
+    for other in [held, elsewhere, newer, default] {
+        assert_ne!(other.shown(text).digest(), first);
+    }
+    assert_ne!(
+        world().shown("checkout main to staging ticket=2").digest(),
+        first
+    );
+}
+
+#[test]
+fn a_repetition_is_shown_even_where_nothing_is_confirmed() {
+    let shown = world().shown("checkout main to staging ticket=1");
+    let equal = request("equal", &wish(), &json!({}));
+    let again = Some(Repeat::Waiting(&equal));
+    assert_eq!(shown.step(Confirm::Always, None), Step::Confirm);
+    assert_eq!(shown.step(Confirm::Never, None), Step::Create);
+    assert!(matches!(
+        shown.step(Confirm::Never, again),
+        Step::ShowRepeat(_)
+    ));
+    let impossible = world().shown("checkout main to staging");
+    assert_eq!(impossible.step(Confirm::Never, again), Step::Refuse);
+}

@@ -1,0 +1,361 @@
+//! What there is to do, row by row.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    relay::testing::{changed, environment, now, request},
+    slack::client::Destination,
+};
+
+/// An entry of the status.
+fn told(purpose: &str, channel: &str, ts: Option<&str>) -> Value {
+    json!({"purpose": purpose, "channel": channel, "ts": ts, "since": "2026-03-04T10:00:02Z"})
+}
+
+fn status(messages: &[Value]) -> SlackStatus {
+    serde_json::from_value(json!({"messages": messages})).unwrap()
+}
+
+struct Scene {
+    request: DeployRequest,
+    environment: Option<Environment>,
+    told: SlackStatus,
+    unsent: Option<Purpose>,
+    now: Timestamp,
+}
+
+impl Scene {
+    fn of(request: DeployRequest, messages: &[Value]) -> Self {
+        Self {
+            request,
+            environment: None,
+            told: status(messages),
+            unsent: None,
+            now: now(),
+        }
+    }
+
+    fn facts<'a>(&'a self, timing: &'a Timing) -> Facts<'a> {
+        Facts {
+            request: &self.request,
+            environment: self.environment.as_ref(),
+            told: &self.told,
+            unsent: self.unsent.as_ref(),
+            live_url: None,
+            now: self.now,
+            timing,
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.facts(&Timing::default()))
+    }
+
+    /// `post live C0ASKED`, `post end C0ASKED/1.2 broadcast`, `update live Final`.
+    fn steps(&self) -> Vec<String> {
+        self.plan().steps.iter().map(shown).collect()
+    }
+
+    /// As if all messages showed what they should.
+    fn up_to_date(mut self) -> Self {
+        for step in self.plan().steps {
+            if let Step::Update {
+                purpose, message, ..
+            } = step
+            {
+                let word = purpose.to_string();
+                let entry = self
+                    .told
+                    .messages
+                    .iter_mut()
+                    .find(|entry| entry.purpose == word);
+                entry.unwrap().digest = Some(message::digest(&message));
+            }
+        }
+        self
+    }
+}
+
+fn shown(step: &Step) -> String {
+    let spot = |posting: &Posting| {
+        let to = match &posting.spot.to {
+            Destination::Channel(channel) => channel.to_string(),
+            Destination::Person(user) => format!("@{user}"),
+        };
+        let thread = posting.spot.thread.as_ref();
+        let thread = thread
+            .map(|thread| format!("/{thread}"))
+            .unwrap_or_default();
+        let broadcast = if posting.broadcast { " broadcast" } else { "" };
+        format!("{} {to}{thread}{broadcast}", posting.purpose)
+    };
+    match step {
+        Step::Post(posting) => format!("post {}", spot(posting)),
+        Step::Settle(posting, _) => format!("settle {}", spot(posting)),
+        Step::Whisper(posting, user) => format!("whisper {} to {user}", spot(posting)),
+        Step::Update {
+            purpose, priority, ..
+        } => format!("update {purpose} {priority:?}"),
+    }
+}
+
+const LIVE: &str = "1772618402.000100";
+
+fn live() -> Value {
+    told("live", "C0ASKED", Some(LIVE))
+}
+
+#[test]
+fn from_the_first_word_to_the_last() {
+    let running = || request(Phase::Running);
+    let failed = || request(Phase::Failed);
+    let thread = json!({"spec": {"notify": {"slack": {"threadTs": "1.2"}}}});
+    let rows: Vec<(&str, Scene, &[&str])> = vec![
+        ("begins", Scene::of(request(Phase::Queued), &[]), &["post live C0ASKED"]),
+        ("in a thread", Scene::of(changed(Phase::Queued, &thread), &[]), &["post live C0ASKED/1.2"]),
+        ("written down, no more known", Scene::of(request(Phase::Queued), &[told("live", "C0ASKED", None)]), &["settle live C0ASKED"]),
+        ("shows something else, and has run for a while", Scene::of(running(), &[live()]),
+         &["update live Progress", "post stages C0ASKED/1772618402.000100"]),
+        ("nothing new", Scene::of(request(Phase::Queued), &[live()]).up_to_date(), &[]),
+        ("stages change", Scene::of(running(), &[live(), told("stages", "C0ASKED", Some("2.2"))]),
+         &["update live Progress", "update stages Progress"]),
+        ("ended badly", Scene::of(failed(), &[live()]), &["update live Final", "post end C0ASKED/1772618402.000100 broadcast"]),
+        ("ended well", Scene::of(request(Phase::Succeeded), &[live()]).up_to_date(), &["post end C0ASKED/1772618402.000100"]),
+        ("ended in a thread",
+         Scene::of(changed(Phase::Failed, &thread), &[json!({"purpose": "live", "channel": "C0ASKED", "ts": LIVE, "threadTs": "1.2", "since": "2026-03-04T10:00:02Z"})]).up_to_date(),
+         &["post end C0ASKED/1.2 broadcast"]),
+        ("all told", Scene::of(failed(), &[live(), told("end", "C0ASKED", Some("3.3"))]).up_to_date(), &[]),
+        ("the end is not known to be told", Scene::of(failed(), &[live(), told("end", "C0ASKED", None)]).up_to_date(), &["settle end C0ASKED"]),
+        ("ended before it was told", Scene::of(failed(), &[]), &["post live C0ASKED"]),
+        ("ended while the post is unknown", Scene::of(failed(), &[told("live", "C0ASKED", None)]), &["settle live C0ASKED"]),
+        ("refused, then ended",
+         Scene::of(failed(), &[json!({"purpose": "live", "channel": "C0ASKED", "since": "2026-03-04T10:00:02Z", "refused": "is_archived"})]),
+         &["post end C0ASKED"]),
+    ];
+    for (name, scene, expected) in rows {
+        assert_eq!(scene.steps(), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_is_certainly_unsent_is_posted_without_looking() {
+    let mut scene = Scene::of(request(Phase::Queued), &[told("live", "U01", None)]);
+    scene.unsent = Some(Purpose::Live);
+    assert_eq!(scene.steps(), ["post live @U01"]);
+    scene.unsent = Some(Purpose::End);
+    assert_eq!(scene.steps(), ["settle live @U01"]);
+}
+
+#[test]
+fn what_nobody_wants_to_hear_is_not_announced() {
+    let long_ago = json!({"status": {"finishedAt": "2026-03-03T10:00:00Z"}});
+    let copy = json!({"metadata": {"annotations": {SEEN_ANNOTATION: "another"}}});
+    let ended_as = |reason: &str| json!({"status": {"conditions": [{"type": "Succeeded", "status": "False", "reason": reason, "message": "", "lastTransitionTime": "2026-03-04T10:00:00Z"}]}});
+    let kubectl = json!({"spec": {"notify": null, "requester": null}});
+    let mut repeated = ended_as("AlreadyRan");
+    repeated["spec"] = kubectl["spec"].clone();
+    let own = environment(&json!({"channel": "C0OWN", "also": ["C0ALSO"]}));
+    let rows = [
+        ("ended long ago", changed(Phase::Failed, &long_ago)),
+        ("a copy", changed(Phase::Running, &copy)),
+        (
+            "a restored copy",
+            changed(Phase::Expired, &ended_as("Restored")),
+        ),
+        (
+            "created again by a tool",
+            changed(Phase::Succeeded, &repeated),
+        ),
+        (
+            "being deleted",
+            changed(
+                Phase::Running,
+                &json!({"metadata": {"deletionTimestamp": "2026-03-04T10:04:00Z"}}),
+            ),
+        ),
+    ];
+    for (name, request) in rows {
+        let mut scene = Scene::of(request, &[]);
+        scene.environment = Some(own.clone());
+        assert_eq!(scene.plan(), Plan::default(), "{name}");
+    }
+    let mut asked_in_slack = Scene::of(changed(Phase::Succeeded, &ended_as("AlreadyRan")), &[]);
+    assert_eq!(asked_in_slack.steps(), ["post live C0ASKED"]);
+    asked_in_slack.request = changed(Phase::Running, &kubectl);
+    assert_eq!(asked_in_slack.plan(), Plan::default(), "nowhere to tell it");
+    asked_in_slack.environment = Some(own);
+    assert_eq!(
+        asked_in_slack.steps(),
+        ["post live C0OWN", "post started:C0ALSO C0ALSO"],
+        "kubectl"
+    );
+}
+
+#[test]
+fn what_was_begun_is_told_to_its_end_however_late() {
+    let mut late = Scene::of(request(Phase::Failed), &[live()]);
+    late.now = "2026-03-04T14:00:00Z".parse().unwrap();
+    assert_eq!(
+        late.steps(),
+        [
+            "update live Final",
+            "post end C0ASKED/1772618402.000100 broadcast"
+        ]
+    );
+    late.now = "2026-03-08T14:00:00Z".parse().unwrap();
+    assert_eq!(
+        late.steps(),
+        ["update live Final"],
+        "a live message never stays wrong"
+    );
+    late.told.messages[0].phase = Some(Phase::Failed);
+    assert_eq!(late.plan(), Plan::default(), "but is not dressed anew");
+}
+
+#[test]
+fn the_controller_has_the_first_word_for_a_while() {
+    let mut scene = Scene::of(changed(Phase::Pending, &json!({"status": null})), &[]);
+    scene.now = "2026-03-04T10:00:02Z".parse().unwrap();
+    let plan = scene.plan();
+    assert_eq!(
+        (plan.steps.len(), plan.look_again),
+        (0, Some(Duration::from_secs(3)))
+    );
+    scene.now = "2026-03-04T10:00:06Z".parse().unwrap();
+    assert_eq!(scene.steps(), ["post live C0ASKED"]);
+}
+
+#[test]
+fn short_runs_get_no_message_for_their_stages() {
+    let mut scene = Scene::of(request(Phase::Running), &[live()]).up_to_date();
+    scene.now = "2026-03-04T10:01:15Z".parse().unwrap();
+    let plan = scene.plan();
+    assert_eq!(
+        (plan.steps.len(), plan.look_again),
+        (0, Some(Duration::from_secs(5)))
+    );
+    let ended = Scene::of(request(Phase::Succeeded), &[live()]).up_to_date();
+    let Step::Post(end) = &ended.plan().steps[0] else {
+        panic!("no post")
+    };
+    let text = serde_json::to_string(&end.message).unwrap();
+    assert!(text.contains("Bake"), "the end lists them: {text}");
+}
+
+#[test]
+fn who_asked_elsewhere_is_told_where_it_is() {
+    let own = environment(&json!({"channel": "C0OWN"}));
+    let rows: [(&str, Value, &[&str]); 4] = [
+        ("in a channel", json!({}), &["whisper link C0ASKED to U01"]),
+        (
+            "in a thread",
+            json!({"spec": {"notify": {"slack": {"threadTs": "1.2"}}}}),
+            &["post link C0ASKED/1.2"],
+        ),
+        (
+            "in a direct message",
+            json!({"spec": {"notify": {"slack": {"channel": "D0ALICE"}}}}),
+            &["post link D0ALICE"],
+        ),
+        (
+            "without a name",
+            json!({"spec": {"requester": null}}),
+            &["post link C0ASKED"],
+        ),
+    ];
+    for (name, patch, expected) in rows {
+        let mut scene = Scene::of(
+            changed(Phase::Queued, &patch),
+            &[told("live", "C0OWN", Some(LIVE))],
+        );
+        scene.environment = Some(own.clone());
+        let mut scene = scene.up_to_date();
+        assert_eq!(scene.steps(), expected, "{name}");
+        scene.told.messages[0].channel = scene
+            .request
+            .spec
+            .notify
+            .clone()
+            .unwrap()
+            .slack
+            .unwrap()
+            .channel;
+        assert!(scene.steps().is_empty(), "{name}: it went there after all");
+    }
+}
+
+#[test]
+fn further_channels_get_a_line_at_the_start_and_one_at_the_end() {
+    let also = environment(&json!({"also": ["C0ALSO"]}));
+    let steps = |request: DeployRequest, messages: &[Value]| {
+        let mut scene = Scene::of(request, messages);
+        scene.environment = Some(also.clone());
+        scene.up_to_date().steps()
+    };
+    let (queued, ended) = (request(Phase::Queued), request(Phase::Succeeded));
+    let end = told("end", "C0ASKED", Some("3.3"));
+    let begun = told("started:C0ALSO", "C0ALSO", Some("4.4"));
+    assert!(steps(queued, &[live()]).is_empty(), "nothing runs yet");
+    let stages = told("stages", "C0ASKED", Some("2.2"));
+    assert_eq!(
+        steps(request(Phase::Running), &[live(), stages.clone()]),
+        ["post started:C0ALSO C0ALSO"]
+    );
+    assert!(steps(request(Phase::Running), &[live(), stages, begun.clone()]).is_empty());
+    assert_eq!(
+        steps(ended.clone(), &[live(), end.clone(), begun.clone()]),
+        ["post ended:C0ALSO C0ALSO"]
+    );
+    assert_eq!(
+        steps(ended.clone(), &[live(), end.clone()]),
+        ["post ended:C0ALSO C0ALSO"],
+        "it was quick"
+    );
+    assert!(
+        steps(
+            ended,
+            &[
+                live(),
+                end,
+                begun,
+                told("ended:C0ALSO", "C0ALSO", Some("5.5"))
+            ]
+        )
+        .is_empty()
+    );
+    let never = request(Phase::Expired);
+    assert!(
+        !steps(never, &[live()])
+            .iter()
+            .any(|step| step.contains("C0ALSO")),
+        "it never ran"
+    );
+}
+
+#[test]
+fn a_copy_says_so() {
+    let mut scene = Scene::of(request(Phase::Queued), &[told("live", "C0ASKED", None)]);
+    scene.told.messages[0].earlier = Some(EarlierMessage::Unknown);
+    let Step::Settle(posting, _) = &scene.plan().steps[0] else {
+        panic!("no settle")
+    };
+    let text = serde_json::to_string(&posting.message).unwrap();
+    assert!(text.contains("second copy"), "{text}");
+}
+
+#[test]
+fn one_without_a_person_has_no_answer_at_a_good_end() {
+    let patch = json!({"spec": {"requester": null}});
+    assert!(
+        Scene::of(changed(Phase::Succeeded, &patch), &[live()])
+            .up_to_date()
+            .steps()
+            .is_empty()
+    );
+    let failed = Scene::of(changed(Phase::Failed, &patch), &[live()]).up_to_date();
+    assert_eq!(
+        failed.steps(),
+        [format!("post end C0ASKED/{LIVE} broadcast")]
+    );
+}

@@ -1,0 +1,5 @@
+//! The receiver against the real API server and a stand-in Slack: what people say becomes requests, once each, and every
+//! answer is true.
+
+mod asking;
+mod support;
