@@ -20,4 +20,6 @@ pub mod text;
 pub mod view;
 
 #[cfg(test)]
+mod stand_in_tests;
+#[cfg(test)]
 mod testing;
