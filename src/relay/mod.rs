@@ -4,9 +4,350 @@
 //! the difference is what there is to do (`plan`). So a relay that was away, or killed between any two of its steps, does
 //! what is left, and nothing twice.
 
+mod context;
+mod error;
+mod ledger;
 pub mod message;
+mod metrics;
+mod pass;
 pub mod place;
 pub mod plan;
+mod post;
 pub mod purpose;
+mod search;
+mod standing;
 #[cfg(test)]
 mod testing;
+mod trouble;
+mod update;
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, stream};
+use kube::{
+    Client, Resource, ResourceExt,
+    runtime::{
+        applier,
+        controller::{Action, Config},
+        events::{Recorder, Reporter},
+    },
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+    time::interval,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::error::RelayError;
+use self::{
+    context::{Context, Gone},
+    metrics::RelayMetrics,
+    plan::Timing,
+    standing::Standing,
+};
+use crate::{
+    api::{DeployRequest, Environment, RELAY},
+    runtime::{
+        admin::Readiness,
+        cache::{Cache, Guarded, Scope, reference},
+        lease::Claim,
+        metrics::Metrics,
+        telemetry,
+    },
+    slack::{
+        blocks::{Block, Message},
+        client::{Destination, Post, Priority, SlackClient},
+        ids::ChannelId,
+        text::Mrkdwn,
+    },
+};
+
+/// The deadline of one call to the API server.
+pub(crate) const API_DEADLINE: Duration = Duration::from_secs(10);
+/// Passes under way at once. Most of them wait for Slack's budget.
+const CONCURRENCY: u16 = 2048;
+/// How often is looked whether requests went while nobody watched.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// How the relay is to work.
+#[derive(Debug, Clone, Default)]
+pub struct RelaySettings {
+    /// Namespaces to work in; all when empty.
+    pub namespaces: Vec<String>,
+    /// A channel that is told when the relay starts.
+    pub startup_channel: Option<ChannelId>,
+    /// How long is how long.
+    pub timing: Timing,
+    /// How fast is how fast.
+    pub pace: Pace,
+}
+
+/// How fast the relay works. The defaults are for Slack as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// How long after it was begun a message may still be on its way: longer than a call to the API server and one to
+    /// Slack together.
+    pub settle: Duration,
+    /// How often is looked whether Slack accepts the app again.
+    pub slowly: Duration,
+    /// The shortest time between two updates of one message.
+    pub shortest_update: Duration,
+    /// That time for each request that is being told, since all share one budget.
+    pub each_live: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            settle: Duration::from_secs(30),
+            slowly: Duration::from_mins(1),
+            shortest_update: Duration::from_secs(2),
+            each_live: Duration::from_millis(1500),
+        }
+    }
+}
+
+/// What a relay works with.
+#[derive(Clone)]
+pub struct RelayParts {
+    /// The API server.
+    pub client: Client,
+    /// Slack.
+    pub slack: SlackClient,
+    /// The right to act, where a Lease keeps one relay.
+    pub claim: Option<Claim>,
+    /// Told when caches are filled, and whether Slack accepts us.
+    pub readiness: Readiness,
+    /// Where things are counted.
+    pub metrics: Metrics,
+}
+
+/// Works until `shutdown`, then until every pass under way has ended.
+///
+/// # Errors
+/// When a watch ends for good.
+pub async fn run(
+    settings: RelaySettings,
+    parts: RelayParts,
+    shutdown: CancellationToken,
+) -> Result<(), RelayError> {
+    let caches = parts.readiness.gate("relay-caches");
+    let metrics = RelayMetrics::register(&parts.metrics);
+    let standing = Standing::new(parts.readiness.gate("slack"), metrics.clone());
+    let scopes = match settings.namespaces.as_slice() {
+        [] => vec![Scope::Cluster],
+        namespaces => namespaces.iter().cloned().map(Scope::Namespace).collect(),
+    };
+    let left = Arc::new(AtomicUsize::new(scopes.len()));
+    let engines = scopes.into_iter().map(|scope| {
+        let (caches, left) = (caches.clone(), left.clone());
+        let on_ready = move || {
+            if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                caches.ready();
+            }
+        };
+        let shared = (standing.clone(), metrics.clone());
+        engine(
+            scope,
+            &settings,
+            parts.clone(),
+            shared,
+            shutdown.clone(),
+            on_ready,
+        )
+    });
+    let ended = CancellationToken::new();
+    let accepted = standing.keep(
+        &parts.slack,
+        settings.pace.slowly,
+        ended.clone(),
+        async || {
+            if let Some(channel) = &settings.startup_channel {
+                say_started(&parts.slack, channel).await;
+            }
+        },
+    );
+    let working = async {
+        let outcome = futures::future::try_join_all(engines).await;
+        ended.cancel();
+        outcome
+    };
+    let (outcome, ()) = tokio::join!(working, accepted);
+    outcome.map(|_| ())
+}
+
+/// One line where the platform's people look.
+async fn say_started(slack: &SlackClient, channel: &ChannelId) {
+    let line = Mrkdwn::fixed("▶️ Foredeck ")
+        + Mrkdwn::code(env!("CARGO_PKG_VERSION"))
+        + " has started and tells here and elsewhere how deployments go";
+    let message = Message::new(line.clone(), [Block::section(line)]);
+    let to = Destination::Channel(channel.clone());
+    let permit = slack.reserve_post(&to, Priority::Progress).await;
+    let post = Post {
+        to: &to,
+        thread: None,
+        broadcast: false,
+        message: &message,
+    };
+    if let Err(error) = slack.post_message(permit, post).await {
+        tracing::warn!(reason = error.reason(), error = %error, "the line about the start could not be posted");
+    }
+}
+
+/// One set of watches and passes.
+async fn engine(
+    scope: Scope,
+    settings: &RelaySettings,
+    parts: RelayParts,
+    (standing, metrics): (Standing, RelayMetrics),
+    shutdown: CancellationToken,
+    on_ready: impl FnOnce(),
+) -> Result<(), RelayError> {
+    let client = parts.client;
+    let (requests, request_changes) = Cache::<DeployRequest>::start(client.clone(), &scope, |_| {});
+    let (environments, environment_changes) =
+        Cache::<Environment>::start(client.clone(), &scope, |_| {});
+    let store = requests.0.clone();
+    let (gone, went) = unbounded_channel();
+    let (wake, woken) = unbounded_channel();
+    let reporter = Reporter {
+        controller: RELAY.to_owned(),
+        instance: None,
+    };
+    let context = Arc::new(Context::new(
+        client.clone(),
+        parts.slack,
+        parts.claim,
+        standing,
+        settings.clone(),
+        metrics,
+        Recorder::new(client, reporter),
+        (requests, environments),
+        (gone, shutdown.clone()),
+    ));
+    let watching = stream::select(
+        request_changes
+            .map(|object| Change::Request(object))
+            .boxed(),
+        environment_changes
+            .map(|object| Change::Environment(object))
+            .boxed(),
+    )
+    .for_each(|change| {
+        changed(&context, &wake, &change);
+        async {}
+    });
+    let filled = async {
+        let both = tokio::try_join!(
+            context.requests.0.wait_until_ready(),
+            context.environments.0.wait_until_ready(),
+        );
+        both.map(|_| ()).map_err(|_| RelayError::WatchEnded)
+    };
+    let work = async {
+        filled.await?;
+        on_ready();
+        tracing::info!(?scope, "caches are filled; telling");
+        let queue = stream::unfold(woken, |mut woken| async {
+            woken.recv().await.map(|item| (item, woken))
+        })
+        .take_until(shutdown.clone().cancelled_owned())
+        .map(Ok::<_, Infallible>);
+        let passes = applier(
+            // A task of its own: a panic in one pass ends that pass, not the relay.
+            |object: Arc<Guarded<DeployRequest>>, context| {
+                tokio::spawn(pass::reconcile(object, context))
+                    .map(|outcome| {
+                        outcome.unwrap_or_else(|broken| {
+                            tracing::error!(error = %broken, "a pass broke down");
+                            Ok(Action::requeue(Duration::from_mins(1)))
+                        })
+                    })
+                    .boxed()
+            },
+            |object, error, context: Arc<Context>| {
+                context.metrics.error(error.reason());
+                tracing::warn!(name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
+                Action::requeue(Duration::from_secs(1))
+            },
+            context.clone(),
+            store,
+            queue,
+            Config::default().concurrency(CONCURRENCY),
+        )
+        .for_each(|outcome| async move {
+            if let Err(error) = outcome {
+                // Gone since it was woken, or already reported by the policy above.
+                tracing::debug!(error = %telemetry::chain(&error), "pass");
+            }
+        });
+        let farewells = tell_gone(&context, went, shutdown.clone());
+        tokio::join!(passes, farewells);
+        Ok(())
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        () = watching => Err(RelayError::WatchEnded),
+    }
+}
+
+/// What a watch brought.
+enum Change {
+    Request(Arc<Guarded<DeployRequest>>),
+    Environment(Arc<Guarded<Environment>>),
+}
+
+type Wake = UnboundedSender<kube::runtime::reflector::ObjectRef<Guarded<DeployRequest>>>;
+
+/// Wakes whom it concerns.
+fn changed(context: &Context, wake: &Wake, change: &Change) {
+    match change {
+        Change::Request(object) => {
+            context.went(object);
+            drop(wake.send(reference(&**object)));
+        }
+        Change::Environment(environment) => {
+            let meta = environment.meta();
+            let concerned = context.requests.filter(|request| {
+                request.namespace() == meta.namespace
+                    && Some(&request.spec.environment) == meta.name.as_ref()
+                    && !message::phase(request).is_terminal()
+            });
+            for request in concerned {
+                drop(wake.send(reference(&*request)));
+            }
+        }
+    }
+}
+
+/// Tells of deleted requests, each on its own, until shutdown; then ends what is under way.
+async fn tell_gone(
+    context: &Arc<Context>,
+    mut went: UnboundedReceiver<Gone>,
+    shutdown: CancellationToken,
+) {
+    let mut telling = JoinSet::new();
+    let mut sweeps = interval(SWEEP);
+    loop {
+        tokio::select! {
+            Some(gone) = went.recv() => {
+                let context = context.clone();
+                telling.spawn(async move { update::tell_gone(&context, gone).await });
+            }
+            _ = sweeps.tick() => context.sweep(),
+            Some(_) = telling.join_next() => {}
+            () = shutdown.cancelled() => break,
+        }
+    }
+    // Slack's budget may be spent for long; nobody waits for that.
+    drop(tokio::time::timeout(API_DEADLINE, telling.join_all()).await);
+}

@@ -408,7 +408,8 @@ impl Planner<'_> {
             self.begun(plan, purpose, entry, priority);
             return;
         };
-        let told = entry.phase == Some(self.phase) && self.is_settled();
+        let told =
+            entry.refused.is_some() || (entry.phase == Some(self.phase) && self.is_settled());
         let message = self.message(&purpose, entry.earlier);
         if !told && entry.digest.as_deref() != Some(message::digest(&message).as_str()) {
             plan.steps.push(Step::Update {

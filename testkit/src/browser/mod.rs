@@ -61,6 +61,8 @@ impl Browser {
             // A free port, which it writes into its profile.
             .arg("--remote-debugging-port=0")
             .arg(format!("--user-data-dir={}", profile.0.display()))
+            // Pictures are to look the same on every screen.
+            .args(["--disable-lcd-text", "--hide-scrollbars"])
             // Our pages are on this machine.
             .arg("--no-proxy-server")
             .arg("about:blank")
@@ -72,8 +74,9 @@ impl Browser {
         if let Some(libraries) = &chromium.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
-        if let Some(fonts) = &chromium.fonts {
-            command.env("FONTCONFIG_FILE", font_configuration(&profile.0, fonts)?);
+        if !chromium.fonts.is_empty() {
+            let configuration = font_configuration(&profile.0, &chromium.fonts)?;
+            command.env("FONTCONFIG_FILE", configuration);
         }
         let process = command
             .spawn()
@@ -140,12 +143,15 @@ impl Browser {
 }
 
 /// The fonts that it brings and those of the machine.
-fn font_configuration(profile: &Path, fonts: &Path) -> Result<PathBuf> {
+fn font_configuration(profile: &Path, fonts: &[PathBuf]) -> Result<PathBuf> {
     let file = profile.join("fonts.conf");
+    let folders: String = fonts
+        .iter()
+        .map(|folder| format!("<dir>{}</dir>\n", folder.display()))
+        .collect();
     let text = format!(
         "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig>\n\
-         <dir>{}</dir>\n<dir>/usr/share/fonts</dir>\n<cachedir>{}</cachedir>\n</fontconfig>\n",
-        fonts.display(),
+         {folders}<dir>/usr/share/fonts</dir>\n<cachedir>{}</cachedir>\n</fontconfig>\n",
         profile.join("fonts").display()
     );
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;

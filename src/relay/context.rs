@@ -1,0 +1,234 @@
+//! What all passes share: clients, caches, and what this process remembers of each request. Touches nothing itself.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kube::{Client, ResourceExt, runtime::events::Recorder};
+use reqwest::Url;
+use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    RelaySettings, ledger::Ledger, message, metrics::RelayMetrics, place::Spot, purpose::Purpose,
+    standing::Standing,
+};
+use crate::{
+    api::{DeployRequest, Environment, deploy_request::SlackMessage},
+    runtime::{
+        cache::{Cache, Guarded},
+        lease::Claim,
+    },
+    slack::client::{Posted, SlackClient},
+};
+
+/// What all passes share.
+pub(super) struct Context {
+    /// The API server.
+    pub(super) client: Client,
+    /// Slack.
+    pub(super) slack: SlackClient,
+    /// The right to act, where there is a Lease.
+    pub(super) claim: Option<Claim>,
+    /// Whether Slack accepts us.
+    pub(super) standing: Standing,
+    /// How to work.
+    pub(super) settings: RelaySettings,
+    /// Counters.
+    pub(super) metrics: RelayMetrics,
+    /// Kubernetes events.
+    pub(super) recorder: Recorder,
+    /// Requests.
+    pub(super) requests: Cache<DeployRequest>,
+    /// Environments.
+    pub(super) environments: Cache<Environment>,
+    /// Asked to end.
+    pub(super) shutdown: CancellationToken,
+    /// Requests that went while they were told.
+    pub(super) gone: UnboundedSender<Gone>,
+    memories: Mutex<HashMap<String, Memory>>,
+}
+
+/// A request that was deleted, and its live message.
+pub(super) struct Gone {
+    /// As it was last.
+    pub(super) request: DeployRequest,
+    /// The message that still speaks of it.
+    pub(super) at: Posted,
+}
+
+/// A message that was posted and is not written down yet.
+#[derive(Debug, Clone)]
+pub(super) struct Unrecorded {
+    /// What it is for, where it was to go, and when.
+    pub(super) entry: SlackMessage,
+    /// Which it is.
+    pub(super) at: Posted,
+}
+
+/// What this process remembers of a request; lost without harm.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// As it was when it was last looked at.
+    pub(super) request: Option<DeployRequest>,
+    /// What was told, newer than the cache may be.
+    pub(super) ledger: Option<Ledger>,
+    /// Written down and certainly not posted.
+    pub(super) unsent: Option<Purpose>,
+    /// Posted by us, with no answer.
+    pub(super) uncertain: Option<Purpose>,
+    /// Posted, and not written down.
+    pub(super) unrecorded: Option<Unrecorded>,
+    /// Where people see the live message, once that was asked.
+    pub(super) live_url: Option<Option<Url>>,
+    /// When a message was last brought up to date.
+    pub(super) updated: Option<Instant>,
+    /// How often Slack failed in a row.
+    pub(super) failures: u32,
+    /// Why Slack didn't accept us when that was told.
+    pub(super) told_stop: Option<String>,
+}
+
+impl Context {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "everything that a process hands to its engines, once"
+    )]
+    pub(super) fn new(
+        client: Client,
+        slack: SlackClient,
+        claim: Option<Claim>,
+        standing: Standing,
+        settings: RelaySettings,
+        metrics: RelayMetrics,
+        recorder: Recorder,
+        caches: (Cache<DeployRequest>, Cache<Environment>),
+        (gone, shutdown): (UnboundedSender<Gone>, CancellationToken),
+    ) -> Self {
+        Self {
+            client,
+            slack,
+            claim,
+            standing,
+            settings,
+            metrics,
+            recorder,
+            requests: caches.0,
+            environments: caches.1,
+            shutdown,
+            gone,
+            memories: Mutex::default(),
+        }
+    }
+
+    /// Whether this process may act now.
+    pub(super) fn may_act(&self) -> bool {
+        !self.shutdown.is_cancelled() && self.claim.as_ref().is_none_or(Claim::is_current)
+    }
+
+    /// Changes what is remembered of a request.
+    pub(super) fn remember<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memories = self.memories();
+        let changed = change(memories.entry(uid.to_owned()).or_default());
+        self.count(&memories);
+        changed
+    }
+
+    /// What is remembered of a request, if anything is.
+    pub(super) fn recall<T>(&self, uid: &str, look: impl FnOnce(&Memory) -> T) -> Option<T> {
+        self.memories().get(uid).map(look)
+    }
+
+    /// Nothing more will be told of it.
+    pub(super) fn forget(&self, uid: &str) -> Option<Memory> {
+        let mut memories = self.memories();
+        let memory = memories.remove(uid);
+        self.count(&memories);
+        memory
+    }
+
+    /// How long after an update of one message the next may come, so that all together stay within Slack's budget.
+    pub(super) fn update_interval(&self) -> Duration {
+        let count = u32::try_from(self.memories().len()).unwrap_or(u32::MAX);
+        let pace = &self.settings.pace;
+        (pace.each_live.saturating_mul(count)).max(pace.shortest_update)
+    }
+
+    /// A request as the cache has it, if it is still that one.
+    pub(super) fn cached(&self, namespace: &str, name: &str, uid: &str) -> Option<DeployRequest> {
+        let found = self.requests.get(namespace, name);
+        found.filter(|found| found.uid().as_deref() == Some(uid))
+    }
+
+    /// A request went: its live message, if it has one that still speaks of it, is to say so.
+    pub(super) fn went(&self, object: &Guarded<DeployRequest>) {
+        let Ok(request) = &object.0 else { return };
+        let (namespace, name, uid) = names(request);
+        if self.cached(&namespace, &name, &uid).is_some() {
+            return;
+        }
+        let memory = self.forget(&uid).unwrap_or_default();
+        let ledger = memory.ledger.unwrap_or_else(|| Ledger::of(request));
+        self.say_gone(request, &ledger);
+    }
+
+    /// Those that went while nobody watched.
+    pub(super) fn sweep(&self) {
+        let known: Vec<DeployRequest> = {
+            let memories = self.memories();
+            memories
+                .values()
+                .filter_map(|memory| memory.request.clone())
+                .collect()
+        };
+        for request in known {
+            let (namespace, name, uid) = names(&request);
+            if self.cached(&namespace, &name, &uid).is_none() {
+                let memory = self.forget(&uid).unwrap_or_default();
+                let ledger = memory.ledger.unwrap_or_else(|| Ledger::of(&request));
+                self.say_gone(&request, &ledger);
+            }
+        }
+    }
+
+    /// The live message, if it still speaks of a request that goes on, is to say that the request is gone.
+    pub(super) fn say_gone(&self, request: &DeployRequest, ledger: &Ledger) {
+        if message::phase(request).is_terminal() {
+            return;
+        }
+        let live = super::plan::entry(&ledger.told, &Purpose::Live);
+        if let Some(at) = live.and_then(super::plan::posted) {
+            let request = request.clone();
+            drop(self.gone.send(Gone { request, at }));
+        }
+    }
+
+    fn memories(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, memories: &HashMap<String, Memory>) {
+        let live = i64::try_from(memories.len()).unwrap_or(i64::MAX);
+        self.metrics.live.set(live);
+    }
+}
+
+/// Namespace, name and uid.
+pub(super) fn names(request: &DeployRequest) -> (String, String, String) {
+    (
+        request.namespace().unwrap_or_default(),
+        request.name_any(),
+        request.uid().unwrap_or_default(),
+    )
+}
+
+/// How a place is named in our own sentences: by its id, which is all that is known.
+pub(super) fn named(spot: &Spot) -> String {
+    match (spot.known_channel(), &spot.thread) {
+        (None, _) => "a direct message to who asked".to_owned(),
+        (Some(channel), Some(_)) => format!("a thread in {channel}"),
+        (Some(channel), None) => channel.to_string(),
+    }
+}

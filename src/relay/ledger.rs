@@ -1,0 +1,233 @@
+//! What was told about a request, as its status holds it, and the writes to it. Touches the API server.
+//!
+//! A write is a JSON patch that tests the uid and what was told as it was read: it fails when another relay was first,
+//! and never because the controller wrote something else.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use super::{API_DEADLINE, error::RelayError, place::Spot, purpose::Purpose};
+use crate::api::{
+    DeployRequest, RELAY, bounds,
+    deploy_request::{EarlierMessage, SlackMessage, SlackStatus},
+};
+
+/// What was told, exactly as the API server has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ledger {
+    /// `status.slack`.
+    raw: Option<Value>,
+    /// Whether there is a status at all.
+    has_status: bool,
+    /// The same, read.
+    pub(super) told: SlackStatus,
+}
+
+/// What came of a write.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// It is as wanted.
+    Done(Ledger),
+    /// It was not as it was read.
+    Conflict,
+    /// The request is no more.
+    Gone,
+}
+
+impl Ledger {
+    /// As a cache has it.
+    pub(super) fn of(request: &DeployRequest) -> Self {
+        let told = request
+            .status
+            .as_ref()
+            .and_then(|status| status.slack.as_ref());
+        Self {
+            raw: told.and_then(|told| serde_json::to_value(told).ok()),
+            has_status: request.status.is_some(),
+            told: told.cloned().unwrap_or_default(),
+        }
+    }
+
+    fn from_json(object: &Value) -> Self {
+        let status = object.get("status").filter(|status| !status.is_null());
+        let raw = status
+            .and_then(|status| status.get("slack"))
+            .filter(|slack| !slack.is_null())
+            .cloned();
+        let told = raw.clone().map(serde_json::from_value);
+        Self {
+            has_status: status.is_some(),
+            told: told.and_then(Result::ok).unwrap_or_default(),
+            raw,
+        }
+    }
+
+    /// Whether both hold the same.
+    pub(super) fn agrees_with(&self, other: &Self) -> bool {
+        self.told == other.told
+    }
+
+    /// The request and what was told, as the API server has them now. `None` when the request is no more.
+    pub(super) async fn read(
+        client: &Client,
+        request: &DeployRequest,
+    ) -> Result<Option<(DeployRequest, Self)>, RelayError> {
+        let name = request.name_any();
+        let found = within("read a DeployRequest", api(client, request).get_opt(&name)).await?;
+        let Some(found) = found.filter(|found| found.uid() == request.uid()) else {
+            return Ok(None);
+        };
+        let json = serde_json::to_value(&found).unwrap_or_default();
+        let ledger = Self::from_json(&json);
+        Ok(serde_json::from_value(json)
+            .ok()
+            .map(|request| (request, ledger)))
+    }
+
+    /// Replaces what was told, if it still is what was read.
+    pub(super) async fn write(
+        &self,
+        client: &Client,
+        request: &DeployRequest,
+        next: &SlackStatus,
+    ) -> Result<Written, RelayError> {
+        let doing = "write what was told in Slack";
+        let patch = serde_json::from_value(self.patch(request, next));
+        let patch = patch.map_err(|error| RelayError::Api {
+            doing,
+            source: Box::new(kube::Error::SerdeError(error)),
+        })?;
+        let parameters = PatchParams::apply(RELAY);
+        let name = request.name_any();
+        let api = api(client, request);
+        let patch = Patch::Json::<()>(patch);
+        let written = api.patch_status(&name, &parameters, &patch);
+        match within(doing, written).await {
+            Ok(written) => {
+                let json = serde_json::to_value(&written).unwrap_or_default();
+                Ok(Written::Done(Self::from_json(&json)))
+            }
+            Err(RelayError::Api { source, .. }) if code(&source) == Some(404) => Ok(Written::Gone),
+            // A test that fails is 422; so is a write into a status that was taken away meanwhile.
+            Err(RelayError::Api { source, .. }) if matches!(code(&source), Some(409 | 422)) => {
+                Ok(Written::Conflict)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn patch(&self, request: &DeployRequest, next: &SlackStatus) -> Value {
+        let uid = json!({"op": "test", "path": "/metadata/uid", "value": request.uid()});
+        let (path, value) = if self.has_status {
+            ("/status/slack", json!(next))
+        } else {
+            ("/status", json!({"slack": next}))
+        };
+        // A test for null holds where there is nothing.
+        json!([
+            uid,
+            {"op": "test", "path": path, "value": self.raw},
+            {"op": "add", "path": path, "value": value},
+        ])
+    }
+}
+
+/// What was told, with another entry for a purpose.
+pub(super) fn with_entry(told: &SlackStatus, entry: SlackMessage) -> SlackStatus {
+    let mut next = told.clone();
+    let known = next
+        .messages
+        .iter()
+        .position(|known| known.purpose == entry.purpose);
+    match known {
+        Some(index) => next.messages[index] = entry,
+        None if next.messages.len() < bounds::SLACK_MESSAGES => next.messages.push(entry),
+        None => {}
+    }
+    next
+}
+
+/// A message that is about to be posted.
+pub(super) fn intent(
+    purpose: &Purpose,
+    spot: &Spot,
+    earlier: Option<EarlierMessage>,
+    since: jiff::Timestamp,
+) -> SlackMessage {
+    SlackMessage {
+        purpose: purpose.to_string(),
+        channel: spot.id().to_owned(),
+        ts: None,
+        thread_ts: spot.thread.as_ref().map(ToString::to_string),
+        since: Time(since),
+        digest: None,
+        phase: None,
+        earlier,
+        refused: None,
+    }
+}
+
+fn api(client: &Client, request: &DeployRequest) -> Api<DynamicObject> {
+    let kind = ApiResource::erase::<DeployRequest>(&());
+    let namespace = request.namespace().unwrap_or_default();
+    Api::namespaced_with(client.clone(), &namespace, &kind)
+}
+
+fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+async fn within<T>(
+    doing: &'static str,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, RelayError> {
+    match tokio::time::timeout(API_DEADLINE, call).await {
+        Err(_) => Err(RelayError::ApiSilent { doing }),
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(RelayError::Api {
+            doing,
+            source: Box::new(source),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::deploy_request::Phase, relay::testing::changed};
+
+    #[test]
+    fn a_write_tests_only_the_uid_and_what_was_told() {
+        let next = SlackStatus {
+            problem: Some("p".to_owned()),
+            ..SlackStatus::default()
+        };
+        let patch = |status: Value| {
+            let request = changed(Phase::Running, &json!({"status": status}));
+            Ledger::of(&request).patch(&request, &next)
+        };
+        let uid = json!({"op": "test", "path": "/metadata/uid", "value": "0b1c4d5e"});
+        assert_eq!(
+            patch(json!({"slack": {"problem": "q"}})),
+            json!([uid, {"op": "test", "path": "/status/slack", "value": {"problem": "q"}},
+                   {"op": "add", "path": "/status/slack", "value": {"problem": "p"}}])
+        );
+        assert_eq!(
+            patch(json!({})),
+            json!([uid, {"op": "test", "path": "/status/slack", "value": null},
+                   {"op": "add", "path": "/status/slack", "value": {"problem": "p"}}])
+        );
+        assert_eq!(
+            patch(Value::Null),
+            json!([uid, {"op": "test", "path": "/status", "value": null},
+                   {"op": "add", "path": "/status", "value": {"slack": {"problem": "p"}}}])
+        );
+    }
+}

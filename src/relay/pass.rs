@@ -1,0 +1,257 @@
+//! One pass over one request: what is there to tell, one step after the other. Touches what its steps touch.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::{ResourceExt, runtime::controller::Action};
+use reqwest::Url;
+
+use super::{
+    context::{Context, names},
+    error::RelayError,
+    ledger::Ledger,
+    message,
+    plan::{self, Facts, Plan, Step},
+    purpose::Purpose,
+};
+use crate::{
+    api::{DeployRequest, Environment},
+    runtime::cache::Guarded,
+    slack::client::Priority,
+};
+
+/// Steps in one pass; a request with ten further channels takes fewer.
+const STEPS: usize = 40;
+/// How soon a pass is made again that found somebody else at work.
+pub(super) const AGAIN: Duration = Duration::from_millis(200);
+/// How soon is looked whether it is our turn.
+const NOT_OURS: Duration = Duration::from_secs(1);
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    /// Look what is next.
+    Next,
+    /// Not before this much time.
+    Later(Duration),
+}
+
+/// A request as it is now, and what was told.
+pub(super) struct Scene {
+    pub(super) request: DeployRequest,
+    pub(super) environment: Option<Environment>,
+    pub(super) ledger: Ledger,
+    unsent: Option<Purpose>,
+    live_url: Option<Url>,
+}
+
+impl Scene {
+    pub(super) fn uid(&self) -> String {
+        self.request.uid().unwrap_or_default()
+    }
+
+    pub(super) fn facts<'a>(&'a self, context: &'a Context) -> Facts<'a> {
+        Facts {
+            request: &self.request,
+            environment: self.environment.as_ref(),
+            told: &self.ledger.told,
+            unsent: self.unsent.as_ref(),
+            live_url: self.live_url.as_ref(),
+            now: Timestamp::now(),
+            timing: &context.settings.timing,
+        }
+    }
+
+    pub(super) fn plan(&self, context: &Context) -> Plan {
+        let mut plan = plan::plan(&self.facts(context));
+        // What can't be done now must not hold up how it ended.
+        plan.steps.sort_by_key(Step::priority);
+        plan
+    }
+}
+
+/// One pass over a request that a watch or a timer brought up.
+pub(super) async fn reconcile(
+    object: Arc<Guarded<DeployRequest>>,
+    context: Arc<Context>,
+) -> Result<Action, RelayError> {
+    let Ok(request) = &object.0 else {
+        return Ok(Action::await_change());
+    };
+    let uid = request.uid().unwrap_or_default();
+    for _ in 0..STEPS {
+        if !context.may_act() {
+            return Ok(Action::requeue(NOT_OURS));
+        }
+        let Some(scene) = look(&context, request).await? else {
+            return Ok(Action::await_change());
+        };
+        if let Some(unrecorded) = context
+            .recall(&uid, |memory| memory.unrecorded.clone())
+            .flatten()
+        {
+            super::post::record(&context, &scene, unrecorded).await?;
+            continue;
+        }
+        let plan = scene.plan(&context);
+        if plan.steps.is_empty() {
+            return Ok(rest(&context, request, &scene, plan.look_again));
+        }
+        if let Some(reason) = context.standing.stopped() {
+            super::trouble::stopped(&context, &scene, &reason).await?;
+            return Ok(Action::requeue(context.settings.pace.slowly));
+        }
+        let mut wait = plan.look_again;
+        let mut next = false;
+        for step in plan.steps {
+            match act(&context, &scene, step).await? {
+                Done::Next => {
+                    next = true;
+                    break;
+                }
+                Done::Later(later) => {
+                    wait = Some(wait.map_or(later, |wait| wait.min(later)));
+                    if context.standing.stopped().is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+        if !next {
+            return Ok(Action::requeue(wait.unwrap_or(AGAIN).max(AGAIN / 4)));
+        }
+    }
+    Ok(Action::requeue(AGAIN))
+}
+
+/// There is nothing to do now.
+fn rest(
+    context: &Context,
+    request: &DeployRequest,
+    scene: &Scene,
+    look_again: Option<Duration>,
+) -> Action {
+    let uid = scene.uid();
+    let ended = message::phase(&scene.request).is_terminal();
+    let untold = scene.ledger.told.messages.is_empty();
+    // A cache that is behind would have it told again.
+    let (namespace, name, _) = names(request);
+    let settled = context
+        .cached(&namespace, &name, &uid)
+        .is_none_or(|cached| Ledger::of(&cached).agrees_with(&scene.ledger));
+    if (ended || untold) && settled {
+        context.forget(&uid);
+    }
+    look_again.map_or_else(Action::await_change, Action::requeue)
+}
+
+/// The request as the cache has it, with what was told as whoever wrote last knows it. `None` when it is no more.
+pub(super) async fn look(
+    context: &Context,
+    request: &DeployRequest,
+) -> Result<Option<Scene>, RelayError> {
+    let (namespace, name, uid) = names(request);
+    let Some(request) = context.cached(&namespace, &name, &uid) else {
+        return Ok(None);
+    };
+    let environment = context
+        .environments
+        .get(&namespace, &request.spec.environment);
+    let cached = Ledger::of(&request);
+    let known = context
+        .recall(&uid, |memory| memory.ledger.clone())
+        .flatten();
+    let ledger = match known {
+        Some(known) if known.agrees_with(&cached) => cached,
+        None => cached,
+        Some(_) => match Ledger::read(&context.client, &request).await? {
+            Some((_, ledger)) => ledger,
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(scene(context, request, environment, ledger)))
+}
+
+/// The same, as the API server has it now.
+pub(super) async fn look_afresh(
+    context: &Context,
+    scene: &Scene,
+) -> Result<Option<Scene>, RelayError> {
+    let Some((request, ledger)) = Ledger::read(&context.client, &scene.request).await? else {
+        return Ok(None);
+    };
+    let namespace = request.namespace().unwrap_or_default();
+    let environment = context
+        .environments
+        .get(&namespace, &request.spec.environment);
+    Ok(Some(self::scene(context, request, environment, ledger)))
+}
+
+fn scene(
+    context: &Context,
+    request: DeployRequest,
+    environment: Option<Environment>,
+    ledger: Ledger,
+) -> Scene {
+    let uid = request.uid().unwrap_or_default();
+    let told = !ledger.told.messages.is_empty();
+    let (unsent, live_url) = if told {
+        context.remember(&uid, |memory| {
+            memory.request = Some(request.clone());
+            memory.ledger = Some(ledger.clone());
+            (memory.unsent.clone(), memory.live_url.clone().flatten())
+        })
+    } else {
+        (None, None)
+    };
+    Scene {
+        request,
+        environment,
+        ledger,
+        unsent,
+        live_url,
+    }
+}
+
+async fn act(context: &Context, scene: &Scene, step: Step) -> Result<Done, RelayError> {
+    let pointing = matches!(
+        step.purpose(),
+        Purpose::Link | Purpose::Started(_) | Purpose::Ended(_)
+    );
+    if pointing && find_url(context, scene).await {
+        return Ok(Done::Next);
+    }
+    match step {
+        Step::Post(posting) => super::post::post(context, scene, posting).await,
+        Step::Settle(posting, entry) => super::post::settle(context, scene, posting, &entry).await,
+        Step::Whisper(posting, user) => super::post::whisper(context, scene, posting, &user).await,
+        Step::Update {
+            purpose, priority, ..
+        } => super::update::update(context, scene, &purpose, priority).await,
+    }
+}
+
+/// Asks once where people see the live message; whether the answer is new.
+async fn find_url(context: &Context, scene: &Scene) -> bool {
+    let uid = scene.uid();
+    let asked = context.recall(&uid, |memory| memory.live_url.is_some());
+    let live = plan::entry(&scene.ledger.told, &Purpose::Live).and_then(plan::posted);
+    let (Some(false), Some(live)) = (asked, live) else {
+        return false;
+    };
+    let url = context.slack.permalink(&live).await;
+    if let Err(error) = &url {
+        tracing::debug!(reason = error.reason(), "Slack gives no link to a message");
+    }
+    context.remember(&uid, |memory| memory.live_url = Some(url.ok()));
+    true
+}
+
+/// How urgent a step is by now: what waits for its turn may have ended meanwhile.
+pub(super) fn urgency(context: &Context, scene: &Scene, planned: Priority) -> Priority {
+    let (namespace, name, uid) = names(&scene.request);
+    let ended = context
+        .cached(&namespace, &name, &uid)
+        .is_some_and(|request| message::phase(&request).is_terminal());
+    if ended { Priority::Final } else { planned }
+}

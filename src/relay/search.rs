@@ -1,0 +1,102 @@
+//! Finding a message of ours whose post got no answer, by its mark. Touches Slack.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    message::{MARK, MARK_PURPOSE, MARK_UID},
+    place::Spot,
+    purpose::Purpose,
+};
+use crate::slack::{
+    client::{Destination, Found, Page, Posted, SlackClient, SlackError},
+    ids::{MessageTs, UserId},
+};
+
+/// How far Slack's clock and ours may differ.
+const CLOCKS: Duration = Duration::from_mins(5);
+/// How far is looked.
+const MOST_PAGES: usize = 10;
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Search {
+    /// It was posted.
+    Found(Posted),
+    /// It is not there, by now.
+    Absent,
+    /// Slack doesn't let us look.
+    Impossible,
+}
+
+/// Which message is looked for.
+pub(super) struct Wanted<'a> {
+    /// The request's uid.
+    pub(super) uid: &'a str,
+    /// What it is for.
+    pub(super) purpose: &'a Purpose,
+    /// Where it was to go.
+    pub(super) spot: &'a Spot,
+    /// When it was about to be posted.
+    pub(super) since: Timestamp,
+    /// Who wrote it: any app can set marks.
+    pub(super) by: &'a UserId,
+}
+
+/// Looks for a message.
+///
+/// # Errors
+/// When Slack can't answer now, or doesn't accept us.
+pub(super) async fn search(
+    client: &SlackClient,
+    wanted: &Wanted<'_>,
+) -> Result<Search, SlackError> {
+    match try_search(client, wanted).await {
+        Ok(found) => Ok(found.map_or(Search::Absent, Search::Found)),
+        Err(SlackError::Stop { word, .. }) if word.as_str() == "missing_scope" => {
+            Ok(Search::Impossible)
+        }
+        Err(error @ (SlackError::Retry { .. } | SlackError::Stop { .. })) => Err(error),
+        Err(_) => Ok(Search::Impossible),
+    }
+}
+
+async fn try_search(
+    client: &SlackClient,
+    wanted: &Wanted<'_>,
+) -> Result<Option<Posted>, SlackError> {
+    let channel = match &wanted.spot.to {
+        Destination::Channel(channel) => channel.clone(),
+        Destination::Person(user) => client.open_direct(user).await?,
+    };
+    let oldest = wanted.since.as_second() - i64::try_from(CLOCKS.as_secs()).unwrap_or_default();
+    let Ok(oldest) = MessageTs::new(format!("{}.000000", oldest.max(0))) else {
+        return Ok(None);
+    };
+    let mut from = None;
+    for _ in 0..MOST_PAGES {
+        let page: Page<Found> = match &wanted.spot.thread {
+            Some(thread) => client.replies(&channel, thread, from.as_ref()).await?,
+            None => client.history(&channel, &oldest, from.as_ref()).await?,
+        };
+        let found = page.items.iter().find(|found| is_wanted(found, wanted));
+        if let Some(found) = found {
+            return Ok(Some(Posted {
+                channel,
+                ts: found.ts.clone(),
+            }));
+        }
+        match page.next {
+            Some(next) => from = Some(next),
+            None => break,
+        }
+    }
+    Ok(None)
+}
+
+fn is_wanted(found: &Found, wanted: &Wanted<'_>) -> bool {
+    found.user.as_ref() == Some(wanted.by)
+        && found.has_mark(MARK, MARK_UID, wanted.uid)
+        && found.has_mark(MARK, MARK_PURPOSE, &wanted.purpose.to_string())
+}

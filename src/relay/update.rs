@@ -1,0 +1,194 @@
+//! Bringing a message up to date: the newest state, one call at a time, the end before everything else. Touches the API
+//! server and Slack.
+
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::{
+    context::{Context, Gone, names},
+    error::RelayError,
+    ledger::{self, Written},
+    message,
+    pass::{AGAIN, Done, Scene, look, urgency},
+    plan::{self, Step},
+    post::{Turn, turn},
+    purpose::Purpose,
+    trouble,
+};
+use crate::{
+    api::deploy_request::{SlackMessage, SlackStatus},
+    runtime::crash,
+    slack::{
+        blocks::Message,
+        client::{Permit, Posted, Priority, SlackError},
+    },
+};
+
+/// How often Slack is told that a request is gone.
+const GONE_TRIES: u32 = 5;
+
+/// Shows what there is to show once it is our turn.
+pub(super) async fn update(
+    context: &Context,
+    scene: &Scene,
+    purpose: &Purpose,
+    planned: Priority,
+) -> Result<Done, RelayError> {
+    let uid = scene.uid();
+    let priority = urgency(context, scene, planned);
+    if priority != Priority::Final {
+        let since = context.recall(&uid, |memory| memory.updated).flatten();
+        let interval = context.update_interval();
+        let left = since.map(|since| interval.saturating_sub(since.elapsed()));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return Ok(Done::Later(left));
+        }
+    }
+    let permit = turn(context, scene, priority, Turn::Update).await;
+    let Some(permit) = permit else {
+        return Ok(Done::Later(AGAIN));
+    };
+    if !context.may_act() {
+        return Ok(Done::Next);
+    }
+    let Some(scene) = look(context, &scene.request).await? else {
+        return Ok(Done::Next);
+    };
+    let newest = scene
+        .plan(context)
+        .steps
+        .into_iter()
+        .find_map(|step| match step {
+            Step::Update {
+                purpose: of,
+                at,
+                message,
+                ..
+            } if of == *purpose => Some((at, message)),
+            _ => None,
+        });
+    let Some((at, message)) = newest else {
+        return Ok(Done::Next);
+    };
+    crash::point("before-slack-update");
+    let shown = show(context, permit, &at, &message).await;
+    crash::point("after-slack-update");
+    context.remember(&uid, |memory| memory.updated = Some(Instant::now()));
+    match shown {
+        Ok(plain) => {
+            context.remember(&uid, |memory| memory.failures = 0);
+            context.metrics.told(purpose.word(), "updated");
+            shows(context, &scene, purpose, &message, |told| {
+                trouble::is_accepted(told);
+                if plain {
+                    told.problem = Some(trouble::PLAIN.to_owned());
+                }
+            })
+            .await
+        }
+        Err(error) => trouble::not_updated(context, &scene, purpose, &message, &error).await,
+    }
+}
+
+/// Shows it; with ever less of it where Slack doesn't take what we made. Whether it had to be plain.
+async fn show(
+    context: &Context,
+    permit: Permit,
+    at: &Posted,
+    message: &Message,
+) -> Result<bool, SlackError> {
+    let mut refused = match context.slack.update_message(permit, at, message).await {
+        Err(error @ SlackError::OurBug { .. }) => error,
+        other => return other.map(|()| false),
+    };
+    for plainer in [
+        message.without_blocks(),
+        Message::plain(message.text().clone()),
+    ] {
+        tracing::error!(error = %refused, "Slack doesn't take a message of ours; it is shown with less in it");
+        let permit = context.slack.reserve_update(Priority::Final).await;
+        match context.slack.update_message(permit, at, &plainer).await {
+            Err(error @ SlackError::OurBug { .. }) => refused = error,
+            other => return other.map(|()| true),
+        }
+    }
+    Err(refused)
+}
+
+/// Writes down what a message shows.
+pub(super) async fn shows(
+    context: &Context,
+    scene: &Scene,
+    purpose: &Purpose,
+    message: &Message,
+    change: impl FnOnce(&mut SlackStatus),
+) -> Result<Done, RelayError> {
+    let Some(entry) = plan::entry(&scene.ledger.told, purpose) else {
+        return Ok(Done::Next);
+    };
+    let entry = SlackMessage {
+        digest: Some(message::digest(message)),
+        phase: Some(message::phase(&scene.request)),
+        ..entry.clone()
+    };
+    let mut next = ledger::with_entry(&scene.ledger.told, entry);
+    change(&mut next);
+    write(context, scene, &next).await
+}
+
+/// Writes what was told. A conflict is looked at again: what was shown may be shown twice.
+pub(super) async fn write(
+    context: &Context,
+    scene: &Scene,
+    next: &SlackStatus,
+) -> Result<Done, RelayError> {
+    crash::point("before-slack-record");
+    let written = scene
+        .ledger
+        .write(&context.client, &scene.request, next)
+        .await?;
+    crash::point("after-slack-record");
+    let uid = scene.uid();
+    match written {
+        Written::Done(ledger) => {
+            context.remember(&uid, |memory| memory.ledger = Some(ledger));
+        }
+        Written::Conflict => {
+            let fresh = ledger::Ledger::read(&context.client, &scene.request).await?;
+            context.remember(&uid, |memory| {
+                memory.ledger = fresh.map(|(_, ledger)| ledger);
+            });
+        }
+        Written::Gone => {}
+    }
+    Ok(Done::Next)
+}
+
+/// The live message of a request that was deleted says so.
+pub(super) async fn tell_gone(context: &Context, gone: Gone) {
+    let message = message::gone(&gone.request);
+    let (namespace, name, uid) = names(&gone.request);
+    for attempt in 0..GONE_TRIES {
+        let permit = context.slack.reserve_update(Priority::Final).await;
+        if context.cached(&namespace, &name, &uid).is_some() {
+            return;
+        }
+        match show(context, permit, &gone.at, &message).await {
+            Ok(_) => {
+                context.metrics.told("live", "gone");
+                return;
+            }
+            Err(error @ (SlackError::Retry { .. } | SlackError::Stop { .. })) => {
+                let wait = error
+                    .retry_after()
+                    .unwrap_or(context.settings.pace.shortest_update * 2_u32.pow(attempt));
+                tokio::time::sleep(wait).await;
+            }
+            Err(error) => {
+                tracing::warn!(request = %gone.request.name_any(), reason = error.reason(), "a message can't say that its request is gone");
+                return;
+            }
+        }
+    }
+    tracing::warn!(request = %gone.request.name_any(), "a message could not say that its request is gone");
+}
