@@ -33,9 +33,7 @@ impl Receiver {
         typed: &Typed,
     ) -> Result<Answer, Trouble> {
         let sight = self.sight(occasion).await?;
-        let vocabulary = sight
-            .look(occasion.channel.as_ref(), false, |team| team.vocabulary())
-            .with_command(self.settings.command.as_str());
+        let vocabulary = sight.vocabulary(occasion.channel.as_ref(), &self.settings.command);
         let intent = match grammar::parse_typed(typed, &vocabulary) {
             Ok(intent) => intent,
             Err(error) => {

@@ -29,6 +29,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::Client;
+use moka::future::Cache;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
@@ -37,7 +38,10 @@ use self::{
     directory::Directory,
     metrics::ReceiverMetrics,
     occasion::{Occasion, Trouble},
-    plan::seal::{Nonce, Sealer},
+    plan::{
+        PlanId,
+        seal::{Nonce, Sealer},
+    },
     voice::Voice,
 };
 pub use self::{
@@ -49,6 +53,11 @@ use crate::{
     runtime::{admin::Readiness, cache::Scope, metrics::Metrics, telemetry},
     slack::client::SlackClient,
 };
+
+/// How long after the first try Slack delivers an event for the last time, and some more.
+const REDELIVERED: Duration = Duration::from_mins(10);
+/// Messages remembered at most.
+const HEARD: u64 = 10_000;
 
 /// What the receiver goes by.
 #[derive(Debug, Clone)]
@@ -77,6 +86,8 @@ pub struct Receiver {
     sealer: Sealer,
     voice: Arc<Voice>,
     metrics: ReceiverMetrics,
+    /// Messages that were answered a moment ago: Slack may deliver them again, or as two events.
+    heard: Cache<PlanId, ()>,
     /// Answers that are under way after their delivery was acknowledged.
     later: TaskTracker,
 }
@@ -113,6 +124,10 @@ impl Receiver {
             access: Access::new(client.clone()),
             voice: Arc::new(Voice::new(slack)),
             metrics: ReceiverMetrics::register(metrics),
+            heard: Cache::builder()
+                .max_capacity(HEARD)
+                .time_to_live(REDELIVERED)
+                .build(),
             later: TaskTracker::new(),
             directory: directory.clone(),
             settings,

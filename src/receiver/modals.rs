@@ -213,9 +213,11 @@ impl Receiver {
             .view
             .as_ref()
             .map(|view| view.private_metadata.as_str());
-        let asker = &sight.person.slack;
-        let opened =
-            metadata.map(|metadata| self.sealer.open(metadata, Purpose::Form, asker, self.now()));
+        let opened = metadata.map(|metadata| {
+            let person = &sight.person.slack;
+            self.sealer
+                .open(metadata, Purpose::Form, person, self.now())
+        });
         let Some(Ok(opened)) = opened else {
             return Vec::new();
         };

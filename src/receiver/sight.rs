@@ -18,7 +18,7 @@ use crate::{
     api::{Application, DeployRequest, DeployTarget, Environment},
     identity::{Access, AccessError, Person},
     runtime::cache::Guarded,
-    slack::ids::ChannelId,
+    slack::{grammar::Vocabulary, ids::ChannelId},
 };
 
 /// Reviews under way at once for one sight. Their answers are remembered, so this is the cost of the first.
@@ -96,7 +96,14 @@ impl Sight {
         names
     }
 
-    /// What these people's words mean in this channel. Targets and requests are looked at only where `history` says so:
+    /// The words that mean something to this person, beside the command's own name.
+    pub(super) fn vocabulary(&self, channel: Option<&ChannelId>, command: &str) -> Vocabulary {
+        self.look(channel, false, |team| {
+            team.vocabulary().with_command(command)
+        })
+    }
+
+    /// What this person's words mean in this channel. Targets and requests are looked at only where `history` says so:
     /// there may be many.
     pub(super) fn look<T>(
         &self,

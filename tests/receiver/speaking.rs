@@ -223,7 +223,15 @@ async fn whoever_is_no_member_is_nobody() -> Result<()> {
         email: None,
         ..User::named("noel")
     };
-    for user in [guest, bot, left] {
+    let stranger = User {
+        is_stranger: true,
+        ..User::named("sten")
+    };
+    let gone = User {
+        team: Some("T0ELSEWHERE".to_owned()),
+        ..User::named("tove")
+    };
+    for user in [guest, bot, left, stranger, gone] {
         let name = user.name.clone();
         bed.slack.add_user(user, &["deploys"]);
         bed.allow(&bed.namespace, &name, &["deploy"]).await?;
