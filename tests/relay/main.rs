@@ -1,0 +1,8 @@
+//! The relay from outside: real API server, stand-in Slack, and the test in the controller's place.
+
+mod channels;
+mod crowd;
+mod faults;
+mod killed;
+mod life;
+mod support;

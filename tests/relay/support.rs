@@ -1,0 +1,343 @@
+//! What every test here stands on: the real control plane, a Slack of its own, a namespace of its own, and relays.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use foredeck::{
+    api::{
+        DeployRequest, Environment,
+        deploy_request::{SlackMessage, SlackStatus},
+    },
+    relay::{self, Pace, RelayParts, RelaySettings, plan::Timing},
+    runtime::{admin::Readiness, metrics::Metrics},
+    slack::client::{SlackClient, SlackSettings},
+};
+use foredeck_testkit::{
+    ControlPlane, StandInSlack,
+    slack::{Message, World},
+    wait_for,
+};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tokio::{sync::OnceCell, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// How long anything here may take: far longer than it does.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// How long after it was begun a message may still be on its way here.
+pub(crate) const SETTLE: Duration = Duration::from_secs(3);
+
+/// Everything that one test needs.
+pub(crate) struct Bed {
+    pub plane: &'static ControlPlane,
+    pub client: Client,
+    pub namespace: String,
+    pub slack: StandInSlack,
+    /// The ids of two channels that the app is in.
+    pub deploys: String,
+    pub general: String,
+    pub alice: String,
+}
+
+impl Bed {
+    /// A namespace without anything, and a Slack with alice, bob, #general and #deploys.
+    pub(crate) async fn new(prefix: &str) -> Result<Self> {
+        static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
+        let plane = ControlPlane::shared().await;
+        DEFINITIONS
+            .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
+            .await?;
+        let slack = StandInSlack::start().await?;
+        let channel = |name: &str| slack.channel(name).map(|channel| channel.id);
+        Ok(Self {
+            plane,
+            client: plane.admin(),
+            namespace: plane.namespace(prefix).await?,
+            deploys: channel("deploys")?,
+            general: channel("general")?,
+            alice: slack.user("alice").id().to_owned(),
+            slack,
+        })
+    }
+
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// alice asks in #deploys.
+    pub(crate) fn asked(&self) -> Value {
+        self.asked_in(json!({"channel": self.deploys}))
+    }
+
+    pub(crate) fn asked_in(&self, place: Value) -> Value {
+        let mut spec = spec();
+        spec["requester"] = json!({"username": "alice@corp.example", "slack": {"team": self.slack.team_id(), "user": self.alice}});
+        spec["notify"] = json!({"slack": place});
+        spec
+    }
+
+    pub(crate) async fn request(&self, name: &str, spec: Value) -> Result<DeployRequest> {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "foredeck.dev/v1alpha1", "kind": "DeployRequest",
+            "metadata": {"name": name, "namespace": self.namespace}, "spec": spec,
+        }))?;
+        let created = self.api().create(&PostParams::default(), &object).await;
+        created.context("create a request")
+    }
+
+    /// The environment production, with this in `spec.notify.slack`.
+    pub(crate) async fn environment(&self, slack: Value) -> Result<()> {
+        let object: Environment = serde_json::from_value(json!({
+            "apiVersion": "foredeck.dev/v1alpha1", "kind": "Environment",
+            "metadata": {"name": "production", "namespace": self.namespace},
+            "spec": {"connection": "gate", "target": {"account": "eks-1", "namespace": "shop"}, "notify": {"slack": slack}},
+        }))?;
+        self.api().create(&PostParams::default(), &object).await?;
+        Ok(())
+    }
+
+    /// Writes a request's status as the controller would.
+    pub(crate) async fn status(&self, name: &str, status: Value) -> Result<()> {
+        let kind = ApiResource::erase::<DeployRequest>(&());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
+        let patch = Patch::Merge(json!({"status": status}));
+        api.patch_status(name, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn delete(&self, name: &str) -> Result<()> {
+        let api = self.api::<DeployRequest>();
+        api.delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// What the status says was told.
+    pub(crate) async fn told(&self, name: &str) -> Result<SlackStatus> {
+        let request = self.api::<DeployRequest>().get(name).await?;
+        let told = request.status.and_then(|status| status.slack);
+        Ok(told.unwrap_or_default())
+    }
+
+    /// Waits until what was told is as wanted.
+    pub(crate) async fn until_told(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&SlackStatus) -> bool,
+    ) -> Result<SlackStatus> {
+        wait_for(&format!("{name}: {what}"), PATIENCE, async || {
+            let told = self.told(name).await?;
+            ensure!(wanted(&told), "{told:?}\n{}", self.slack.describe());
+            Ok(told)
+        })
+        .await
+    }
+
+    /// Waits until that purpose has a message.
+    pub(crate) async fn until_posted(&self, name: &str, purpose: &str) -> Result<SlackMessage> {
+        let told = self
+            .until_told(name, &format!("{purpose} is posted"), |told| {
+                entry(told, purpose).is_some_and(|entry| entry.ts.is_some())
+            })
+            .await?;
+        entry(&told, purpose).cloned().context("no entry")
+    }
+
+    /// Waits for an event with that reason about the request, and gives its text.
+    pub(crate) async fn until_event(&self, name: &str, reason: &str) -> Result<String> {
+        let api: Api<k8s_openapi::api::events::v1::Event> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        wait_for(
+            &format!("an event {reason} about {name}"),
+            PATIENCE,
+            async || {
+                let about = ListParams::default().fields(&format!("regarding.name={name}"));
+                let all = api.list(&about).await?.items;
+                let seen: Vec<_> = all.iter().map(|event| event.reason.clone()).collect();
+                let found = all
+                    .into_iter()
+                    .find(|event| event.reason.as_deref() == Some(reason));
+                found
+                    .and_then(|event| event.note)
+                    .with_context(|| format!("{seen:?}"))
+            },
+        )
+        .await
+    }
+
+    /// Waits until Slack shows what is wanted.
+    pub(crate) async fn until_seen<T>(
+        &self,
+        what: &str,
+        look: impl FnMut(&World) -> Option<T>,
+    ) -> Result<T> {
+        self.slack.until(what, PATIENCE, look).await
+    }
+
+    /// Waits until a message in that channel begins so.
+    pub(crate) async fn until_says(&self, channel: &str, text: &str) -> Result<Message> {
+        self.until_seen(&format!("{text:?} in {channel}"), |world| {
+            let all = world.messages(channel);
+            all.into_iter()
+                .find(|message| message.text().contains(text))
+        })
+        .await
+    }
+
+    /// The app may read channels, not only direct messages.
+    pub(crate) fn may_look(&self) {
+        self.slack.change_app(|app| {
+            let more = ["channels:history", "groups:history"].map(str::to_owned);
+            app.scopes.extend(more);
+        });
+    }
+
+    pub(crate) fn slack_settings(&self) -> Result<SlackSettings> {
+        let url = self.slack.api_url().parse()?;
+        let settings = SlackSettings::new(&url, self.slack.bot_token().into())?;
+        Ok(settings.without_proxies().deadline(Duration::from_secs(2)))
+    }
+
+    pub(crate) fn settings(&self) -> RelaySettings {
+        hurried(&self.namespace)
+    }
+
+    /// Starts a relay.
+    pub(crate) fn relay(&self) -> Result<Relay> {
+        self.relay_with(self.settings())
+    }
+
+    pub(crate) fn relay_with(&self, settings: RelaySettings) -> Result<Relay> {
+        let parts = RelayParts {
+            client: self.client.clone(),
+            slack: SlackClient::new(self.slack_settings()?)?,
+            claim: None,
+            readiness: Readiness::default(),
+            metrics: Metrics::default(),
+        };
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(relay::run(settings, parts.clone(), shutdown.clone()));
+        Ok(Relay {
+            parts,
+            shutdown,
+            task,
+        })
+    }
+}
+
+/// Settings for a Slack that never makes anybody wait.
+pub(crate) fn hurried(namespace: &str) -> RelaySettings {
+    RelaySettings {
+        namespaces: vec![namespace.to_owned()],
+        startup_channel: None,
+        timing: Timing {
+            first_word: Duration::from_secs(1),
+            stages: Duration::from_hours(1),
+            ..Timing::default()
+        },
+        pace: Pace {
+            settle: SETTLE,
+            slowly: Duration::from_millis(500),
+            shortest_update: Duration::from_millis(50),
+            each_live: Duration::from_millis(10),
+        },
+    }
+}
+
+/// A relay in this process; ended when dropped.
+pub(crate) struct Relay {
+    pub parts: RelayParts,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), foredeck::relay::RelayError>>,
+}
+
+impl Relay {
+    /// Ends it as a signal would.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        self.task.await??;
+        Ok(())
+    }
+
+    pub(crate) fn metrics(&self) -> Result<String> {
+        Ok(self.parts.metrics.encode()?)
+    }
+
+    /// Waits until the caches are filled and Slack has accepted us.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        wait_for("the relay is ready", PATIENCE, async || {
+            let closed = self.parts.readiness.closed();
+            ensure!(closed.is_empty(), "{closed:?}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// checkout main to production, asked by nobody and nowhere.
+pub(crate) fn spec() -> Value {
+    json!({"application": "checkout", "environment": "production", "version": "main"})
+}
+
+pub(crate) fn queued() -> Value {
+    json!({"phase": "Queued"})
+}
+
+pub(crate) fn running() -> Value {
+    json!({"phase": "Running", "startedAt": now(), "execution": {
+        "id": "01J", "url": "https://deck.example/#/executions/01J", "status": "RUNNING",
+        "stages": [stage("Bake", "SUCCEEDED"), stage("Deploy", "RUNNING")],
+    }})
+}
+
+pub(crate) fn succeeded() -> Value {
+    json!({"phase": "Succeeded", "startedAt": now(), "finishedAt": now(), "execution": {
+        "id": "01J", "status": "SUCCEEDED", "stages": [stage("Bake", "SUCCEEDED"), stage("Deploy", "SUCCEEDED")],
+    }})
+}
+
+pub(crate) fn failed() -> Value {
+    json!({"phase": "Failed", "startedAt": now(), "finishedAt": now(), "execution": {
+        "id": "01J", "status": "TERMINAL", "stages": [stage("Bake", "SUCCEEDED"), stage("Deploy", "TERMINAL")],
+        "failure": {"stage": "Deploy", "message": "0 of 3 pods are ready"},
+    }})
+}
+
+pub(crate) fn stage(name: &str, status: &str) -> Value {
+    json!({"name": name, "type": "deploy", "status": status})
+}
+
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
+}
+
+pub(crate) fn entry<'a>(told: &'a SlackStatus, purpose: &str) -> Option<&'a SlackMessage> {
+    told.messages
+        .iter()
+        .find(|message| message.purpose == purpose)
+}
+
+/// The purpose that a message's mark names.
+pub(crate) fn purpose(message: &Message) -> String {
+    let mark = message.metadata.clone().unwrap_or_default();
+    let purpose = mark["event_payload"]["purpose"].as_str();
+    purpose.unwrap_or_default().to_owned()
+}
+
+/// The messages for a purpose in a channel.
+pub(crate) fn all_for(slack: &StandInSlack, channel: &str, wanted: &str) -> Vec<Message> {
+    let all = slack.messages(channel);
+    all.into_iter()
+        .filter(|message| purpose(message) == wanted)
+        .collect()
+}
