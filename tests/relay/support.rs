@@ -192,6 +192,14 @@ impl Bed {
         .await
     }
 
+    /// The app may read channels, not only direct messages.
+    pub(crate) fn may_look(&self) {
+        self.slack.change_app(|app| {
+            let more = ["channels:history", "groups:history"].map(str::to_owned);
+            app.scopes.extend(more);
+        });
+    }
+
     pub(crate) fn slack_settings(&self) -> Result<SlackSettings> {
         let url = self.slack.api_url().parse()?;
         let settings = SlackSettings::new(&url, self.slack.bot_token().into())?;
@@ -257,11 +265,6 @@ impl Relay {
         self.shutdown.cancel();
         self.task.await??;
         Ok(())
-    }
-
-    /// Ends it as a power cut would.
-    pub(crate) fn kill(self) {
-        self.task.abort();
     }
 
     pub(crate) fn metrics(&self) -> Result<String> {
