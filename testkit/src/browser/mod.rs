@@ -5,6 +5,7 @@ mod devtools;
 mod page;
 
 use std::env;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -145,15 +146,19 @@ impl Browser {
 /// The fonts that it brings and those of the machine.
 fn font_configuration(profile: &Path, fonts: &[PathBuf]) -> Result<PathBuf> {
     let file = profile.join("fonts.conf");
-    let folders: String = fonts
-        .iter()
-        .map(|folder| format!("<dir>{}</dir>\n", folder.display()))
-        .collect();
-    let text = format!(
-        "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig>\n\
-         {folders}<dir>/usr/share/fonts</dir>\n<cachedir>{}</cachedir>\n</fontconfig>\n",
-        profile.join("fonts").display()
-    );
+    let mut text =
+        "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig>\n"
+            .to_owned();
+    let machines = PathBuf::from("/usr/share/fonts");
+    for folder in fonts.iter().chain([&machines]) {
+        writeln!(text, "<dir>{}</dir>", folder.display())?;
+    }
+    let cache = profile.join("fonts");
+    writeln!(
+        text,
+        "<cachedir>{}</cachedir>\n</fontconfig>",
+        cache.display()
+    )?;
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }
