@@ -157,12 +157,12 @@ fn default_token_header() -> String {
 pub struct Timeouts {
     /// Of one call to Gate; 20 s when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,8}(ms|s|m|h))+$"))]
     pub request: Option<Duration>,
     /// How long Gate has to answer "not found" before a start whose outcome is unknown is sent again. At least 150 s,
     /// which is the default: Gate itself waits 120 s for Orca, and an abandoned start may still run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,8}(ms|s|m|h))+$"))]
     pub settle: Option<Duration>,
 }
 

@@ -90,7 +90,7 @@ pub struct DeployRequestSpec {
     /// How long the execution may run before it is cancelled; time spent waiting for a judgment or paused doesn't
     /// count. No limit when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,8}(ms|s|m|h))+$"))]
     pub timeout: Option<Duration>,
     /// Resolve and validate everything, start nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -111,7 +111,7 @@ pub struct DeployRequestSpec {
     pub cancel: Option<Cancel>,
     /// How long the object stays after its end. For ever when left out: `GitOps` tools would create it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,8}(ms|s|m|h))+$"))]
     pub ttl_after_finished: Option<Duration>,
 }
 

@@ -86,7 +86,7 @@ pub struct Protection {
     pub concurrency: Concurrency,
     /// How long a request may wait before it is too late; 24 h when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,6}(ms|s|m|h))+$"))]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,8}(ms|s|m|h))+$"))]
     pub expire_after: Option<Duration>,
     /// Whether somebody who asks in Slack is shown a plan to confirm first.
     #[serde(default)]

@@ -1,4 +1,180 @@
 //! From what people say to requests. Touches Slack and the API server, but for what decides.
+//!
+//! What was asked is written down first and answered second, and no answer says more than what was written. The receiver
+//! keeps nothing: a plan travels in the buttons that show it, and a request's name comes from the plan alone, so any
+//! replica may take any delivery, and twice.
 
+mod answer;
+mod cancelling;
+mod conversation;
+mod directory;
+mod error;
+mod form;
+mod handler;
+mod metrics;
+mod modals;
+mod object;
+mod occasion;
+mod persist;
 pub mod plan;
+mod presses;
+mod sight;
+mod steps;
 pub mod team;
+mod tell;
+mod voice;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::Client;
+use moka::future::Cache;
+use secrecy::SecretString;
+use tokio_util::task::TaskTracker;
+
+use self::{
+    answer::refusing,
+    directory::Directory,
+    metrics::ReceiverMetrics,
+    occasion::{Occasion, Trouble},
+    plan::{
+        PlanId,
+        seal::{Nonce, Sealer},
+    },
+    voice::Voice,
+};
+pub use self::{
+    error::ReceiverError,
+    work::{Door, Transport, run},
+};
+use crate::{
+    identity::{Access, Identity, IdentityError, Person},
+    runtime::{admin::Readiness, cache::Scope, metrics::Metrics, telemetry},
+    slack::client::SlackClient,
+};
+
+/// How long after the first try Slack delivers an event for the last time, and some more.
+const REDELIVERED: Duration = Duration::from_mins(10);
+/// Messages remembered at most.
+const HEARD: u64 = 10_000;
+
+/// What the receiver goes by.
+#[derive(Debug, Clone)]
+pub struct ReceiverSettings {
+    /// The namespaces that it works in; all when empty.
+    pub namespaces: Vec<String>,
+    /// The slash command, with its slash.
+    pub command: String,
+    /// The bot's tokens: plans are sealed by the first, and opened by each.
+    pub bot_tokens: Vec<SecretString>,
+    /// How long a request's object stays after its end; for ever when absent.
+    pub ttl: Option<Duration>,
+    /// The time.
+    pub clock: fn() -> Timestamp,
+    /// Twelve random bytes.
+    pub draw: fn() -> [u8; 12],
+}
+
+/// Answers what Slack delivers.
+pub struct Receiver {
+    settings: ReceiverSettings,
+    client: Client,
+    directory: Arc<Directory>,
+    identity: Identity,
+    access: Access,
+    sealer: Sealer,
+    voice: Arc<Voice>,
+    metrics: ReceiverMetrics,
+    /// Messages that were answered a moment ago: Slack may deliver them again, or as two events.
+    heard: Cache<PlanId, ()>,
+    /// Answers that are under way after their delivery was acknowledged.
+    later: TaskTracker,
+}
+
+impl Receiver {
+    /// A receiver, and what keeps its directory filled: it ends when a watch does, and `caches` is open once everything
+    /// was listed. Answers before that are refused.
+    ///
+    /// # Errors
+    /// When there is no token to seal plans with.
+    pub fn new(
+        settings: ReceiverSettings,
+        client: Client,
+        slack: SlackClient,
+        identity: Identity,
+        readiness: &Readiness,
+        metrics: &Metrics,
+    ) -> Result<
+        (
+            Arc<Self>,
+            impl Future<Output = ReceiverError> + Send + use<>,
+        ),
+        ReceiverError,
+    > {
+        let gate = readiness.gate("caches");
+        let scopes = match settings.namespaces.as_slice() {
+            [] => vec![Scope::Cluster],
+            namespaces => namespaces.iter().cloned().map(Scope::Namespace).collect(),
+        };
+        let (directory, watching) = Directory::start(&client, &scopes);
+        let directory = Arc::new(directory);
+        let receiver = Arc::new(Self {
+            sealer: Sealer::new(&settings.bot_tokens).map_err(ReceiverError::Token)?,
+            access: Access::new(client.clone()),
+            voice: Arc::new(Voice::new(slack)),
+            metrics: ReceiverMetrics::register(metrics),
+            heard: Cache::builder()
+                .max_capacity(HEARD)
+                .time_to_live(REDELIVERED)
+                .build(),
+            later: TaskTracker::new(),
+            directory: directory.clone(),
+            settings,
+            client,
+            identity,
+        });
+        let filling = async move {
+            let filled = async {
+                directory.filled().await?;
+                directory.open();
+                gate.ready();
+                tracing::info!("caches are filled; working");
+                std::future::pending::<Result<(), ReceiverError>>().await
+            };
+            tokio::select! {
+                ended = filled => ended.err().unwrap_or(ReceiverError::WatchEnded),
+                () = watching => ReceiverError::WatchEnded,
+            }
+        };
+        Ok((receiver, filling))
+    }
+
+    /// Waits for the answers that are still under way. To be asked when nothing new comes.
+    pub async fn finish(&self) {
+        self.later.close();
+        self.later.wait().await;
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.settings.clock)()
+    }
+
+    fn nonce(&self) -> Nonce {
+        Nonce((self.settings.draw)())
+    }
+
+    /// Who this is.
+    async fn who(&self, occasion: &Occasion) -> Result<Person, Trouble> {
+        match self.identity.person(&occasion.user).await {
+            Ok(person) => Ok(person),
+            Err(IdentityError::Nobody(nobody)) => {
+                Err(Trouble::Told(refusing::nobody(&nobody.to_string())))
+            }
+            Err(error) => {
+                tracing::warn!(error = %telemetry::chain(&error), "Slack doesn't say who somebody is");
+                Err(Trouble::Silent)
+            }
+        }
+    }
+}

@@ -59,8 +59,19 @@ pub const RELAY_POINTS: &[&str] = &[
     "after-slack-update",
 ];
 
+/// The receiver's: around each write, and before an answer.
+pub const RECEIVER_POINTS: &[&str] = &[
+    "before-persist",
+    "after-persist",
+    "before-ask-cancel",
+    "after-ask-cancel",
+    "before-answer",
+    "after-answer",
+];
+
 fn all() -> impl Iterator<Item = &'static str> {
-    POINTS.iter().chain(RELAY_POINTS).copied()
+    let lists = [POINTS, RELAY_POINTS, RECEIVER_POINTS];
+    lists.into_iter().flatten().copied()
 }
 
 static PLAN: OnceLock<Plan> = OnceLock::new();

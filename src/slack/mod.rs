@@ -12,11 +12,14 @@ pub mod grammar;
 pub mod http;
 pub mod ids;
 pub mod inbound;
+pub mod manifest;
 pub mod metrics;
 pub mod signature;
 pub mod socket;
 pub mod text;
 pub mod view;
 
+#[cfg(test)]
+mod stand_in_tests;
 #[cfg(test)]
 mod testing;

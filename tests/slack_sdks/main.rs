@@ -8,6 +8,7 @@
 mod emulate;
 mod models;
 mod signatures;
+mod table;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,6 +1,6 @@
 //! What is wrong with a line, in words for whoever typed it. Touches nothing.
 
-use super::{Draft, InvalidName, PayloadError};
+use super::{Draft, InvalidName, PayloadError, name::hides};
 use crate::api::bounds;
 
 /// How much of the input is quoted.
@@ -117,7 +117,7 @@ impl Problem {
 impl ParseError {
     pub(super) fn new(input: &str, problem: Problem, nearest: String, draft: Draft) -> Self {
         Self {
-            input: bounds::cut(input.trim(), MOST_QUOTED),
+            input: bounds::cut(&visible(input.trim()), MOST_QUOTED),
             problem,
             nearest,
             draft: Box::new(draft),
@@ -134,7 +134,7 @@ impl ParseError {
         &self.problem
     }
 
-    /// What was typed, cut to 200 characters. Untrusted.
+    /// What was typed, on one line, cut to 200 characters, with a sign for each that doesn't show. Untrusted.
     pub fn input(&self) -> &str {
         &self.input
     }
@@ -164,9 +164,16 @@ impl ParseError {
 
 /// A word of the input, fit to stand in a sentence.
 fn word(text: &str) -> String {
-    let shown: String = text
-        .chars()
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect();
-    bounds::cut(&shown, MOST_WORD)
+    bounds::cut(&visible(text), MOST_WORD)
+}
+
+/// On one line, and with a sign for each character that doesn't show.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|char| match char {
+            '\n' | '\t' => ' ',
+            _ if hides(char) => char::REPLACEMENT_CHARACTER,
+            _ => char,
+        })
+        .collect()
 }

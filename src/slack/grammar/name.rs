@@ -102,7 +102,7 @@ pub fn version_name(word: &str) -> Result<String, InvalidName> {
         && word.chars().count() <= bounds::NAME
         && !word
             .chars()
-            .any(|char| hides(char) || joins(char) || char == '\n');
+            .any(|char| hides(char) || joins(char) || (char.is_whitespace() && char != ' '));
     if valid {
         return Ok(word.to_owned());
     }

@@ -1,6 +1,10 @@
 //! The nearest form that would do: what was understood, with what is missing in angle brackets. Touches nothing.
 
-use super::{Draft, Problem, Vocabulary, render_draft, table::FORMS};
+use super::{
+    Draft, Problem, Vocabulary,
+    render::{connective, value},
+    table::FORMS,
+};
 
 /// How many letters may differ for a name to be taken for another.
 const MOST_DIFFERENCE: usize = 2;
@@ -51,12 +55,7 @@ fn of_topic(pattern: &str, draft: &Draft) -> String {
 }
 
 fn of_act(draft: &Draft, problem: &Problem, vocabulary: &Vocabulary) -> String {
-    let mut draft = Draft {
-        parameters: std::collections::BTreeMap::new(),
-        reason: None,
-        target: None,
-        ..draft.clone()
-    };
+    let mut draft = draft.clone();
     if let Problem::UnknownVerb(word) = problem {
         draft.action = closest(word, vocabulary.verbs()).map(str::to_owned);
     }
@@ -70,36 +69,25 @@ fn of_act(draft: &Draft, problem: &Problem, vocabulary: &Vocabulary) -> String {
     {
         known.clone_into(environment);
     }
-    let mut words = vec![];
-    words.extend(draft.action.take());
-    let (application, version) = (draft.application.is_some(), draft.version.is_some());
+    let action = draft.action.take();
     let environment = draft.environment.take();
-    let known = render_draft(&Draft {
-        // What stands between is put together here.
-        environment: version.then(|| PLACEHOLDER.to_owned()),
-        ..draft
-    });
-    let known = known
-        .strip_suffix(&format!("to {PLACEHOLDER}"))
-        .unwrap_or(&known)
-        .trim_end();
-    if !application {
-        words.push("<application>".to_owned());
+    let to = connective(action.as_deref());
+    let takes_a_version = to == "to" && draft.version.is_none();
+    let mut words: Vec<String> = action.into_iter().collect();
+    match &draft.application {
+        Some(application) => words.push(application.to_string()),
+        None => words.push("<application>".to_owned()),
     }
-    if !known.is_empty() {
-        words.push(known.to_owned());
-    }
-    if !version && words.first().is_none_or(|first| !vocabulary.is_verb(first)) {
+    words.extend(draft.version.as_deref().map(value));
+    if takes_a_version {
         words.push("<version>".to_owned());
     }
     words.push(format!(
-        "to {}",
+        "{to} {}",
         environment.as_deref().unwrap_or("<environment>")
     ));
     words.join(" ")
 }
-
-const PLACEHOLDER: &str = "environment";
 
 /// The name that differs least from `word`, if few letters do; itself if it is one. `None` if none is near.
 pub(crate) fn closest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {

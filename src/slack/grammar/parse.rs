@@ -103,6 +103,9 @@ impl Reader<'_> {
         }
         let mut split = split(&text)?;
         if let Some(exact) = &typed.preformatted {
+            if split.payload.is_some() && !split.fenced {
+                return Err(Problem::Repeated("what is pasted behind".to_owned()));
+            }
             split.payload = Some(exact.clone());
         }
         self.strip_command(&mut split);
@@ -200,10 +203,17 @@ impl Reader<'_> {
     }
 
     /// The first of several words is no verb. Before it is taken for an application, it is seen whether a verb was meant.
-    fn verb_or_application(&self, first: &Value, second: Option<&Value>) -> Result<(), Problem> {
+    fn verb_or_application(
+        &mut self,
+        first: &Value,
+        second: Option<&Value>,
+    ) -> Result<(), Problem> {
         let known = |value: &Value| self.vocabulary.is_application(&value.name());
         match second {
             Some(second) if !first.quoted && !known(first) && known(second) => {
+                let (application, version) = application(second)?;
+                self.draft.application = Some(application);
+                self.draft.version = version;
                 Err(Problem::UnknownVerb(first.text.clone()))
             }
             _ => Ok(()),

@@ -9,7 +9,7 @@ use super::{
     table::is_connective,
     words::REASON,
 };
-use crate::api::deploy_request::TargetOverride;
+use crate::api::deploy_request::{DEFAULT_ACTION, TargetOverride};
 
 /// What a person would type behind the command to mean this: reading it again gives the same meaning, once
 /// [`super::wire`] has made of it what Slack would send.
@@ -64,7 +64,8 @@ pub fn render_draft(draft: &Draft) -> String {
             words.extend(application.as_ref().map(reference));
             words.extend(version.as_deref().map(value));
             if let Some(environment) = environment {
-                words.push(format!("to {}", value(environment)));
+                let connective = connective(draft.action.as_deref());
+                words.push(format!("{connective} {}", value(environment)));
             }
         }
     }
@@ -97,6 +98,14 @@ pub fn render_draft(draft: &Draft) -> String {
     words.join(" ")
 }
 
+/// One deploys to an environment, and does anything else in it.
+pub(super) fn connective(action: Option<&str>) -> &'static str {
+    match action {
+        None | Some(DEFAULT_ACTION) => "to",
+        Some(_) => "in",
+    }
+}
+
 fn question(verb: &str, application: Option<&ApplicationRef>, environment: Option<&str>) -> String {
     let mut words = vec![verb.to_owned()];
     words.extend(application.map(reference));
@@ -110,7 +119,7 @@ fn reference(application: &ApplicationRef) -> String {
 }
 
 /// A word, in quotes where it could be taken for something else.
-fn value(text: &str) -> String {
+pub(super) fn value(text: &str) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "._/:@+-#".contains(char);
     let reason = text
         .get(..=REASON.len())

@@ -291,6 +291,16 @@ fn the_exact_text_of_a_code_block_is_preferred() {
 }
 
 #[test]
+fn two_pastes_are_one_too_many() {
+    let typed = Typed {
+        text: "checkout main to staging {\"a\": 1}".to_owned(),
+        preformatted: Some("b: 2".to_owned()),
+    };
+    let error = parse_typed(&typed, &vocabulary()).unwrap_err();
+    assert_eq!(error.reason(), "repeated");
+}
+
+#[test]
 fn questions_take_their_names_in_any_order_that_makes_sense() {
     let status = |application: Option<&str>, environment: Option<&str>| Intent::Status {
         application: application.map(ApplicationRef::bare),
@@ -393,12 +403,12 @@ fn what_is_no_form_is_quoted_with_the_nearest_that_is() {
         (
             "rolback checkout in production",
             "unknown-verb",
-            "/deploy rollback <application> to production",
+            "/deploy rollback checkout in production",
         ),
         (
             "frobnicate checkout",
             "unknown-verb",
-            "/deploy <application> <version> to <environment>",
+            "/deploy checkout <version> to <environment>",
         ),
         (
             "checkout main to",
@@ -523,6 +533,7 @@ fn what_is_no_form_is_quoted_with_the_nearest_that_is() {
         assert_eq!(error.nearest(), nearest, "{text}");
         assert!(error.sentence().contains(error.nearest()), "{text}");
         assert!(error.input().chars().count() <= 200);
+        assert!(!error.sentence().contains('\n'), "{text}");
         let quoted: String = text.chars().take(199).collect();
         assert!(error.sentence().contains(&quoted), "{text}");
     }
@@ -608,4 +619,36 @@ fn help_shows_what_somebody_may_do_and_nothing_else() {
             .iter()
             .all(|form| form.needs != Needs::Action("") && !form.sentence.contains('!'))
     );
+}
+
+#[test]
+fn the_words_that_people_read_stay_as_they_were_written() {
+    let vocabulary = vocabulary();
+    let verbs: Vec<&str> = vocabulary.verbs().collect();
+    let lines: Vec<String> = help(&vocabulary, &verbs, None)
+        .into_iter()
+        .map(|line| format!("{}\n    {}", line.example, line.sentence))
+        .collect();
+    insta::assert_snapshot!("help", lines.join("\n"));
+    let sentences: Vec<String> = [
+        "chekcout main staging extra",
+        "rolback checkout in production",
+        "checkout main to",
+        "checkout main to staging --force",
+        "checkout main to staging a=1 a=2",
+        "checkout main to staging reason=\"x",
+        "checkout main to staging a=\"x\"y",
+        "check_out main to staging",
+        "checkout main to staging {\"a\": {}}",
+        "checkout main to staging\na: &x 1",
+        "checkout \u{202e}niam to staging",
+        "status a=1",
+        "history",
+        "cancel",
+        "help weather",
+    ]
+    .into_iter()
+    .map(|text| refused(text).sentence())
+    .collect();
+    insta::assert_snapshot!("refusals", sentences.join("\n"));
 }

@@ -25,6 +25,8 @@ pub(super) struct Split {
     pub(super) words: Vec<Word>,
     /// JSON or YAML, as it stands.
     pub(super) payload: Option<String>,
+    /// Whether that stands in a fence.
+    pub(super) fenced: bool,
 }
 
 /// Splits `text`, which is normalised.
@@ -47,6 +49,7 @@ pub(super) fn split(text: &str) -> Result<Split, Problem> {
                 return Err(Problem::UnknownWord(word.to_owned()));
             }
             split.payload = Some(inside.to_owned());
+            split.fenced = true;
             return Ok(split);
         }
         if rest.starts_with('{') || (fresh_line && !split.words.is_empty() && begins_yaml(rest)) {

@@ -19,7 +19,7 @@ use super::{
     dial::Socket,
     envelope::{Envelope, Frame, Goodbye},
     pace::Pace,
-    state::{Live, Shared},
+    state::{Greeted, Shared},
 };
 use crate::slack::inbound::{Handler, Intake};
 
@@ -95,8 +95,8 @@ pub(super) struct Link<H> {
     shared: Arc<Shared>,
     pace: Pace,
     phase: Phase,
-    /// From hello until it is replaced or ends.
-    live: Option<Live>,
+    /// From hello on.
+    greeted: Option<Greeted>,
     end: End,
     in_flight: usize,
     last_frame: Instant,
@@ -127,7 +127,7 @@ impl<H: Handler> Link<H> {
             shared,
             pace,
             phase: Phase::Open,
-            live: None,
+            greeted: None,
             end: End::Left,
             in_flight: 0,
             last_frame: now,
@@ -180,7 +180,7 @@ impl<H: Handler> Link<H> {
                 () = orders.retire.cancelled(), if open => {
                     let until = Instant::now() + self.pace.linger;
                     self.phase = Phase::Lingering { until };
-                    self.live = None;
+                    self.step_back();
                     self.end = End::Replaced;
                     Next::Go
                 }
@@ -219,8 +219,14 @@ impl<H: Handler> Link<H> {
     fn drain(&mut self, end: End, turn_away: bool) {
         let until = Instant::now() + self.pace.drain;
         self.phase = Phase::Draining { until, turn_away };
-        self.live = None;
+        self.step_back();
         self.end = end;
+    }
+
+    fn step_back(&mut self) {
+        if let Some(greeted) = &mut self.greeted {
+            greeted.retire();
+        }
     }
 
     fn read(
@@ -242,7 +248,7 @@ impl<H: Handler> Link<H> {
         match Frame::read(text.as_str()) {
             Frame::Hello { connections } => {
                 if let Some(hello) = hello.take() {
-                    self.live = Some(Live::new(&self.shared, connections));
+                    self.greeted = Some(Greeted::new(&self.shared, connections));
                     // If it came too late, nobody waits any more, and this is about to be aborted.
                     let _ = hello.send(());
                 }

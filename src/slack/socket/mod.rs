@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use tokio::{
     sync::{oneshot, watch},
     task::{JoinHandle, JoinSet},
-    time::{Instant, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -121,7 +121,7 @@ impl SocketWatch {
         self.state.changed().await.is_ok()
     }
 
-    /// The time since anything came over any socket; sets the gauge of the same name too. None before the first.
+    /// The time since anything came over any socket. None before the first.
     pub fn last_frame_age(&self, now: Instant) -> Option<Duration> {
         self.shared.last_frame_age(now)
     }
@@ -166,7 +166,17 @@ impl<H: Handler> SocketMode<H> {
             let (own, leave) = (Arc::clone(&own), leave.clone());
             slots.spawn(async move { own.keep(leave).await });
         }
-        while slots.join_next().await.is_some() {}
+        // The age of the last frame grows when nothing comes that could tell it.
+        let mut tick = interval(own.settings.pace.ping);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                ended = slots.join_next() => if ended.is_none() { break },
+                now = tick.tick() => {
+                    own.shared.last_frame_age(now);
+                }
+            }
+        }
         links.close();
         links.wait().await;
     }

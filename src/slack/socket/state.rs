@@ -1,7 +1,10 @@
 //! How Socket Mode is doing, for probes, metrics and people. Touches nothing.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,6 +49,8 @@ pub(super) struct Shared {
     state: watch::Sender<SocketState>,
     last_frame: Mutex<Option<Instant>>,
     expected: u32,
+    /// Sockets from hello to their end, those that are being replaced too.
+    open: AtomicU32,
     metrics: SlackMetrics,
 }
 
@@ -59,6 +64,7 @@ impl Shared {
             state: watch::Sender::new(state),
             last_frame: Mutex::new(None),
             expected,
+            open: AtomicU32::new(0),
             metrics,
         }
     }
@@ -83,13 +89,15 @@ impl Shared {
 
     /// A socket is live.
     fn came(&self, connections: Option<u32>) {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         self.state.send_modify(|state| {
             state.live += 1;
             state.trouble = None;
             state.connections = connections.or(state.connections);
-            // While one is replaced there are two in its place.
-            let own = u32::try_from(state.live).unwrap_or(u32::MAX);
-            let crowded = connections.is_some_and(|count| count > self.expected.max(own));
+            // While one of ours is replaced there are two in its place.
+            let wanted = u32::try_from(state.wanted).unwrap_or(u32::MAX);
+            let most = self.expected + open.saturating_sub(wanted);
+            let crowded = connections.is_some_and(|count| count > most);
             if crowded && !state.crowded {
                 tracing::warn!(
                     connections,
@@ -136,19 +144,33 @@ impl Shared {
     }
 }
 
-/// Counts a live socket for as long as it is kept.
+/// A socket that Slack said hello on, until it ends. Live until another takes its place.
 #[derive(Debug)]
-pub(super) struct Live(Arc<Shared>);
+pub(super) struct Greeted {
+    shared: Arc<Shared>,
+    live: bool,
+}
 
-impl Live {
+impl Greeted {
     pub(super) fn new(shared: &Arc<Shared>, connections: Option<u32>) -> Self {
         shared.came(connections);
-        Self(Arc::clone(shared))
+        Self {
+            shared: Arc::clone(shared),
+            live: true,
+        }
+    }
+
+    /// It is live no more, but still open.
+    pub(super) fn retire(&mut self) {
+        if std::mem::take(&mut self.live) {
+            self.shared.went();
+        }
     }
 }
 
-impl Drop for Live {
+impl Drop for Greeted {
     fn drop(&mut self) {
-        self.0.went();
+        self.retire();
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -75,7 +75,11 @@ impl Peer {
     }
 
     async fn hello(&mut self) {
-        self.send(json!({"type": "hello", "num_connections": 1}))
+        self.hello_with(1).await;
+    }
+
+    async fn hello_with(&mut self, connections: u32) {
+        self.send(json!({"type": "hello", "num_connections": connections}))
             .await;
     }
 
@@ -440,18 +444,23 @@ async fn more_sockets_than_ours_are_noticed() {
     let mut bench = Bench::start(2).await;
     let mut first = bench.peer().await;
     let mut second = bench.peer().await;
-    first
-        .send(json!({"type": "hello", "num_connections": 2}))
-        .await;
+    first.hello_with(2).await;
     assert!(!bench.state(|state| state.live == 1).await.crowded);
-    second
-        .send(json!({"type": "hello", "num_connections": 5}))
-        .await;
-    let state = bench.state(|state| state.live == 2).await;
-    assert_eq!(
-        (state.crowded, state.connections, state.wanted),
-        (true, Some(5), 2)
-    );
+    second.hello_with(2).await;
+    assert!(!bench.state(|state| state.live == 2).await.crowded);
+    // The one that is replaced counts too, but is ours.
+    first.goodbye("refresh_requested").await;
+    tokio::spawn(first.keep());
+    let mut third = bench.peer().await;
+    third.hello_with(3).await;
+    let state = bench.state(|state| state.connections == Some(3)).await;
+    assert!(!state.crowded);
+    second.goodbye("refresh_requested").await;
+    tokio::spawn(second.keep());
+    let mut fourth = bench.peer().await;
+    fourth.hello_with(5).await;
+    let state = bench.state(|state| state.connections == Some(5)).await;
+    assert_eq!((state.crowded, state.wanted), (true, 2));
 }
 
 #[tokio::test]

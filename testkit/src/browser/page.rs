@@ -13,7 +13,8 @@ use crate::wait_for;
 /// How long something may take to be there before it is clicked or typed into.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Something to click or to type into: a role and a name as a screen reader tells them, such as `button` and `Deploy`.
+/// Something to click or to type into: a role as a screen reader tells it, such as `button`, and a name, as a screen reader
+/// tells it or as it is written there.
 #[derive(Debug, Clone)]
 pub struct Place {
     role: String,
@@ -199,8 +200,10 @@ impl Page {
         self.find(place).await.is_ok()
     }
 
-    /// A picture of what the window shows, as PNG.
+    /// A picture of what the window shows, as PNG, with the mouse out of the way.
     pub async fn picture(&self) -> Result<Vec<u8>> {
+        let away = json!({"type": "mouseMoved", "x": 0, "y": 0});
+        self.call("Input.dispatchMouseEvent", away).await?;
         let picture = self
             .call("Page.captureScreenshot", json!({"format": "png"}))
             .await?;
@@ -228,21 +231,24 @@ impl Page {
         let found = self
             .call(
                 "Accessibility.queryAXTree",
-                json!({"objectId": object, "role": place.role, "accessibleName": place.name}),
+                json!({"objectId": object, "role": place.role}),
             )
             .await?;
         let nodes = found["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut others = Vec::new();
         for node in nodes.iter().rev() {
             let Some(id) = node["backendDOMNodeId"].as_i64() else {
                 continue;
             };
-            if node["ignored"] != true && self.middle(id).await.is_ok() {
+            let name = node["name"]["value"].as_str().unwrap_or_default();
+            let named = name == place.name || self.label(id).await? == place.name;
+            if named && node["ignored"] != true && self.middle(id).await.is_ok() {
                 return Ok(id);
             }
+            others.push(name);
         }
         bail!(
-            "of {} nodes that answer, none can be seen; the page says:\n{}",
-            nodes.len(),
+            "of {others:?}, none is it and can be seen; the page says:\n{}",
             self.text().await?
         )
     }
@@ -267,24 +273,31 @@ impl Page {
         Ok((f64::midpoint(x1, x2), f64::midpoint(y1, y2)))
     }
 
+    /// What is written on a node.
+    async fn label(&self, node: i64) -> Result<String> {
+        let function = "function() { return (this.innerText || '').trim() }";
+        let label = self.apply(node, function, json!([])).await?;
+        Ok(label.as_str().unwrap_or_default().to_owned())
+    }
+
     /// Whether a click at that point reaches the node.
     async fn on_top(&self, node: i64, x: f64, y: f64) -> Result<bool> {
+        let function = "function(x, y) { return this.contains(document.elementFromPoint(x, y)) }";
+        let point = json!([{"value": x}, {"value": y}]);
+        Ok(self.apply(node, function, point).await? == true)
+    }
+
+    /// Calls a JavaScript function with a node as `this`.
+    async fn apply(&self, node: i64, function: &str, arguments: Value) -> Result<Value> {
         let resolved = self
             .call("DOM.resolveNode", json!({"backendNodeId": node}))
             .await?;
-        let answer = self
-            .call(
-                "Runtime.callFunctionOn",
-                json!({
-                    "objectId": resolved["object"]["objectId"],
-                    "functionDeclaration":
-                        "function(x, y) { return this.contains(document.elementFromPoint(x, y)) }",
-                    "arguments": [{"value": x}, {"value": y}],
-                    "returnByValue": true,
-                }),
-            )
-            .await?;
-        Ok(answer["result"]["value"] == true)
+        let parameters = json!({
+            "objectId": resolved["object"]["objectId"], "functionDeclaration": function,
+            "arguments": arguments, "returnByValue": true,
+        });
+        let mut answer = self.call("Runtime.callFunctionOn", parameters).await?;
+        Ok(answer["result"]["value"].take())
     }
 }
 

@@ -276,6 +276,11 @@ impl StandInSlack {
         calls
     }
 
+    /// Forgets the deliveries so far; keeps the memory of a long bench bounded.
+    pub fn forget_deliveries(&self) {
+        self.inner.shared.deliveries().clear();
+    }
+
     /// Forgets the calls so far.
     pub fn forget_calls(&self) {
         self.inner.shared.log().clear();

@@ -149,12 +149,14 @@ impl StandInSlack {
         self.world(|world| world.app.id.clone())
     }
 
-    /// Looks at the workspace. Nothing else happens meanwhile, so this is not the place to wait.
+    /// Looks at the workspace. Nothing else happens meanwhile: `look` is not the place to wait, nor to ask this handle
+    /// anything, which would wait for itself without end.
     pub fn world<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&self.inner.shared.world())
     }
 
-    /// Waits until `look` finds something in the workspace.
+    /// Waits until `look` finds something in the workspace, which it is given. Asked of this handle instead, the same
+    /// question would wait for itself without end.
     ///
     /// # Errors
     /// When `deadline` passes first: names `what` was awaited, and what was to be seen instead.

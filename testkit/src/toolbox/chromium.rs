@@ -39,8 +39,8 @@ pub struct Chromium {
     pub(crate) arguments: Vec<String>,
     /// Where libraries are that the machine lacks.
     pub(crate) libraries: Option<PathBuf>,
-    /// Where fonts are that it brings.
-    pub(crate) fonts: Option<PathBuf>,
+    /// Where fonts are that the machine may lack.
+    pub(crate) fonts: Vec<PathBuf>,
 }
 
 /// What the script that unpacks npm's Chromium says about it.
@@ -98,7 +98,7 @@ impl Chromium {
                 .map(str::to_owned)
                 .collect(),
             libraries: None,
-            fonts: None,
+            fonts: Vec::new(),
         }
     }
 
@@ -135,7 +135,13 @@ impl Chromium {
             libraries: unpacked
                 .brings_libraries
                 .then(|| folder.join("al2023").join("lib")),
-            fonts: Some(folder.join("fonts")),
+            fonts: vec![
+                folder.join("fonts"),
+                node.folder
+                    .join("node_modules")
+                    .join("@expo-google-fonts")
+                    .join("noto-color-emoji"),
+            ],
         })
     }
 }

@@ -283,7 +283,7 @@ async fn a_view_is_updated_by_either_id_and_never_over_newer_content() {
 async fn a_submission_nobody_answers_leaves_the_form_with_a_notice() {
     let (bench, mut app, view) = opened().await;
     bench.slack.set_timing(Timing {
-        answer_deadline: Duration::from_millis(300),
+        answer_deadline: Duration::from_millis(1500),
         ..Timing::default()
     });
     submitted(&bench, &mut app, &view).await;

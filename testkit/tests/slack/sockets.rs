@@ -13,7 +13,7 @@ use crate::bench::{Bench, PATIENCE};
 
 fn quick() -> Timing {
     Timing {
-        answer_deadline: Duration::from_millis(200),
+        answer_deadline: Duration::from_secs(1),
         event_retries: vec![
             Duration::ZERO,
             Duration::from_millis(20),
@@ -73,6 +73,19 @@ async fn a_command_comes_in_an_envelope_and_its_ack_is_the_reply() {
     assert_eq!(answer.body.unwrap()["text"], "on it");
     assert_eq!(bench.slack.ephemerals("alice")[0].text, "on it");
     assert_eq!(bench.slack.sockets()[0].acked, 1);
+    let delivery = bench
+        .slack
+        .user("alice")
+        .command("deploys", "/deploy x")
+        .unwrap();
+    let envelope = app.next().await;
+    app.answer(
+        &envelope,
+        json!({"text": "all see", "response_type": "in_channel"}),
+    )
+    .await;
+    delivery.answered().await.unwrap();
+    assert_eq!(bench.slack.messages("deploys")[0].text(), "all see");
 }
 
 #[tokio::test]
@@ -342,4 +355,24 @@ async fn an_app_that_is_cut_off_in_mid_delivery_is_told_again_on_its_next_socket
     let envelope = app.next().await;
     app.ack(&envelope).await;
     assert!(delivery.answered().await.is_ok());
+}
+
+#[tokio::test]
+async fn an_ack_on_another_socket_counts_for_nothing() {
+    let bench = Bench::new().await;
+    bench.slack.set_timing(quick());
+    let (mut first, mut second) = (bench.connect().await, bench.connect().await);
+    let delivery = bench
+        .slack
+        .user("alice")
+        .command("deploys", "/deploy x")
+        .unwrap();
+    let envelope = first.next().await;
+    second.ack(&envelope).await;
+    assert_eq!(
+        delivery.ended().await.unwrap(),
+        Err(Failure::OperationTimeout)
+    );
+    let violations = bench.slack.violations();
+    assert!(violations[0].contains("another socket"), "{violations:?}");
 }

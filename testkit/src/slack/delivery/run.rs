@@ -2,7 +2,7 @@
 //! Touches the world, the clock and the network.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -12,6 +12,9 @@ use super::super::payloads;
 use super::super::shared::Shared;
 use super::http::{self, Destination};
 use super::{About, Answer, Attempt, Delivery, Failure, Kind, Order};
+
+/// For how long an answer that comes too late is still noted.
+const LATE: Duration = Duration::from_mins(1);
 
 /// Starts a delivery in the background.
 pub(in crate::slack) fn start(
@@ -203,8 +206,12 @@ async fn by_socket(
         Ok(Err(_)) => Err(Failure::DispatchFailed),
         Err(_) => {
             let delivery = delivery.clone();
+            let shared_later = Arc::clone(shared);
             shared.runtime.spawn(async move {
-                if let Ok(ack) = acked.await {
+                let ack = timeout(LATE, acked).await;
+                let id = envelope["envelope_id"].as_str().unwrap_or_default();
+                shared_later.sockets().forget(id);
+                if let Ok(Ok(ack)) = ack {
                     let body = ack.get("payload").cloned();
                     let late = Answer {
                         after: sent.elapsed(),

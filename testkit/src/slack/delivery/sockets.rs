@@ -112,6 +112,11 @@ impl Sockets {
         }
     }
 
+    /// Gives up on an acknowledgement.
+    pub(super) fn forget(&mut self, envelope: &str) {
+        self.expected.remove(envelope);
+    }
+
     /// Gives an order to a socket. Returns whether it is there.
     pub(in crate::slack) fn order(&mut self, socket: u64, order: Order) -> bool {
         let Some(socket) = self.open.get_mut(&socket) else {

@@ -18,7 +18,13 @@ use ulid::Ulid;
 use super::shared::Shared;
 
 const PAGE: &str = include_str!("page.html");
-const SCRIPT: &str = include_str!("page.js");
+/// The page's script; the last part starts it.
+const SCRIPT: &str = concat!(
+    include_str!("signs.js"),
+    include_str!("words.js"),
+    include_str!("blocks.js"),
+    include_str!("page.js"),
+);
 /// How long a question for news is held when there are none.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -1,0 +1,14 @@
+//! What people read. Touches nothing.
+//!
+//! A first line stands alone, since a telephone shows no more. Whatever somebody typed, named or wrote goes through
+//! [`Mrkdwn`](crate::slack::text::Mrkdwn) or a block that isn't parsed.
+
+pub(super) mod cancelled;
+pub(super) mod planned;
+pub(super) mod reading;
+pub(super) mod refusing;
+pub(super) mod standing;
+pub(super) mod started;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! Plans as people see them: what would happen, what runs there now, and the buttons. Touches nothing.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::standing;
+use crate::{
+    api::deploy_request::DEFAULT_ACTION,
+    receiver::plan::{
+        repeat::Repeat,
+        shown::{Shown, Wait, Warning},
+    },
+    slack::{
+        actions,
+        blocks::{Block, Message, RichText, Section},
+        elements::{Button, Element, Style, Value},
+        ids::ChannelId,
+        text::{Mrkdwn, Plain},
+    },
+};
+
+/// Parameters shown one by one.
+const MOST_PARAMETERS: usize = 30;
+/// How much of a parameter's value is shown.
+const MOST_VALUE: usize = 120;
+/// How much of a name that may be long.
+const MOST_NAME: usize = 80;
+/// How much of a sentence that the controller wrote.
+const MOST_SENTENCE: usize = 300;
+
+/// What a plan says beside what it would do.
+#[derive(Debug, Clone)]
+pub(in crate::receiver) struct Beside<'a> {
+    /// Until when it can be confirmed.
+    pub(in crate::receiver) expires: Timestamp,
+    /// It is shown because another one was confirmed that is no longer true.
+    pub(in crate::receiver) changed: bool,
+    /// An equal request, which makes this plan a second thought.
+    pub(in crate::receiver) repeat: Option<Repeat<'a>>,
+    /// Where it will be told how it goes, if not here.
+    pub(in crate::receiver) telling: Telling,
+}
+
+/// Where it will be told how it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::receiver) enum Telling {
+    /// Here, or that isn't known.
+    Here,
+    /// In the environment's channel.
+    Channel(ChannelId),
+    /// Not there, since the app is no member of it; in a direct message, as things stand.
+    Direct {
+        /// Where it would be told.
+        channel: ChannelId,
+    },
+}
+
+/// What the buttons of a plan carry.
+pub(in crate::receiver) struct Buttons {
+    /// The one that starts it.
+    pub(in crate::receiver) go: Value,
+    /// The one that opens the form.
+    pub(in crate::receiver) edit: Value,
+    /// The one that takes it away.
+    pub(in crate::receiver) dismiss: Value,
+}
+
+/// The plan as a message.
+pub(in crate::receiver) fn message(
+    shown: &Shown,
+    beside: &Beside<'_>,
+    buttons: Buttons,
+) -> Message {
+    let mut blocks = body(shown, beside);
+    blocks.push(row(shown, beside, buttons));
+    Message::new(first(shown, beside), blocks)
+}
+
+/// A plan that can't be carried out: why, and the form.
+pub(in crate::receiver) fn impossible(shown: &Shown, edit: Option<Value>) -> Message {
+    let first = Mrkdwn::fixed(":no_entry_sign: This can't be done, nothing was started: ")
+        + wish(shown)
+        + ".";
+    let mut blocks = vec![Block::section(first.clone())];
+    let reasons = shown
+        .problems
+        .iter()
+        .fold(RichText::new(), |text, problem| text.line(&problem.message));
+    blocks.push(reasons.into());
+    if let Some(value) = edit {
+        let form = Button::new(actions::PLAN_EDIT, "Open form")
+            .value(value)
+            .spoken("Open the form with this plan");
+        blocks.push(Block::actions([Element::from(form)]));
+    }
+    let why = shown
+        .problems
+        .first()
+        .map_or_else(Mrkdwn::default, |problem| {
+            Mrkdwn::fixed(" ") + Mrkdwn::code_within(&problem.message, MOST_SENTENCE)
+        });
+    Message::new(first + why, blocks)
+}
+
+/// The first line, which has to stand alone.
+pub(in crate::receiver) fn first(shown: &Shown, beside: &Beside<'_>) -> Mrkdwn {
+    if let Some(repeat) = &beside.repeat {
+        let before = match repeat {
+            Repeat::Active(_) => "This is under way already: ",
+            Repeat::Waiting(_) => "This waits already: ",
+            Repeat::Ended(..) => "This was done a moment ago: ",
+        };
+        let sign = standing::sign(standing::phase(repeat.request()));
+        return Mrkdwn::fixed(before) + wish(shown) + ", " + sign + ".";
+    }
+    let before = if beside.changed {
+        "Something has changed since you saw the plan, so nothing was started. The plan now: "
+    } else {
+        "Plan: "
+    };
+    Mrkdwn::fixed(before) + wish(shown) + "."
+}
+
+/// What is planned, without its buttons.
+pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block> {
+    let mut blocks = vec![Block::section(first(shown, beside))];
+    if let Some(repeat) = &beside.repeat {
+        let request = repeat.request();
+        let (_, label) = label(shown, beside);
+        let again = match repeat {
+            Repeat::Ended(..) => " starts it once more.",
+            Repeat::Active(_) | Repeat::Waiting(_) => " starts it once more, after that one.",
+        };
+        blocks.push(Block::section(
+            Mrkdwn::code(&request.name_any())
+                + ": "
+                + standing::line(request)
+                + "\n"
+                + Mrkdwn::code(label.as_str())
+                + again,
+        ));
+    }
+    blocks.push(Section::of_fields(fields(shown)).into());
+    if !shown.parameters.is_empty() {
+        blocks.extend(Block::sections(&parameters(shown)));
+    }
+    if let Some(reason) = &shown.reason {
+        blocks.push(RichText::new().quote(reason).into());
+    }
+    let warnings: Vec<Mrkdwn> = shown.warnings.iter().map(warning).collect();
+    if !warnings.is_empty() {
+        blocks.extend(Block::sections(&Mrkdwn::join(warnings, "\n")));
+    }
+    let mut small: Vec<Mrkdwn> = shown.waits.iter().map(wait).collect();
+    small.extend(told(&beside.telling));
+    small.push(
+        Mrkdwn::fixed("Nothing starts before you confirm. Yours alone, good until ")
+            + Mrkdwn::date(beside.expires)
+            + ".",
+    );
+    blocks.push(Block::context(small));
+    blocks
+}
+
+fn wish(shown: &Shown) -> Mrkdwn {
+    standing::wish(
+        &shown.action,
+        &shown.application,
+        shown.version.as_deref(),
+        &shown.environment,
+    )
+}
+
+fn fields(shown: &Shown) -> Vec<Mrkdwn> {
+    let pair = |name: &'static str, value: Mrkdwn| Mrkdwn::fixed(name) + "\n" + value;
+    let application = Mrkdwn::name(&shown.namespace) + " / " + Mrkdwn::name(&shown.application);
+    let place = Mrkdwn::code_within(&shown.place.account, MOST_NAME)
+        + ", namespace "
+        + Mrkdwn::code_within(&shown.place.namespace, MOST_NAME);
+    let current = shown.current.as_ref().map_or_else(
+        || Mrkdwn::fixed("nothing deployed from here yet"),
+        |current| version(current.version.as_deref()) + " since " + Mrkdwn::date(current.since),
+    );
+    let mut planned = version(shown.version.as_deref());
+    if !shown.version_given && shown.version.is_some() {
+        planned += ", as no other is named";
+    }
+    let mut fields = vec![
+        pair("*Application*", application),
+        pair("*Environment*", Mrkdwn::name(&shown.environment)),
+        pair(
+            if shown.elsewhere {
+                "*Where (not its own place)*"
+            } else {
+                "*Where*"
+            },
+            place,
+        ),
+        pair("*Version*", planned),
+        pair("*Runs there now*", current),
+    ];
+    if let Some(pipeline) = &shown.pipeline {
+        fields.push(pair("*Pipeline*", Mrkdwn::code_within(pipeline, MOST_NAME)));
+    }
+    fields
+}
+
+fn version(version: Option<&str>) -> Mrkdwn {
+    version.map_or_else(
+        || Mrkdwn::fixed("none named"),
+        |version| Mrkdwn::code_within(version, MOST_NAME),
+    )
+}
+
+fn parameters(shown: &Shown) -> Mrkdwn {
+    let lines = shown.parameters.iter().take(MOST_PARAMETERS).map(|one| {
+        let line = Mrkdwn::fixed("• ")
+            + Mrkdwn::code_within(&one.name, MOST_NAME)
+            + " = "
+            + Mrkdwn::code_within(&one.value, MOST_VALUE);
+        let line = match &one.default {
+            Some(default) => line + " instead of " + Mrkdwn::code_within(default, MOST_VALUE),
+            None => line,
+        };
+        if one.asked {
+            line
+        } else {
+            line + ", by the application"
+        }
+    });
+    let mut text = Mrkdwn::fixed("*Parameters*\n") + Mrkdwn::join(lines, "\n");
+    let rest = shown.parameters.len().saturating_sub(MOST_PARAMETERS);
+    if rest > 0 {
+        text = text + "\n… and " + Mrkdwn::number(rest as u64) + " more";
+    }
+    text
+}
+
+fn warning(warning: &Warning) -> Mrkdwn {
+    Mrkdwn::fixed(":warning: ")
+        + match warning {
+            Warning::SameVersion => Mrkdwn::fixed(
+                "What runs there has this version already; if it is a branch, it may have moved on.",
+            ),
+            Warning::EnvironmentNotReady { message } => {
+                Mrkdwn::fixed("The environment isn't in order, so it would wait: ")
+                    + Mrkdwn::code_within(message, MOST_SENTENCE)
+            }
+            Warning::Pipeline { message } => {
+                Mrkdwn::fixed("About the pipeline: ") + Mrkdwn::code_within(message, MOST_SENTENCE)
+            }
+            Warning::NotDescribed => Mrkdwn::fixed(
+                "The pipeline's parameters aren't all known here; they are checked when it starts.",
+            ),
+            Warning::Supersedes { requests } => {
+                Mrkdwn::fixed("It takes the place of what waits there: ")
+                    + Mrkdwn::number(*requests as u64)
+                    + " in line."
+            }
+        }
+}
+
+/// What it will wait for.
+fn wait(wait: &Wait) -> Mrkdwn {
+    match wait {
+        Wait::Held {
+            request,
+            version: held,
+            requester,
+        } => {
+            let held = held.as_deref().map_or_else(Mrkdwn::default, |held| {
+                Mrkdwn::fixed(" (") + Mrkdwn::code_within(held, MOST_NAME) + ")"
+            });
+            let of = requester
+                .as_deref()
+                .map_or_else(Mrkdwn::default, |requester| {
+                    Mrkdwn::fixed(", asked by ") + Mrkdwn::code_within(requester, MOST_NAME) + ","
+                });
+            Mrkdwn::fixed("It waits until ") + Mrkdwn::code(request) + held + of + " has ended."
+        }
+        Wait::Line { requests: 1 } => Mrkdwn::fixed("One request is in line before it."),
+        Wait::Line { requests } => {
+            Mrkdwn::number(*requests as u64) + " requests are in line before it."
+        }
+    }
+}
+
+fn told(telling: &Telling) -> Option<Mrkdwn> {
+    match telling {
+        Telling::Here => None,
+        Telling::Channel(channel) => {
+            Some(Mrkdwn::fixed("How it goes is told in ") + Mrkdwn::channel(channel) + ".")
+        }
+        Telling::Direct { channel } => Some(
+            Mrkdwn::fixed("I am no member of ")
+                + Mrkdwn::channel(channel)
+                + ", so I can't tell there how it goes: `/invite @foredeck` there, or follow it in the direct message \
+                   that you get.",
+        ),
+    }
+}
+
+fn row(shown: &Shown, beside: &Beside<'_>, buttons: Buttons) -> Block {
+    let (action, label) = label(shown, beside);
+    let spoken = format!(
+        "{}: {} to {}",
+        label.as_str(),
+        shown.application,
+        shown.environment
+    );
+    let go = Button::new(action, label)
+        .value(buttons.go)
+        .style(Style::Primary)
+        .spoken(spoken);
+    let edit = Button::new(actions::PLAN_EDIT, "Edit")
+        .value(buttons.edit)
+        .spoken("Edit this plan");
+    let dismiss = Button::new(actions::PLAN_CANCEL, "Cancel")
+        .value(buttons.dismiss)
+        .spoken("Take this plan away; nothing is started");
+    Block::actions([go, edit, dismiss].map(Element::from))
+}
+
+/// What the button that starts it is called.
+pub(in crate::receiver) fn label(shown: &Shown, beside: &Beside<'_>) -> (&'static str, Plain) {
+    let verb = if shown.action == DEFAULT_ACTION {
+        "Deploy".to_owned()
+    } else {
+        capital(&shown.action)
+    };
+    if beside.repeat.is_some() {
+        (actions::PLAN_AGAIN, Plain::from(format!("{verb} again")))
+    } else {
+        (actions::PLAN_DEPLOY, Plain::from(verb))
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}

@@ -1,0 +1,162 @@
+//! Refusals: what was refused, by which rule, who can change that, what to do now. Touches nothing.
+
+use super::{reading::said, started::ordered};
+use crate::{
+    identity::{Missing, Person},
+    receiver::plan::{Plan, seal::SealError},
+    slack::{
+        actions,
+        blocks::{Block, Message, RichText},
+        elements::{Button, Element, Value},
+        grammar::ParseError,
+        ids::ChannelId,
+        text::Mrkdwn,
+    },
+};
+
+/// Names listed at most.
+const MOST_NAMES: usize = 12;
+
+/// What was typed can't be read.
+pub(in crate::receiver) fn unreadable(error: &ParseError, form: Option<Value>) -> Message {
+    let first =
+        Mrkdwn::fixed("That can't be read, nothing was started: ") + Mrkdwn::code(error.input());
+    let mut blocks = vec![
+        Block::section(first.clone()),
+        RichText::new().line(&error.problem().to_string()).into(),
+        Block::section(Mrkdwn::fixed("Try: ") + Mrkdwn::code(error.nearest())),
+    ];
+    if let Some(value) = form {
+        let open = Button::new(actions::FORM_OPEN, "Open form")
+            .value(value)
+            .spoken("Open the form with what was understood");
+        blocks.push(Block::actions([Element::from(open)]));
+    }
+    let text = first + ". Try: " + Mrkdwn::code(error.nearest());
+    Message::new(text, blocks)
+}
+
+/// The person lacks verbs.
+pub(in crate::receiver) fn not_allowed(
+    person: &Person,
+    plan: &Plan,
+    missing: &[Missing],
+) -> Message {
+    let lacking = missing.iter().map(|missing| {
+        Mrkdwn::fixed("verb ")
+            + Mrkdwn::code(&missing.verb)
+            + " on "
+            + Mrkdwn::fixed(if missing.resource == "environments" {
+                "environment "
+            } else {
+                "application "
+            })
+            + Mrkdwn::name(&missing.name)
+    });
+    let first = Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was started: ")
+        + ordered(&plan.order)
+        + ".";
+    let rule = Mrkdwn::code(&person.username)
+        + " has no "
+        + Mrkdwn::join(lacking, " and no ")
+        + " in namespace "
+        + Mrkdwn::name(&plan.namespace)
+        + ".";
+    let next = Mrkdwn::fixed(
+        "Who may is said by Kubernetes roles in that namespace; whoever can change its RoleBindings can change that.",
+    );
+    Message::new(
+        first.clone() + " " + rule.clone(),
+        [
+            Block::section(first),
+            Block::section(rule),
+            Block::context([next]),
+        ],
+    )
+}
+
+/// There is no such application, as far as the person may see.
+pub(in crate::receiver) fn no_application(plan: &Plan) -> Message {
+    said(
+        Mrkdwn::fixed("Nothing was started: there is no application ")
+            + Mrkdwn::code(&plan.order.application)
+            + " that you may see.",
+    )
+}
+
+/// The team has no such environment.
+pub(in crate::receiver) fn no_environment(plan: &Plan, known: &[String]) -> Message {
+    said(
+        Mrkdwn::fixed("Nothing was started: team ")
+            + Mrkdwn::name(&plan.namespace)
+            + " has no environment "
+            + Mrkdwn::code(&plan.order.environment)
+            + "; it has "
+            + names(known)
+            + ".",
+    )
+}
+
+/// The environment takes requests from other channels.
+pub(in crate::receiver) fn wrong_channel(plan: &Plan, allowed: &[String]) -> Message {
+    let channels = allowed.iter().take(MOST_NAMES);
+    let channels = channels.filter_map(|channel| ChannelId::new(channel.as_str()).ok());
+    said(
+        Mrkdwn::fixed(":no_entry_sign: Nothing was started: environment ")
+            + Mrkdwn::name(&plan.order.environment)
+            + " takes requests from certain channels only (`spec.protection.channels`). Ask in "
+            + Mrkdwn::join(channels.map(|channel| Mrkdwn::channel(&channel)), ", ")
+            + ", or ask who owns the environment to add this one.",
+    )
+}
+
+/// The plan fits neither a button nor a modal.
+pub(in crate::receiver) fn too_long() -> Message {
+    said(Mrkdwn::fixed(
+        "Nothing was started: this plan is too long for a message. Type it behind the slash command, where it can be \
+         shown as a form.",
+    ))
+}
+
+/// Somebody isn't anybody here.
+pub(in crate::receiver) fn nobody(why: &str) -> Message {
+    said(
+        Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was started: ")
+            + Mrkdwn::code_within(why, 400)
+            + ".",
+    )
+}
+
+/// Whoever has to be asked doesn't answer.
+pub(in crate::receiver) fn silent() -> Message {
+    said(Mrkdwn::fixed(
+        ":warning: Not accepted, nothing was started: I can't find out in time who you are or what you may do, since \
+         Slack or the Kubernetes API server doesn't answer. Ask again in a moment.",
+    ))
+}
+
+/// It took too long.
+pub(in crate::receiver) fn late() -> Message {
+    said(Mrkdwn::fixed(
+        ":warning: Not accepted, nothing was started: the Kubernetes API server is too slow to answer within the three \
+         seconds that Slack allows. Ask again in a moment.",
+    ))
+}
+
+/// A plan that can't be used.
+pub(in crate::receiver) fn sealed(error: SealError) -> Message {
+    said(Mrkdwn::fixed(error.sentence()))
+}
+
+/// At most so many names.
+pub(in crate::receiver) fn names(names: &[String]) -> Mrkdwn {
+    if names.is_empty() {
+        return Mrkdwn::fixed("none");
+    }
+    let shown = names.iter().take(MOST_NAMES).map(|name| Mrkdwn::name(name));
+    let mut text = Mrkdwn::join(shown, ", ");
+    if names.len() > MOST_NAMES {
+        text += ", …";
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! What became of a confirmed wish: accepted, not accepted, or unknown. Touches nothing.
+
+use kube::ResourceExt;
+
+use super::{reading::said, standing};
+use crate::{
+    api::DeployRequest,
+    receiver::{
+        object::Likeness,
+        occasion::Attempted,
+        plan::{Order, Plan},
+    },
+    slack::{
+        blocks::{Block, Message},
+        text::Mrkdwn,
+    },
+};
+
+/// How much of the API server's own words is shown.
+const MOST_QUOTED: usize = 300;
+
+/// It is in the API server.
+pub(in crate::receiver) fn accepted(request: &DeployRequest, waits: bool) -> Message {
+    let first =
+        Mrkdwn::fixed(":white_check_mark: Accepted: ") + standing::asked(&request.spec) + ".";
+    let mut small = vec![named(request)];
+    if waits {
+        small.push(Mrkdwn::fixed(
+            "It waits until what is before it there has ended.",
+        ));
+    }
+    Message::new(
+        first.clone(),
+        [Block::section(first), Block::context(small)],
+    )
+}
+
+/// It was there before.
+pub(in crate::receiver) fn existing(
+    existing: &DeployRequest,
+    likeness: Likeness,
+    plan: &Plan,
+) -> Message {
+    let first = match likeness {
+        Likeness::Same => {
+            Mrkdwn::fixed("You asked for this already, and it was accepted once: ")
+                + standing::asked(&existing.spec)
+                + "."
+        }
+        Likeness::OtherCopy => {
+            Mrkdwn::fixed("Another copy of this plan was confirmed first: ")
+                + standing::asked(&existing.spec)
+                + ". This copy ("
+                + ordered(&plan.order)
+                + ") was not started; ask again if you want it too."
+        }
+        Likeness::Foreign => {
+            return said(
+                Mrkdwn::fixed("Not accepted, nothing was started: there is a request named ")
+                    + Mrkdwn::code(&existing.name_any())
+                    + " already that isn't of this plan. Ask again; the new plan gets another name.",
+            );
+        }
+    };
+    Message::new(
+        first.clone(),
+        [
+            Block::section(first),
+            Block::section(standing::line(existing)),
+            Block::context([named(existing)]),
+        ],
+    )
+}
+
+/// The API server has refused it.
+pub(in crate::receiver) fn refused(plan: &Plan, message: &str) -> Message {
+    let first = Mrkdwn::fixed(
+        ":no_entry_sign: Not accepted, nothing was started: the API server refuses to ",
+    ) + ordered(&plan.order)
+        + ".";
+    Message::new(
+        first.clone(),
+        [
+            Block::section(first),
+            Block::section(Mrkdwn::code_block(message, MOST_QUOTED)),
+            Block::context([Mrkdwn::fixed(
+                "Correct what it names and ask again; whoever runs Foredeck can tell what it means.",
+            )]),
+        ],
+    )
+}
+
+/// Whoever has to be asked isn't there.
+pub(in crate::receiver) fn not_done() -> Message {
+    said(Mrkdwn::fixed(
+        ":warning: Not accepted, nothing was started: the Kubernetes API server doesn't answer. Ask again in a moment; \
+         if it stays so, tell whoever runs it.",
+    ))
+}
+
+/// Nobody knows whether it was created.
+pub(in crate::receiver) fn unknown(attempted: &Attempted, command: &str) -> Message {
+    let command = command.trim_start_matches('/');
+    let first = Mrkdwn::fixed(
+        ":grey_question: It is unknown whether this was accepted: the Kubernetes API server has not answered in time.",
+    );
+    let look = Mrkdwn::fixed("Look before you ask again: ")
+        + Mrkdwn::code(&format!("/{command} status"))
+        + ", or "
+        + Mrkdwn::code(&format!(
+            "kubectl get dr -n {} {}",
+            attempted.namespace, attempted.name
+        ))
+        + ". A button can be pressed again without harm; a command that is typed again asks anew. I tell you here once I know.";
+    Message::new(
+        first.clone() + " " + look.clone(),
+        [Block::section(first), Block::section(look)],
+    )
+}
+
+/// The plan was taken away.
+pub(in crate::receiver) fn dropped(plan: &Plan) -> Message {
+    said(Mrkdwn::fixed("Plan taken away, nothing was started: ") + ordered(&plan.order) + ".")
+}
+
+fn named(request: &DeployRequest) -> Mrkdwn {
+    let namespace = request.namespace().unwrap_or_default();
+    Mrkdwn::fixed("Request ")
+        + Mrkdwn::code(&format!("{namespace}/{}", request.name_any()))
+        + ". How it goes is told in one message that stays up to date."
+}
+
+/// What a plan asks for.
+pub(in crate::receiver) fn ordered(order: &Order) -> Mrkdwn {
+    standing::wish(
+        &order.action,
+        &order.application,
+        order.version.as_deref(),
+        &order.environment,
+    )
+}

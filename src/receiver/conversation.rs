@@ -1,0 +1,194 @@
+//! From what somebody said to an answer. Touches the API server and Slack through its steps.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+
+use super::{
+    Receiver,
+    answer::{reading, refusing},
+    occasion::{Answer, Occasion, Trouble},
+    plan::{Order, Plan, PlanId},
+    sight::Sight,
+    steps::Stage,
+    team::Found,
+    tell::{self, Question},
+};
+use crate::{
+    api::Application,
+    identity::{AccessError, Permission},
+    runtime::telemetry,
+    slack::{
+        grammar::{self, Act, ApplicationRef, Draft, Intent, Typed},
+        ids::ChannelId,
+    },
+};
+
+impl Receiver {
+    /// Somebody said something.
+    pub(super) async fn said(
+        &self,
+        occasion: &Occasion,
+        id: PlanId,
+        typed: &Typed,
+    ) -> Result<Answer, Trouble> {
+        let sight = self.sight(occasion).await?;
+        let vocabulary = sight.vocabulary(occasion.channel.as_ref(), &self.settings.command);
+        let intent = match grammar::parse_typed(typed, &vocabulary) {
+            Ok(intent) => intent,
+            Err(error) => {
+                let form = self.draft_value(occasion, &sight, id, error.draft());
+                return Ok(Answer::Say(refusing::unreadable(&error, form)));
+            }
+        };
+        let question = |application, environment| Question {
+            channel: occasion.channel.as_ref(),
+            application,
+            environment,
+        };
+        Ok(match &intent {
+            Intent::Act(act) => return self.act(occasion, &sight, id, act).await,
+            Intent::Form(draft) => self.form(occasion, &sight, id, draft.clone()),
+            Intent::Cancel(cancel) => return self.cancel(occasion, &sight, cancel).await,
+            Intent::Status {
+                application,
+                environment,
+            } => Answer::Say(tell::status(
+                &sight,
+                &question(application.as_ref(), environment.as_deref()),
+            )),
+            Intent::What { environment } => {
+                Answer::Say(tell::what(&sight, &question(None, environment.as_deref())))
+            }
+            Intent::History {
+                application,
+                environment,
+            } => Answer::Say(tell::history(
+                &sight,
+                &question(Some(application), environment.as_deref()),
+            )),
+            Intent::Help { topic } => {
+                let allowed = self.allowed_actions(occasion, &sight).await?;
+                Answer::Say(reading::help(&vocabulary, &allowed, topic.as_deref()))
+            }
+        })
+    }
+
+    /// Who this is, and what they may see.
+    pub(super) async fn sight(&self, occasion: &Occasion) -> Result<Sight, Trouble> {
+        let person = self.who(occasion).await?;
+        let sight = Sight::of(person, &self.access, &self.directory).await;
+        sight.map_err(|error| silent(&error))
+    }
+
+    async fn act(
+        &self,
+        occasion: &Occasion,
+        sight: &Sight,
+        id: PlanId,
+        act: &Act,
+    ) -> Result<Answer, Trouble> {
+        let found = sight.look(occasion.channel.as_ref(), false, |team| {
+            // Whether it may be asked for from here is said when all of it is known.
+            match team.application(&act.application) {
+                Found::One(application) => Ok(application.namespace().unwrap_or_default()),
+                Found::Several(several) => Err(Ok(several
+                    .iter()
+                    .filter_map(|one| one.namespace())
+                    .collect::<Vec<_>>())),
+                Found::Absent(absent) => Err(Err(absent)),
+            }
+        });
+        let namespace = match found {
+            Ok(namespace) => namespace,
+            Err(Ok(teams)) => return Ok(self.pick_team(occasion, sight, &id, act, &teams)),
+            Err(Err(absent)) => return Ok(Answer::Say(reading::absent(&absent))),
+        };
+        let Some(order) = Order::of(act) else {
+            let mut draft = Draft::from(act.clone());
+            draft.application = Some(ApplicationRef::of(namespace, &act.application.name));
+            return Ok(self.form(occasion, sight, id, draft));
+        };
+        let Some(plan) = self.plan(occasion, sight, id, namespace, order) else {
+            return Ok(Answer::Nothing);
+        };
+        self.consider(occasion, sight, plan, Stage::Said).await
+    }
+
+    /// A plan that begins here. None where there is no conversation.
+    pub(super) fn plan(
+        &self,
+        occasion: &Occasion,
+        sight: &Sight,
+        id: PlanId,
+        namespace: String,
+        order: Order,
+    ) -> Option<Plan> {
+        Some(Plan {
+            id,
+            namespace,
+            order,
+            asker: sight.person.slack.clone(),
+            place: occasion.place()?,
+            asked_at: self.now(),
+            shown: String::new(),
+        })
+    }
+
+    /// The actions that this person may do with what they see; of the channel's team, where it has one.
+    async fn allowed_actions(
+        &self,
+        occasion: &Occasion,
+        sight: &Sight,
+    ) -> Result<Vec<String>, Trouble> {
+        let mut wanted = BTreeMap::<String, Vec<(String, String)>>::new();
+        let channel = occasion.channel.as_ref().map(ChannelId::as_str);
+        let mut found = sight.pick(|application: &Application| {
+            let namespace = application.namespace()?;
+            let channels = application.spec.slack.as_ref().map(|slack| &slack.channels);
+            let here = channels
+                .zip(channel)
+                .is_some_and(|(channels, channel)| channels.iter().any(|one| one == channel));
+            let actions: Vec<String> = application.spec.actions.keys().cloned().collect();
+            Some((here, namespace, application.name_any(), actions))
+        });
+        if found.iter().any(|(here, ..)| *here) {
+            found.retain(|(here, ..)| *here);
+        }
+        found.sort();
+        for (_, namespace, application, actions) in found {
+            for action in actions {
+                let places = wanted.entry(action).or_default();
+                places.push((namespace.clone(), application.clone()));
+            }
+        }
+        let asking = wanted.into_iter().map(|(action, places)| async move {
+            // A few places tell; nobody waits for hundreds of reviews to read help.
+            for (namespace, application) in places.into_iter().take(MOST_PLACES) {
+                for environment in sight.environments(&namespace).into_iter().take(MOST_PLACES) {
+                    let may = self.access.may(
+                        &sight.person,
+                        &action,
+                        &namespace,
+                        &application,
+                        &environment,
+                    );
+                    if may.await.map_err(|error| silent(&error))? == Permission::Granted {
+                        return Ok(Some(action));
+                    }
+                }
+            }
+            Ok::<_, Trouble>(None)
+        });
+        let allowed = futures::future::try_join_all(asking).await?;
+        Ok(allowed.into_iter().flatten().collect())
+    }
+}
+
+/// Places asked about for one action.
+const MOST_PLACES: usize = 5;
+
+pub(super) fn silent(error: &AccessError) -> Trouble {
+    tracing::warn!(error = %telemetry::chain(error), "nobody says what a person may do");
+    Trouble::Silent
+}

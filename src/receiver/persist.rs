@@ -1,0 +1,298 @@
+//! What was asked becomes an object, and an answer knows whether it did. Touches the API server: creates and patches
+//! `DeployRequest`s, and reads them by name.
+//!
+//! A create whose answer is late or lost is looked up by name, which nothing but the plan determines, so that nobody is
+//! told "not accepted" of something that exists.
+
+use std::{error::Error as _, time::Duration};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    api::{DeployRequest, deploy_request::Cancel},
+    runtime::{crash, telemetry},
+};
+
+/// The field manager of the receiver's writes.
+pub(super) const RECEIVER: &str = "foredeck-receiver";
+/// How long before the deadline a create without an answer is looked up.
+const LOOK: Duration = Duration::from_millis(700);
+/// How long a create is waited for after its asker was told that the outcome is unknown.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What became of a create, as far as its asker can wait.
+#[derive(Debug)]
+pub(super) enum Created {
+    /// It is known.
+    Settled(Settled),
+    /// It isn't known yet; this tells once it is.
+    Unknown(JoinHandle<Settled>),
+}
+
+/// What became of a create.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// It exists, by this call.
+    New(Box<DeployRequest>),
+    /// An object of that name was there before.
+    Existing(Box<DeployRequest>),
+    /// It was certainly not created: the API server says why, in its own words.
+    Refused(String),
+    /// It was certainly not created: the API server isn't there, or is too busy.
+    NotDone,
+    /// It can't be found out.
+    Unknowable,
+}
+
+impl Created {
+    /// The fixed word for metrics.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Settled(Settled::New(_)) => "created",
+            Self::Settled(Settled::Existing(_)) => "existing",
+            Self::Settled(Settled::Refused(_)) => "refused",
+            Self::Settled(Settled::NotDone) => "not-done",
+            Self::Settled(Settled::Unknowable) | Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// Creates the request, and knows by `deadline` what became of that, if it can be known.
+pub(super) async fn create(client: &Client, request: DeployRequest, deadline: Instant) -> Created {
+    let api: Api<DeployRequest> =
+        Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
+    let name = request.name_any();
+    crash::point("before-persist");
+    // A task of its own: it goes on when whoever asked can't wait any longer.
+    let mut call = tokio::spawn({
+        let api = api.clone();
+        async move {
+            let posted = timeout(PATIENCE, post(&api, &request)).await;
+            posted.unwrap_or(Settled::Unknowable)
+        }
+    });
+    let created = match timeout_at(earlier(deadline), &mut call).await {
+        Ok(done) => Created::Settled(done.unwrap_or(Settled::Unknowable)),
+        Err(_) => late(&api, &name, call, deadline).await,
+    };
+    crash::point("after-persist");
+    created
+}
+
+/// The answer is late: whichever comes first, it or a look by name.
+async fn late(
+    api: &Api<DeployRequest>,
+    name: &str,
+    mut call: JoinHandle<Settled>,
+    deadline: Instant,
+) -> Created {
+    let seen = async {
+        match api.get_opt(name).await {
+            Ok(Some(found)) => found,
+            // Not there proves nothing while the create may still be under way.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        done = &mut call => Created::Settled(done.unwrap_or(Settled::Unknowable)),
+        found = seen => Created::Settled(Settled::New(Box::new(found))),
+        () = tokio::time::sleep_until(deadline) => Created::Unknown(call),
+    }
+}
+
+/// When to look instead of waiting.
+fn earlier(deadline: Instant) -> Instant {
+    deadline.checked_sub(LOOK).unwrap_or(deadline)
+}
+
+async fn post(api: &Api<DeployRequest>, request: &DeployRequest) -> Settled {
+    let parameters = PostParams {
+        field_manager: Some(RECEIVER.to_owned()),
+        ..PostParams::default()
+    };
+    let error = match api.create(&parameters, request).await {
+        Ok(created) => return Settled::New(Box::new(created)),
+        Err(error) => error,
+    };
+    match proof(&error) {
+        Proof::Exists => look(api, &request.name_any(), true).await,
+        Proof::Refused(message) => Settled::Refused(message),
+        Proof::NotSent => {
+            tracing::warn!(error = %telemetry::chain(&error), "the API server didn't take a request");
+            Settled::NotDone
+        }
+        Proof::None => {
+            tracing::warn!(error = %telemetry::chain(&error), "what became of a create isn't known; looking it up");
+            look(api, &request.name_any(), false).await
+        }
+    }
+}
+
+/// The object of that name, now that no create of it is under way here. Several looks, since this is the last word.
+async fn look(api: &Api<DeployRequest>, name: &str, existing: bool) -> Settled {
+    loop {
+        match api.get_opt(name).await {
+            Ok(Some(found)) if existing => return Settled::Existing(Box::new(found)),
+            Ok(Some(found)) => return Settled::New(Box::new(found)),
+            Ok(None) => return Settled::NotDone,
+            Err(error) => {
+                tracing::warn!(error = %telemetry::chain(&error), "a request can't be looked up");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// What an error of a create proves.
+#[derive(Debug, PartialEq, Eq)]
+enum Proof {
+    /// There is an object of that name.
+    Exists,
+    /// The API server has refused it.
+    Refused(String),
+    /// It never got there, or was turned away unread.
+    NotSent,
+    /// Nothing.
+    None,
+}
+
+fn proof(error: &kube::Error) -> Proof {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            409 => Proof::Exists,
+            429 => Proof::NotSent,
+            400..=499 => Proof::Refused(status.message.clone()),
+            _ => Proof::None,
+        },
+        _ if never_connected(error) => Proof::NotSent,
+        _ => Proof::None,
+    }
+}
+
+/// Whether the connection itself failed.
+fn never_connected(error: &kube::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
+    if let kube::Error::Service(inner) = error {
+        cause = Some(inner.as_ref());
+    }
+    while let Some(error) = cause {
+        let connecting = error.downcast_ref::<hyper_util::client::legacy::Error>();
+        if connecting.is_some_and(hyper_util::client::legacy::Error::is_connect) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What became of a wish to cancel.
+#[derive(Debug)]
+pub(super) enum Cancelled {
+    /// It is written; the object as it is now.
+    Asked(Box<DeployRequest>),
+    /// Somebody asked before.
+    Before(Box<DeployRequest>),
+    /// The request is gone, or another of that name stands there.
+    Gone,
+    /// It was certainly not written: the API server says why, in its own words.
+    Refused(String),
+    /// It isn't known whether it was written.
+    Unknown,
+}
+
+/// Asks for the request's end, by `deadline`.
+pub(super) async fn cancel(
+    client: &Client,
+    request: &DeployRequest,
+    reason: String,
+    deadline: Instant,
+) -> Cancelled {
+    let api: Api<DeployRequest> =
+        Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
+    let name = request.name_any();
+    let cancel = Cancel {
+        reason: Some(reason),
+    };
+    // The uid: another request of that name, made since, isn't what was meant.
+    let patch = json!({"metadata": {"uid": request.metadata.uid}, "spec": {"cancel": cancel}});
+    crash::point("before-ask-cancel");
+    let (parameters, patch) = (PatchParams::apply(RECEIVER), Patch::Merge(&patch));
+    let patched = api.patch(&name, &parameters, &patch);
+    let patched = timeout_at(earlier(deadline), patched).await;
+    crash::point("after-ask-cancel");
+    match patched {
+        Ok(Ok(now)) => Cancelled::Asked(Box::new(now)),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Cancelled::Gone,
+        failed => {
+            let refused = match failed {
+                Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
+                    Some(status.message.clone())
+                }
+                _ => None,
+            };
+            match (timeout_at(deadline, api.get_opt(&name)).await, refused) {
+                (Ok(Ok(Some(now))), _) if now.spec.cancel == Some(cancel) => {
+                    Cancelled::Asked(Box::new(now))
+                }
+                (Ok(Ok(Some(now))), _) if now.spec.cancel.is_some() => {
+                    Cancelled::Before(Box::new(now))
+                }
+                (Ok(Ok(None)), _) => Cancelled::Gone,
+                (_, Some(message)) => Cancelled::Refused(message),
+                _ => Cancelled::Unknown,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answered(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(Status {
+            code,
+            message: "so it says".to_owned(),
+            ..Status::default()
+        }))
+    }
+
+    #[test]
+    fn only_what_was_certainly_not_done_counts_as_not_done() {
+        assert_eq!(proof(&answered(409)), Proof::Exists);
+        assert_eq!(proof(&answered(429)), Proof::NotSent);
+        for code in [400, 403, 404, 422] {
+            assert_eq!(
+                proof(&answered(code)),
+                Proof::Refused("so it says".to_owned()),
+                "{code}"
+            );
+        }
+        // Behind each of these the object may have been written.
+        for code in [500, 502, 503, 504] {
+            assert_eq!(proof(&answered(code)), Proof::None, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_certainly_not_done() {
+        crate::runtime::tls::install();
+        // Reserved, and nobody can listen there.
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = Client::try_from(crate::runtime::client::bounded(config)).unwrap();
+        let api: Api<DeployRequest> = Api::namespaced(client, "shop");
+        let error = api.get("any").await.unwrap_err();
+        assert_eq!(proof(&error), Proof::NotSent, "{error:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The ways an answer takes back to where it was asked. Touches Slack.
+
+use std::time::Duration;
+
+use moka::future::Cache;
+use tokio::time::timeout_at;
+
+use super::occasion::{Answer, Occasion};
+use crate::{
+    runtime::telemetry,
+    slack::{
+        blocks::Message,
+        client::{Answering, Destination, Post, Priority, SlackClient, SlackError, ViewRef},
+        ids::ChannelId,
+        inbound::{OpenView, Visibility},
+        view::View,
+    },
+};
+
+/// How long it is remembered whether the app is in a channel.
+const MEMBERSHIP: Duration = Duration::from_mins(1);
+/// How long anybody waits to learn that.
+const MOST_WAIT: Duration = Duration::from_millis(600);
+
+/// Speaks for the receiver.
+pub(super) struct Voice {
+    pub(super) slack: SlackClient,
+    members: Cache<ChannelId, bool>,
+}
+
+impl Voice {
+    pub(super) fn new(slack: SlackClient) -> Self {
+        let members = Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(MEMBERSHIP)
+            .build();
+        Self { slack, members }
+    }
+
+    /// Whether the app can post in that channel; `None` if nobody says in time. Never keeps an answer back for long.
+    pub(super) async fn is_member(&self, occasion: &Occasion, channel: &ChannelId) -> Option<bool> {
+        if channel.is_direct() {
+            return Some(true);
+        }
+        let slack = self.slack.clone();
+        let wanted = channel.clone();
+        let asking = self.members.try_get_with(channel.clone(), async move {
+            match slack.conversation(&wanted).await {
+                Ok(conversation) => Ok(conversation.is_member && !conversation.is_archived),
+                // A private channel that the app isn't in is one that it can't see.
+                Err(SlackError::FallBack { .. } | SlackError::Missing { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        });
+        let until = occasion.by.min(tokio::time::Instant::now() + MOST_WAIT);
+        timeout_at(until, asking).await.ok()?.ok()
+    }
+
+    /// Words where the person asked: to them alone in a channel, in the open in a direct conversation.
+    pub(super) async fn say(
+        &self,
+        occasion: &Occasion,
+        message: &Message,
+    ) -> Result<(), SlackError> {
+        let Some(channel) = &occasion.channel else {
+            return Ok(());
+        };
+        let thread = occasion.thread.as_ref();
+        if !occasion.direct {
+            let said = self
+                .slack
+                .post_ephemeral(channel, &occasion.user, thread, message)
+                .await;
+            match said {
+                // Not in that channel: a direct message reaches them anywhere.
+                Err(SlackError::FallBack { .. }) => {}
+                other => return other,
+            }
+        }
+        let (to, thread) = if occasion.direct {
+            (Destination::Channel(channel.clone()), thread)
+        } else {
+            (Destination::Person(occasion.user.clone()), None)
+        };
+        let permit = self.slack.reserve_post(&to, Priority::Interactive).await;
+        let post = Post {
+            to: &to,
+            thread,
+            broadcast: false,
+            message,
+        };
+        self.slack.post_message(permit, post).await.map(drop)
+    }
+
+    /// What was pressed is answered.
+    pub(super) async fn answer_press(&self, occasion: &Occasion, answer: &Answer) {
+        let done = match (occasion.url.as_ref(), answer) {
+            (_, Answer::Nothing) | (None, Answer::Remove) => Ok(()),
+            (Some(url), Answer::Remove) => self.slack.respond(url, Answering::Delete).await,
+            (Some(url), Answer::Replace(message)) => {
+                self.slack.respond(url, Answering::Replace(message)).await
+            }
+            (_, Answer::Modal { view, or }) => match &occasion.trigger {
+                Some(trigger) => match self.slack.open_view(trigger, view).await {
+                    Ok(_) => Ok(()),
+                    Err(error) => {
+                        tracing::warn!(error = %telemetry::chain(&error), "a modal can't be opened");
+                        self.privately(occasion, or).await
+                    }
+                },
+                None => self.privately(occasion, or).await,
+            },
+            (_, Answer::Say(message) | Answer::Replace(message)) => {
+                self.privately(occasion, message).await
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!(error = %telemetry::chain(&error), reason = error.reason(), "an answer didn't reach Slack");
+        }
+    }
+
+    /// An open modal shows something else.
+    pub(super) async fn update(&self, open: &OpenView, new: &View) {
+        // Without the hash: of two changes that cross, the later one has to win.
+        let done = self
+            .slack
+            .update_view(ViewRef::Id(&open.id), None, new)
+            .await;
+        if let Err(error) = done {
+            tracing::warn!(error = %telemetry::chain(&error), reason = error.reason(), "a form can't be changed");
+        }
+    }
+
+    /// Words for whoever asked alone, after whatever else was answered.
+    pub(super) async fn privately(
+        &self,
+        occasion: &Occasion,
+        message: &Message,
+    ) -> Result<(), SlackError> {
+        match &occasion.url {
+            Some(url) => {
+                let say = Answering::Say(Visibility::Ephemeral, message);
+                self.slack.respond(url, say).await
+            }
+            None => self.say(occasion, message).await,
+        }
+    }
+}

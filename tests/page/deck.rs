@@ -1,0 +1,384 @@
+//! What the story is told on: a team of its own on the real control plane, a Gate and a Slack of its own, the three roles
+//! in this process, and a person before the page.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use foredeck::{
+    api::{Application, DeployRequest, Environment, SpinnakerConnection, deploy_request::Phase},
+    controller::{self, ControllerSettings},
+    identity::Identity,
+    receiver::{Receiver, ReceiverSettings},
+    relay::{self, RelayParts, RelaySettings},
+    runtime::{
+        admin::Readiness,
+        client,
+        lease::{Lease, LeaseSettings, unique_holder},
+        metrics::Metrics,
+    },
+    slack::{
+        client::{SlackClient, SlackSettings},
+        http,
+        ids::TeamId,
+        inbound::{Allowed, Intake},
+        metrics::SlackMetrics,
+        signature::SigningSecrets,
+    },
+};
+use foredeck_testkit::{
+    ControlPlane, StandInGate, StandInSlack,
+    browser::{Browser, Key, Page, Place},
+    gate::{Parameter, Pipeline, Stage},
+    slack::RequestUrls,
+    toolbox::{Chromium, SlackModels},
+    wait_for,
+};
+use jiff::Timestamp;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::Namespace,
+        rbac::v1::{Role, RoleBinding},
+    },
+};
+use kube::{
+    Api, Client, Resource,
+    api::{ListParams, PostParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::OnceCell, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
+
+/// How long anything here may take: far longer than it does.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// Where alice asks, and where it is told.
+const CHANNEL: &str = "deploys";
+/// The most bytes of a picture: it is loaded by whoever looks at the README.
+const MOST_PICTURE: usize = 200 * 1024;
+
+/// Everything that one story needs.
+pub(crate) struct Deck {
+    client: Client,
+    namespace: String,
+    pub(crate) gate: StandInGate,
+    pub(crate) slack: StandInSlack,
+    pub(crate) page: Page,
+    browser: Browser,
+    shutdown: CancellationToken,
+    roles: JoinSet<()>,
+}
+
+impl Deck {
+    /// A team with the application `checkout`, the environments `staging` and `production`, and alice before the page.
+    /// `team` is its namespace, which no other test has; `work` is how long a deployment takes. Nothing if Chromium is left
+    /// out.
+    pub(crate) async fn new(team: &str, work: Duration) -> Result<Option<Self>> {
+        static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
+        let Some(chromium) = Chromium::fetch().await? else {
+            return Ok(None);
+        };
+        let plane = ControlPlane::shared().await;
+        DEFINITIONS
+            .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
+            .await?;
+        let slack = StandInSlack::start().await?;
+        let browser = Browser::start(&chromium).await?;
+        let page = browser.open(&slack.url(), 1200, 800).await?;
+        let mut deck = Self {
+            client: Client::try_from(client::bounded(plane.admin_config()))?,
+            namespace: team.to_owned(),
+            gate: StandInGate::start().await?,
+            slack,
+            page,
+            browser,
+            shutdown: CancellationToken::new(),
+            roles: JoinSet::new(),
+        };
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": team}}))?;
+        Api::all(deck.client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await?;
+        deck.furnish(work).await?;
+        let readiness = Readiness::default();
+        deck.start_controller(&readiness)?;
+        deck.described().await?;
+        deck.start_receiver(&readiness).await?;
+        deck.start_relay(&readiness)?;
+        wait_for("three ready roles", PATIENCE, async || {
+            let closed = readiness.closed();
+            ensure!(closed.is_empty(), "{closed:?}");
+            Ok(())
+        })
+        .await?;
+        Ok(Some(deck))
+    }
+
+    /// Waits until the controller has described both pipelines: a plan that was shown before would change under the click.
+    async fn described(&self) -> Result<()> {
+        wait_for("described pipelines", PATIENCE, async || {
+            let application = self.api::<Application>().get("checkout").await?;
+            let pipelines = application.status.unwrap_or_default().pipelines;
+            let described = pipelines.iter().filter(|one| one.problem.is_none());
+            ensure!(described.count() == 2, "{pipelines:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn furnish(&self, work: Duration) -> Result<()> {
+        let allow =
+            json!({"applications": ["checkout"], "accounts": ["eks-*"], "namespaces": ["shop"]});
+        let connection =
+            json!({"gateUrl": self.gate.url(), "deckUrl": "https://deck.example", "allow": allow});
+        self.create::<SpinnakerConnection>("spinnaker", "spec", connection)
+            .await?;
+        let channel = self.slack.channel(CHANNEL)?.id;
+        let parameters = json!({
+            "branch": "{{ version }}", "account": "{{ target.account }}", "namespace": "{{ target.namespace }}",
+        });
+        let deploy =
+            json!({"pipeline": "Deploy to {{ environment.name }}", "parameters": parameters});
+        let application = json!({"actions": {"deploy": deploy}, "slack": {"channels": [channel]}});
+        self.create::<Application>("checkout", "spec", application)
+            .await?;
+        for name in ["staging", "production"] {
+            self.gate.put_pipeline(pipeline(name, work));
+            let environment = json!({
+                "connection": "spinnaker",
+                "target": {"account": format!("eks-{name}"), "namespace": "shop"},
+                "notify": {"slack": {"channel": channel}},
+            });
+            self.create::<Environment>(name, "spec", environment)
+                .await?;
+        }
+        let rules = json!([{"apiGroups": ["foredeck.dev"], "resources": ["*"], "verbs": ["*"]}]);
+        self.create::<Role>("deployers", "rules", rules).await?;
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": "deployers"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployers"},
+            "subjects": [
+                {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice@harbor.example"},
+            ],
+        }))?;
+        let bindings: Api<RoleBinding> = self.api();
+        bindings.create(&PostParams::default(), &binding).await?;
+        Ok(())
+    }
+
+    fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn create<K>(&self, name: &str, field: &str, content: Value) -> Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+    {
+        let object: K = serde_json::from_value(json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, field: content,
+        }))?;
+        let (api, parameters) = (self.api::<K>(), PostParams::default());
+        api.create(&parameters, &object)
+            .await
+            .with_context(|| format!("create {} {name}", K::kind(&())))?;
+        Ok(())
+    }
+
+    fn start_controller(&mut self, readiness: &Readiness) -> Result<()> {
+        let settings = LeaseSettings::new(
+            self.namespace.clone(),
+            "foredeck-controller".to_owned(),
+            unique_holder(),
+        );
+        let (claim, lease) = Lease::new(self.client.clone(), settings)?.hold(self.shutdown.clone());
+        let (client, readiness) = (self.client.clone(), readiness.clone());
+        let settings = ControllerSettings {
+            namespaces: vec![self.namespace.clone()],
+            ..ControllerSettings::default()
+        };
+        let shutdown = self.shutdown.clone();
+        self.roles.spawn(async move {
+            drop(lease.await);
+        });
+        self.roles.spawn(async move {
+            if claim.held().await.is_ok() {
+                let metrics = Metrics::default();
+                let ended =
+                    controller::run(settings, client, claim, readiness, metrics, shutdown).await;
+                assert!(ended.is_ok(), "the controller: {ended:?}");
+            }
+        });
+        Ok(())
+    }
+
+    fn slack_client(&self) -> Result<SlackClient> {
+        let (url, token) = (self.slack.api_url().parse()?, self.slack.bot_token());
+        let settings = SlackSettings::new(&url, token.into())?.without_proxies();
+        Ok(SlackClient::new(settings)?)
+    }
+
+    async fn start_receiver(&mut self, readiness: &Readiness) -> Result<()> {
+        let settings = ReceiverSettings {
+            namespaces: vec![self.namespace.clone()],
+            command: "/deploy".to_owned(),
+            bot_tokens: vec![self.slack.bot_token().into()],
+            ttl: None,
+            clock: Timestamp::now,
+            draw: || {
+                let mut drawn = [0; 12];
+                drawn.copy_from_slice(&Ulid::new().to_bytes()[4..]);
+                drawn
+            },
+        };
+        let slack = self.slack_client()?;
+        let identity = Identity::new(slack.clone(), TeamId::new(self.slack.team_id())?);
+        let (receiver, filling) = Receiver::new(
+            settings,
+            self.client.clone(),
+            slack,
+            identity,
+            readiness,
+            &Metrics::default(),
+        )?;
+        let secrets = SigningSecrets::new([self.slack.signing_secret().into()])?;
+        let intake = Intake::new(
+            Arc::clone(&receiver),
+            Allowed::default(),
+            SlackMetrics::default(),
+        );
+        let router = http::router(intake, secrets, Timestamp::now);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = format!("http://{}", listener.local_addr()?);
+        self.slack.deliver_by_http(RequestUrls {
+            commands: format!("{address}/slack/commands"),
+            interactivity: format!("{address}/slack/interactivity"),
+            options: None,
+            events: format!("{address}/slack/events"),
+        });
+        self.roles.spawn(async move {
+            drop(axum::serve(listener, router).await);
+        });
+        self.roles.spawn(async move {
+            drop(filling.await);
+        });
+        Ok(())
+    }
+
+    fn start_relay(&mut self, readiness: &Readiness) -> Result<()> {
+        let settings = RelaySettings {
+            namespaces: vec![self.namespace.clone()],
+            ..RelaySettings::default()
+        };
+        let parts = RelayParts {
+            client: self.client.clone(),
+            slack: self.slack_client()?,
+            claim: None,
+            readiness: readiness.clone(),
+            metrics: Metrics::default(),
+        };
+        let shutdown = self.shutdown.clone();
+        self.roles.spawn(async move {
+            let ended = relay::run(settings, parts, shutdown).await;
+            assert!(ended.is_ok(), "the relay: {ended:?}");
+        });
+        Ok(())
+    }
+
+    /// Types into the field below the channel, and sends it.
+    pub(crate) async fn say(&self, text: &str) -> Result<()> {
+        self.page.fill(&below(), text).await?;
+        self.page.press(Key::Enter).await
+    }
+
+    /// Writes a picture of the page for the README, when `UPDATE_SCREENSHOT` asks for it.
+    pub(crate) async fn picture(&self, file: &str) -> Result<()> {
+        if std::env::var_os("UPDATE_SCREENSHOT").is_none() {
+            return Ok(());
+        }
+        self.page
+            .fill(&below(), "/deploy checkout main to production")
+            .await?;
+        let picture = self.page.picture().await?;
+        ensure!(
+            picture.len() <= MOST_PICTURE,
+            "it has {} bytes",
+            picture.len()
+        );
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(file), picture)?;
+        Ok(())
+    }
+
+    /// The newest request, once it is in that phase; no other is on its way there.
+    pub(crate) async fn until(&self, phase: Phase) -> Result<DeployRequest> {
+        wait_for(
+            &format!("a request that is {phase:?}"),
+            PATIENCE,
+            async || {
+                let api = self.api::<DeployRequest>();
+                let mut found = api.list(&ListParams::default()).await?.items;
+                let seen: Vec<_> = found
+                    .iter()
+                    .map(|request| {
+                        let status = request.status.as_ref();
+                        (
+                            status.and_then(|status| status.phase),
+                            status.and_then(|status| status.message.clone()),
+                        )
+                    })
+                    .collect();
+                found.retain(|request| {
+                    request.status.as_ref().and_then(|status| status.phase) == Some(phase)
+                });
+                ensure!(found.len() == 1, "{seen:?}");
+                found.pop().context("none")
+            },
+        )
+        .await
+    }
+
+    /// Nothing went wrong on the page or between us and Slack, and Slack's SDK takes all that was sent.
+    pub(crate) async fn end(self) -> Result<()> {
+        let complaints = self.page.complaints();
+        ensure!(complaints.is_empty(), "the page: {complaints:?}");
+        let violations = self.slack.violations();
+        ensure!(violations.is_empty(), "{violations:?}");
+        let refused: Vec<_> = self
+            .slack
+            .calls()
+            .into_iter()
+            .filter(|call| !call.is_ok())
+            .map(|call| format!("{}: {}", call.method, call.error()))
+            .collect();
+        ensure!(refused.is_empty(), "Slack refused: {refused:?}");
+        if let Some(mut models) = SlackModels::fetch().await? {
+            let judged = models.judge(&self.slack).await?;
+            ensure!(judged > 0, "nothing was sent to Slack");
+        }
+        self.shutdown.cancel();
+        self.browser.close().await
+    }
+}
+
+/// The field below the channel.
+fn below() -> Place {
+    Place::field(&format!("Message #{CHANNEL}, or /deploy …"))
+}
+
+/// A pipeline that fails in its second stage when the branch is `broken`.
+fn pipeline(environment: &str, work: Duration) -> Pipeline {
+    Pipeline::new("checkout", &format!("Deploy to {environment}"))
+        .parameter(Parameter::new("account").required())
+        .parameter(Parameter::new("namespace").required())
+        .parameter(Parameter::new("branch").required())
+        .stage(Stage::wait("Bake", work / 2))
+        .stage(Stage::precondition(
+            "Smoke test",
+            "${parameters.branch != 'broken'}",
+            "GET /healthz answered 503 for two minutes",
+        ))
+        .stage(Stage::deploy("Deploy", work / 2))
+}

@@ -1,0 +1,10 @@
+//! The receiver against the real API server and a stand-in Slack: what people say becomes requests, once each, and every
+//! answer is true.
+
+mod asking;
+mod forms;
+mod once;
+mod slow;
+mod speaking;
+mod support;
+mod teams;

@@ -1,0 +1,387 @@
+//! What every test here stands on: the real control plane, a Slack of its own, teams of its own, and receivers in this
+//! process that Slack reaches over signed HTTP.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use foredeck::{
+    api::{Application, DeployRequest, Environment},
+    identity::Identity,
+    receiver::{Receiver, ReceiverSettings},
+    runtime::{admin::Readiness, client, metrics::Metrics},
+    slack::{
+        client::{SlackClient, SlackSettings},
+        http,
+        ids::TeamId,
+        inbound::{Allowed, Intake},
+        metrics::SlackMetrics,
+        signature::SigningSecrets,
+    },
+};
+use foredeck_testkit::{
+    ApiProxy, ControlPlane, StandInSlack,
+    slack::{Delivery, Ephemeral, RequestUrls},
+    wait_for,
+};
+use jiff::Timestamp;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// How long anything here may take: far longer than it does.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everything that one test needs.
+pub(crate) struct Bed {
+    pub(crate) plane: &'static ControlPlane,
+    pub(crate) client: Client,
+    /// The team `shop`, under a name that no other test has.
+    pub(crate) namespace: String,
+    /// All teams of this test: others' are not looked at.
+    pub(crate) teams: Vec<String>,
+    pub(crate) slack: StandInSlack,
+}
+
+impl Bed {
+    /// A namespace with the application `checkout` and the environments `staging`, `production` and `quick` (which asks
+    /// for no confirmation), where alice may do anything; and a Slack.
+    pub(crate) async fn new(prefix: &str) -> Result<Self> {
+        static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
+        let plane = ControlPlane::shared().await;
+        DEFINITIONS
+            .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
+            .await?;
+        let namespace = plane.namespace(prefix).await?;
+        let bed = Self {
+            plane,
+            client: plane.admin(),
+            teams: vec![namespace.clone()],
+            namespace,
+            slack: StandInSlack::start().await?,
+        };
+        bed.furnish(&bed.namespace).await?;
+        bed.allow(
+            &bed.namespace,
+            "alice",
+            &["deploy", "rollback", "restart", "cancel"],
+        )
+        .await?;
+        Ok(bed)
+    }
+
+    /// An application and its environments, in a namespace.
+    pub(crate) async fn furnish(&self, namespace: &str) -> Result<()> {
+        self.create::<Application>(namespace, "checkout", application())
+            .await?;
+        for (name, confirm) in [
+            ("staging", "Always"),
+            ("production", "Always"),
+            ("quick", "Never"),
+        ] {
+            self.create::<Environment>(namespace, name, environment(name, confirm))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a person see a team, and use these verbs on all of it.
+    pub(crate) async fn allow(&self, namespace: &str, name: &str, verbs: &[&str]) -> Result<()> {
+        let mut rules = vec![
+            json!({"apiGroups": ["foredeck.dev"], "resources": ["applications"], "verbs": ["list"]}),
+        ];
+        if !verbs.is_empty() {
+            rules.push(json!({"apiGroups": ["foredeck.dev"], "resources": ["applications", "environments"], "verbs": verbs}));
+        }
+        let role: Role =
+            serde_json::from_value(json!({"metadata": {"name": name}, "rules": rules}))?;
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": format!("{name}@harbor.example")}],
+        }))?;
+        let parameters = PostParams::default();
+        Api::namespaced(self.client.clone(), namespace)
+            .create(&parameters, &role)
+            .await?;
+        Api::namespaced(self.client.clone(), namespace)
+            .create(&parameters, &binding)
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn create<K>(&self, namespace: &str, name: &str, spec: Value) -> Result<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + serde::de::DeserializeOwned
+            + serde::Serialize
+            + Clone
+            + std::fmt::Debug,
+    {
+        let object: K = serde_json::from_value(json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"name": name, "namespace": namespace}, "spec": spec,
+        }))?;
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let created = api.create(&PostParams::default(), &object).await;
+        created.with_context(|| format!("create {} {name}", K::kind(&())))
+    }
+
+    pub(crate) fn requests_api(&self) -> Api<DeployRequest> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// All requests of the team.
+    pub(crate) async fn requests(&self) -> Result<Vec<DeployRequest>> {
+        Ok(self
+            .requests_api()
+            .list(&ListParams::default())
+            .await?
+            .items)
+    }
+
+    /// The only request, once there is one.
+    pub(crate) async fn request(&self) -> Result<DeployRequest> {
+        wait_for("one request", PATIENCE, async || {
+            let mut all = self.requests().await?;
+            ensure!(
+                all.len() == 1,
+                "{} requests; {}",
+                all.len(),
+                self.slack.describe()
+            );
+            Ok(all.remove(0))
+        })
+        .await
+    }
+
+    /// Writes into a request's status, as the controller would.
+    pub(crate) async fn set_status(&self, name: &str, status: Value) -> Result<()> {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.requests_api()
+            .patch_status(name, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
+    /// A receiver that Slack delivers to from now on.
+    pub(crate) async fn receiver(&self) -> Result<Replica> {
+        self.receiver_as(self.plane.admin_config(), Timestamp::now)
+            .await
+    }
+
+    /// A receiver that speaks to the API server through a proxy.
+    pub(crate) async fn receiver_behind(&self, proxy: &ApiProxy) -> Result<Replica> {
+        let file = self.plane.kubeconfig_through(&proxy.url())?;
+        let kubeconfig = Kubeconfig::read_from(file)?;
+        let config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        self.receiver_as(config, Timestamp::now).await
+    }
+
+    pub(crate) async fn receiver_as(
+        &self,
+        config: Config,
+        clock: fn() -> Timestamp,
+    ) -> Result<Replica> {
+        let replica = Replica::start(self, config, clock).await?;
+        self.slack.deliver_by_http(replica.urls());
+        Ok(replica)
+    }
+
+    /// Types a command, and waits for the answer that only this person sees.
+    pub(crate) async fn typed(&self, person: &str, channel: &str, line: &str) -> Result<Ephemeral> {
+        let before = self.slack.ephemerals(person).len();
+        let delivery = self.slack.user(person).command(channel, line)?;
+        delivery.answered().await?;
+        self.shown(person, before).await
+    }
+
+    /// The newest of what only this person sees, once there is more than `before`.
+    pub(crate) async fn shown(&self, person: &str, before: usize) -> Result<Ephemeral> {
+        self.slack
+            .until("an answer", PATIENCE, |world| {
+                let all = world.ephemerals(person);
+                (all.len() > before).then(|| all.last().cloned()).flatten()
+            })
+            .await
+    }
+
+    /// Presses a button of a message that only this person sees, and waits for what stands there afterwards.
+    pub(crate) async fn pressed(
+        &self,
+        person: &str,
+        on: &Ephemeral,
+        button: &str,
+    ) -> Result<Ephemeral> {
+        let before: Vec<String> = self
+            .slack
+            .ephemerals(person)
+            .into_iter()
+            .map(|one| one.ts)
+            .collect();
+        self.press(person, on, button)?.answered().await?;
+        let was = text(on);
+        self.slack
+            .until(&format!("what {button} comes to"), PATIENCE, |world| {
+                let all = world.ephemerals(person);
+                let changed = all.iter().find(|one| one.ts == on.ts && text(one) != was);
+                let newer = all.iter().find(|one| !before.contains(&one.ts));
+                changed.or(newer).cloned()
+            })
+            .await
+    }
+
+    pub(crate) fn press(&self, person: &str, on: &Ephemeral, button: &str) -> Result<Delivery> {
+        self.slack.user(person).click(on, button)
+    }
+}
+
+/// All that a message says, as people read it.
+pub(crate) fn text(message: &Ephemeral) -> String {
+    format!("{}\n{}", message.text, words(&json!(message.blocks)))
+}
+
+/// Every text in there, one a line.
+pub(crate) fn words(value: &Value) -> String {
+    let mut found = Vec::new();
+    collect(value, &mut found);
+    found.join("\n")
+}
+
+fn collect(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(all) => all.iter().for_each(|one| collect(one, found)),
+        Value::Object(fields) => {
+            for (name, one) in fields {
+                match one {
+                    Value::String(text) if name == "text" => found.push(text.clone()),
+                    _ => collect(one, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The ids of the buttons of a message.
+pub(crate) fn buttons(blocks: &[Value]) -> Vec<String> {
+    let mut found = Vec::new();
+    for block in blocks {
+        let elements = block["elements"].as_array().into_iter().flatten();
+        for element in elements.chain([&block["accessory"]]) {
+            if element["type"] == "button" {
+                found.push(element["action_id"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// One receiver with its address.
+pub(crate) struct Replica {
+    address: String,
+    pub(crate) readiness: Readiness,
+    pub(crate) metrics: Metrics,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Replica {
+    async fn start(bed: &Bed, config: Config, clock: fn() -> Timestamp) -> Result<Self> {
+        let settings =
+            SlackSettings::new(&bed.slack.api_url().parse()?, bed.slack.bot_token().into())?
+                .without_proxies();
+        let slack = SlackClient::new(settings)?;
+        let home = TeamId::new(bed.slack.team_id())?;
+        let (readiness, metrics) = (Readiness::default(), Metrics::default());
+        let (receiver, filling) = Receiver::new(
+            ReceiverSettings {
+                namespaces: bed.teams.clone(),
+                command: "/deploy".to_owned(),
+                bot_tokens: vec![bed.slack.bot_token().into()],
+                ttl: Some(Duration::from_hours(24 * 30)),
+                clock,
+                draw: || [7; 12],
+            },
+            Client::try_from(client::bounded(config))?,
+            slack.clone(),
+            Identity::new(slack, home),
+            &readiness,
+            &metrics,
+        )?;
+        let secrets = SigningSecrets::new([bed.slack.signing_secret().into()])?;
+        let intake = Intake::new(
+            Arc::clone(&receiver),
+            Allowed::default(),
+            SlackMetrics::default(),
+        );
+        let router = http::router(intake, secrets, Timestamp::now);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = format!("http://{}", listener.local_addr()?);
+        let serving = tokio::spawn(async move {
+            drop(axum::serve(listener, router).await);
+        });
+        let filling = tokio::spawn(async move {
+            drop(filling.await);
+        });
+        let replica = Self {
+            address,
+            readiness,
+            metrics,
+            tasks: vec![serving, filling],
+        };
+        wait_for("a ready receiver", PATIENCE, async || {
+            let closed = replica.readiness.closed();
+            ensure!(closed.is_empty(), "{closed:?}");
+            Ok(())
+        })
+        .await?;
+        Ok(replica)
+    }
+
+    pub(crate) fn urls(&self) -> RequestUrls {
+        RequestUrls {
+            commands: format!("{}/slack/commands", self.address),
+            interactivity: format!("{}/slack/interactivity", self.address),
+            options: None,
+            events: format!("{}/slack/events", self.address),
+        }
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+pub(crate) fn application() -> Value {
+    let action =
+        |pipeline: &str| json!({"pipeline": pipeline, "parameters": {"branch": "{{ version }}"}});
+    json!({"actions": {
+        "deploy": action("Deploy to {{ environment.name }}"),
+        "rollback": action("Deploy to {{ environment.name }}"),
+        "restart": {"pipeline": "Restart in {{ environment.name }}"},
+    }})
+}
+
+pub(crate) fn environment(name: &str, confirm: &str) -> Value {
+    json!({
+        "connection": "gate",
+        "target": {"account": "eks-test", "namespace": format!("shop-{name}")},
+        "protection": {"confirm": confirm},
+    })
+}
+
+/// Names, sorted.
+pub(crate) fn names(requests: &[DeployRequest]) -> Vec<String> {
+    let mut names: Vec<String> = requests.iter().map(ResourceExt::name_any).collect();
+    names.sort();
+    names
+}
