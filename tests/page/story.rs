@@ -6,12 +6,13 @@ use anyhow::Result;
 use foredeck::api::deploy_request::Phase;
 use foredeck_testkit::browser::Place;
 use kube::ResourceExt;
+use serde_json::json;
 
 use crate::deck::{Deck, PATIENCE};
 
 #[tokio::test]
 async fn a_deployment_is_typed_confirmed_and_watched_to_its_end() -> Result<()> {
-    let Some(deck) = Deck::new("shop", Duration::from_secs(4)).await? else {
+    let Some(deck) = Deck::new("shop", Duration::from_secs(8)).await? else {
         return Ok(());
     };
     deck.say("/deploy checkout main to staging").await?;
@@ -22,7 +23,18 @@ async fn a_deployment_is_typed_confirmed_and_watched_to_its_end() -> Result<()> 
     deck.page
         .see("checkout main to staging: running", PATIENCE)
         .await?;
-    deck.page.see("🔄 Deploy", PATIENCE).await?;
+    deck.slack
+        .until("the last stage to run", PATIENCE, |world| {
+            let told = world.messages("deploys");
+            let shown = told
+                .iter()
+                .map(|message| json!(message.blocks()).to_string());
+            shown
+                .into_iter()
+                .any(|shown| shown.contains("🔄 `Deploy`"))
+                .then_some(())
+        })
+        .await?;
     deck.picture("slack.png").await?;
     let request = deck.until(Phase::Succeeded).await?;
     deck.page
