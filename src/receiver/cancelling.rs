@@ -4,19 +4,17 @@ use kube::ResourceExt;
 
 use super::{
     Receiver,
-    answer::{cancelled, standing},
-    conversation::{home_team, silent},
+    answer::{cancelled, reading, standing},
+    conversation::silent,
     occasion::{Answer, Occasion, Trouble},
     persist::{self, Cancelled},
     sight::Sight,
+    team::Cancellable,
 };
 use crate::{
     api::{DeployRequest, bounds},
     identity::Permission,
-    slack::{
-        actions::Target,
-        grammar::{ApplicationRef, Cancel, CancelWhat},
-    },
+    slack::{actions::Target, grammar::Cancel},
 };
 
 /// The verb that somebody needs who cancels what others asked for.
@@ -30,37 +28,23 @@ impl Receiver {
         sight: &Sight,
         cancel: &Cancel,
     ) -> Result<Answer, Trouble> {
-        let home = home_team(sight, occasion.channel.as_ref());
-        let (named, mut open) = match &cancel.what {
-            CancelWhat::Named(reference) => {
-                let named = by_name(sight, reference);
-                let open = under_way(sight, reference, None, home.as_deref());
-                (named, open)
+        let found = sight.look(occasion.channel.as_ref(), true, |team| {
+            match team.cancellable(&cancel.what) {
+                Cancellable::One(request) | Cancellable::Ended(request) => Ok(request.clone()),
+                Cancellable::Several(several) => Err(cancelled::which(
+                    &several.into_iter().cloned().collect::<Vec<_>>(),
+                )),
+                Cancellable::Team(several) => Err(reading::which_of(&several)),
+                Cancellable::Absent(absent) => Err(reading::absent(&absent)),
             }
-            CancelWhat::Target {
-                application,
-                environment,
-            } => {
-                let environment = environment.as_deref();
-                let open = under_way(sight, application, environment, home.as_deref());
-                (None, open)
+        });
+        match found {
+            Ok(request) => {
+                let reason = cancel.reason.as_deref();
+                self.end(occasion, sight, &request, reason).await
             }
-        };
-        if let Some(request) = named {
-            return self
-                .end(occasion, sight, &request, cancel.reason.as_deref())
-                .await;
+            Err(question) => Ok(Answer::Say(question)),
         }
-        Ok(match open.len() {
-            0 => Answer::Say(cancelled::nothing()),
-            1 => {
-                let request = open.remove(0);
-                return self
-                    .end(occasion, sight, &request, cancel.reason.as_deref())
-                    .await;
-            }
-            _ => Answer::Say(cancelled::which(&open)),
-        })
     }
 
     /// Somebody pressed Cancel at a request.
@@ -132,39 +116,4 @@ impl Receiver {
             Cancelled::Unknown => cancelled::unknown(request, &self.settings.command),
         }))
     }
-}
-
-/// The request of that name, in whichever of the visible teams.
-fn by_name(sight: &Sight, reference: &ApplicationRef) -> Option<DeployRequest> {
-    let mut found = sight.pick(|request: &DeployRequest| {
-        let team = reference.team.as_ref();
-        let named = request.name_any() == reference.name
-            && team.is_none_or(|team| request.namespace().as_ref() == Some(team));
-        named.then(|| request.clone())
-    });
-    // A name in two teams is no name.
-    (found.len() == 1).then(|| found.remove(0))
-}
-
-/// What has not ended of an application; of the channel's team, if that has such an application.
-fn under_way(
-    sight: &Sight,
-    reference: &ApplicationRef,
-    environment: Option<&str>,
-    home: Option<&str>,
-) -> Vec<DeployRequest> {
-    let mut found = sight.pick(|request: &DeployRequest| {
-        let namespace = request.namespace();
-        let team = reference.team.as_deref();
-        let wanted = request.spec.application == reference.name
-            && environment.is_none_or(|name| request.spec.environment == name)
-            && team.is_none_or(|team| namespace.as_deref() == Some(team))
-            && !standing::phase(request).is_terminal();
-        wanted.then(|| request.clone())
-    });
-    if reference.team.is_none() && found.iter().any(|one| one.namespace().as_deref() == home) {
-        found.retain(|one| one.namespace().as_deref() == home);
-    }
-    found.sort_by_key(|request| request.creation_timestamp().map(|time| time.0));
-    found
 }

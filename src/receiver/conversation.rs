@@ -11,7 +11,8 @@ use super::{
     plan::{Order, Plan, PlanId},
     sight::Sight,
     steps::Stage,
-    tell::{self, About},
+    team::Found,
+    tell::{self, Question},
 };
 use crate::{
     api::Application,
@@ -23,13 +24,6 @@ use crate::{
     },
 };
 
-/// Which team an application is of.
-pub(super) enum Team {
-    One(String),
-    Several(Vec<String>),
-    None,
-}
-
 impl Receiver {
     /// Somebody said something.
     pub(super) async fn said(
@@ -39,7 +33,7 @@ impl Receiver {
         typed: &Typed,
     ) -> Result<Answer, Trouble> {
         let sight = self.sight(occasion).await?;
-        let vocabulary = sight.vocabulary(&self.settings.command);
+        let vocabulary = sight.vocabulary(occasion.channel.as_ref(), &self.settings.command);
         let intent = match grammar::parse_typed(typed, &vocabulary) {
             Ok(intent) => intent,
             Err(error) => {
@@ -47,10 +41,9 @@ impl Receiver {
                 return Ok(Answer::Say(refusing::unreadable(&error, form)));
             }
         };
-        let home = home_team(&sight, occasion.channel.as_ref());
-        let about = |application, environment| About {
+        let question = |application, environment| Question {
+            channel: occasion.channel.as_ref(),
             application,
-            home: home.as_deref(),
             environment,
         };
         Ok(match &intent {
@@ -62,20 +55,20 @@ impl Receiver {
                 environment,
             } => Answer::Say(tell::status(
                 &sight,
-                &about(application.as_ref(), environment.as_deref()),
+                &question(application.as_ref(), environment.as_deref()),
             )),
             Intent::What { environment } => {
-                Answer::Say(tell::what(&sight, &about(None, environment.as_deref())))
+                Answer::Say(tell::what(&sight, &question(None, environment.as_deref())))
             }
             Intent::History {
                 application,
                 environment,
             } => Answer::Say(tell::history(
                 &sight,
-                &about(Some(application), environment.as_deref()),
+                &question(Some(application), environment.as_deref()),
             )),
             Intent::Help { topic } => {
-                let allowed = self.allowed_actions(&sight, home.as_deref()).await?;
+                let allowed = self.allowed_actions(occasion, &sight).await?;
                 Answer::Say(reading::help(&vocabulary, &allowed, topic.as_deref()))
             }
         })
@@ -95,12 +88,21 @@ impl Receiver {
         id: PlanId,
         act: &Act,
     ) -> Result<Answer, Trouble> {
-        let namespace = match team_of(sight, occasion.channel.as_ref(), &act.application) {
-            Team::One(namespace) => namespace,
-            Team::None => return Ok(Answer::Say(reading::no_application(&act.application))),
-            Team::Several(teams) => {
-                return Ok(self.pick_team(occasion, sight, &id, act, &teams));
+        let found = sight.look(occasion.channel.as_ref(), false, |team| {
+            // Whether it may be asked for from here is said when all of it is known.
+            match team.application(&act.application) {
+                Found::One(application) => Ok(application.namespace().unwrap_or_default()),
+                Found::Several(several) => Err(Ok(several
+                    .iter()
+                    .filter_map(|one| one.namespace())
+                    .collect::<Vec<_>>())),
+                Found::Absent(absent) => Err(Err(absent)),
             }
+        });
+        let namespace = match found {
+            Ok(namespace) => namespace,
+            Err(Ok(teams)) => return Ok(self.pick_team(occasion, sight, &id, act, &teams)),
+            Err(Err(absent)) => return Ok(Answer::Say(reading::absent(&absent))),
         };
         let Some(order) = Order::of(act) else {
             let mut draft = Draft::from(act.clone());
@@ -133,20 +135,28 @@ impl Receiver {
         })
     }
 
-    /// The actions that this person may do anywhere in what they see; in the channel's team, if it has one.
+    /// The actions that this person may do with what they see; of the channel's team, where it has one.
     async fn allowed_actions(
         &self,
+        occasion: &Occasion,
         sight: &Sight,
-        home: Option<&str>,
     ) -> Result<Vec<String>, Trouble> {
         let mut wanted = BTreeMap::<String, Vec<(String, String)>>::new();
-        let found = sight.pick(|application: &Application| {
+        let channel = occasion.channel.as_ref().map(ChannelId::as_str);
+        let mut found = sight.pick(|application: &Application| {
             let namespace = application.namespace()?;
-            let here = home.is_none_or(|home| home == namespace);
+            let channels = application.spec.slack.as_ref().map(|slack| &slack.channels);
+            let here = channels
+                .zip(channel)
+                .is_some_and(|(channels, channel)| channels.iter().any(|one| one == channel));
             let actions: Vec<String> = application.spec.actions.keys().cloned().collect();
-            here.then(|| (namespace, application.name_any(), actions))
+            Some((here, namespace, application.name_any(), actions))
         });
-        for (namespace, application, actions) in found {
+        if found.iter().any(|(here, ..)| *here) {
+            found.retain(|(here, ..)| *here);
+        }
+        found.sort();
+        for (_, namespace, application, actions) in found {
             for action in actions {
                 let places = wanted.entry(action).or_default();
                 places.push((namespace.clone(), application.clone()));
@@ -181,40 +191,4 @@ const MOST_PLACES: usize = 5;
 pub(super) fn silent(error: &AccessError) -> Trouble {
     tracing::warn!(error = %telemetry::chain(error), "nobody says what a person may do");
     Trouble::Silent
-}
-
-/// The team that the channel belongs to, if it is one that the person may see. Of several none is meant.
-pub(super) fn home_team(sight: &Sight, channel: Option<&ChannelId>) -> Option<String> {
-    let channel = channel?.as_str();
-    let mut teams = sight.pick(|application: &Application| {
-        let slack = application.spec.slack.as_ref()?;
-        let here = slack.channels.iter().any(|one| one == channel);
-        here.then(|| application.namespace()).flatten()
-    });
-    teams.sort();
-    teams.dedup();
-    (teams.len() == 1).then(|| teams.remove(0))
-}
-
-pub(super) fn team_of(sight: &Sight, channel: Option<&ChannelId>, wanted: &ApplicationRef) -> Team {
-    let mut teams = sight.pick(|application: &Application| {
-        let slack = application.spec.slack.as_ref();
-        let here = slack.is_some_and(|slack| {
-            channel.is_some_and(|channel| slack.channels.iter().any(|one| one == channel.as_str()))
-        });
-        (application.name_any() == wanted.name)
-            .then(|| (application.namespace().unwrap_or_default(), here))
-    });
-    if let Some(team) = &wanted.team {
-        teams.retain(|(namespace, _)| namespace == team);
-    } else if teams.iter().any(|(_, here)| *here) {
-        teams.retain(|(_, here)| *here);
-    }
-    teams.sort();
-    let mut teams: Vec<String> = teams.into_iter().map(|(namespace, _)| namespace).collect();
-    match teams.len() {
-        0 => Team::None,
-        1 => Team::One(teams.remove(0)),
-        _ => Team::Several(teams),
-    }
 }

@@ -3,7 +3,10 @@
 //!
 //! Answers that only tell come from here alone, so they cost the API server nothing and don't wait for it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures::{
     StreamExt,
@@ -14,7 +17,7 @@ use kube::{Client, Resource};
 use super::error::ReceiverError;
 use crate::{
     api::{Application, DeployRequest, DeployTarget, Environment},
-    runtime::cache::{Cache, Scope},
+    runtime::cache::{Cache, Guarded, Scope},
 };
 
 /// Everything of one scope.
@@ -120,6 +123,12 @@ impl Directory {
             let object = K::on(shelf).0.get(&reference)?;
             object.0.as_ref().ok().cloned()
         })
+    }
+
+    /// Everything of a kind, in no order.
+    pub(super) fn all<K: Held>(&self) -> Vec<Arc<Guarded<K>>> {
+        let shelves = self.shelves.iter();
+        shelves.flat_map(|shelf| K::on(shelf).0.state()).collect()
     }
 
     /// What `pick` picks of every object that decodes, in no order.

@@ -1,8 +1,11 @@
 //! Why the receiver can't work. Touches nothing.
 
+use std::io;
+
 use thiserror::Error;
 
 use super::plan::seal::SealError;
+use crate::slack::client::SettingsError;
 
 /// Why the receiver ended, or didn't begin.
 #[derive(Debug, Error)]
@@ -13,6 +16,12 @@ pub enum ReceiverError {
     /// There is no token to seal plans with.
     #[error("plans can't be sealed")]
     Token(#[source] SealError),
+    /// Sockets can't be opened at all.
+    #[error("sockets to Slack can't be set up")]
+    Socket(#[source] SettingsError),
+    /// The server that Slack delivers to ended.
+    #[error("the server that Slack delivers to stopped")]
+    Serve(#[source] io::Error),
 }
 
 impl ReceiverError {
@@ -21,6 +30,8 @@ impl ReceiverError {
         match self {
             Self::WatchEnded => "WatchEnded",
             Self::Token(_) => "TokenMissing",
+            Self::Socket(_) => "SocketSettings",
+            Self::Serve(_) => "ServeFailed",
         }
     }
 }

@@ -41,7 +41,7 @@ impl Handler for Receiver {
         let began = Instant::now();
         let by = delivery.deadline.checked_sub(MARGIN).unwrap_or(began);
         let kind = word(&delivery.kind);
-        let reply = self.answer(delivery.kind, by).await;
+        let reply = Box::pin(self.answer(delivery.kind, by)).await;
         crash::point("before-answer");
         self.metrics.answered(kind, reply.word(), began.elapsed());
         reply
@@ -68,21 +68,23 @@ impl Receiver {
                 if foreign {
                     return Reply::ephemeral(stranger());
                 }
-                self.command(command, by).await
+                Box::pin(self.command(command, by)).await
             }
             Inbound::Event(event) => match event.event {
                 // Whoever is elsewhere gets no answer: it would be read elsewhere too.
                 _ if foreign => Reply::Empty,
-                Event::Mention(message) => self.message(message, by).await,
-                Event::Message(message) if message.is_direct() => self.message(message, by).await,
+                Event::Mention(message) => Box::pin(self.message(message, by)).await,
+                Event::Message(message) if message.is_direct() => {
+                    Box::pin(self.message(message, by)).await
+                }
                 _ => Reply::Empty,
             },
-            Inbound::Actions(actions) => self.actions(actions, foreign, by).await,
+            Inbound::Actions(actions) => Box::pin(self.actions(actions, foreign, by)).await,
             Inbound::Submission(submission) => {
                 if foreign {
                     return told_in_modal(&stranger());
                 }
-                self.submission(submission, by).await
+                Box::pin(self.submission(submission, by)).await
             }
             Inbound::Suggestion(suggestion) => {
                 if foreign {
@@ -133,7 +135,7 @@ impl Receiver {
             attempted: Arc::new(OnceLock::new()),
         };
         let answer = self
-            .in_time(&occasion, self.said(&occasion, id, &typed))
+            .in_time(&occasion, Box::pin(self.said(&occasion, id, &typed)))
             .await;
         match answer.unwrap_or_else(Trouble::into_answer) {
             Answer::Say(message) | Answer::Replace(message) => Reply::ephemeral(message),
@@ -163,6 +165,10 @@ impl Receiver {
             return Reply::Empty;
         };
         let id = PlanId::of_message(&message.channel, &message.ts);
+        // Nothing would be started twice, but it would be answered twice.
+        if self.heard.get(&id).await.is_some() {
+            return Reply::Empty;
+        }
         let direct = message.is_direct();
         let occasion = Occasion {
             user,
@@ -180,8 +186,9 @@ impl Receiver {
             text: without_mention(&message.text).to_owned(),
             preformatted: message.preformatted.into_iter().next(),
         };
+        let heard = id.clone();
         let answer = match self
-            .in_time(&occasion, self.said(&occasion, id, &typed))
+            .in_time(&occasion, Box::pin(self.said(&occasion, id, &typed)))
             .await
         {
             Ok(answer) => answer,
@@ -189,6 +196,7 @@ impl Receiver {
             Err(Trouble::Silent | Trouble::Late) => return Reply::Refused,
             Err(Trouble::Told(message)) => Answer::Say(message),
         };
+        self.heard.insert(heard, ()).await;
         let (Answer::Say(said) | Answer::Replace(said) | Answer::Modal { or: said, .. }) = answer
         else {
             return Reply::Empty;
@@ -313,4 +321,30 @@ fn without_mention(text: &str) -> &str {
         rest = after.trim_start_matches([',', ':']).trim_start();
     }
     rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_addressed_is_no_part_of_what_is_said() {
+        for (text, said) in [
+            (
+                "<@U0BOT> checkout main to staging",
+                "checkout main to staging",
+            ),
+            ("  <@U0BOT|foredeck>: status", "status"),
+            ("<@U0BOT> <@U0BOT>, help", "help"),
+            (
+                "checkout main to staging <@U0BOT>",
+                "checkout main to staging <@U0BOT>",
+            ),
+            ("<@U0BOT>", ""),
+            ("<@never closed", "<@never closed"),
+            ("", ""),
+        ] {
+            assert_eq!(without_mention(text), said, "{text:?}");
+        }
+    }
 }

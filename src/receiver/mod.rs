@@ -23,28 +23,41 @@ mod steps;
 pub mod team;
 mod tell;
 mod voice;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::Client;
+use moka::future::Cache;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
-pub use self::error::ReceiverError;
 use self::{
     answer::refusing,
     directory::Directory,
     metrics::ReceiverMetrics,
     occasion::{Occasion, Trouble},
-    plan::seal::{Nonce, Sealer},
+    plan::{
+        PlanId,
+        seal::{Nonce, Sealer},
+    },
     voice::Voice,
+};
+pub use self::{
+    error::ReceiverError,
+    work::{Door, Transport, run},
 };
 use crate::{
     identity::{Access, Identity, IdentityError, Person},
     runtime::{admin::Readiness, cache::Scope, metrics::Metrics, telemetry},
     slack::client::SlackClient,
 };
+
+/// How long after the first try Slack delivers an event for the last time, and some more.
+const REDELIVERED: Duration = Duration::from_mins(10);
+/// Messages remembered at most.
+const HEARD: u64 = 10_000;
 
 /// What the receiver goes by.
 #[derive(Debug, Clone)]
@@ -73,6 +86,8 @@ pub struct Receiver {
     sealer: Sealer,
     voice: Arc<Voice>,
     metrics: ReceiverMetrics,
+    /// Messages that were answered a moment ago: Slack may deliver them again, or as two events.
+    heard: Cache<PlanId, ()>,
     /// Answers that are under way after their delivery was acknowledged.
     later: TaskTracker,
 }
@@ -109,6 +124,10 @@ impl Receiver {
             access: Access::new(client.clone()),
             voice: Arc::new(Voice::new(slack)),
             metrics: ReceiverMetrics::register(metrics),
+            heard: Cache::builder()
+                .max_capacity(HEARD)
+                .time_to_live(REDELIVERED)
+                .build(),
             later: TaskTracker::new(),
             directory: directory.clone(),
             settings,

@@ -12,6 +12,7 @@ use super::{
     presses::bound_team,
     sight::Sight,
     steps::{self, Stage},
+    team::Found,
 };
 use crate::slack::{
     actions,
@@ -75,7 +76,7 @@ impl Receiver {
         let reference = draft.application;
         let namespace = reference
             .as_ref()
-            .and_then(|reference| self.only_team(occasion, sight, reference))
+            .and_then(|reference| only_team(occasion, sight, reference))
             .unwrap_or_default();
         let order = Order {
             action: draft.action.unwrap_or_default(),
@@ -212,24 +213,24 @@ impl Receiver {
             .view
             .as_ref()
             .map(|view| view.private_metadata.as_str());
-        let asker = &sight.person.slack;
-        let opened =
-            metadata.map(|metadata| self.sealer.open(metadata, Purpose::Form, asker, self.now()));
+        let opened = metadata.map(|metadata| {
+            let person = &sight.person.slack;
+            self.sealer
+                .open(metadata, Purpose::Form, person, self.now())
+        });
         let Some(Ok(opened)) = opened else {
             return Vec::new();
         };
         form::suggestions(&sight, &asked.value, bound_team(&opened.plan))
     }
+}
 
-    fn only_team(
-        &self,
-        occasion: &Occasion,
-        sight: &Sight,
-        reference: &ApplicationRef,
-    ) -> Option<String> {
-        match super::conversation::team_of(sight, occasion.channel.as_ref(), reference) {
-            super::conversation::Team::One(namespace) => Some(namespace),
-            _ => None,
+/// The team of an application, if there is no doubt.
+fn only_team(occasion: &Occasion, sight: &Sight, reference: &ApplicationRef) -> Option<String> {
+    sight.look(occasion.channel.as_ref(), false, |team| {
+        match team.application(reference) {
+            Found::One(application) => application.metadata.namespace.clone(),
+            Found::Several(_) | Found::Absent(_) => None,
         }
-    }
+    })
 }

@@ -65,3 +65,86 @@ pub(super) fn likeness(plan: &Plan, existing: &DeployRequest) -> Likeness {
 pub(super) fn is_of(plan: &Plan, existing: &DeployRequest) -> bool {
     likeness(plan, existing) != Likeness::Foreign
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        api::deploy_request::SlackPerson,
+        receiver::plan::PlanId,
+        slack::ids::{TeamId, TriggerId},
+    };
+
+    fn plan(trigger: &str) -> Plan {
+        Plan {
+            id: PlanId::of_command(
+                &TeamId::new("T1").unwrap(),
+                &TriggerId::new(trigger).unwrap(),
+            ),
+            namespace: "shop".to_owned(),
+            order: serde_json::from_value(json!({
+                "action": "deploy", "application": "checkout", "version": "main", "environment": "staging",
+                "parameters": {"replicas": "3"}, "reason": "because", "target": null,
+            }))
+            .unwrap(),
+            asker: SlackPerson {
+                team: "T1".to_owned(),
+                user: "U1".to_owned(),
+            },
+            place: serde_json::from_value(json!({"channel": "C1", "threadTs": "1.2"})).unwrap(),
+            asked_at: Timestamp::UNIX_EPOCH,
+            shown: "digest".to_owned(),
+        }
+    }
+
+    fn person() -> Person {
+        Person {
+            username: "alice@corp.example".to_owned(),
+            slack: plan("1.2.x").asker,
+        }
+    }
+
+    #[test]
+    fn a_request_says_what_who_where_and_for_how_long() {
+        let plan = plan("1.2.x");
+        let request = request(&plan, &person(), Some(Duration::from_hours(720)));
+        let name = plan.request_name();
+        assert_eq!(
+            serde_json::to_value(&request).unwrap(),
+            json!({
+                "apiVersion": "foredeck.dev/v1alpha1", "kind": "DeployRequest",
+                "metadata": {"name": name, "namespace": "shop", "labels": {
+                    "foredeck.dev/application": "checkout", "foredeck.dev/environment": "staging", "foredeck.dev/origin": "slack",
+                }},
+                "spec": {
+                    "application": "checkout", "environment": "staging", "action": "deploy", "version": "main",
+                    "parameters": {"replicas": "3"}, "reason": "because", "idempotencyKey": name,
+                    "requester": {"username": "alice@corp.example", "slack": {"team": "T1", "user": "U1"}},
+                    "notify": {"slack": {"channel": "C1", "threadTs": "1.2"}}, "ttlAfterFinished": "2592000s",
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn an_object_of_the_name_is_the_plan_a_copy_of_it_or_foreign() {
+        let plan = plan("1.2.x");
+        let own = request(&plan, &person(), None);
+        assert_eq!(likeness(&plan, &own), Likeness::Same);
+        let mut edited = own.clone();
+        edited.spec.version = Some("other".to_owned());
+        assert_eq!(likeness(&plan, &edited), Likeness::OtherCopy);
+        let mut moved = own.clone();
+        moved.metadata.namespace = Some("bank".to_owned());
+        assert_eq!(likeness(&plan, &moved), Likeness::OtherCopy);
+        let mut unsigned = own.clone();
+        unsigned.spec.requester = None;
+        assert_eq!(likeness(&plan, &unsigned), Likeness::Foreign);
+        let mut keyless = own;
+        keyless.spec.idempotency_key = None;
+        assert_eq!(likeness(&plan, &keyless), Likeness::Foreign);
+    }
+}

@@ -253,3 +253,46 @@ pub(super) async fn cancel(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answered(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(Status {
+            code,
+            message: "so it says".to_owned(),
+            ..Status::default()
+        }))
+    }
+
+    #[test]
+    fn only_what_was_certainly_not_done_counts_as_not_done() {
+        assert_eq!(proof(&answered(409)), Proof::Exists);
+        assert_eq!(proof(&answered(429)), Proof::NotSent);
+        for code in [400, 403, 404, 422] {
+            assert_eq!(
+                proof(&answered(code)),
+                Proof::Refused("so it says".to_owned()),
+                "{code}"
+            );
+        }
+        // Behind each of these the object may have been written.
+        for code in [500, 502, 503, 504] {
+            assert_eq!(proof(&answered(code)), Proof::None, "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_certainly_not_done() {
+        crate::runtime::tls::install();
+        // Reserved, and nobody can listen there.
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let client = Client::try_from(crate::runtime::client::bounded(config)).unwrap();
+        let api: Api<DeployRequest> = Api::namespaced(client, "shop");
+        let error = api.get("any").await.unwrap_err();
+        assert_eq!(proof(&error), Proof::NotSent, "{error:?}");
+    }
+}

@@ -8,13 +8,17 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
-use super::directory::{Directory, Held};
+use super::{
+    directory::{Directory, Held},
+    team,
+};
 use crate::{
-    api::{Application, Environment},
-    identity::{Access, Person, access::AccessError},
-    slack::grammar::Vocabulary,
+    api::{Application, DeployRequest, DeployTarget, Environment},
+    identity::{Access, AccessError, Person},
+    runtime::cache::Guarded,
+    slack::{grammar::Vocabulary, ids::ChannelId},
 };
 
 /// Reviews under way at once for one sight. Their answers are remembered, so this is the cost of the first.
@@ -92,15 +96,44 @@ impl Sight {
         names
     }
 
-    /// What they can name.
-    pub(super) fn vocabulary(&self, command: &str) -> Vocabulary {
-        let named = self.pick(|application: &Application| {
-            let verbs: Vec<String> = application.spec.actions.keys().cloned().collect();
-            Some((application.name_any(), verbs))
-        });
-        let environments = self.pick(|environment: &Environment| Some(environment.name_any()));
-        let verbs: BTreeSet<String> = named.iter().flat_map(|(_, verbs)| verbs.clone()).collect();
-        let applications: Vec<String> = named.into_iter().map(|(name, _)| name).collect();
-        Vocabulary::new(verbs, applications, environments).with_command(command)
+    /// The words that mean something to this person, beside the command's own name.
+    pub(super) fn vocabulary(&self, channel: Option<&ChannelId>, command: &str) -> Vocabulary {
+        self.look(channel, false, |team| {
+            team.vocabulary().with_command(command)
+        })
     }
+
+    /// What this person's words mean in this channel. Targets and requests are looked at only where `history` says so:
+    /// there may be many.
+    pub(super) fn look<T>(
+        &self,
+        channel: Option<&ChannelId>,
+        history: bool,
+        ask: impl FnOnce(&team::Sight<'_>) -> T,
+    ) -> T {
+        let channel = channel.map(ChannelId::as_str).unwrap_or_default();
+        let applications = self.directory.all::<Application>();
+        let environments = self.directory.all::<Environment>();
+        let (targets, requests) = if history {
+            (
+                self.directory.all::<DeployTarget>(),
+                self.directory.all::<DeployRequest>(),
+            )
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        let visible = self.namespaces.iter().cloned().collect();
+        let sight = team::Sight::new(visible, channel)
+            .with_applications(decoded(&applications))
+            .with_environments(decoded(&environments))
+            .with_targets(decoded(&targets))
+            .with_requests(decoded(&requests));
+        ask(&sight)
+    }
+}
+
+fn decoded<K: Resource<DynamicType = ()> + Clone + 'static>(
+    all: &[Arc<Guarded<K>>],
+) -> impl Iterator<Item = &K> {
+    all.iter().filter_map(|object| object.0.as_ref().ok())
 }

@@ -107,8 +107,9 @@ impl Receiver {
                 let edit = self.value(&plan, Purpose::Edit);
                 return Ok(Answer::Replace(planned::impossible(&found.shown, edit)));
             }
-            (Stage::Again, _) | (Stage::Confirmed | Stage::Said, Step::Create) => !changed,
-            (Stage::Confirmed, Step::Confirm) => !changed,
+            (Stage::Again, _)
+            | (Stage::Confirmed | Stage::Said, Step::Create)
+            | (Stage::Confirmed, Step::Confirm) => !changed,
             _ => false,
         };
         if start {

@@ -5,190 +5,109 @@ use std::cmp::Reverse;
 
 use kube::ResourceExt;
 
-use super::{answer::reading, sight::Sight};
-use crate::{
-    api::{
-        Application, DeployRequest, DeployTarget, Environment,
-        deploy_request::Phase,
-        deploy_target::{Active, Run},
+use super::{
+    answer::{
+        reading,
+        standing::{self, Prefix},
     },
-    slack::{blocks::Message, grammar::ApplicationRef},
+    sight::Sight,
+    team::{Answer, Running},
+};
+use crate::{
+    api::DeployRequest,
+    slack::{blocks::Message, grammar::ApplicationRef, ids::ChannelId},
 };
 
-/// Requests and runs shown at most.
-const MOST: usize = 20;
+/// Ended requests shown where nothing is under way.
+const MOST_ENDED: usize = 3;
 
-/// One application in one environment, as far as it is told.
-#[derive(Debug, Clone)]
-pub(super) struct Deployed {
-    /// The team, the application and the environment.
-    pub(super) namespace: String,
-    /// The application.
-    pub(super) application: String,
-    /// The environment.
-    pub(super) environment: String,
-    /// What runs there.
-    pub(super) current: Option<Run>,
-    /// What holds it now.
-    pub(super) active: Option<Active>,
-    /// What ran there, newest first.
-    pub(super) history: Vec<Run>,
-}
-
-/// What a question is about. What may not be seen is not there.
-pub(super) struct About<'a> {
-    /// An application, by whichever of the visible teams.
+/// A question, and where it is asked.
+pub(super) struct Question<'a> {
+    /// The conversation.
+    pub(super) channel: Option<&'a ChannelId>,
+    /// The application that it is about.
     pub(super) application: Option<&'a ApplicationRef>,
-    /// The team that the channel belongs to, which a bare name means first.
-    pub(super) home: Option<&'a str>,
-    /// An environment.
+    /// The environment that it is about.
     pub(super) environment: Option<&'a str>,
 }
 
-impl About<'_> {
-    /// The teams whose application is meant: the named one, else the channel's if it has such an application, else all.
-    fn teams(&self, sight: &Sight) -> Option<Vec<String>> {
-        let reference = self.application?;
-        let mut teams = sight.pick(|application: &Application| {
-            let named = application.name_any() == reference.name;
-            named.then(|| application.namespace()).flatten()
-        });
-        if let Some(team) = &reference.team {
-            teams.retain(|one| one == team);
-        } else if let Some(home) = self
-            .home
-            .filter(|home| teams.iter().any(|team| team == home))
-        {
-            teams.retain(|one| one == home);
-        }
-        Some(teams)
-    }
-
-    /// Whether there is anything of the kind.
-    fn exists(&self, sight: &Sight) -> Result<(), Message> {
-        if let Some(reference) = self.application
-            && self.teams(sight).is_none_or(|teams| teams.is_empty())
-        {
-            return Err(reading::no_application(reference));
-        }
-        if let Some(name) = self.environment {
-            let known = sight
-                .pick(|environment: &Environment| (environment.name_any() == name).then_some(()));
-            if known.is_empty() {
-                return Err(reading::no_environment(name));
-            }
-        }
-        Ok(())
-    }
-
-    fn wants(
-        &self,
-        teams: Option<&[String]>,
-        namespace: &str,
-        application: &str,
-        environment: &str,
-    ) -> bool {
-        let fits = match (self.application, teams) {
-            (Some(reference), Some(teams)) => {
-                reference.name == application && teams.iter().any(|team| team == namespace)
-            }
-            _ => true,
-        };
-        fits && self.environment.is_none_or(|name| name == environment)
-    }
-
-    fn deployed(&self, sight: &Sight) -> Vec<Deployed> {
-        let teams = self.teams(sight);
-        let mut found = sight.pick(|target: &DeployTarget| {
-            let namespace = target.namespace().unwrap_or_default();
-            let spec = &target.spec;
-            if !self.wants(
-                teams.as_deref(),
-                &namespace,
-                &spec.application,
-                &spec.environment,
-            ) {
-                return None;
-            }
-            let status = target.status.clone().unwrap_or_default();
-            Some(Deployed {
-                namespace,
-                application: spec.application.clone(),
-                environment: spec.environment.clone(),
-                current: status.current,
-                active: status.active,
-                history: status.history,
-            })
-        });
-        found.sort_by(|one, other| key(one).cmp(&key(other)));
-        found
-    }
-
-    fn requests(&self, sight: &Sight) -> Vec<DeployRequest> {
-        let teams = self.teams(sight);
-        let mut found = sight.pick(|request: &DeployRequest| {
-            let namespace = request.namespace().unwrap_or_default();
-            let spec = &request.spec;
-            self.wants(
-                teams.as_deref(),
-                &namespace,
-                &spec.application,
-                &spec.environment,
-            )
-            .then(|| request.clone())
-        });
-        found.sort_by_key(|request| Reverse(request.creation_timestamp().map(|time| time.0)));
-        found
-    }
-}
-
-fn key(one: &Deployed) -> (&str, &str, &str) {
-    (&one.namespace, &one.application, &one.environment)
-}
-
 /// How it goes: what has not ended, and where nothing is under way, what ended last.
-pub(super) fn status(sight: &Sight, about: &About<'_>) -> Message {
-    if let Err(nothing) = about.exists(sight) {
-        return nothing;
-    }
-    let requests = about.requests(sight);
-    let (open, ended): (Vec<_>, Vec<_>) = requests
-        .into_iter()
-        .partition(|request| !phase(request).is_terminal());
-    let last: Vec<_> = if open.is_empty() {
-        ended.into_iter().take(3).collect()
-    } else {
-        Vec::new()
-    };
-    let deployed = if about.application.is_some() {
-        about.deployed(sight)
-    } else {
-        Vec::new()
-    };
-    reading::status(&open, &last, &deployed, sight.sees_several(), MOST)
+pub(super) fn status(sight: &Sight, question: &Question<'_>) -> Message {
+    let prefix = prefix(sight);
+    sight.look(question.channel, true, |team| {
+        let open = match team.status(question.application, question.environment) {
+            Answer::Rows(rows) => rows,
+            Answer::Team(several) => return reading::which_of(&several),
+            Answer::Absent(absent) => return reading::absent(&absent),
+        };
+        let runs = match question.application {
+            Some(application) => match team.history(application, question.environment) {
+                Answer::Rows(rows) => rows,
+                Answer::Team(_) | Answer::Absent(_) => Vec::new(),
+            },
+            None => Vec::new(),
+        };
+        let last = if open.is_empty() {
+            ended(sight, question, &runs)
+        } else {
+            Vec::new()
+        };
+        reading::status(&open, &last, &runs, prefix)
+    })
+}
+
+/// What ended last in these places; everywhere, if the question names no application.
+fn ended(sight: &Sight, question: &Question<'_>, runs: &[Running<'_>]) -> Vec<DeployRequest> {
+    let mut found = sight.pick(|request: &DeployRequest| {
+        let spec = &request.spec;
+        let place = runs.iter().any(|running| {
+            running.target.metadata.namespace == request.metadata.namespace
+                && running.target.spec.application == spec.application
+                && running.target.spec.environment == spec.environment
+        });
+        let here = question.application.is_none() || place;
+        let there = question
+            .environment
+            .is_none_or(|name| name == spec.environment);
+        let over = standing::phase(request).is_terminal();
+        (here && there && over).then(|| request.clone())
+    });
+    found.sort_by_key(|request| Reverse(request.creation_timestamp().map(|time| time.0)));
+    found.truncate(MOST_ENDED);
+    found
 }
 
 /// What runs where.
-pub(super) fn what(sight: &Sight, about: &About<'_>) -> Message {
-    if let Err(nothing) = about.exists(sight) {
-        return nothing;
-    }
-    reading::what(
-        &about.deployed(sight),
-        about.environment,
-        sight.sees_several(),
-    )
+pub(super) fn what(sight: &Sight, question: &Question<'_>) -> Message {
+    let prefix = prefix(sight);
+    sight.look(question.channel, true, |team| {
+        match team.what(question.environment) {
+            Answer::Rows(rows) => reading::what(&rows, question.environment, prefix),
+            Answer::Team(several) => reading::which_of(&several),
+            Answer::Absent(absent) => reading::absent(&absent),
+        }
+    })
 }
 
 /// What ran before.
-pub(super) fn history(sight: &Sight, about: &About<'_>) -> Message {
-    if let Err(nothing) = about.exists(sight) {
-        return nothing;
-    }
-    reading::history(&about.deployed(sight), sight.sees_several(), MOST)
+pub(super) fn history(sight: &Sight, question: &Question<'_>) -> Message {
+    let prefix = prefix(sight);
+    let Some(application) = question.application else {
+        return what(sight, question);
+    };
+    sight.look(question.channel, true, |team| {
+        match team.history(application, question.environment) {
+            Answer::Rows(rows) => reading::history(&rows, prefix),
+            Answer::Team(several) => reading::which_of(&several),
+            Answer::Absent(absent) => reading::absent(&absent),
+        }
+    })
 }
 
-fn phase(request: &DeployRequest) -> Phase {
-    let status = request.status.as_ref();
-    status.and_then(|status| status.phase).unwrap_or_default()
+fn prefix(sight: &Sight) -> Prefix {
+    if sight.sees_several() {
+        Prefix::Team
+    } else {
+        Prefix::None
+    }
 }

@@ -95,9 +95,8 @@ impl Voice {
     /// What was pressed is answered.
     pub(super) async fn answer_press(&self, occasion: &Occasion, answer: &Answer) {
         let done = match (occasion.url.as_ref(), answer) {
-            (_, Answer::Nothing) => Ok(()),
+            (_, Answer::Nothing) | (None, Answer::Remove) => Ok(()),
             (Some(url), Answer::Remove) => self.slack.respond(url, Answering::Delete).await,
-            (None, Answer::Remove) => Ok(()),
             (Some(url), Answer::Replace(message)) => {
                 self.slack.respond(url, Answering::Replace(message)).await
             }

@@ -68,6 +68,18 @@ pub(super) struct Unrecorded {
     pub(super) at: Posted,
 }
 
+/// Where people see a message.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Address {
+    /// Nobody has asked.
+    #[default]
+    NotAsked,
+    /// Slack doesn't say.
+    Unknown,
+    /// There.
+    At(Url),
+}
+
 /// What this process remembers of a request; lost without harm.
 #[derive(Default)]
 pub(super) struct Memory {
@@ -82,7 +94,7 @@ pub(super) struct Memory {
     /// Posted, and not written down.
     pub(super) unrecorded: Option<Unrecorded>,
     /// Where people see the live message, once that was asked.
-    pub(super) live_url: Option<Option<Url>>,
+    pub(super) live_url: Address,
     /// When a message was last brought up to date.
     pub(super) updated: Option<Instant>,
     /// How often Slack failed in a row.

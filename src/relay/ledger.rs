@@ -111,11 +111,8 @@ impl Ledger {
                 let json = serde_json::to_value(&written).unwrap_or_default();
                 Ok(Written::Done(Self::from_json(&json)))
             }
-            Err(RelayError::Api { source, .. }) if code(&source) == Some(404) => Ok(Written::Gone),
-            // A test that fails is 422; so is a write into a status that was taken away meanwhile.
-            Err(RelayError::Api { source, .. }) if matches!(code(&source), Some(409 | 422)) => {
-                Ok(Written::Conflict)
-            }
+            Err(RelayError::Api { source, .. }) if is_gone(&source) => Ok(Written::Gone),
+            Err(RelayError::Api { source, .. }) if is_conflict(&source) => Ok(Written::Conflict),
             Err(error) => Err(error),
         }
     }
@@ -177,11 +174,17 @@ fn api(client: &Client, request: &DeployRequest) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), &namespace, &kind)
 }
 
-fn code(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
-    }
+fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// A test that fails is 422, as a status that breaks the schema is; but that one says what breaks it.
+fn is_conflict(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status.details.as_ref().map(|details| details.causes.len());
+    status.code == 409 || (status.code == 422 && causes.unwrap_or_default() == 0)
 }
 
 async fn within<T>(

@@ -235,12 +235,8 @@ async fn engine(
         (gone, shutdown.clone()),
     ));
     let watching = stream::select(
-        request_changes
-            .map(|object| Change::Request(object))
-            .boxed(),
-        environment_changes
-            .map(|object| Change::Environment(object))
-            .boxed(),
+        request_changes.map(Change::Request).boxed(),
+        environment_changes.map(Change::Environment).boxed(),
     )
     .for_each(|change| {
         changed(&context, &wake, &change);

@@ -4,10 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
-use reqwest::Url;
 
 use super::{
-    context::{Context, names},
+    context::{Address, Context, names},
     error::RelayError,
     ledger::Ledger,
     message,
@@ -42,7 +41,7 @@ pub(super) struct Scene {
     pub(super) environment: Option<Environment>,
     pub(super) ledger: Ledger,
     unsent: Option<Purpose>,
-    live_url: Option<Url>,
+    live_url: Address,
 }
 
 impl Scene {
@@ -56,7 +55,10 @@ impl Scene {
             environment: self.environment.as_ref(),
             told: &self.ledger.told,
             unsent: self.unsent.as_ref(),
-            live_url: self.live_url.as_ref(),
+            live_url: match &self.live_url {
+                Address::At(url) => Some(url),
+                Address::NotAsked | Address::Unknown => None,
+            },
             now: Timestamp::now(),
             timing: &context.settings.timing,
         }
@@ -199,10 +201,10 @@ fn scene(
         context.remember(&uid, |memory| {
             memory.request = Some(request.clone());
             memory.ledger = Some(ledger.clone());
-            (memory.unsent.clone(), memory.live_url.clone().flatten())
+            (memory.unsent.clone(), memory.live_url.clone())
         })
     } else {
-        (None, None)
+        (None, Address::NotAsked)
     };
     Scene {
         request,
@@ -234,7 +236,7 @@ async fn act(context: &Context, scene: &Scene, step: Step) -> Result<Done, Relay
 /// Asks once where people see the live message; whether the answer is new.
 async fn find_url(context: &Context, scene: &Scene) -> bool {
     let uid = scene.uid();
-    let asked = context.recall(&uid, |memory| memory.live_url.is_some());
+    let asked = context.recall(&uid, |memory| !matches!(memory.live_url, Address::NotAsked));
     let live = plan::entry(&scene.ledger.told, &Purpose::Live).and_then(plan::posted);
     let (Some(false), Some(live)) = (asked, live) else {
         return false;
@@ -243,7 +245,9 @@ async fn find_url(context: &Context, scene: &Scene) -> bool {
     if let Err(error) = &url {
         tracing::debug!(reason = error.reason(), "Slack gives no link to a message");
     }
-    context.remember(&uid, |memory| memory.live_url = Some(url.ok()));
+    context.remember(&uid, |memory| {
+        memory.live_url = url.map_or(Address::Unknown, Address::At);
+    });
     true
 }
 

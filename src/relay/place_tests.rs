@@ -17,18 +17,28 @@ fn shown(spot: &Spot) -> String {
     }
 }
 
-fn asked(place: serde_json::Value) -> DeployRequest {
+fn asked(place: &serde_json::Value) -> DeployRequest {
     changed(
         Phase::Running,
         &json!({"spec": {"notify": {"slack": place}}}),
     )
 }
 
+/// A name, who asked where, under which settings; the spots of the live message, that of the link, further channels.
+type Row<'a> = (
+    &'a str,
+    &'a DeployRequest,
+    Option<&'a Environment>,
+    &'a [&'a str],
+    Option<&'a str>,
+    &'a [&'a str],
+);
+
 #[test]
 fn the_live_message_goes_to_the_environments_channel_else_where_it_was_asked() {
-    let here = asked(json!({"channel": "C0ASKED"}));
-    let thread = asked(json!({"channel": "C0ASKED", "threadTs": "1.2"}));
-    let direct = asked(json!({"channel": "D0ALICE"}));
+    let here = asked(&json!({"channel": "C0ASKED"}));
+    let thread = asked(&json!({"channel": "C0ASKED", "threadTs": "1.2"}));
+    let direct = asked(&json!({"channel": "D0ALICE"}));
     let kubectl = changed(
         Phase::Running,
         &json!({"spec": {"notify": null, "requester": null}}),
@@ -36,14 +46,7 @@ fn the_live_message_goes_to_the_environments_channel_else_where_it_was_asked() {
     let own = environment(&json!({"channel": "C0OWN", "also": ["C0ALSO", "C0OWN"]}));
     let same = environment(&json!({"channel": "C0ASKED"}));
     let also = environment(&json!({"also": ["C0ASKED", "C0ALSO"]}));
-    let rows: [(
-        &str,
-        &DeployRequest,
-        Option<&Environment>,
-        &[&str],
-        Option<&str>,
-        &[&str],
-    ); 9] = [
+    let rows: [Row<'_>; 9] = [
         (
             "asked in a channel",
             &here,
@@ -130,7 +133,7 @@ fn the_live_message_goes_to_the_environments_channel_else_where_it_was_asked() {
 
 #[test]
 fn a_refused_message_goes_on_until_nobody_is_left() {
-    let request = asked(json!({"channel": "C0ASKED", "threadTs": "1.2"}));
+    let request = asked(&json!({"channel": "C0ASKED", "threadTs": "1.2"}));
     let places = Places::of(&request, None);
     let mut way = Vec::new();
     let mut spot = places.live.first().cloned();
@@ -150,6 +153,6 @@ fn a_refused_message_goes_on_until_nobody_is_left() {
 
 #[test]
 fn what_cannot_be_a_channel_is_nowhere() {
-    let request = asked(json!({"channel": "nowhere"}));
+    let request = asked(&json!({"channel": "nowhere"}));
     assert!(Places::of(&request, None).is_nowhere());
 }

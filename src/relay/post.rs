@@ -83,7 +83,7 @@ async fn begin(
         Timestamp::now(),
     );
     if !write_intent(context, scene, &entry).await? {
-        return Ok(Done::Next);
+        return Ok(Done::Later(AGAIN));
     }
     context.remember(&uid, |memory| {
         memory.unsent = Some(posting.purpose.clone());
@@ -375,7 +375,7 @@ pub(super) async fn whisper(
     }
     let entry = ledger::intent(&posting.purpose, &posting.spot, None, Timestamp::now());
     if !write_intent(context, &scene, &entry).await? {
-        return Ok(Done::Next);
+        return Ok(Done::Later(AGAIN));
     }
     let shown = context
         .slack

@@ -9,7 +9,7 @@ use kube::{
 };
 
 use super::{
-    context::{Context, named},
+    context::{Address, Context, named},
     error::RelayError,
     ledger::{self, Ledger, Written},
     message,
@@ -235,7 +235,7 @@ async fn moved(
             memory.unsent = Some(purpose.clone());
             memory.uncertain = None;
             if *purpose == Purpose::Live {
-                memory.live_url = None;
+                memory.live_url = Address::NotAsked;
             }
         });
     }

@@ -8,7 +8,7 @@ use crate::support::{Bed, buttons, text};
 #[tokio::test]
 async fn a_command_becomes_a_plan_and_its_click_a_request() -> Result<()> {
     let bed = Bed::new("asking").await?;
-    let _receiver = bed.receiver().await?;
+    let receiver = bed.receiver().await?;
     let plan = bed
         .typed("alice", "deploys", "/deploy checkout main to staging")
         .await?;
@@ -45,5 +45,18 @@ async fn a_command_becomes_a_plan_and_its_click_a_request() -> Result<()> {
     assert!(request.name_any().starts_with("slack-"));
     assert!(text(&accepted).contains(&request.name_any()));
     assert_eq!(bed.slack.violations(), Vec::<String>::new());
+
+    let page = receiver.metrics.encode()?;
+    for line in [
+        "foredeck_slack_deliveries_total{kind=\"command\",outcome=\"message\"} 1",
+        "foredeck_slack_deliveries_total{kind=\"actions\",outcome=\"empty\"} 1",
+        "foredeck_requests_created_total{outcome=\"created\"} 1",
+        "foredeck_slack_answer_seconds_count{kind=\"command\"} 1",
+    ] {
+        assert!(page.contains(line), "{line} is missing in {page}");
+    }
+    for secret in [request.name_any(), bed.slack.user("alice").id().to_owned()] {
+        assert!(!page.contains(&secret), "{secret} is in {page}");
+    }
     Ok(())
 }

@@ -2,4 +2,9 @@
 //! answer is true.
 
 mod asking;
+mod forms;
+mod once;
+mod slow;
+mod speaking;
 mod support;
+mod teams;

@@ -42,6 +42,8 @@ pub(crate) struct Bed {
     pub(crate) client: Client,
     /// The team `shop`, under a name that no other test has.
     pub(crate) namespace: String,
+    /// All teams of this test: others' are not looked at.
+    pub(crate) teams: Vec<String>,
     pub(crate) slack: StandInSlack,
 }
 
@@ -54,10 +56,12 @@ impl Bed {
         DEFINITIONS
             .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
             .await?;
+        let namespace = plane.namespace(prefix).await?;
         let bed = Self {
             plane,
             client: plane.admin(),
-            namespace: plane.namespace(prefix).await?,
+            teams: vec![namespace.clone()],
+            namespace,
             slack: StandInSlack::start().await?,
         };
         bed.furnish(&bed.namespace).await?;
@@ -214,13 +218,19 @@ impl Bed {
         on: &Ephemeral,
         button: &str,
     ) -> Result<Ephemeral> {
+        let before: Vec<String> = self
+            .slack
+            .ephemerals(person)
+            .into_iter()
+            .map(|one| one.ts)
+            .collect();
         self.press(person, on, button)?.answered().await?;
         let was = text(on);
         self.slack
             .until(&format!("what {button} comes to"), PATIENCE, |world| {
                 let all = world.ephemerals(person);
                 let changed = all.iter().find(|one| one.ts == on.ts && text(one) != was);
-                let newer = all.iter().find(|one| one.ts > on.ts);
+                let newer = all.iter().find(|one| !before.contains(&one.ts));
                 changed.or(newer).cloned()
             })
             .await
@@ -288,11 +298,9 @@ impl Replica {
         let slack = SlackClient::new(settings)?;
         let home = TeamId::new(bed.slack.team_id())?;
         let (readiness, metrics) = (Readiness::default(), Metrics::default());
-        let namespaces = Api::<k8s_openapi::api::core::v1::Namespace>::all(bed.client.clone());
-        let _reachable = namespaces.get(&bed.namespace).await?;
         let (receiver, filling) = Receiver::new(
             ReceiverSettings {
-                namespaces: Vec::new(),
+                namespaces: bed.teams.clone(),
                 command: "/deploy".to_owned(),
                 bot_tokens: vec![bed.slack.bot_token().into()],
                 ttl: Some(Duration::from_hours(24 * 30)),

@@ -13,7 +13,7 @@ async fn asked_in_a_thread_all_is_told_there() -> Result<()> {
     let _relay = bed.relay()?;
     bed.request(
         "one",
-        bed.asked_in(json!({"channel": bed.deploys, "threadTs": parent})),
+        bed.asked_in(&json!({"channel": bed.deploys, "threadTs": parent})),
     )
     .await?;
     bed.status("one", running()).await?;
@@ -41,7 +41,7 @@ async fn the_environments_channel_holds_it_and_who_asked_gets_a_link() -> Result
     bed.status("channel", queued()).await?;
     bed.request(
         "thread",
-        bed.asked_in(json!({"channel": bed.deploys, "threadTs": said.message.ts})),
+        bed.asked_in(&json!({"channel": bed.deploys, "threadTs": said.message.ts})),
     )
     .await?;
     bed.status("thread", queued()).await?;
@@ -124,7 +124,7 @@ async fn a_direct_message_is_told_in_the_direct_message() -> Result<()> {
             .map(|channel| channel.id.clone())
     });
     let _relay = bed.relay()?;
-    bed.request("one", bed.asked_in(json!({"channel": channel})))
+    bed.request("one", bed.asked_in(&json!({"channel": channel})))
         .await?;
     bed.status("one", running()).await?;
     bed.until_posted("one", "live").await?;

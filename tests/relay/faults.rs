@@ -311,7 +311,7 @@ async fn two_relays_at_once_post_one_message() -> Result<()> {
     let _relays = (bed.relay()?, bed.relay()?);
     let names: Vec<String> = (0..4).map(|number| format!("both-{number}")).collect();
     for name in &names {
-        bed.request(name, bed.asked_in(json!({"channel": bed.general})))
+        bed.request(name, bed.asked_in(&json!({"channel": bed.general})))
             .await?;
         bed.status(name, running()).await?;
     }

@@ -1,6 +1,7 @@
 //! One message from the beginning to the end, and what goes with it.
 
 use anyhow::Result;
+use foredeck::api::DeployRequest;
 use foredeck_testkit::slack::ChannelKind;
 use serde_json::json;
 
@@ -39,6 +40,20 @@ async fn one_message_from_start_to_end() -> Result<()> {
         Some(&messages[0].ts)
     );
     assert_eq!(told.problem, None);
+    let request = bed.api::<DeployRequest>().get("one").await?;
+    let managers = request.metadata.managed_fields.unwrap_or_default();
+    let ours = managers
+        .iter()
+        .find(|entry| entry.manager.as_deref() == Some("foredeck-relay"))
+        .expect("writes under a name of its own");
+    let fields = serde_json::to_value(&ours.fields_v1)?["f:status"].clone();
+    let fields: Vec<&String> = fields
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(fields, ["f:slack"], "and nothing else");
     assert_eq!(bed.slack.violations(), Vec::<String>::new());
     relay.stop().await
 }
@@ -118,7 +133,7 @@ async fn a_restart_says_nothing_anew() -> Result<()> {
     bed.slack.forget_calls();
     let relay = bed.relay()?;
     relay.ready().await?;
-    bed.request("later", bed.asked_in(json!({"channel": bed.general})))
+    bed.request("later", bed.asked_in(&json!({"channel": bed.general})))
         .await?;
     bed.status("later", queued()).await?;
     bed.until_posted("later", "live").await?;

@@ -6,3 +6,4 @@ mod faults;
 mod killed;
 mod life;
 mod support;
+mod together;

@@ -72,10 +72,10 @@ impl Bed {
 
     /// alice asks in #deploys.
     pub(crate) fn asked(&self) -> Value {
-        self.asked_in(json!({"channel": self.deploys}))
+        self.asked_in(&json!({"channel": self.deploys}))
     }
 
-    pub(crate) fn asked_in(&self, place: Value) -> Value {
+    pub(crate) fn asked_in(&self, place: &Value) -> Value {
         let mut spec = spec();
         spec["requester"] = json!({"username": "alice@corp.example", "slack": {"team": self.slack.team_id(), "user": self.alice}});
         spec["notify"] = json!({"slack": place});

@@ -55,13 +55,6 @@ pub(in crate::receiver) fn gone() -> Message {
     ))
 }
 
-/// Nothing of the kind is under way.
-pub(in crate::receiver) fn nothing() -> Message {
-    said(Mrkdwn::fixed(
-        "Nothing of that kind is under way that you may see, so there is nothing to cancel. `status` shows what is.",
-    ))
-}
-
 /// The API server has refused it.
 pub(in crate::receiver) fn refused(request: &DeployRequest, message: &str) -> Message {
     said(

@@ -9,3 +9,6 @@ pub(super) mod reading;
 pub(super) mod refusing;
 pub(super) mod standing;
 pub(super) mod started;
+
+#[cfg(test)]
+mod tests;

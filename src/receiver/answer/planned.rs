@@ -239,7 +239,9 @@ fn parameters(shown: &Shown) -> Mrkdwn {
 fn warning(warning: &Warning) -> Mrkdwn {
     Mrkdwn::fixed(":warning: ")
         + match warning {
-            Warning::NothingToDeploy => Mrkdwn::fixed("This version runs there already."),
+            Warning::SameVersion => Mrkdwn::fixed(
+                "What runs there has this version already; if it is a branch, it may have moved on.",
+            ),
             Warning::EnvironmentNotReady { message } => {
                 Mrkdwn::fixed("The environment isn't in order, so it would wait: ")
                     + Mrkdwn::code_within(message, MOST_SENTENCE)

@@ -1,9 +1,9 @@
-//! What is read: answers to `status`, `what` and `history`. Touches nothing.
+//! What is read: answers to `status`, `what`, `history` and `help`, and questions back. Touches nothing.
 
-use super::standing;
+use super::standing::{self, Prefix};
 use crate::{
-    api::{DeployRequest, deploy_target::Run},
-    receiver::tell::Deployed,
+    api::{Application, DeployRequest, deploy_target::Run},
+    receiver::team::{Absent, AbsentKind, Running, team_and_name},
     slack::{
         actions,
         blocks::{Block, Message, RichText},
@@ -12,114 +12,141 @@ use crate::{
         text::Mrkdwn,
     },
 };
-use kube::ResourceExt;
 
-/// There is no such application, as far as the person may see.
-pub(in crate::receiver) fn no_application(reference: &ApplicationRef) -> Message {
-    let text = Mrkdwn::fixed("There is no application ")
-        + Mrkdwn::code(&reference.to_string())
-        + " that you may see. Applications are shown to who may list them in their team's namespace; the team can \
-           change that. `what` shows what there is.";
-    said(text)
+/// Requests and runs shown at most.
+const MOST: usize = 20;
+
+/// It isn't there, as far as the person may see.
+pub(in crate::receiver) fn absent(absent: &Absent) -> Message {
+    let near = absent.near.as_deref().map_or_else(
+        || Mrkdwn::fixed(" Teams are shown to who may list applications in their namespace; `what` shows what there is for you."),
+        |near| Mrkdwn::fixed(" Did you mean ") + Mrkdwn::code(near) + "?",
+    );
+    let name = Mrkdwn::code(&absent.name);
+    let text = match absent.kind {
+        AbsentKind::Application => {
+            Mrkdwn::fixed("There is no application ") + name + " that you may see."
+        }
+        AbsentKind::Environment => {
+            Mrkdwn::fixed("There is no environment ") + name + " that you may see."
+        }
+        AbsentKind::Request => {
+            Mrkdwn::fixed("There is no request or application ") + name + " that you may see."
+        }
+        AbsentKind::Running => {
+            return said(
+                Mrkdwn::fixed("Nothing of ")
+                    + name
+                    + " is under way or waits that you may see, so there is nothing to cancel.",
+            );
+        }
+    };
+    said(text + " Nothing was started." + near)
 }
 
-/// There is no such environment, as far as the person may see.
-pub(in crate::receiver) fn no_environment(name: &str) -> Message {
-    let text = Mrkdwn::fixed("There is no environment ")
-        + Mrkdwn::code(name)
-        + " that you may see. `what` shows what there is.";
-    said(text)
+/// Several teams have such an application, and the question needs one.
+pub(in crate::receiver) fn which_of(several: &[&Application]) -> Message {
+    let names = several
+        .iter()
+        .take(MOST)
+        .map(|one| Mrkdwn::code(&team_and_name(one)));
+    said(
+        Mrkdwn::fixed("Several teams have such an application. Ask again and name one: ")
+            + Mrkdwn::join(names, ", ")
+            + ".",
+    )
 }
 
 /// How it goes.
 pub(in crate::receiver) fn status(
-    open: &[DeployRequest],
+    open: &[&DeployRequest],
     last: &[DeployRequest],
-    deployed: &[Deployed],
-    with_team: bool,
-    most: usize,
+    running: &[Running<'_>],
+    prefix: Prefix,
 ) -> Message {
     let first = match open.len() {
         0 => Mrkdwn::fixed("Nothing is under way."),
         1 => Mrkdwn::fixed("One deployment is under way."),
         many => Mrkdwn::number(many as u64) + " deployments are under way.",
     };
+    let line = |request: &DeployRequest| {
+        prefix.of(request.metadata.namespace.as_deref()) + standing::line(request)
+    };
     let mut lines: Vec<Mrkdwn> = open
         .iter()
-        .take(most)
-        .map(|request| team(request, with_team) + standing::line(request))
+        .take(MOST)
+        .map(|request| line(request))
         .collect();
-    lines.extend(more(open.len(), most));
-    if !last.is_empty() {
-        lines.push(Mrkdwn::fixed("Last:"));
-        lines.extend(
-            last.iter()
-                .map(|request| team(request, with_team) + standing::line(request)),
-        );
-    }
-    lines.extend(deployed.iter().map(|one| runs(one, with_team)));
+    lines.extend(more(open.len()));
+    lines.extend(
+        last.iter()
+            .map(|request| Mrkdwn::fixed("Last: ") + line(request)),
+    );
+    lines.extend(running.iter().take(MOST).map(|one| runs(one, prefix)));
     listed(first, lines)
 }
 
 /// What runs where.
 pub(in crate::receiver) fn what(
-    deployed: &[Deployed],
+    running: &[Running<'_>],
     environment: Option<&str>,
-    with_team: bool,
+    prefix: Prefix,
 ) -> Message {
     let place = environment.map_or_else(Mrkdwn::default, |name| {
         Mrkdwn::fixed(" in ") + Mrkdwn::name(name)
     });
-    if deployed.is_empty() {
+    if running.is_empty() {
         return said(
             Mrkdwn::fixed("Nothing that you may see was deployed") + place + " from here yet.",
         );
     }
     let first = Mrkdwn::fixed("What runs") + place + ":";
-    listed(first, deployed.iter().map(|one| runs(one, with_team)))
+    let lines = running.iter().take(2 * MOST).map(|one| runs(one, prefix));
+    listed(first, lines)
 }
 
 /// What ran before.
-pub(in crate::receiver) fn history(deployed: &[Deployed], with_team: bool, most: usize) -> Message {
-    let mut runs: Vec<(&Deployed, &Run)> = deployed
+pub(in crate::receiver) fn history(running: &[Running<'_>], prefix: Prefix) -> Message {
+    let mut all: Vec<(&Running<'_>, &Run)> = running
         .iter()
-        .flat_map(|one| one.history.iter().map(move |run| (one, run)))
+        .filter_map(|one| Some((one, one.target.status.as_ref()?)))
+        .flat_map(|(one, status)| status.history.iter().map(move |run| (one, run)))
         .collect();
-    runs.sort_by_key(|(_, run)| std::cmp::Reverse(run.finished_at.0));
-    if runs.is_empty() {
+    all.sort_by_key(|(_, run)| std::cmp::Reverse(run.finished_at.0));
+    if all.is_empty() {
         return said(Mrkdwn::fixed("Nothing of that kind ran from here yet."));
     }
-    let total = runs.len();
-    let lines = runs.into_iter().take(most).map(|(one, run)| {
-        let wish = standing::wish(
-            &run.action,
-            &one.application,
-            run.version.as_deref(),
-            &one.environment,
-        );
-        prefix(&one.namespace, with_team)
+    let total = all.len();
+    let lines = all.into_iter().take(MOST).map(|(one, run)| {
+        let spec = &one.target.spec;
+        let version = run.version.as_deref();
+        let wish = standing::wish(&run.action, &spec.application, version, &spec.environment);
+        prefix.of(one.target.metadata.namespace.as_deref())
             + standing::sign(run.phase)
-            + " "
+            + ": "
             + wish
             + ", "
             + Mrkdwn::date(run.finished_at.0)
     });
-    let lines: Vec<Mrkdwn> = lines.chain(more(total, most)).collect();
+    let lines: Vec<Mrkdwn> = lines.chain(more(total)).collect();
     listed(Mrkdwn::fixed("What ran, the latest first:"), lines)
 }
 
 /// What runs in one place.
-pub(in crate::receiver) fn runs(one: &Deployed, with_team: bool) -> Mrkdwn {
-    let place = prefix(&one.namespace, with_team)
-        + Mrkdwn::name(&one.application)
+fn runs(one: &Running<'_>, prefix: Prefix) -> Mrkdwn {
+    let spec = &one.target.spec;
+    let status = one.target.status.as_ref();
+    let place = prefix.of(one.target.metadata.namespace.as_deref())
+        + Mrkdwn::name(&spec.application)
         + " in "
-        + Mrkdwn::name(&one.environment)
+        + Mrkdwn::name(&spec.environment)
         + ": ";
-    let current = match &one.current {
+    let current = match status.and_then(|status| status.current.as_ref()) {
         None => Mrkdwn::fixed("nothing deployed from here yet"),
         Some(run) => version(run.version.as_deref()) + " since " + Mrkdwn::date(run.finished_at.0),
     };
-    let active = one.active.as_ref().map_or_else(Mrkdwn::default, |active| {
+    let active = status.and_then(|status| status.active.as_ref());
+    let active = active.map_or_else(Mrkdwn::default, |active| {
         Mrkdwn::fixed("; now ")
             + Mrkdwn::name(&active.action)
             + " "
@@ -135,20 +162,8 @@ fn version(version: Option<&str>) -> Mrkdwn {
     )
 }
 
-fn team(request: &DeployRequest, with_team: bool) -> Mrkdwn {
-    prefix(&request.namespace().unwrap_or_default(), with_team)
-}
-
-fn prefix(namespace: &str, with_team: bool) -> Mrkdwn {
-    if with_team {
-        Mrkdwn::name(namespace) + " / "
-    } else {
-        Mrkdwn::default()
-    }
-}
-
-fn more(total: usize, most: usize) -> Option<Mrkdwn> {
-    let rest = total.checked_sub(most).filter(|rest| *rest > 0)?;
+fn more(total: usize) -> Option<Mrkdwn> {
+    let rest = total.checked_sub(MOST).filter(|rest| *rest > 0)?;
     Some(Mrkdwn::fixed("… and ") + Mrkdwn::number(rest as u64) + " more.")
 }
 

@@ -14,6 +14,25 @@ use crate::{
 /// The most characters of a sentence that the controller or Spinnaker wrote.
 const MOST_SENTENCE: usize = 300;
 
+/// Whether lines name the team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::receiver) enum Prefix {
+    /// There is but one.
+    None,
+    /// There are several.
+    Team,
+}
+
+impl Prefix {
+    /// The team, where lines name it.
+    pub(in crate::receiver) fn of(self, namespace: Option<&str>) -> Mrkdwn {
+        match (self, namespace) {
+            (Self::Team, Some(namespace)) => Mrkdwn::name(namespace) + " / ",
+            _ => Mrkdwn::default(),
+        }
+    }
+}
+
 /// What somebody wants: `deploy *checkout* `main` to *staging*`.
 pub(in crate::receiver) fn wish(
     action: &str,

@@ -111,7 +111,7 @@ pub(in crate::receiver) fn unknown(attempted: &Attempted, command: &str) -> Mess
             "kubectl get dr -n {} {}",
             attempted.namespace, attempted.name
         ))
-        + ". Pressing the same button again is safe: it starts nothing twice. I tell you here once I know.";
+        + ". A button can be pressed again without harm; a command that is typed again asks anew. I tell you here once I know.";
     Message::new(
         first.clone() + " " + look.clone(),
         [Block::section(first), Block::section(look)],

@@ -8,7 +8,6 @@ mod live;
 mod words;
 
 use kube::ResourceExt;
-use sha2::{Digest, Sha256};
 
 pub use self::{
     lines::{end, ended, gone, is_bad, link, stages, started},
@@ -20,6 +19,7 @@ use crate::{
         DeployRequest,
         deploy_request::{DeployRequestStatus, EarlierMessage, Phase},
     },
+    domain::ids,
     slack::{
         blocks::{Block, Message, Metadata},
         text::Mrkdwn,
@@ -42,9 +42,7 @@ fn marked(message: Message, request: &DeployRequest, purpose: &Purpose) -> Messa
 
 /// SHA-256 of all that Slack is sent, in hexadecimal.
 pub fn digest(message: &Message) -> String {
-    let json = serde_json::to_vec(message).unwrap_or_default();
-    let hash = Sha256::digest(json);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    ids::sha256(&serde_json::to_vec(message).unwrap_or_default())
 }
 
 fn status(request: &DeployRequest) -> Option<&DeployRequestStatus> {

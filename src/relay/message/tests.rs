@@ -50,8 +50,8 @@ fn lines_beside_the_live_message() {
     insta::assert_json_snapshot!("lines", all);
 }
 
-fn first_line(phase: Phase, patch: Value) -> String {
-    live(&changed(phase, &patch), None).text().to_string()
+fn first_line(phase: Phase, patch: &Value) -> String {
+    live(&changed(phase, patch), None).text().to_string()
 }
 
 #[test]
@@ -105,11 +105,7 @@ fn the_first_line_stands_alone() {
         ),
     ];
     for (phase, patch, expected) in rows {
-        assert_eq!(
-            first_line(phase, patch.clone()),
-            expected,
-            "{phase:?} {patch}"
-        );
+        assert_eq!(first_line(phase, &patch), expected, "{phase:?} {patch}");
     }
 }
 

@@ -91,13 +91,13 @@ pub struct AppMessage {
     #[serde(default, rename = "thread_ts", deserialize_with = "fields::optional")]
     pub thread: Option<MessageTs>,
     /// Its words, as Slack sends them: `&`, `<` and `>` escaped. Untrusted text.
-    #[serde(default, deserialize_with = "fields::text")]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub text: String,
     /// The exact text of each code block in it, where Slack tells; the words hold it changed. Untrusted text.
     #[serde(default, rename = "blocks", deserialize_with = "preformatted")]
     pub preformatted: Vec<String>,
     /// `im` for a direct message.
-    #[serde(default, deserialize_with = "fields::text")]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub channel_type: String,
     #[serde(default, deserialize_with = "fields::optional")]
     bot_id: Option<String>,

@@ -29,10 +29,12 @@ pub(super) fn flag<'de, Source: Deserializer<'de>>(source: Source) -> Result<boo
     })
 }
 
-/// A text, or nothing.
-pub(super) fn text<'de, Source: Deserializer<'de>>(
-    source: Source,
-) -> Result<String, Source::Error> {
+/// Null is nothing.
+pub(super) fn or_default<'de, Source, Field>(source: Source) -> Result<Field, Source::Error>
+where
+    Source: Deserializer<'de>,
+    Field: Deserialize<'de> + Default,
+{
     Option::deserialize(source).map(Option::unwrap_or_default)
 }
 
@@ -92,7 +94,7 @@ impl<'de> Deserialize<'de> for Given {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Values {
     /// Absent in a view without fields.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     values: BTreeMap<String, BTreeMap<String, Given>>,
 }
 

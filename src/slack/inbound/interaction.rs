@@ -71,7 +71,7 @@ pub struct Action {
     #[serde(rename = "action_id")]
     pub action: String,
     /// Which block, by our name for it, or Slack's.
-    #[serde(default, rename = "block_id")]
+    #[serde(default, rename = "block_id", deserialize_with = "fields::or_default")]
     pub block: String,
     /// What came back.
     #[serde(flatten)]
@@ -90,7 +90,7 @@ pub struct Origin {
     #[serde(default, rename = "thread_ts", deserialize_with = "fields::optional")]
     pub thread: Option<MessageTs>,
     /// Its words. Untrusted text.
-    #[serde(default, deserialize_with = "fields::text")]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub text: String,
 }
 
@@ -100,16 +100,16 @@ pub struct OpenView {
     /// Its id.
     pub id: ViewId,
     /// Which modal, by our name for it.
-    #[serde(default, deserialize_with = "fields::text")]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub callback_id: String,
     /// What we put in. Nothing proves that it is what we put in.
-    #[serde(default, deserialize_with = "fields::text")]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub private_metadata: String,
     /// What its fields hold.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub state: Values,
     /// Changes with every update; sent along, an update of what has changed meanwhile is refused.
-    #[serde(default, deserialize_with = "fields::text")]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub hash: String,
     /// The first modal of the stack.
     #[serde(
@@ -173,7 +173,7 @@ interaction!(
         #[serde(default, rename = "trigger_id", deserialize_with = "fields::optional")]
         trigger: Option<TriggerId>,
         /// Where.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "fields::or_default")]
         container: Container,
         /// The channel; use [`BlockActions::place`].
         #[serde(default)]
@@ -229,12 +229,12 @@ interaction!(
     /// A menu asks for its choices. To be answered from memory: there is no time, and no second try.
     BlockSuggestion {
         /// What is typed so far. Untrusted text.
-        #[serde(default, deserialize_with = "fields::text")]
+        #[serde(default, deserialize_with = "fields::or_default")]
         value: String,
         /// Which menu, by our name for it.
         action_id: String,
         /// Which block, by our name for it.
-        #[serde(default, deserialize_with = "fields::text")]
+        #[serde(default, deserialize_with = "fields::or_default")]
         block_id: String,
         /// The modal around it, with what is filled in so far.
         #[serde(default)]

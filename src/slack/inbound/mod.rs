@@ -94,7 +94,7 @@ pub struct SlashCommand {
     #[serde(rename = "channel_id")]
     pub channel: ChannelId,
     /// `directmessage` or `privategroup` outside public channels; may change. Untrusted text.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub channel_name: String,
     /// Who typed it.
     #[serde(rename = "user_id")]
@@ -102,7 +102,7 @@ pub struct SlashCommand {
     /// With its slash. Untrusted text.
     pub command: String,
     /// What came after it, as Slack sends it: `&`, `<` and `>` escaped. Untrusted text.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_default")]
     pub text: String,
     /// Where later answers go.
     #[serde(default, deserialize_with = "fields::optional")]

@@ -1,5 +1,6 @@
 //! What is read from what Slack sends.
 
+use proptest::prelude::*;
 use reqwest::Url;
 use serde_json::{Value, json};
 
@@ -156,6 +157,11 @@ fn a_modal_is_read_however_empty() {
     assert_eq!(submitted.identity().unwrap().as_str(), "submission:V1:1.ab");
     assert_eq!(submitted.team().unwrap().as_str(), "E1");
     assert_eq!(submitted.enterprise().unwrap().as_str(), "E1");
+    for state in [Value::Null, json!({"values": null}), json!({"values": {}})] {
+        let mut bare = payload("view_submission");
+        bare["view"]["state"] = state;
+        assert_eq!(Inbound::interaction(bare).word(), "submission");
+    }
     let mut filled = payload("view_submission");
     filled["view"]["state"]["values"] = json!({
         "app": {"app": {"type": "external_select", "selected_option": {"value": "checkout"}}},
@@ -383,4 +389,72 @@ fn replies_are_what_slack_expects() {
     let body = Reply::Options(choices).body().unwrap();
     assert_eq!(body["options"].as_array().unwrap().len(), 100);
     assert_eq!(body["options"][0]["value"], "value");
+}
+
+/// What somebody may put in a field's place.
+fn odd() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        Just(json!("<!channel>|&\u{202e}")),
+        Just(json!([])),
+        Just(json!({"id": "U1"})),
+        Just(json!([{"type": "rich_text", "elements": [{"type": "rich_text_preformatted"}]}])),
+    ]
+}
+
+/// All places of a payload.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), value))
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(at, value)| (at.to_string(), value))
+            .collect(),
+        _ => Vec::new(),
+    };
+    for (name, child) in children {
+        places(child, &format!("{at}/{name}"), found);
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_in_a_field_is_read_or_unknown(change in any::<prop::sample::Index>(), odd in odd()) {
+        let event = json!({
+            "type": "event_callback", "team_id": "T1", "event_id": "Ev1", "api_app_id": "A1", "is_ext_shared_channel": false,
+            "event": {"type": "message", "channel_type": "im", "channel": "D1", "user": "U1", "ts": "1.1", "text": "x",
+                      "blocks": [{"type": "rich_text", "elements": []}]},
+        });
+        let view = json!({
+            "type": "view_submission", "user": {"id": "U1", "team_id": "T1"}, "team": {"id": "T1"},
+            "view": {"id": "V1", "hash": "1.a", "callback_id": "c", "private_metadata": "", "state": {"values": {"a": {"a": {
+                "type": "static_select", "selected_option": {"value": "x"}}}}}},
+        });
+        let readers: [(Value, fn(Value) -> Inbound); 3] =
+            [(actions(), Inbound::interaction), (view, Inbound::interaction), (event, Inbound::event)];
+        for (mut payload, read) in readers {
+            let mut found = Vec::new();
+            places(&payload, "", &mut found);
+            *payload.pointer_mut(&found[change.index(found.len())]).unwrap() = odd.clone();
+            let inbound = read(payload);
+            // Whatever ids come out are ids: nothing of markup, paths or control characters.
+            let ids = [
+                inbound.user().map(ToString::to_string),
+                inbound.team().map(ToString::to_string),
+                inbound.app().map(ToString::to_string),
+            ];
+            for id in ids.into_iter().flatten() {
+                prop_assert!(id.chars().all(|char| char.is_ascii_alphanumeric()), "{}", id);
+            }
+            let _ = (inbound.identity(), inbound.is_foreign(&TeamId::new("T1").unwrap()));
+        }
+    }
 }

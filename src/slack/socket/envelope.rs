@@ -136,6 +136,8 @@ impl Receipt {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::slack::{blocks::Message, text::Mrkdwn};
 
@@ -200,6 +202,21 @@ mod tests {
         );
         let unknown = envelope(r#"{"envelope_id":"e","type":"new_thing"}"#);
         assert_eq!(unknown.inbound.word(), "unknown");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read(text in any::<String>(), number in any::<i64>()) {
+            let quoted = serde_json::to_string(&text).unwrap();
+            for frame in [
+                text,
+                format!(r#"{{"type":{quoted},"envelope_id":{quoted},"payload":{quoted}}}"#),
+                format!(r#"{{"type":"events_api","envelope_id":"e","retry_attempt":{number},"payload":{number}}}"#),
+                format!(r#"{{"type":"hello","num_connections":{number}}}"#),
+            ] {
+                let _ = Frame::read(&frame);
+            }
+        }
     }
 
     #[test]

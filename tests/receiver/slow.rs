@@ -1,0 +1,162 @@
+//! The API server is slow, loses its answer, or is gone: no answer claims more than is so, and none comes too late.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use foredeck_testkit::{
+    ApiProxy,
+    api_proxy::{ApiEffect, ApiFault},
+    wait_for,
+};
+use kube::ResourceExt;
+
+use crate::support::{Bed, PATIENCE, text};
+
+const QUICK: &str = "/deploy checkout main to quick";
+/// Slack waits no longer.
+const SLACK_WAITS: Duration = Duration::from_secs(3);
+
+fn post() -> reqwest::Method {
+    reqwest::Method::POST
+}
+
+#[tokio::test]
+async fn a_create_that_takes_too_long_is_unknown_and_the_truth_follows() -> Result<()> {
+    let bed = Bed::new("slow").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let mut held = proxy.hold(post(), "deployrequests", "");
+    let delivery = bed.slack.user("alice").command("deploys", QUICK)?;
+    held.arrived().await?;
+    let answer = delivery.answered().await?;
+    ensure!(
+        answer.after < SLACK_WAITS,
+        "answered after {:?}",
+        answer.after
+    );
+    let first = bed.shown("alice", 0).await?;
+    assert!(
+        first.text.contains("unknown whether this was accepted"),
+        "{}",
+        text(&first)
+    );
+    assert!(bed.requests().await?.is_empty());
+    held.release();
+    let request = bed.request().await?;
+    assert!(
+        text(&first).contains(&request.name_any()),
+        "{}",
+        text(&first)
+    );
+    let after = bed.shown("alice", 1).await?;
+    assert!(after.text.contains("Accepted"), "{}", text(&after));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_is_lost_is_looked_up_and_accepted() -> Result<()> {
+    let bed = Bed::new("lost").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    proxy.inject(ApiFault::new(post(), "deployrequests", ApiEffect::LoseAnswer).times(1));
+    let answer = bed.typed("alice", "deploys", QUICK).await?;
+    assert!(answer.text.contains("Accepted"), "{}", text(&answer));
+    assert!(text(&answer).contains(&bed.request().await?.name_any()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_that_is_refused_starts_nothing_and_says_so() -> Result<()> {
+    let bed = Bed::new("refused").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    for status in [403, 429, 500, 503] {
+        proxy.inject(ApiFault::new(post(), "deployrequests", ApiEffect::Refuse(status)).times(1));
+        let answer = bed.typed("alice", "deploys", QUICK).await?;
+        assert!(
+            answer.text.contains("Not accepted, nothing was started"),
+            "{status}: {}",
+            text(&answer)
+        );
+    }
+    assert!(bed.requests().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn slow_reviews_start_nothing_and_are_answered_in_time() -> Result<()> {
+    let bed = Bed::new("reviews").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let mut held = proxy.hold(post(), "localsubjectaccessreviews", "");
+    let delivery = bed.slack.user("alice").command("deploys", QUICK)?;
+    held.arrived().await?;
+    let answer = delivery.answered().await?;
+    ensure!(
+        answer.after < SLACK_WAITS,
+        "answered after {:?}",
+        answer.after
+    );
+    let told = bed.shown("alice", 0).await?;
+    assert!(
+        told.text.contains("Not accepted, nothing was started"),
+        "{}",
+        text(&told)
+    );
+    held.release();
+    assert!(bed.requests().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_worked_on_is_delivered_again() -> Result<()> {
+    let bed = Bed::new("again").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let fault = ApiFault::new(post(), "localsubjectaccessreviews", ApiEffect::Refuse(503));
+    proxy.inject(fault.times(1));
+    let delivery = bed
+        .slack
+        .user("alice")
+        .mention("deploys", None, "checkout main to quick")?;
+    let attempts = delivery.tried(2).await?;
+    ensure!(attempts.len() >= 2, "{attempts:?}");
+    ensure!(
+        attempts[0].result.as_ref().is_some_and(Result::is_err),
+        "{attempts:?}"
+    );
+    bed.request().await?;
+    let answer = bed.shown("alice", 0).await?;
+    assert!(answer.text.contains("Accepted"), "{}", text(&answer));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_gone_is_told_of_in_time() -> Result<()> {
+    let bed = Bed::new("gone").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let replica = bed.receiver_behind(&proxy).await?;
+    let plan = bed
+        .typed("alice", "deploys", "/deploy checkout main to staging")
+        .await?;
+    drop(proxy);
+    let click = bed.press("alice", &plan, "plan-deploy")?;
+    let answer = click.answered().await?;
+    ensure!(
+        answer.after < SLACK_WAITS,
+        "answered after {:?}",
+        answer.after
+    );
+    let told = wait_for("what the click is told", PATIENCE, async || {
+        let all = bed.slack.ephemerals("alice");
+        let told = all
+            .into_iter()
+            .find(|one| one.text.contains("Not accepted"));
+        told.ok_or_else(|| anyhow::anyhow!("{}", bed.slack.describe()))
+    })
+    .await?;
+    assert!(told.text.contains("nothing was started"), "{}", text(&told));
+    assert!(bed.requests().await?.is_empty());
+    drop(replica);
+    Ok(())
+}
