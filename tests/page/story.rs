@@ -41,7 +41,7 @@ async fn a_deployment_is_typed_confirmed_and_watched_to_its_end() -> Result<()> 
                 .then_some(())
         })
         .await?;
-    screen.picture("slack.png").await?;
+    screen.picture("conversation.png").await?;
     let request = deck.until(Phase::Succeeded).await?;
     screen
         .page
