@@ -1,7 +1,7 @@
-//! What the story is told on: a team of its own on the real control plane, a Gate and a Slack of its own, the three roles
-//! in this process, and a person before the page.
+//! What the stories are told on: a team of its own on the real control plane, a Gate and a Slack of its own, the three roles
+//! in this process.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use foredeck::{
@@ -27,10 +27,9 @@ use foredeck::{
 };
 use foredeck_testkit::{
     ControlPlane, StandInGate, StandInSlack,
-    browser::{Browser, Key, Page, Place},
     gate::{Parameter, Pipeline, Stage},
     slack::RequestUrls,
-    toolbox::{Chromium, SlackModels},
+    toolbox::SlackModels,
     wait_for,
 };
 use jiff::Timestamp;
@@ -54,45 +53,32 @@ use ulid::Ulid;
 /// How long anything here may take: far longer than it does.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Where alice asks, and where it is told.
-const CHANNEL: &str = "deploys";
-/// The most bytes of a picture: it is loaded by whoever looks at the README.
-const MOST_PICTURE: usize = 200 * 1024;
-
+pub(crate) const CHANNEL: &str = "deploys";
 /// Everything that one story needs.
 pub(crate) struct Deck {
     client: Client,
     namespace: String,
     pub(crate) gate: StandInGate,
     pub(crate) slack: StandInSlack,
-    pub(crate) page: Page,
-    browser: Browser,
     shutdown: CancellationToken,
     roles: JoinSet<()>,
 }
 
 impl Deck {
-    /// A team with the application `checkout`, the environments `staging` and `production`, and alice before the page.
-    /// `team` is its namespace, which no other test has; `work` is how long a deployment takes. Nothing if Chromium is left
-    /// out.
-    pub(crate) async fn new(team: &str, work: Duration) -> Result<Option<Self>> {
+    /// A team with the application `checkout`, the environments `staging` and `production`, and alice, who may do anything
+    /// there. `team` is its namespace, which no other test has; `work` is how long a deployment takes.
+    pub(crate) async fn new(team: &str, work: Duration) -> Result<Self> {
         static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
-        let Some(chromium) = Chromium::fetch().await? else {
-            return Ok(None);
-        };
         let plane = ControlPlane::shared().await;
         DEFINITIONS
             .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
             .await?;
         let slack = StandInSlack::start().await?;
-        let browser = Browser::start(&chromium).await?;
-        let page = browser.open(&slack.url(), 1200, 800).await?;
         let mut deck = Self {
             client: Client::try_from(client::bounded(plane.admin_config()))?,
             namespace: team.to_owned(),
             gate: StandInGate::start().await?,
             slack,
-            page,
-            browser,
             shutdown: CancellationToken::new(),
             roles: JoinSet::new(),
         };
@@ -112,7 +98,7 @@ impl Deck {
             Ok(())
         })
         .await?;
-        Ok(Some(deck))
+        Ok(deck)
     }
 
     /// Waits until the controller has described both pipelines: a plan that was shown before would change under the click.
@@ -286,32 +272,6 @@ impl Deck {
         Ok(())
     }
 
-    /// Types into the field below the channel, and sends it.
-    pub(crate) async fn say(&self, text: &str) -> Result<()> {
-        self.page.fill(&below(), text).await?;
-        self.page.press(Key::Enter).await
-    }
-
-    /// Writes a picture of the page for the README, when `UPDATE_SCREENSHOT` asks for it.
-    pub(crate) async fn picture(&self, file: &str) -> Result<()> {
-        if std::env::var_os("UPDATE_SCREENSHOT").is_none() {
-            return Ok(());
-        }
-        self.page
-            .fill(&below(), "/deploy checkout main to production")
-            .await?;
-        let picture = self.page.picture().await?;
-        ensure!(
-            picture.len() <= MOST_PICTURE,
-            "it has {} bytes",
-            picture.len()
-        );
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join(file), picture)?;
-        Ok(())
-    }
-
     /// The newest request, once it is in that phase; no other is on its way there.
     pub(crate) async fn until(&self, phase: Phase) -> Result<DeployRequest> {
         wait_for(
@@ -340,10 +300,8 @@ impl Deck {
         .await
     }
 
-    /// Nothing went wrong on the page or between us and Slack, and Slack's SDK takes all that was sent.
+    /// Nothing went wrong between us and Slack, and Slack's SDK takes all that was sent.
     pub(crate) async fn end(self) -> Result<()> {
-        let complaints = self.page.complaints();
-        ensure!(complaints.is_empty(), "the page: {complaints:?}");
         let violations = self.slack.violations();
         ensure!(violations.is_empty(), "{violations:?}");
         let refused: Vec<_> = self
@@ -359,13 +317,8 @@ impl Deck {
             ensure!(judged > 0, "nothing was sent to Slack");
         }
         self.shutdown.cancel();
-        self.browser.close().await
+        Ok(())
     }
-}
-
-/// The field below the channel.
-fn below() -> Place {
-    Place::field(&format!("Message #{CHANNEL}, or /deploy …"))
 }
 
 /// A pipeline that fails in its second stage when the branch is `broken`.

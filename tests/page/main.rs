@@ -2,4 +2,6 @@
 //! stand-ins for Slack and for Spinnaker.
 
 mod deck;
+mod screen;
 mod story;
+mod words;

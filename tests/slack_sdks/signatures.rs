@@ -195,7 +195,7 @@ fn in_form(text: &str, tight: bool) -> String {
         match byte {
             _ if plain => written.push(char::from(byte)),
             b' ' if tight => written.push('+'),
-            byte => written.push_str(&format!("%{byte:02X}")),
+            byte => written.extend(format!("%{byte:02X}").chars()),
         }
     }
     written

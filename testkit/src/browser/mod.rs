@@ -5,7 +5,6 @@ mod devtools;
 mod page;
 
 use std::env;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -75,9 +74,8 @@ impl Browser {
         if let Some(libraries) = &chromium.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
-        if !chromium.fonts.is_empty() {
-            let configuration = font_configuration(&profile.0, &chromium.fonts)?;
-            command.env("FONTCONFIG_FILE", configuration);
+        if let Some(fonts) = &chromium.fonts {
+            command.env("FONTCONFIG_FILE", font_configuration(&profile.0, fonts)?);
         }
         let process = command
             .spawn()
@@ -144,21 +142,14 @@ impl Browser {
 }
 
 /// The fonts that it brings and those of the machine.
-fn font_configuration(profile: &Path, fonts: &[PathBuf]) -> Result<PathBuf> {
+fn font_configuration(profile: &Path, fonts: &Path) -> Result<PathBuf> {
     let file = profile.join("fonts.conf");
-    let mut text =
-        "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig>\n"
-            .to_owned();
-    let machines = PathBuf::from("/usr/share/fonts");
-    for folder in fonts.iter().chain([&machines]) {
-        writeln!(text, "<dir>{}</dir>", folder.display())?;
-    }
-    let cache = profile.join("fonts");
-    writeln!(
-        text,
-        "<cachedir>{}</cachedir>\n</fontconfig>",
-        cache.display()
-    )?;
+    let text = format!(
+        "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig>\n\
+         <dir>{}</dir>\n<dir>/usr/share/fonts</dir>\n<cachedir>{}</cachedir>\n</fontconfig>\n",
+        fonts.display(),
+        profile.join("fonts").display()
+    );
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }

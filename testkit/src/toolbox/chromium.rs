@@ -40,7 +40,7 @@ pub struct Chromium {
     /// Where libraries are that the machine lacks.
     pub(crate) libraries: Option<PathBuf>,
     /// Where fonts are that the machine may lack.
-    pub(crate) fonts: Vec<PathBuf>,
+    pub(crate) fonts: Option<PathBuf>,
 }
 
 /// What the script that unpacks npm's Chromium says about it.
@@ -98,7 +98,7 @@ impl Chromium {
                 .map(str::to_owned)
                 .collect(),
             libraries: None,
-            fonts: Vec::new(),
+            fonts: None,
         }
     }
 
@@ -135,13 +135,7 @@ impl Chromium {
             libraries: unpacked
                 .brings_libraries
                 .then(|| folder.join("al2023").join("lib")),
-            fonts: vec![
-                folder.join("fonts"),
-                node.folder
-                    .join("node_modules")
-                    .join("@expo-google-fonts")
-                    .join("noto-color-emoji"),
-            ],
+            fonts: Some(folder.join("fonts")),
         })
     }
 }
