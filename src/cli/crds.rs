@@ -1,23 +1,14 @@
 //! `foredeck crds`: the CRDs as one YAML stream. Touches stdout.
 
-use std::io::{self, Write};
-
 use anyhow::Context;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+use super::print;
 
 const HEADER: &str = "# Printed by `foredeck crds`. Don't edit.\n";
 
 pub(super) fn print() -> anyhow::Result<()> {
-    let page = yaml(&crate::api::crds())?;
-    let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(page.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        // Whoever reads has seen enough, `head` for one.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome.context("can't write to stdout"),
-    }
+    print::page(&yaml(&crate::api::crds())?)
 }
 
 fn yaml(crds: &[CustomResourceDefinition]) -> anyhow::Result<String> {

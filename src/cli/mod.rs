@@ -3,8 +3,14 @@
 
 mod controller;
 mod crds;
+mod print;
 mod process;
+mod receiver;
+mod relay;
 mod run;
+mod secret;
+mod slack;
+mod slack_manifest;
 mod values;
 
 use anyhow::Context;
@@ -22,10 +28,16 @@ pub struct Cli {
 enum Command {
     /// Start and follow the pipeline executions that `DeployRequests` ask for
     Controller(controller::ControllerArguments),
+    /// Turn what people say in Slack into `DeployRequests`
+    Receiver(receiver::ReceiverArguments),
+    /// Tell in Slack how `DeployRequests` go
+    Relay(relay::RelayArguments),
     /// Run all roles in one process
     Run(run::RunArguments),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
     Crds,
+    /// Print the manifest of the Slack app as JSON
+    SlackManifest(slack_manifest::ManifestArguments),
 }
 
 impl Cli {
@@ -33,8 +45,11 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Controller(arguments) => until_done(controller::run(arguments)),
+            Command::Receiver(arguments) => until_done(receiver::run(arguments)),
+            Command::Relay(arguments) => until_done(relay::run(arguments)),
             Command::Run(arguments) => until_done(run::run(arguments)),
             Command::Crds => crds::print(),
+            Command::SlackManifest(arguments) => slack_manifest::print(&arguments),
         }
     }
 }

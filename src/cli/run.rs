@@ -1,15 +1,56 @@
-//! `foredeck run`: all roles in one process. Today that is the controller.
+//! `foredeck run`: all roles in one process, for trials and laptops. Touches what they touch.
 
+use anyhow::Result;
 use clap::Args;
 
-use super::controller;
+use super::{
+    controller::{self, ControllerFlags},
+    process::{self, LeaseArguments, ProcessArguments},
+    receiver::{self, ReceiverFlags},
+    relay::{self, RelayFlags},
+    slack::SlackArguments,
+};
+use crate::slack::metrics::SlackMetrics;
 
 #[derive(Args, Debug)]
 pub(super) struct RunArguments {
     #[command(flatten)]
-    controller: controller::ControllerArguments,
+    process: ProcessArguments,
+    #[command(flatten)]
+    lease: LeaseArguments,
+    #[command(flatten)]
+    slack: SlackArguments,
+    #[command(flatten)]
+    controller: ControllerFlags,
+    #[command(flatten)]
+    receiver: ReceiverFlags,
+    #[command(flatten)]
+    relay: RelayFlags,
 }
 
-pub(super) async fn run(arguments: RunArguments) -> anyhow::Result<()> {
-    controller::run(arguments.controller).await
+/// Without a bot token there is no Slack, and the controller works alone.
+pub(super) async fn run(arguments: RunArguments) -> Result<()> {
+    let RunArguments {
+        process,
+        lease,
+        slack,
+        controller,
+        receiver,
+        relay,
+    } = arguments;
+    let speaks = slack.is_configured()?;
+    process::run(process, async move |process| {
+        // On the heap: three roles in one future are larger than a stack should hold.
+        let controller = Box::pin(controller::work(process.clone(), lease.clone(), controller));
+        if !speaks {
+            tracing::info!("no bot token for Slack: kubectl and commits are the ways in");
+            return controller.await;
+        }
+        let metrics = SlackMetrics::register(&process.metrics);
+        let receiver = receiver::work(process.clone(), &slack, receiver, metrics.clone());
+        let relay = relay::work(process, lease, &slack, relay, metrics);
+        tokio::try_join!(controller, Box::pin(receiver), Box::pin(relay))?;
+        Ok(())
+    })
+    .await
 }

@@ -48,17 +48,18 @@ impl Source<'_> {
                 self.variable,
                 self.flag
             ),
-            (Some(stated), None) => self.trimmed(&stated, self.variable).map(Some),
-            (None, Some(file)) => self.trimmed(&read(file)?, self.flag).map(Some),
+            (Some(stated), None) => trimmed(&stated, self.variable).map(Some),
+            (None, Some(file)) => trimmed(&read(file)?, self.flag).map(Some),
             (None, None) => Ok(None),
         }
     }
+}
 
-    fn trimmed(&self, secret: &SecretString, place: &str) -> Result<SecretString> {
-        let trimmed = secret.expose_secret().trim();
-        ensure!(!trimmed.is_empty(), "{place} is empty");
-        Ok(SecretString::from(trimmed))
-    }
+/// Without what an editor leaves at the end.
+fn trimmed(secret: &SecretString, place: &str) -> Result<SecretString> {
+    let trimmed = secret.expose_secret().trim();
+    ensure!(!trimmed.is_empty(), "{place} is empty");
+    Ok(SecretString::from(trimmed))
 }
 
 fn read(file: &Path) -> Result<SecretString> {

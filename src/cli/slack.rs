@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use reqwest::Url;
 use secrecy::SecretString;
 
 use super::secret::Source;
+use crate::slack::{
+    client::{API_URL, SlackClient, SlackSettings},
+    metrics::SlackMetrics,
+};
 
 /// Where Slack is, and the bot's token.
 #[derive(Args, Clone, Debug)]
@@ -17,7 +21,7 @@ pub(super) struct SlackArguments {
         long,
         value_name = "URL",
         env = "SLACK_API_URL",
-        default_value = "https://slack.com/api/"
+        default_value = API_URL
     )]
     slack_api_url: Url,
 
@@ -27,10 +31,10 @@ pub(super) struct SlackArguments {
 }
 
 impl SlackArguments {
-    /// The address, with the slash at its end that relative addresses need.
-    pub(super) fn api_url(&self) -> Result<Url> {
-        let text = self.slack_api_url.as_str().trim_end_matches('/');
-        Url::parse(&format!("{text}/")).context("SLACK_API_URL is no address")
+    /// A client that has not called yet.
+    pub(super) fn client(&self, metrics: SlackMetrics) -> Result<SlackClient> {
+        let settings = SlackSettings::new(&self.slack_api_url, self.bot_token()?)?;
+        Ok(SlackClient::new(settings.metrics(metrics))?)
     }
 
     fn bot_token_source(&self) -> Source<'_> {

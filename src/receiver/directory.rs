@@ -3,16 +3,14 @@
 //!
 //! Answers that only tell come from here alone, so they cost the API server nothing and don't wait for it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use futures::{
     StreamExt,
     future::{self, Ready},
 };
 use kube::{Client, Resource};
+use tokio::sync::watch;
 
 use super::error::ReceiverError;
 use crate::{
@@ -31,7 +29,7 @@ pub(super) struct Shelf {
 /// What the receiver knows by heart. No two scopes overlap.
 pub(super) struct Directory {
     shelves: Vec<Shelf>,
-    open: AtomicBool,
+    open: watch::Sender<bool>,
 }
 
 /// A kind that the directory holds.
@@ -87,7 +85,7 @@ impl Directory {
         };
         let directory = Self {
             shelves,
-            open: AtomicBool::new(false),
+            open: watch::Sender::new(false),
         };
         (directory, watching)
     }
@@ -108,12 +106,14 @@ impl Directory {
 
     /// Everything was listed: from now on what isn't here doesn't exist.
     pub(super) fn open(&self) {
-        self.open.store(true, Ordering::Release);
+        self.open.send_replace(true);
     }
 
-    /// Whether everything was listed.
-    pub(super) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
+    /// Waits until [`Directory::open`].
+    pub(super) async fn opened(&self) {
+        let mut open = self.open.subscribe();
+        // The sender is ours, so it lives as long as this.
+        let _open = open.wait_for(|open| *open).await;
     }
 
     /// The object of that name, if it exists and decodes.

@@ -102,9 +102,11 @@ impl Receiver {
         occasion: &Occasion,
         work: impl Future<Output = Result<Answer, Trouble>>,
     ) -> Result<Answer, Trouble> {
-        if !self.directory.is_open() {
-            return Err(Trouble::Silent);
-        }
+        let work = async {
+            // A process that has just begun may still be listing.
+            self.directory.opened().await;
+            work.await
+        };
         match timeout_at(occasion.by, work).await {
             Ok(answer) => answer,
             Err(_) => match occasion.attempted.get() {

@@ -203,9 +203,10 @@ impl Receiver {
         occasion: &Occasion,
         asked: &BlockSuggestion,
     ) -> Vec<Choice> {
-        if asked.action_id != actions::FORM_APPLICATION || !self.directory.is_open() {
+        if asked.action_id != actions::FORM_APPLICATION {
             return Vec::new();
         }
+        self.directory.opened().await;
         let Ok(sight) = self.sight(occasion).await else {
             return Vec::new();
         };

@@ -99,6 +99,12 @@ pub async fn run(
     let (receiver, filling) = made?;
     let intake = Intake::new(Arc::clone(&receiver), door.allowed, door.metrics);
     let serving = async {
+        // Nothing is asked to be delivered before it can be worked on.
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            () = receiver.directory.opened() => {}
+        }
         match door.transport {
             Transport::Socket { settings, .. } => {
                 let sockets = SocketMode::new(slack, settings, intake.clone());

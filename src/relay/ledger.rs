@@ -117,6 +117,27 @@ impl Ledger {
         }
     }
 
+    /// As it was read, but for a status that somebody took away: what is known to have been told is written back, or all
+    /// of it would be told again.
+    pub(super) async fn restored(
+        self,
+        client: &Client,
+        request: &DeployRequest,
+        known: Self,
+    ) -> Result<Self, RelayError> {
+        if !self.told.messages.is_empty() || known.told.messages.is_empty() {
+            return Ok(self);
+        }
+        tracing::warn!(request = %request.name_any(), "what was told in Slack was taken out of the status; it is written back");
+        match self.write(client, request, &known.told).await? {
+            Written::Done(written) => Ok(written),
+            Written::Conflict | Written::Gone => Ok(Self {
+                told: known.told,
+                ..self
+            }),
+        }
+    }
+
     fn patch(&self, request: &DeployRequest, next: &SlackStatus) -> Value {
         let uid = json!({"op": "test", "path": "/metadata/uid", "value": request.uid()});
         let (path, value) = if self.has_status {

@@ -166,8 +166,8 @@ pub(super) async fn look(
     let ledger = match known {
         Some(known) if known.agrees_with(&cached) => cached,
         None => cached,
-        Some(_) => match Ledger::read(&context.client, &request).await? {
-            Some((_, ledger)) => ledger,
+        Some(known) => match Ledger::read(&context.client, &request).await? {
+            Some((request, fresh)) => fresh.restored(&context.client, &request, known).await?,
             None => return Ok(None),
         },
     };

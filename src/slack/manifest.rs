@@ -165,6 +165,14 @@ impl CommandName {
     }
 }
 
+impl std::str::FromStr for CommandName {
+    type Err = ManifestError;
+
+    fn from_str(text: &str) -> Result<Self, ManifestError> {
+        Self::new(text)
+    }
+}
+
 impl RequestUrls {
     /// The addresses of [`router`](super::http::router), below `base`.
     ///

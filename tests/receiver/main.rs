@@ -3,6 +3,7 @@
 
 mod asking;
 mod forms;
+mod killed;
 mod once;
 mod slow;
 mod speaking;

@@ -301,6 +301,26 @@ async fn slack_is_down_for_a_while() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_status_that_somebody_took_away_is_not_told_anew() -> Result<()> {
+    let bed = Bed::new("wiped").await?;
+    let _relay = bed.relay()?;
+    bed.request("one", bed.asked()).await?;
+    bed.status("one", running()).await?;
+    let first = bed.until_posted("one", "live").await?;
+    bed.until_told("one", "the cache has caught up", |told| {
+        told.messages.len() == 1
+    })
+    .await?;
+    bed.status("one", json!(null)).await?;
+    bed.status("one", succeeded()).await?;
+    bed.until_says("deploys", "*production*: succeeded").await?;
+    bed.until_posted("one", "end").await?;
+    assert_eq!(bed.until_posted("one", "live").await?.ts, first.ts);
+    assert_eq!(all_for(&bed.slack, "deploys", "live").len(), 1);
+    Ok(())
+}
+
 /// Two relays that nothing keeps apart.
 #[tokio::test]
 async fn two_relays_at_once_post_one_message() -> Result<()> {

@@ -9,7 +9,7 @@ use foredeck::{
         deploy_request::{SlackMessage, SlackStatus},
     },
     relay::{self, Pace, RelayParts, RelaySettings, plan::Timing},
-    runtime::{admin::Readiness, metrics::Metrics},
+    runtime::{admin::Readiness, lease::Claim, metrics::Metrics},
     slack::client::{SlackClient, SlackSettings},
 };
 use foredeck_testkit::{
@@ -216,10 +216,19 @@ impl Bed {
     }
 
     pub(crate) fn relay_with(&self, settings: RelaySettings) -> Result<Relay> {
+        self.relay_under(settings, None)
+    }
+
+    /// Starts a relay that may act only while it holds a Lease.
+    pub(crate) fn relay_under(
+        &self,
+        settings: RelaySettings,
+        claim: Option<Claim>,
+    ) -> Result<Relay> {
         let parts = RelayParts {
             client: self.client.clone(),
             slack: SlackClient::new(self.slack_settings()?)?,
-            claim: None,
+            claim,
             readiness: Readiness::default(),
             metrics: Metrics::default(),
         };

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use foredeck::api::{Application, DeployRequest, SpinnakerConnection, deploy_request::Phase};
+use foredeck::runtime::lease::{Lease, LeaseSettings};
 use foredeck_testkit::{
     StandInGate,
     gate::{Parameter, Pipeline, Stage},
@@ -15,8 +16,9 @@ use foredeck_testkit::{
 };
 use kube::{ResourceExt, api::PostParams};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{Bed, PATIENCE, all_for};
+use crate::support::{Bed, PATIENCE, all_for, queued, running};
 
 /// A controller as a process of its own; killed when dropped.
 struct Controller(Child);
@@ -123,5 +125,35 @@ async fn what_the_controller_does_is_told_to_its_end() -> Result<()> {
         text.contains("https://deck.example/"),
         "a link to the execution: {text}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_the_relay_that_holds_the_lease_tells() -> Result<()> {
+    let bed = Bed::new("lease").await?;
+    let hold = |holder: &str| -> Result<_> {
+        let settings = LeaseSettings::new(bed.namespace.as_str(), "relay", holder);
+        let release = CancellationToken::new();
+        let lease = Lease::new(bed.client.clone(), settings.lasting(Duration::from_secs(4)))?;
+        Ok((lease.hold(release.clone()), release))
+    };
+    let ((first, task), release) = hold("first")?;
+    first.held().await?;
+    let ((second, _task), _release) = hold("second")?;
+    second.observed().await?;
+    let one = bed.relay_under(bed.settings(), Some(first))?;
+    let other = bed.relay_under(bed.settings(), Some(second))?;
+    other.ready().await?;
+    bed.request("one", bed.asked()).await?;
+    bed.status("one", queued()).await?;
+    bed.until_posted("one", "live").await?;
+    let posts = |metrics: String| metrics.contains(r#"purpose="live",outcome="posted""#);
+    assert!(posts(one.metrics()?) && !posts(other.metrics()?));
+    one.stop().await?;
+    release.cancel();
+    task.await??;
+    bed.status("one", running()).await?;
+    bed.until_says("deploys", "running").await?;
+    assert_eq!(all_for(&bed.slack, "deploys", "live").len(), 1);
     Ok(())
 }

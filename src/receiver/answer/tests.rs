@@ -123,7 +123,7 @@ fn shown() -> Shown {
     }
 }
 
-fn beside<'a>(repeat: Option<Repeat<'a>>) -> planned::Beside<'a> {
+fn beside(repeat: Option<Repeat<'_>>) -> planned::Beside<'_> {
     planned::Beside {
         expires: at(),
         changed: false,

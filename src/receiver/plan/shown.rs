@@ -276,10 +276,21 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
 }
 
 impl Shown {
-    /// The digest of everything that is shown, 32 hexadecimal digits. At the click it is made anew: if it differs, what
-    /// the asker confirmed is not what would happen now, and they are shown a new plan.
+    /// The digest of what is shown, 32 hexadecimal digits. At the click it is made anew: if it differs, what the asker
+    /// confirmed is not what would happen now, and they are shown a new plan.
+    ///
+    /// How long the line is doesn't count: it moves all the time in a busy place, and changes when it happens, not what.
     pub fn digest(&self) -> String {
-        let canonical = serde_json::to_value(self).unwrap_or_default().to_string();
+        let mut lasting = self.clone();
+        lasting.waits = Vec::new();
+        for warning in &mut lasting.warnings {
+            if let Warning::Supersedes { requests } = warning {
+                *requests = 1;
+            }
+        }
+        let canonical = serde_json::to_value(&lasting)
+            .unwrap_or_default()
+            .to_string();
         let mut digest = ids::sha256(canonical.as_bytes());
         digest.truncate(DIGEST);
         digest

@@ -425,6 +425,8 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
+type Reader = fn(Value) -> Inbound;
+
 proptest! {
     #[test]
     fn whatever_stands_in_a_field_is_read_or_unknown(change in any::<prop::sample::Index>(), odd in odd()) {
@@ -438,7 +440,7 @@ proptest! {
             "view": {"id": "V1", "hash": "1.a", "callback_id": "c", "private_metadata": "", "state": {"values": {"a": {"a": {
                 "type": "static_select", "selected_option": {"value": "x"}}}}}},
         });
-        let readers: [(Value, fn(Value) -> Inbound); 3] =
+        let readers: [(Value, Reader); 3] =
             [(actions(), Inbound::interaction), (view, Inbound::interaction), (event, Inbound::event)];
         for (mut payload, read) in readers {
             let mut found = Vec::new();

@@ -1,0 +1,275 @@
+//! `foredeck receiver`: its flags, and how [`crate::receiver`] is run. Touches what that touches, and the files that hold
+//! secrets.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use aws_lc_rs::rand;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+
+use super::{
+    process::{self, Process, ProcessArguments},
+    secret::Source,
+    slack::SlackArguments,
+    values,
+};
+use crate::{
+    receiver::{self, Door, ReceiverSettings, Transport},
+    slack::{
+        ids::AppId, inbound::Allowed, manifest::CommandName, metrics::SlackMetrics,
+        signature::SigningSecrets, socket::SocketSettings,
+    },
+};
+
+#[derive(Args, Debug)]
+pub(super) struct ReceiverArguments {
+    #[command(flatten)]
+    process: ProcessArguments,
+    #[command(flatten)]
+    slack: SlackArguments,
+    #[command(flatten)]
+    own: ReceiverFlags,
+}
+
+/// How Slack reaches us.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(super) enum Mode {
+    /// Over sockets that the receiver opens: nothing of it needs a public address
+    #[default]
+    Socket,
+    /// Over signed requests to the receiver
+    Http,
+}
+
+/// What only the receiver takes.
+#[derive(Args, Debug)]
+pub(super) struct ReceiverFlags {
+    /// How Slack reaches the receiver
+    #[arg(long, value_enum, env = "FOREDECK_SLACK_MODE", default_value_t)]
+    slack_mode: Mode,
+
+    /// Where it listens for Slack, with `--slack-mode http`
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "FOREDECK_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    listen: SocketAddr,
+
+    /// The slash command, as the app's manifest names it
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        env = "FOREDECK_COMMAND",
+        default_value = "/deploy"
+    )]
+    command: CommandName,
+
+    /// File that holds the app-level token (xapp-…), with `--slack-mode socket`; else `SLACK_APP_TOKEN` does
+    #[arg(long, value_name = "FILE", env = "SLACK_APP_TOKEN_FILE")]
+    slack_app_token_file: Option<PathBuf>,
+
+    /// File that holds the signing secret, or several, one a line, while it is changed, with `--slack-mode http`; else
+    /// `SLACK_SIGNING_SECRET` does
+    #[arg(long, value_name = "FILE", env = "SLACK_SIGNING_SECRET_FILE")]
+    slack_signing_secret_file: Option<PathBuf>,
+
+    /// File that holds the bot's token from before it was changed: plans that were shown then can still be confirmed
+    #[arg(long, value_name = "FILE", env = "SLACK_OLD_BOT_TOKEN_FILE")]
+    slack_old_bot_token_file: Option<PathBuf>,
+
+    /// The app's id (A…): deliveries for another app are refused. Any when left out
+    #[arg(long, value_name = "ID", env = "FOREDECK_SLACK_APP_ID")]
+    slack_app_id: Option<AppId>,
+
+    /// Sockets of this process. Replicas × sockets must be 4 or less: Slack allows 10, and refreshes count twice
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "FOREDECK_SLACK_SOCKETS",
+        default_value_t = 2
+    )]
+    slack_sockets: usize,
+
+    /// Sockets of all processes together: more of them mean that another installation uses the same app
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "FOREDECK_SLACK_SOCKETS_EXPECTED",
+        default_value_t = 4
+    )]
+    slack_sockets_expected: u32,
+
+    /// How long a start without a live socket is not ready: a Slack that is down must not hold up a rollout
+    #[arg(long, value_name = "DURATION", env = "FOREDECK_SLACK_GRACE", default_value = "30s", value_parser = values::duration)]
+    slack_grace: Duration,
+
+    /// How long a request that was asked for in Slack stays after its end
+    #[arg(long, value_name = "DURATION", env = "FOREDECK_REQUEST_TTL", default_value = "720h", value_parser = values::duration)]
+    request_ttl: Duration,
+}
+
+pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
+    let ReceiverArguments {
+        process,
+        slack,
+        own,
+    } = arguments;
+    process::run(process, async |process| {
+        let metrics = SlackMetrics::register(&process.metrics);
+        work(process, &slack, own, metrics).await
+    })
+    .await
+}
+
+/// The role itself, in whatever process.
+pub(super) async fn work(
+    process: Process,
+    slack: &SlackArguments,
+    own: ReceiverFlags,
+    slack_metrics: SlackMetrics,
+) -> Result<()> {
+    let client = slack.client(slack_metrics.clone())?;
+    let door = Door {
+        transport: own.transport().await?,
+        allowed: Allowed {
+            apps: own.slack_app_id.iter().cloned().collect(),
+            ..Allowed::default()
+        },
+        metrics: slack_metrics,
+    };
+    let settings = ReceiverSettings {
+        namespaces: process.namespaces.clone(),
+        command: own.command.as_str().to_owned(),
+        bot_tokens: own.bot_tokens(slack)?,
+        ttl: Some(own.request_ttl),
+        clock: Timestamp::now,
+        draw,
+    };
+    receiver::run(
+        settings,
+        process.client,
+        client,
+        door,
+        process.readiness,
+        process.metrics,
+        process.shutdown,
+    )
+    .await?;
+    Ok(())
+}
+
+impl ReceiverFlags {
+    async fn transport(&self) -> Result<Transport> {
+        Ok(match self.slack_mode {
+            Mode::Socket => {
+                let token = Source {
+                    variable: "SLACK_APP_TOKEN",
+                    flag: "--slack-app-token-file",
+                    file: self.slack_app_token_file.as_ref(),
+                };
+                let token = token.required(
+                    "Slack's app-level token (xapp-…, on the app's page under Basic Information)",
+                )?;
+                let settings = SocketSettings::new(token, random)?
+                    .sockets(self.slack_sockets)
+                    .expected(self.slack_sockets_expected);
+                Transport::Socket {
+                    settings,
+                    grace: self.slack_grace,
+                }
+            }
+            Mode::Http => {
+                let secrets = Source {
+                    variable: "SLACK_SIGNING_SECRET",
+                    flag: "--slack-signing-secret-file",
+                    file: self.slack_signing_secret_file.as_ref(),
+                };
+                let secrets = secrets.required(
+                    "Slack's signing secret (on the app's page under Basic Information)",
+                )?;
+                let lines = secrets.expose_secret().lines().map(str::trim);
+                let secrets =
+                    SigningSecrets::new(lines.map(|line| SecretString::from(line.to_owned())))?;
+                let listener = TcpListener::bind(self.listen)
+                    .await
+                    .with_context(|| format!("can't listen on {}", self.listen))?;
+                Transport::Http { listener, secrets }
+            }
+        })
+    }
+
+    fn bot_tokens(&self, slack: &SlackArguments) -> Result<Vec<SecretString>> {
+        let old = Source {
+            variable: "SLACK_OLD_BOT_TOKEN",
+            flag: "--slack-old-bot-token-file",
+            file: self.slack_old_bot_token_file.as_ref(),
+        };
+        Ok([Some(slack.bot_token()?), old.read()?]
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+}
+
+/// Random bytes from the operating system. It never fails to give them once it has booted; if it did, a nonce that is
+/// drawn twice is forgiven where these are used.
+fn fill<const LENGTH: usize>() -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    if rand::fill(&mut bytes).is_err() {
+        tracing::error!("the operating system gives no random bytes");
+    }
+    bytes
+}
+
+fn draw() -> [u8; 12] {
+    fill()
+}
+
+fn random() -> u64 {
+    u64::from_ne_bytes(fill())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: ReceiverArguments,
+    }
+
+    fn parse(line: &str) -> Result<ReceiverFlags, String> {
+        Line::try_parse_from(format!("receiver {line}").split_whitespace())
+            .map(|line| line.arguments.own)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_suit_two_replicas_by_socket_mode() {
+        let flags = parse("").unwrap();
+        assert_eq!(flags.slack_mode, Mode::Socket);
+        assert_eq!(flags.command.as_str(), "/deploy");
+        assert_eq!((flags.slack_sockets, flags.slack_sockets_expected), (2, 4));
+        assert_eq!(flags.slack_grace, Duration::from_secs(30));
+        assert_eq!(flags.request_ttl, Duration::from_hours(720));
+    }
+
+    #[test]
+    fn what_can_not_be_is_refused() {
+        assert!(
+            parse("--command deploy")
+                .unwrap_err()
+                .contains("slash command")
+        );
+        assert!(parse("--slack-app-id <!channel>").is_err());
+        assert!(parse("--slack-mode smoke").unwrap_err().contains("socket"));
+    }
+}
