@@ -17,79 +17,72 @@ async fn accept(models: &mut SlackModels, what: &Value) {
     assert_eq!(problems, Vec::<String>::new(), "{what:#}");
 }
 
-/// As long as foreign text gets, and as bad.
-fn endless() -> String {
-    "<!channel> *b* _i_ ~s~ `c` &amp; <https://evil.example|Slack> \u{202e}🚀\n".repeat(60)
+/// As long as foreign text gets: as bad as it gets, and without a space to be cut at.
+fn endless() -> [String; 2] {
+    [
+        "<!channel> *b* _i_ ~s~ `c` &amp; <https://evil.example|Slack> \u{202e}🚀\n".repeat(60),
+        "x".repeat(4000),
+    ]
 }
 
-fn confirm() -> Confirm {
-    Confirm::new(
-        endless().as_str(),
-        Mrkdwn::code(&endless()),
-        endless().as_str(),
-        endless().as_str(),
-    )
-    .style(Style::Danger)
+fn confirm(long: &str) -> Confirm {
+    Confirm::new(long, Mrkdwn::code(long), long, long).style(Style::Danger)
 }
 
-fn choices(count: usize) -> Vec<Choice> {
+fn choices(long: &str, count: usize) -> Vec<Choice> {
     let choice = |number: usize| {
         let value = format!("{number:0>75}");
-        Choice::new(endless().as_str(), value)
-            .unwrap()
-            .description(endless().as_str())
+        Choice::new(long, value).unwrap().description(long)
     };
     (0..count).map(choice).collect()
 }
 
 /// Every kind of block that goes into a message, with as much in it as fits.
-fn every_block() -> Vec<Block> {
-    let long = endless();
+fn every_block(long: &str) -> Vec<Block> {
     let button = || {
-        Button::new("go", long.as_str())
+        Button::new("go", long)
             .value(ButtonValue::new("v".repeat(2000)).unwrap())
             .style(Style::Primary)
-            .confirm(confirm())
-            .spoken(long.as_str())
+            .confirm(confirm(long))
+            .spoken(long)
     };
     let link = Button::new("link", "Open").url(&"https://gate.example/x?y=%2A".parse().unwrap());
     vec![
-        Block::header(long.as_str()),
-        Block::section(Mrkdwn::code_block(&long, 3000)),
-        Section::new(Mrkdwn::code(&long))
-            .fields((0..20).map(|_| Mrkdwn::code(&long)))
-            .accessory(Overflow::new("more", choices(9)))
+        Block::header(long),
+        Block::section(Mrkdwn::code_block(long, 3000)),
+        Section::new(Mrkdwn::code(long))
+            .fields((0..20).map(|_| Mrkdwn::code(long)))
+            .accessory(Overflow::new("more", choices(long, 9)))
             .id("section")
             .into(),
         Section::of_fields([Mrkdwn::name("checkout")]).into(),
-        Block::context((0..20).map(|_| Mrkdwn::code(&long))),
+        Block::context((0..20).map(|_| Mrkdwn::code(long))),
         Block::divider(),
         Actions::new([
             button().into(),
             link.into(),
-            StaticSelect::new("select", long.as_str(), choices(120))
+            StaticSelect::new("select", long, choices(long, 120))
                 .initial(&format!("{:0>75}", 3))
                 .into(),
-            ExternalSelect::new("search", long.as_str())
-                .initial(choices(1).pop())
+            ExternalSelect::new("search", long)
+                .initial(choices(long, 1).pop())
                 .into(),
         ])
         .id("actions")
         .into(),
         RichText::new()
-            .line(&long)
-            .bold(&long)
-            .preformatted(&long)
-            .quote(&long)
+            .line(long)
+            .bold(long)
+            .preformatted(long)
+            .quote(long)
             .into(),
     ]
 }
 
-fn every_input() -> Vec<Block> {
-    let long = endless();
+fn every_input(long: &str) -> Vec<Block> {
     vec![
-        Input::new("text", long.as_str(), PlainTextInput::new("value"))
-            .hint(long.as_str())
+        Input::new("text", long, PlainTextInput::new("value"))
+            .hint(long)
             .optional()
             .dispatching()
             .into(),
@@ -101,7 +94,7 @@ fn every_input() -> Vec<Block> {
                 .max_length(300)
                 .initial("because")
                 .unwrap()
-                .placeholder(long.as_str()),
+                .placeholder(long),
         )
         .into(),
         Input::new(
@@ -113,7 +106,7 @@ fn every_input() -> Vec<Block> {
         Input::new(
             "known",
             "Where",
-            StaticSelect::new("value", "staging", choices(3)),
+            StaticSelect::new("value", "staging", choices(long, 3)),
         )
         .into(),
     ]
@@ -124,12 +117,14 @@ async fn the_sdk_parses_every_kind_of_block_filled_to_the_brim() {
     let Some(mut models) = SlackModels::fetch().await.unwrap() else {
         return;
     };
-    for block in every_block() {
-        accept(&mut models, &json!({"blocks": [block]})).await;
+    for long in &endless() {
+        for block in every_block(long) {
+            accept(&mut models, &json!({"blocks": [block]})).await;
+        }
+        let many = (0..10).flat_map(|_| every_block(long));
+        let message = json!(Message::new(Mrkdwn::fixed("Many"), many));
+        accept(&mut models, &json!({"blocks": message["blocks"]})).await;
     }
-    let many = (0..10).flat_map(|_| every_block());
-    let message = json!(Message::new(Mrkdwn::fixed("Many"), many));
-    accept(&mut models, &json!({"blocks": message["blocks"]})).await;
 }
 
 #[tokio::test]
@@ -137,19 +132,18 @@ async fn the_sdk_parses_every_kind_of_view_filled_to_the_brim() {
     let Some(mut models) = SlackModels::fetch().await.unwrap() else {
         return;
     };
-    let view = View::modal(
-        "plan",
-        endless().as_str(),
-        every_input().into_iter().chain(every_block()),
-    )
-    .submit(Plain::new(&endless()))
-    .close(Plain::new(&endless()))
-    .private_metadata("m".repeat(3000))
-    .unwrap()
-    .external_id("plan-1")
-    .notify_on_close();
-    accept(&mut models, &json!({"view": view})).await;
-    accept(&mut models, &json!({"options": choices(100)})).await;
+    for long in &endless() {
+        let blocks = every_input(long).into_iter().chain(every_block(long));
+        let view = View::modal("plan", long.as_str(), blocks)
+            .submit(Plain::new(long))
+            .close(Plain::new(long))
+            .private_metadata("m".repeat(3000))
+            .unwrap()
+            .external_id("plan-1")
+            .notify_on_close();
+        accept(&mut models, &json!({"view": view})).await;
+        accept(&mut models, &json!({"options": choices(long, 100)})).await;
+    }
 }
 
 #[tokio::test]
