@@ -391,6 +391,8 @@ fn replies_are_what_slack_expects() {
     assert_eq!(body["options"][0]["value"], "value");
 }
 
+type Reader = fn(Value) -> Inbound;
+
 /// What somebody may put in a field's place.
 fn odd() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -438,7 +440,7 @@ proptest! {
             "view": {"id": "V1", "hash": "1.a", "callback_id": "c", "private_metadata": "", "state": {"values": {"a": {"a": {
                 "type": "static_select", "selected_option": {"value": "x"}}}}}},
         });
-        let readers: [(Value, fn(Value) -> Inbound); 3] =
+        let readers: [(Value, Reader); 3] =
             [(actions(), Inbound::interaction), (view, Inbound::interaction), (event, Inbound::event)];
         for (mut payload, read) in readers {
             let mut found = Vec::new();
