@@ -391,6 +391,8 @@ fn replies_are_what_slack_expects() {
     assert_eq!(body["options"][0]["value"], "value");
 }
 
+type Reader = fn(Value) -> Inbound;
+
 /// What somebody may put in a field's place.
 fn odd() -> impl Strategy<Value = Value> {
     prop_oneof![
