@@ -51,17 +51,17 @@ impl ReceiverMetrics {
                 seconds: Family::new_with_constructor(seconds),
             };
             registry.register(
-                "slack_deliveries",
+                "receiver_deliveries",
                 "What Slack delivered, by kind and by what came of it",
                 own.deliveries.clone(),
             );
             registry.register(
-                "requests_created",
+                "receiver_requests",
                 "DeployRequests that were to be created for people in Slack, by outcome",
                 own.creates.clone(),
             );
             registry.register(
-                "slack_answer_seconds",
+                "receiver_answer_seconds",
                 "From a delivery to its answer, by kind",
                 own.seconds.clone(),
             );
