@@ -116,3 +116,33 @@ async fn a_mention_and_a_direct_message_ask_as_a_command_does() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn one_process_can_be_all_roles() -> Result<()> {
+    let bed = Bed::new("together", WORK).await?;
+    let process = bed.role("run", &[]).await?;
+    bed.ask_and_confirm("alice", "/deploy checkout main to staging")
+        .await?;
+    bed.until_told(&["checkout", "main", "succeeded"]).await?;
+    let page = process.metrics().await?;
+    let mut names: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("# TYPE "))
+        .collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count, "a name comes twice: {page}");
+    for word in [
+        "starts",
+        "receiver_deliveries",
+        "slack_calls",
+        "relay_messages",
+    ] {
+        ensure!(
+            page.contains(&format!("# TYPE foredeck_{word} ")),
+            "{word}: {page}"
+        );
+    }
+    Ok(())
+}

@@ -283,10 +283,8 @@ impl Bed {
         let child = command
             .spawn()
             .with_context(|| format!("start the {name}"))?;
-        let mut process = Process { child, log };
-        process
-            .until_ready(name, &format!("http://{admin}/readyz"))
-            .await?;
+        let mut process = Process { child, admin, log };
+        process.until_ready(name).await?;
         Ok(process)
     }
 }
@@ -294,16 +292,24 @@ impl Bed {
 /// A role that runs as a process of its own; killed when dropped, and its log shown when a test fails.
 pub(crate) struct Process {
     child: Child,
+    admin: String,
     log: PathBuf,
 }
 
 impl Process {
-    async fn until_ready(&mut self, name: &str, url: &str) -> Result<()> {
+    /// What `/metrics` says.
+    pub(crate) async fn metrics(&self) -> Result<String> {
+        let answer = reqwest::get(format!("http://{}/metrics", self.admin)).await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+
+    async fn until_ready(&mut self, name: &str) -> Result<()> {
+        let url = format!("http://{}/readyz", self.admin);
         let ended = std::cell::RefCell::new(&mut self.child);
         wait_for(&format!("the {name} to be ready"), PATIENCE, async || {
             let ended = ended.borrow_mut().try_wait()?;
             ensure!(ended.is_none(), "it ended: {ended:?}");
-            let answer = reqwest::get(url).await?;
+            let answer = reqwest::get(&url).await?;
             let (status, text) = (answer.status(), answer.text().await?);
             ensure!(status.is_success(), "{text}");
             Ok(())

@@ -48,10 +48,10 @@ async fn a_command_becomes_a_plan_and_its_click_a_request() -> Result<()> {
 
     let page = receiver.metrics.encode()?;
     for line in [
-        "foredeck_slack_deliveries_total{kind=\"command\",outcome=\"message\"} 1",
-        "foredeck_slack_deliveries_total{kind=\"actions\",outcome=\"empty\"} 1",
-        "foredeck_requests_created_total{outcome=\"created\"} 1",
-        "foredeck_slack_answer_seconds_count{kind=\"command\"} 1",
+        "foredeck_receiver_deliveries_total{kind=\"command\",outcome=\"message\"} 1",
+        "foredeck_receiver_deliveries_total{kind=\"actions\",outcome=\"empty\"} 1",
+        "foredeck_receiver_requests_total{outcome=\"created\"} 1",
+        "foredeck_receiver_answer_seconds_count{kind=\"command\"} 1",
     ] {
         assert!(page.contains(line), "{line} is missing in {page}");
     }
