@@ -131,6 +131,13 @@ impl Directory {
         shelves.flat_map(|shelf| K::on(shelf).0.state()).collect()
     }
 
+    /// Every object that decodes and that `wanted` wants, shared and not copied, in no order.
+    pub(super) fn those<K: Held>(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<Guarded<K>>> {
+        let mut all = self.all::<K>();
+        all.retain(|object| object.0.as_ref().is_ok_and(&wanted));
+        all
+    }
+
     /// What `pick` picks of every object that decodes, in no order.
     pub(super) fn pick<K: Held, T>(&self, pick: impl Fn(&K) -> Option<T>) -> Vec<T> {
         self.shelves

@@ -78,6 +78,14 @@ impl Sight {
             .flatten()
     }
 
+    /// Every object that may be seen and that `wanted` wants, shared and not copied, in no order.
+    pub(super) fn those<K: Held>(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<Guarded<K>>> {
+        self.directory.those(|object: &K| {
+            let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+            self.sees(namespace) && wanted(object)
+        })
+    }
+
     /// What `pick` picks of what may be seen, in no order.
     pub(super) fn pick<K: Held, T>(&self, pick: impl Fn(&K) -> Option<T>) -> Vec<T> {
         self.directory.pick(|object: &K| {
@@ -132,7 +140,8 @@ impl Sight {
     }
 }
 
-fn decoded<K: Resource<DynamicType = ()> + Clone + 'static>(
+/// Those that decode.
+pub(super) fn decoded<K: Resource<DynamicType = ()> + Clone + 'static>(
     all: &[Arc<Guarded<K>>],
 ) -> impl Iterator<Item = &K> {
     all.iter().filter_map(|object| object.0.as_ref().ok())

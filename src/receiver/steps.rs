@@ -3,6 +3,8 @@
 //! Every step looks everything up anew and asks anew whether the person may: what a button carries decides nothing but
 //! what was asked for.
 
+use std::sync::Arc;
+
 use tokio::task::JoinHandle;
 
 use super::{
@@ -20,7 +22,7 @@ use super::{
         seal::Purpose,
         shown::{self, Shown, Sights, Step},
     },
-    sight::Sight,
+    sight::{Sight, decoded},
 };
 use crate::{
     api::{
@@ -29,7 +31,7 @@ use crate::{
         environment::Confirm,
     },
     identity::Permission,
-    runtime::telemetry,
+    runtime::{cache::Guarded, telemetry},
     slack::{blocks::Message, elements::Value, ids::ChannelId},
 };
 
@@ -99,7 +101,7 @@ impl Receiver {
             &spec,
             &plan.namespace,
             &plan.request_name(),
-            &equal,
+            decoded(&equal),
             self.now(),
         );
         let start = match (stage, found.shown.step(found.confirm, repeat)) {
@@ -135,14 +137,13 @@ impl Receiver {
     }
 
     /// Requests that may be equal.
-    fn equal(&self, plan: &Plan, spec: &DeployRequestSpec) -> Vec<DeployRequest> {
-        self.directory.pick(|request: &DeployRequest| {
-            let same = request.metadata.namespace.as_ref() == Some(&plan.namespace)
+    fn equal(&self, plan: &Plan, spec: &DeployRequestSpec) -> Vec<Arc<Guarded<DeployRequest>>> {
+        self.directory.those(|request: &DeployRequest| {
+            request.metadata.namespace.as_ref() == Some(&plan.namespace)
                 && request.spec.application == spec.application
                 && request.spec.environment == spec.environment
                 && request.spec.action == spec.action
-                && request.spec.version == spec.version;
-            same.then(|| request.clone())
+                && request.spec.version == spec.version
         })
     }
 
@@ -299,20 +300,19 @@ pub(super) fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
     if !allowed.is_empty() && !allowed.contains(&plan.place.channel) {
         return Err(refusing::wrong_channel(plan, allowed));
     }
-    let targets = sight.pick(|target: &DeployTarget| {
-        let same = target.metadata.namespace.as_ref() == Some(namespace)
+    let targets = sight.those(|target: &DeployTarget| {
+        target.metadata.namespace.as_ref() == Some(namespace)
             && target.spec.application == order.application
-            && target.spec.environment == order.environment;
-        same.then(|| target.clone())
+            && target.spec.environment == order.environment
     });
-    let requests = sight.pick(|request: &DeployRequest| {
+    let requests = sight.those(|request: &DeployRequest| {
         let status = request.status.as_ref();
         let ended = status
             .and_then(|status| status.phase)
             .is_some_and(Phase::is_terminal);
-        let same = request.metadata.namespace.as_ref() == Some(namespace)
-            && request.spec.application == order.application;
-        (same && !ended).then(|| request.clone())
+        !ended
+            && request.metadata.namespace.as_ref() == Some(namespace)
+            && request.spec.application == order.application
     });
     let shown = shown::shown(
         namespace,
@@ -320,8 +320,8 @@ pub(super) fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
         Sights {
             application: &application,
             environment: &environment,
-            targets: &targets.iter().collect::<Vec<_>>(),
-            requests: &requests.iter().collect::<Vec<_>>(),
+            targets: &decoded(&targets).collect::<Vec<_>>(),
+            requests: &decoded(&requests).collect::<Vec<_>>(),
         },
     );
     let notify = environment.spec.notify.and_then(|notify| notify.slack);

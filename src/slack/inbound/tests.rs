@@ -427,8 +427,6 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-type Reader = fn(Value) -> Inbound;
-
 proptest! {
     #[test]
     fn whatever_stands_in_a_field_is_read_or_unknown(change in any::<prop::sample::Index>(), odd in odd()) {
