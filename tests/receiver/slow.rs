@@ -70,7 +70,7 @@ async fn a_create_that_is_refused_starts_nothing_and_says_so() -> Result<()> {
     let bed = Bed::new("refused").await?;
     let proxy = ApiProxy::start(bed.plane).await?;
     let _receiver = bed.receiver_behind(&proxy).await?;
-    for status in [403, 429, 500, 503] {
+    for status in [403, 429] {
         proxy.inject(ApiFault::new(post(), "deployrequests", ApiEffect::Refuse(status)).times(1));
         let answer = bed.typed("alice", "deploys", QUICK).await?;
         assert!(
@@ -80,6 +80,62 @@ async fn a_create_that_is_refused_starts_nothing_and_says_so() -> Result<()> {
         );
     }
     assert!(bed.requests().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_that_may_have_been_done_is_sent_again_and_creates_one_request() -> Result<()> {
+    let bed = Bed::new("sent-again").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let effects = [
+        ("v500", ApiEffect::Refuse(500)),
+        ("v502", ApiEffect::Refuse(502)),
+        ("v503", ApiEffect::Refuse(503)),
+        ("v504", ApiEffect::Refuse(504)),
+        ("vlost", ApiEffect::LoseAnswer),
+    ];
+    for (version, effect) in effects {
+        proxy.inject(ApiFault::new(post(), "deployrequests", effect).times(2));
+        let line = format!("/deploy checkout {version} to quick");
+        let answer = bed.typed("alice", "deploys", &line).await?;
+        assert!(
+            answer.text.contains("Accepted"),
+            "{version}: {}",
+            text(&answer)
+        );
+    }
+    let mut versions: Vec<_> = bed
+        .requests()
+        .await?
+        .into_iter()
+        .filter_map(|request| request.spec.version)
+        .collect();
+    versions.sort();
+    assert_eq!(versions, ["v500", "v502", "v503", "v504", "vlost"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_that_may_have_been_done_is_unknown_whatever_the_next_try_says() -> Result<()> {
+    for then in [500, 403, 429] {
+        let bed = Bed::new("unproved").await?;
+        let proxy = ApiProxy::start(bed.plane).await?;
+        let _receiver = bed.receiver_behind(&proxy).await?;
+        let fault = |status| ApiFault::new(post(), "deployrequests", ApiEffect::Refuse(status));
+        proxy.inject(fault(500).times(1));
+        proxy.inject(fault(then));
+        let first = bed.typed("alice", "deploys", QUICK).await?;
+        assert!(
+            first.text.contains("unknown whether this was accepted"),
+            "{then}: {}",
+            text(&first)
+        );
+        proxy.clear_faults();
+        let after = bed.shown("alice", 1).await?;
+        assert!(after.text.contains("Accepted"), "{then}: {}", text(&after));
+        assert!(text(&after).contains(&bed.request().await?.name_any()));
+    }
     Ok(())
 }
 
