@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use super::begun::Begun;
 use crate::{
     api::{DeployRequest, deploy_request::Cancel},
     runtime::{crash, telemetry},
@@ -70,17 +71,28 @@ impl Created {
 }
 
 /// Creates the request, and knows by `deadline` what became of that, if it can be known.
-pub(super) async fn create(client: &Client, request: DeployRequest, deadline: Instant) -> Created {
+///
+/// One that is certainly not created is forgotten by `begun`.
+pub(super) async fn create(
+    client: &Client,
+    begun: &Begun,
+    request: DeployRequest,
+    deadline: Instant,
+) -> Created {
     let api: Api<DeployRequest> =
         Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
     let name = request.name_any();
     crash::point("before-persist");
     // A task of its own: it goes on when whoever asked can't wait any longer.
     let mut call = tokio::spawn({
-        let api = api.clone();
+        let (api, begun) = (api.clone(), begun.clone());
         async move {
             let posted = timeout(PATIENCE, post(&api, &request)).await;
-            posted.unwrap_or(Settled::Unknowable)
+            let settled = posted.unwrap_or(Settled::Unknowable);
+            if matches!(settled, Settled::Refused(_) | Settled::NotDone) {
+                begun.forget(&request).await;
+            }
+            settled
         }
     });
     let created = match timeout_at(earlier(deadline), &mut call).await {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -18,7 +19,8 @@ use super::{
     occasion::{Answer, Attempted, Occasion, Trouble},
     persist::{self, Created, Settled},
     plan::{
-        Plan, repeat,
+        Plan,
+        repeat::{self, Repeat},
         seal::Purpose,
         shown::{self, Shown, Sights, Step},
     },
@@ -26,8 +28,7 @@ use super::{
 };
 use crate::{
     api::{
-        Application, DeployRequest, DeployTarget, Environment,
-        deploy_request::{DeployRequestSpec, Phase},
+        Application, DeployRequest, DeployTarget, Environment, deploy_request::Phase,
         environment::Confirm,
     },
     identity::Permission,
@@ -95,10 +96,11 @@ impl Receiver {
             shown: digest,
             ..plan
         };
-        let spec = order_spec(&plan);
-        let equal = self.equal(&plan, &spec);
-        let repeat = repeat::repeat(
-            &spec,
+        let request = object::request(&plan, &sight.person, self.settings.ttl);
+        let equal = self.equal(&request).await;
+        let other;
+        let mut repeat = repeat::repeat(
+            &request.spec,
             &plan.namespace,
             &plan.request_name(),
             decoded(&equal),
@@ -115,7 +117,13 @@ impl Receiver {
             _ => false,
         };
         if start {
-            return Ok(self.start(occasion, sight, &plan, &found.shown).await);
+            match self.begun.begin(&request, &equal, self.now()).await {
+                Ok(()) => return Ok(self.start(occasion, &plan, request, &found.shown).await),
+                Err(begun) => {
+                    other = begun;
+                    repeat = other.0.as_ref().ok().map(Repeat::Waiting);
+                }
+            }
         }
         let beside = Beside {
             expires: plan.expires_at(),
@@ -137,14 +145,21 @@ impl Receiver {
     }
 
     /// Requests that may be equal.
-    fn equal(&self, plan: &Plan, spec: &DeployRequestSpec) -> Vec<Arc<Guarded<DeployRequest>>> {
-        self.directory.those(|request: &DeployRequest| {
-            request.metadata.namespace.as_ref() == Some(&plan.namespace)
+    async fn equal(&self, asked: &DeployRequest) -> Vec<Arc<Guarded<DeployRequest>>> {
+        let spec = &asked.spec;
+        let mut equal = self.directory.those(|request: &DeployRequest| {
+            request.metadata.namespace == asked.metadata.namespace
                 && request.spec.application == spec.application
                 && request.spec.environment == spec.environment
                 && request.spec.action == spec.action
                 && request.spec.version == spec.version
-        })
+        });
+        if let Some(begun) = self.begun.equal(asked).await
+            && !equal.iter().any(|one| one.name_any() == begun.name_any())
+        {
+            equal.push(begun);
+        }
+        equal
     }
 
     /// Where it will be told how it goes.
@@ -216,17 +231,17 @@ impl Receiver {
     async fn start(
         &self,
         occasion: &Occasion,
-        sight: &Sight,
         plan: &Plan,
+        request: DeployRequest,
         shown: &Shown,
     ) -> Answer {
         let attempted = Attempted {
             namespace: plan.namespace.clone(),
             name: plan.request_name(),
         };
-        let request = object::request(plan, &sight.person, self.settings.ttl);
         let _first = occasion.attempted.set(attempted.clone());
-        let created = persist::create(&self.client, request, occasion.persist_by()).await;
+        let created =
+            persist::create(&self.client, &self.begun, request, occasion.persist_by()).await;
         self.metrics.created(created.word());
         let waits = !shown.waits.is_empty();
         Answer::Replace(match created {
@@ -277,10 +292,6 @@ fn told(
         Settled::NotDone => started::not_done(),
         Settled::Unknowable => started::unknown(attempted, command),
     }
-}
-
-fn order_spec(plan: &Plan) -> DeployRequestSpec {
-    plan.order.spec(None, None)
 }
 
 /// What the plan would do as things stand.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use foredeck_testkit::{
     ApiProxy,
-    api_proxy::{ApiEffect, ApiFault},
+    api_proxy::{ApiEffect, ApiFault, Weather},
     wait_for,
 };
 use kube::ResourceExt;
 
-use crate::support::{Bed, PATIENCE, text};
+use crate::support::{Bed, PATIENCE, buttons, text};
 
 const QUICK: &str = "/deploy checkout main to quick";
 /// Slack waits no longer.
@@ -136,6 +136,62 @@ async fn a_create_that_may_have_been_done_is_unknown_whatever_the_next_try_says(
         assert!(after.text.contains("Accepted"), "{then}: {}", text(&after));
         assert!(text(&after).contains(&bed.request().await?.name_any()));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_line_typed_again_before_the_watch_tells_creates_nothing() -> Result<()> {
+    let bed = Bed::new("unseen").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let withheld = Weather {
+        withheld: true,
+        ..Weather::default()
+    };
+    proxy.set_weather(&["deployrequests"], &withheld);
+    let alice = bed.slack.user("alice");
+    let deliveries = [
+        alice.command("deploys", QUICK)?,
+        alice.command("deploys", QUICK)?,
+    ];
+    for delivery in &deliveries {
+        delivery.answered().await?;
+    }
+    let request = bed.request().await?;
+    let again = bed.typed("alice", "deploys", QUICK).await?;
+    assert!(
+        again.text.contains("This waits already"),
+        "{}",
+        text(&again)
+    );
+    assert!(text(&again).contains(&request.name_any()));
+    assert_eq!(bed.requests().await?.len(), 1);
+    let accepted = bed.pressed("alice", &again, "plan-again").await?;
+    assert!(accepted.text.contains("Accepted"), "{}", text(&accepted));
+    assert_eq!(bed.requests().await?.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_line_typed_again_while_the_first_is_unknown_creates_nothing() -> Result<()> {
+    let bed = Bed::new("retyped").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let mut held = proxy.hold(post(), "deployrequests", "");
+    let first = bed.slack.user("alice").command("deploys", QUICK)?;
+    held.arrived().await?;
+    first.answered().await?;
+    bed.shown("alice", 0).await?;
+    let again = bed.typed("alice", "deploys", QUICK).await?;
+    assert_eq!(
+        buttons(&again.blocks).first().map(String::as_str),
+        Some("plan-again"),
+        "{}",
+        text(&again)
+    );
+    held.release();
+    let request = bed.request().await?;
+    assert!(text(&again).contains(&request.name_any()));
     Ok(())
 }
 
