@@ -256,28 +256,24 @@ pub(super) async fn cancel(
     let patched = api.patch(&name, &parameters, &patch);
     let patched = timeout_at(earlier(deadline), patched).await;
     crash::point("after-ask-cancel");
-    match patched {
-        Ok(Ok(now)) => Cancelled::Asked(Box::new(now)),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Cancelled::Gone,
-        failed => {
-            let refused = match failed {
-                Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
-                    Some(status.message.clone())
-                }
-                _ => None,
-            };
-            match (timeout_at(deadline, api.get_opt(&name)).await, refused) {
-                (Ok(Ok(Some(now))), _) if now.spec.cancel == Some(cancel) => {
-                    Cancelled::Asked(Box::new(now))
-                }
-                (Ok(Ok(Some(now))), _) if now.spec.cancel.is_some() => {
-                    Cancelled::Before(Box::new(now))
-                }
-                (Ok(Ok(None)), _) => Cancelled::Gone,
-                (_, Some(message)) => Cancelled::Refused(message),
-                _ => Cancelled::Unknown,
-            }
+    let refused = match patched {
+        Ok(Ok(now)) => return Cancelled::Asked(Box::new(now)),
+        Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
+            Some(status.message.clone())
         }
+        Ok(Err(_)) | Err(_) => None,
+    };
+    // A conflict may be one of writes or one of uids: only what stands there now tells them apart.
+    let Ok(Ok(now)) = timeout_at(deadline, api.get_opt(&name)).await else {
+        return refused.map_or(Cancelled::Unknown, Cancelled::Refused);
+    };
+    let now = now.filter(|now| now.metadata.uid == request.metadata.uid);
+    match (now, refused) {
+        (None, _) => Cancelled::Gone,
+        (Some(now), _) if now.spec.cancel == Some(cancel) => Cancelled::Asked(Box::new(now)),
+        (Some(now), _) if now.spec.cancel.is_some() => Cancelled::Before(Box::new(now)),
+        (Some(_), Some(message)) => Cancelled::Refused(message),
+        (Some(_), None) => Cancelled::Unknown,
     }
 }
 

@@ -196,6 +196,51 @@ async fn a_line_typed_again_while_the_first_is_unknown_creates_nothing() -> Resu
 }
 
 #[tokio::test]
+async fn a_cancel_that_met_another_write_does_not_call_its_request_gone() -> Result<()> {
+    let bed = Bed::new("conflict").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    bed.typed("alice", "deploys", QUICK).await?;
+    let name = bed.request().await?.name_any();
+    let line = format!("/deploy cancel {name}");
+    wait_for("the receiver knows the request", PATIENCE, async || {
+        let status = bed.typed("alice", "deploys", "/deploy status").await?;
+        ensure!(text(&status).contains("checkout"), "{}", text(&status));
+        Ok(())
+    })
+    .await?;
+    let conflict = ApiFault::new(
+        reqwest::Method::PATCH,
+        "deployrequests",
+        ApiEffect::Refuse(409),
+    );
+    proxy.inject(conflict.times(1));
+    let answer = bed.typed("alice", "deploys", &line).await?;
+    assert!(answer.text.contains("Not canceled"), "{}", text(&answer));
+    assert!(bed.request().await?.spec.cancel.is_none());
+    let asked = bed.typed("alice", "deploys", &line).await?;
+    assert!(asked.text.contains("To be canceled"), "{}", text(&asked));
+    Ok(())
+}
+
+#[tokio::test]
+async fn trouble_during_a_cancel_says_that_nothing_was_changed() -> Result<()> {
+    let bed = Bed::new("trouble").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let fault = ApiFault::new(post(), "localsubjectaccessreviews", ApiEffect::Refuse(503));
+    proxy.inject(fault.times(1));
+    let line = "/deploy cancel checkout in quick";
+    let answer = bed.typed("alice", "deploys", line).await?;
+    assert!(
+        answer.text.contains("nothing was started or changed"),
+        "{}",
+        text(&answer)
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn slow_reviews_start_nothing_and_are_answered_in_time() -> Result<()> {
     let bed = Bed::new("reviews").await?;
     let proxy = ApiProxy::start(bed.plane).await?;
