@@ -15,7 +15,8 @@ use super::{
         refusing, started,
     },
     conversation::silent,
-    form, object,
+    form,
+    object::{self, Likeness},
     occasion::{Answer, Attempted, Occasion, Trouble},
     persist::{self, Created, Settled},
     plan::{
@@ -284,7 +285,9 @@ fn told(
     command: &str,
 ) -> Message {
     match settled {
-        Settled::New(request) if object::is_of(plan, request) => started::accepted(request, waits),
+        Settled::New(request) if object::likeness(plan, request) == Likeness::Same => {
+            started::accepted(request, waits)
+        }
         Settled::New(existing) | Settled::Existing(existing) => {
             started::existing(existing, object::likeness(plan, existing), plan)
         }
@@ -342,4 +345,58 @@ pub(super) fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
         confirm: environment.spec.protection.confirm,
         notify: notify.and_then(|channel| ChannelId::new(channel).ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        api::deploy_request::SlackPerson,
+        identity::Person,
+        receiver::plan::PlanId,
+        slack::ids::{TeamId, TriggerId},
+    };
+
+    #[test]
+    fn only_what_was_asked_for_is_called_accepted() {
+        let trigger = TriggerId::new("1.2.x").unwrap();
+        let order = json!({
+            "action": "deploy", "application": "checkout", "version": "main", "environment": "staging",
+            "parameters": {}, "reason": null, "target": null,
+        });
+        let slack = SlackPerson {
+            team: "T1".to_owned(),
+            user: "U1".to_owned(),
+        };
+        let plan = Plan {
+            id: PlanId::of_command(&TeamId::new("T1").unwrap(), &trigger),
+            namespace: "shop".to_owned(),
+            order: serde_json::from_value(order).unwrap(),
+            asker: slack.clone(),
+            place: serde_json::from_value(json!({"channel": "C1"})).unwrap(),
+            asked_at: Timestamp::UNIX_EPOCH,
+            shown: String::new(),
+        };
+        let username = "alice@corp.example".to_owned();
+        let own = object::request(&plan, &Person { username, slack }, None);
+        let attempted = Attempted {
+            namespace: plan.namespace.clone(),
+            name: plan.request_name(),
+        };
+        let said = |found: &DeployRequest| {
+            let settled = Settled::New(Box::new(found.clone()));
+            let message = told(&plan, &settled, false, &attempted, "/deploy");
+            message.text().to_string()
+        };
+        assert!(said(&own).contains("Accepted"), "{}", said(&own));
+        // Another copy of the plan was first, and this one's create was answered by a look.
+        let mut edited = own;
+        edited.spec.version = Some("other".to_owned());
+        let said = said(&edited);
+        assert!(!said.contains("Accepted"), "{said}");
+        assert!(said.contains("was not started"), "{said}");
+    }
 }
