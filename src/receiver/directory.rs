@@ -133,9 +133,11 @@ impl Directory {
 
     /// Every object that decodes and that `wanted` wants, shared and not copied, in no order.
     pub(super) fn those<K: Held>(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<Guarded<K>>> {
-        let mut all = self.all::<K>();
-        all.retain(|object| object.0.as_ref().is_ok_and(&wanted));
-        all
+        let wanted = |object: &Guarded<K>| object.0.as_ref().is_ok_and(&wanted);
+        let shelves = self.shelves.iter();
+        shelves
+            .flat_map(|shelf| K::on(shelf).0.state_filter(wanted))
+            .collect()
     }
 
     /// What `pick` picks of every object that decodes, in no order.

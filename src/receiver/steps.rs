@@ -3,7 +3,7 @@
 //! Every step looks everything up anew and asks anew whether the person may: what a button carries decides nothing but
 //! what was asked for.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kube::ResourceExt;
 use tokio::task::JoinHandle;
@@ -137,13 +137,19 @@ impl Receiver {
     }
 
     /// The plan's request, if the directory has it already, in whichever team: a plan is one request.
+    ///
+    /// Looked up by name in each team, and not searched for among all requests, of which months may be kept.
     pub(super) fn existing(&self, plan: &Plan) -> Option<DeployRequest> {
         let name = plan.request_name();
-        let found = self.directory.pick(|request: &DeployRequest| {
-            let same = request.metadata.name.as_deref() == Some(name.as_str());
-            (same && object::is_of(plan, request)).then(|| request.clone())
-        });
-        found.into_iter().next()
+        let teams = self.directory.pick(Application::namespace);
+        let teams: BTreeSet<String> = teams.into_iter().collect();
+        [&plan.namespace]
+            .into_iter()
+            .chain(&teams)
+            .find_map(|team| {
+                let found: DeployRequest = self.directory.get(team, &name)?;
+                object::is_of(plan, &found).then_some(found)
+            })
     }
 
     /// Requests that may be equal.
