@@ -91,13 +91,6 @@ impl Receiver {
             let text = refusing::not_allowed(&sight.person, &plan, &missing);
             return Err(Trouble::Told(text));
         }
-        let digest = found.shown.digest();
-        let confirms = matches!(stage, Stage::Confirmed | Stage::Again);
-        let changed = confirms && plan.shown != digest;
-        let plan = Plan {
-            shown: digest,
-            ..plan
-        };
         let request = object::request(&plan, &sight.person, self.settings.ttl);
         let equal = self.equal(&request).await;
         let other;
@@ -108,6 +101,14 @@ impl Receiver {
             decoded(&equal),
             self.now(),
         );
+        let digest = found.shown.digest_beside(repeat);
+        let confirms = matches!(stage, Stage::Confirmed | Stage::Again);
+        // For Again that is also so if it is another equal request than the one it was shown beside.
+        let changed = confirms && plan.shown != digest;
+        let mut plan = Plan {
+            shown: digest,
+            ..plan
+        };
         let start = match (stage, found.shown.step(found.confirm, repeat)) {
             (_, Step::Refuse) => {
                 let edit = self.value(&plan, Purpose::Edit);
@@ -124,6 +125,7 @@ impl Receiver {
                 Err(begun) => {
                     other = begun;
                     repeat = other.0.as_ref().ok().map(Repeat::Waiting);
+                    plan.shown = found.shown.digest_beside(repeat);
                 }
             }
         }

@@ -255,3 +255,40 @@ async fn people_who_repeat_themselves_are_asked_once_more() -> Result<()> {
     assert_eq!(bed.requests().await?.len(), 2);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_equal_request_that_was_not_shown_is_shown_before_another_is_created() -> Result<()> {
+    let bed = Bed::new("again").await?;
+    let _receiver = bed.receiver().await?;
+    bed.typed("alice", "deploys", QUICK).await?;
+    let first = bed.request().await?;
+    // The younger of two is shown, and the API server knows whole seconds only.
+    let made = first.creation_timestamp().context("a creation time")?.0;
+    wait_for("another second", PATIENCE, async || {
+        ensure!(Timestamp::now().as_second() > made.as_second());
+        Ok(())
+    })
+    .await?;
+    let one = bed.typed("alice", "deploys", QUICK).await?;
+    let other = bed.typed("alice", "deploys", QUICK).await?;
+    let accepted = bed.pressed("alice", &one, "plan-again").await?;
+    assert!(accepted.text.contains("Accepted"), "{}", text(&accepted));
+    let second = bed
+        .requests()
+        .await?
+        .into_iter()
+        .map(|request| request.name_any())
+        .find(|name| *name != first.name_any())
+        .context("a second request")?;
+    let anew = bed.pressed("alice", &other, "plan-again").await?;
+    assert!(
+        text(&anew).contains(&second) && !anew.text.contains("Accepted"),
+        "{}",
+        text(&anew)
+    );
+    assert_eq!(bed.requests().await?.len(), 2);
+    let accepted = bed.pressed("alice", &anew, "plan-again").await?;
+    assert!(accepted.text.contains("Accepted"), "{}", text(&accepted));
+    assert_eq!(bed.requests().await?.len(), 3);
+    Ok(())
+}

@@ -296,6 +296,19 @@ impl Shown {
         digest
     }
 
+    /// The digest of what is shown beside an equal request: another one makes another digest, so that whoever confirms
+    /// "once more" has seen what it comes on top of.
+    pub fn digest_beside(&self, repeat: Option<Repeat<'_>>) -> String {
+        let digest = self.digest();
+        let Some(repeat) = repeat else {
+            return digest;
+        };
+        let both = format!("{digest} {}", repeat.request().name_any());
+        let mut digest = ids::sha256(both.as_bytes());
+        digest.truncate(DIGEST);
+        digest
+    }
+
     /// Whether it can be confirmed.
     pub fn is_possible(&self) -> bool {
         self.problems.is_empty()
