@@ -5,6 +5,7 @@
 //! replica may take any delivery, and twice.
 
 mod answer;
+mod begun;
 mod cancelling;
 mod conversation;
 mod directory;
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     answer::refusing,
+    begun::Begun,
     directory::Directory,
     metrics::ReceiverMetrics,
     occasion::{Occasion, Trouble},
@@ -88,6 +90,8 @@ pub struct Receiver {
     metrics: ReceiverMetrics,
     /// Messages that were answered a moment ago: Slack may deliver them again, or as two events.
     heard: Cache<PlanId, ()>,
+    /// What was begun here a moment ago: its watch may not have told of it.
+    begun: Begun,
     /// Answers that are under way after their delivery was acknowledged.
     later: TaskTracker,
 }
@@ -115,6 +119,7 @@ impl Receiver {
                 .max_capacity(HEARD)
                 .time_to_live(REDELIVERED)
                 .build(),
+            begun: Begun::new(),
             directory,
             settings,
             client,

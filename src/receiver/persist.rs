@@ -1,8 +1,9 @@
 //! What was asked becomes an object, and an answer knows whether it did. Touches the API server: creates and patches
 //! `DeployRequest`s, and reads them by name.
 //!
-//! A create whose answer is late or lost is looked up by name, which nothing but the plan determines, so that nobody is
-//! told "not accepted" of something that exists.
+//! A create whose answer is late is looked up by name, and one whose answer is lost is sent again: its name, which nothing
+//! but the plan determines, makes that harmless. So nobody is told "not accepted" of something that exists, or that the
+//! API server is still about to write.
 
 use std::{error::Error as _, time::Duration};
 
@@ -16,6 +17,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use super::begun::Begun;
 use crate::{
     api::{DeployRequest, deploy_request::Cancel},
     runtime::{crash, telemetry},
@@ -27,6 +29,9 @@ pub(super) const RECEIVER: &str = "foredeck-receiver";
 const LOOK: Duration = Duration::from_millis(700);
 /// How long a create is waited for after its asker was told that the outcome is unknown.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Between two tries of a create, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What became of a create, as far as its asker can wait.
 #[derive(Debug)]
@@ -66,17 +71,28 @@ impl Created {
 }
 
 /// Creates the request, and knows by `deadline` what became of that, if it can be known.
-pub(super) async fn create(client: &Client, request: DeployRequest, deadline: Instant) -> Created {
+///
+/// One that is certainly not created is forgotten by `begun`.
+pub(super) async fn create(
+    client: &Client,
+    begun: &Begun,
+    request: DeployRequest,
+    deadline: Instant,
+) -> Created {
     let api: Api<DeployRequest> =
         Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
     let name = request.name_any();
     crash::point("before-persist");
     // A task of its own: it goes on when whoever asked can't wait any longer.
     let mut call = tokio::spawn({
-        let api = api.clone();
+        let (api, begun) = (api.clone(), begun.clone());
         async move {
             let posted = timeout(PATIENCE, post(&api, &request)).await;
-            posted.unwrap_or(Settled::Unknowable)
+            let settled = posted.unwrap_or(Settled::Unknowable);
+            if matches!(settled, Settled::Refused(_) | Settled::NotDone) {
+                begun.forget(&request).await;
+            }
+            settled
         }
     });
     let created = match timeout_at(earlier(deadline), &mut call).await {
@@ -114,39 +130,48 @@ fn earlier(deadline: Instant) -> Instant {
     deadline.checked_sub(LOOK).unwrap_or(deadline)
 }
 
+/// Sends the create until it is known what became of it.
+///
+/// Only what the first try says may be taken as "not done": once a try ended without an answer, it may still be written,
+/// whatever the next one is told, and an object that isn't there yet proves nothing.
 async fn post(api: &Api<DeployRequest>, request: &DeployRequest) -> Settled {
     let parameters = PostParams {
         field_manager: Some(RECEIVER.to_owned()),
         ..PostParams::default()
     };
-    let error = match api.create(&parameters, request).await {
-        Ok(created) => return Settled::New(Box::new(created)),
-        Err(error) => error,
-    };
-    match proof(&error) {
-        Proof::Exists => look(api, &request.name_any(), true).await,
-        Proof::Refused(message) => Settled::Refused(message),
-        Proof::NotSent => {
-            tracing::warn!(error = %telemetry::chain(&error), "the API server didn't take a request");
-            Settled::NotDone
+    let mut open = false;
+    let (mut pause, longest) = PAUSES;
+    loop {
+        let error = match api.create(&parameters, request).await {
+            Ok(created) => return Settled::New(Box::new(created)),
+            Err(error) => error,
+        };
+        match proof(&error) {
+            Proof::Exists => return look(api, &request.name_any(), open).await,
+            Proof::Refused(message) if !open => return Settled::Refused(message),
+            Proof::NotSent if !open => {
+                tracing::warn!(error = %telemetry::chain(&error), "the API server didn't take a request");
+                return Settled::NotDone;
+            }
+            Proof::Refused(_) | Proof::NotSent | Proof::None => open = true,
         }
-        Proof::None => {
-            tracing::warn!(error = %telemetry::chain(&error), "what became of a create isn't known; looking it up");
-            look(api, &request.name_any(), false).await
-        }
+        tracing::warn!(error = %telemetry::chain(&error), "what became of a create isn't known; sending it again");
+        tokio::time::sleep(pause).await;
+        pause = longest.min(pause * 2);
     }
 }
 
-/// The object of that name, now that no create of it is under way here. Several looks, since this is the last word.
-async fn look(api: &Api<DeployRequest>, name: &str, existing: bool) -> Settled {
+/// The object of that name, which exists; `ours` says whether an earlier try may have made it.
+async fn look(api: &Api<DeployRequest>, name: &str, ours: bool) -> Settled {
     loop {
         match api.get_opt(name).await {
-            Ok(Some(found)) if existing => return Settled::Existing(Box::new(found)),
-            Ok(Some(found)) => return Settled::New(Box::new(found)),
-            Ok(None) => return Settled::NotDone,
+            Ok(Some(found)) if ours => return Settled::New(Box::new(found)),
+            Ok(Some(found)) => return Settled::Existing(Box::new(found)),
+            // Somebody has deleted it meanwhile: it may have been started before that.
+            Ok(None) => return Settled::Unknowable,
             Err(error) => {
                 tracing::warn!(error = %telemetry::chain(&error), "a request can't be looked up");
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(PAUSES.0).await;
             }
         }
     }
@@ -168,7 +193,9 @@ enum Proof {
 fn proof(error: &kube::Error) -> Proof {
     match error {
         kube::Error::Api(status) => match status.code {
-            409 => Proof::Exists,
+            409 if status.reason == "AlreadyExists" => Proof::Exists,
+            // Nobody waited any longer; or another write was in the way, such as one of a quota.
+            408 | 409 => Proof::None,
             429 => Proof::NotSent,
             400..=499 => Proof::Refused(status.message.clone()),
             _ => Proof::None,
@@ -229,28 +256,24 @@ pub(super) async fn cancel(
     let patched = api.patch(&name, &parameters, &patch);
     let patched = timeout_at(earlier(deadline), patched).await;
     crash::point("after-ask-cancel");
-    match patched {
-        Ok(Ok(now)) => Cancelled::Asked(Box::new(now)),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Cancelled::Gone,
-        failed => {
-            let refused = match failed {
-                Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
-                    Some(status.message.clone())
-                }
-                _ => None,
-            };
-            match (timeout_at(deadline, api.get_opt(&name)).await, refused) {
-                (Ok(Ok(Some(now))), _) if now.spec.cancel == Some(cancel) => {
-                    Cancelled::Asked(Box::new(now))
-                }
-                (Ok(Ok(Some(now))), _) if now.spec.cancel.is_some() => {
-                    Cancelled::Before(Box::new(now))
-                }
-                (Ok(Ok(None)), _) => Cancelled::Gone,
-                (_, Some(message)) => Cancelled::Refused(message),
-                _ => Cancelled::Unknown,
-            }
+    let refused = match patched {
+        Ok(Ok(now)) => return Cancelled::Asked(Box::new(now)),
+        Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
+            Some(status.message.clone())
         }
+        Ok(Err(_)) | Err(_) => None,
+    };
+    // A conflict may be one of writes or one of uids: only what stands there now tells them apart.
+    let Ok(Ok(now)) = timeout_at(deadline, api.get_opt(&name)).await else {
+        return refused.map_or(Cancelled::Unknown, Cancelled::Refused);
+    };
+    let now = now.filter(|now| now.metadata.uid == request.metadata.uid);
+    match (now, refused) {
+        (None, _) => Cancelled::Gone,
+        (Some(now), _) if now.spec.cancel == Some(cancel) => Cancelled::Asked(Box::new(now)),
+        (Some(now), _) if now.spec.cancel.is_some() => Cancelled::Before(Box::new(now)),
+        (Some(_), Some(message)) => Cancelled::Refused(message),
+        (Some(_), None) => Cancelled::Unknown,
     }
 }
 
@@ -270,7 +293,12 @@ mod tests {
 
     #[test]
     fn only_what_was_certainly_not_done_counts_as_not_done() {
-        assert_eq!(proof(&answered(409)), Proof::Exists);
+        let exists = Status {
+            code: 409,
+            reason: "AlreadyExists".to_owned(),
+            ..Status::default()
+        };
+        assert_eq!(proof(&kube::Error::Api(Box::new(exists))), Proof::Exists);
         assert_eq!(proof(&answered(429)), Proof::NotSent);
         for code in [400, 403, 404, 422] {
             assert_eq!(
@@ -279,8 +307,8 @@ mod tests {
                 "{code}"
             );
         }
-        // Behind each of these the object may have been written.
-        for code in [500, 502, 503, 504] {
+        // Behind each of these the object may have been written, or may be with another try.
+        for code in [408, 409, 500, 502, 503, 504] {
             assert_eq!(proof(&answered(code)), Proof::None, "{code}");
         }
     }

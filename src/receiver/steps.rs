@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -14,11 +15,13 @@ use super::{
         refusing, started,
     },
     conversation::silent,
-    form, object,
+    form,
+    object::{self, Likeness},
     occasion::{Answer, Attempted, Occasion, Trouble},
     persist::{self, Created, Settled},
     plan::{
-        Plan, repeat,
+        Plan,
+        repeat::{self, Repeat},
         seal::Purpose,
         shown::{self, Shown, Sights, Step},
     },
@@ -26,8 +29,7 @@ use super::{
 };
 use crate::{
     api::{
-        Application, DeployRequest, DeployTarget, Environment,
-        deploy_request::{DeployRequestSpec, Phase},
+        Application, DeployRequest, DeployTarget, Environment, deploy_request::Phase,
         environment::Confirm,
     },
     identity::Permission,
@@ -95,10 +97,11 @@ impl Receiver {
             shown: digest,
             ..plan
         };
-        let spec = order_spec(&plan);
-        let equal = self.equal(&plan, &spec);
-        let repeat = repeat::repeat(
-            &spec,
+        let request = object::request(&plan, &sight.person, self.settings.ttl);
+        let equal = self.equal(&request).await;
+        let other;
+        let mut repeat = repeat::repeat(
+            &request.spec,
             &plan.namespace,
             &plan.request_name(),
             decoded(&equal),
@@ -115,7 +118,13 @@ impl Receiver {
             _ => false,
         };
         if start {
-            return Ok(self.start(occasion, sight, &plan, &found.shown).await);
+            match self.begun.begin(&request, &equal, self.now()).await {
+                Ok(()) => return Ok(self.start(occasion, &plan, request, &found.shown).await),
+                Err(begun) => {
+                    other = begun;
+                    repeat = other.0.as_ref().ok().map(Repeat::Waiting);
+                }
+            }
         }
         let beside = Beside {
             expires: plan.expires_at(),
@@ -137,14 +146,21 @@ impl Receiver {
     }
 
     /// Requests that may be equal.
-    fn equal(&self, plan: &Plan, spec: &DeployRequestSpec) -> Vec<Arc<Guarded<DeployRequest>>> {
-        self.directory.those(|request: &DeployRequest| {
-            request.metadata.namespace.as_ref() == Some(&plan.namespace)
+    async fn equal(&self, asked: &DeployRequest) -> Vec<Arc<Guarded<DeployRequest>>> {
+        let spec = &asked.spec;
+        let mut equal = self.directory.those(|request: &DeployRequest| {
+            request.metadata.namespace == asked.metadata.namespace
                 && request.spec.application == spec.application
                 && request.spec.environment == spec.environment
                 && request.spec.action == spec.action
                 && request.spec.version == spec.version
-        })
+        });
+        if let Some(begun) = self.begun.equal(asked).await
+            && !equal.iter().any(|one| one.name_any() == begun.name_any())
+        {
+            equal.push(begun);
+        }
+        equal
     }
 
     /// Where it will be told how it goes.
@@ -216,17 +232,17 @@ impl Receiver {
     async fn start(
         &self,
         occasion: &Occasion,
-        sight: &Sight,
         plan: &Plan,
+        request: DeployRequest,
         shown: &Shown,
     ) -> Answer {
         let attempted = Attempted {
             namespace: plan.namespace.clone(),
             name: plan.request_name(),
         };
-        let request = object::request(plan, &sight.person, self.settings.ttl);
         let _first = occasion.attempted.set(attempted.clone());
-        let created = persist::create(&self.client, request, occasion.persist_by()).await;
+        let created =
+            persist::create(&self.client, &self.begun, request, occasion.persist_by()).await;
         self.metrics.created(created.word());
         let waits = !shown.waits.is_empty();
         Answer::Replace(match created {
@@ -269,7 +285,9 @@ fn told(
     command: &str,
 ) -> Message {
     match settled {
-        Settled::New(request) if object::is_of(plan, request) => started::accepted(request, waits),
+        Settled::New(request) if object::likeness(plan, request) == Likeness::Same => {
+            started::accepted(request, waits)
+        }
         Settled::New(existing) | Settled::Existing(existing) => {
             started::existing(existing, object::likeness(plan, existing), plan)
         }
@@ -277,10 +295,6 @@ fn told(
         Settled::NotDone => started::not_done(),
         Settled::Unknowable => started::unknown(attempted, command),
     }
-}
-
-fn order_spec(plan: &Plan) -> DeployRequestSpec {
-    plan.order.spec(None, None)
 }
 
 /// What the plan would do as things stand.
@@ -331,4 +345,58 @@ pub(super) fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
         confirm: environment.spec.protection.confirm,
         notify: notify.and_then(|channel| ChannelId::new(channel).ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        api::deploy_request::SlackPerson,
+        identity::Person,
+        receiver::plan::PlanId,
+        slack::ids::{TeamId, TriggerId},
+    };
+
+    #[test]
+    fn only_what_was_asked_for_is_called_accepted() {
+        let trigger = TriggerId::new("1.2.x").unwrap();
+        let order = json!({
+            "action": "deploy", "application": "checkout", "version": "main", "environment": "staging",
+            "parameters": {}, "reason": null, "target": null,
+        });
+        let slack = SlackPerson {
+            team: "T1".to_owned(),
+            user: "U1".to_owned(),
+        };
+        let plan = Plan {
+            id: PlanId::of_command(&TeamId::new("T1").unwrap(), &trigger),
+            namespace: "shop".to_owned(),
+            order: serde_json::from_value(order).unwrap(),
+            asker: slack.clone(),
+            place: serde_json::from_value(json!({"channel": "C1"})).unwrap(),
+            asked_at: Timestamp::UNIX_EPOCH,
+            shown: String::new(),
+        };
+        let username = "alice@corp.example".to_owned();
+        let own = object::request(&plan, &Person { username, slack }, None);
+        let attempted = Attempted {
+            namespace: plan.namespace.clone(),
+            name: plan.request_name(),
+        };
+        let said = |found: &DeployRequest| {
+            let settled = Settled::New(Box::new(found.clone()));
+            let message = told(&plan, &settled, false, &attempted, "/deploy");
+            message.text().to_string()
+        };
+        assert!(said(&own).contains("Accepted"), "{}", said(&own));
+        // Another copy of the plan was first, and this one's create was answered by a look.
+        let mut edited = own;
+        edited.spec.version = Some("other".to_owned());
+        let said = said(&edited);
+        assert!(!said.contains("Accepted"), "{said}");
+        assert!(said.contains("was not started"), "{said}");
+    }
 }

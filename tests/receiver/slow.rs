@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use foredeck_testkit::{
     ApiProxy,
-    api_proxy::{ApiEffect, ApiFault},
+    api_proxy::{ApiEffect, ApiFault, Weather},
     wait_for,
 };
 use kube::ResourceExt;
 
-use crate::support::{Bed, PATIENCE, text};
+use crate::support::{Bed, PATIENCE, buttons, text};
 
 const QUICK: &str = "/deploy checkout main to quick";
 /// Slack waits no longer.
@@ -70,7 +70,7 @@ async fn a_create_that_is_refused_starts_nothing_and_says_so() -> Result<()> {
     let bed = Bed::new("refused").await?;
     let proxy = ApiProxy::start(bed.plane).await?;
     let _receiver = bed.receiver_behind(&proxy).await?;
-    for status in [403, 429, 500, 503] {
+    for status in [403, 429] {
         proxy.inject(ApiFault::new(post(), "deployrequests", ApiEffect::Refuse(status)).times(1));
         let answer = bed.typed("alice", "deploys", QUICK).await?;
         assert!(
@@ -80,6 +80,163 @@ async fn a_create_that_is_refused_starts_nothing_and_says_so() -> Result<()> {
         );
     }
     assert!(bed.requests().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_that_may_have_been_done_is_sent_again_and_creates_one_request() -> Result<()> {
+    let bed = Bed::new("sent-again").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let effects = [
+        ("v500", ApiEffect::Refuse(500)),
+        ("v502", ApiEffect::Refuse(502)),
+        ("v503", ApiEffect::Refuse(503)),
+        ("v504", ApiEffect::Refuse(504)),
+        ("vlost", ApiEffect::LoseAnswer),
+    ];
+    for (version, effect) in effects {
+        proxy.inject(ApiFault::new(post(), "deployrequests", effect).times(2));
+        let line = format!("/deploy checkout {version} to quick");
+        let answer = bed.typed("alice", "deploys", &line).await?;
+        assert!(
+            answer.text.contains("Accepted"),
+            "{version}: {}",
+            text(&answer)
+        );
+    }
+    let mut versions: Vec<_> = bed
+        .requests()
+        .await?
+        .into_iter()
+        .filter_map(|request| request.spec.version)
+        .collect();
+    versions.sort();
+    assert_eq!(versions, ["v500", "v502", "v503", "v504", "vlost"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_that_may_have_been_done_is_unknown_whatever_the_next_try_says() -> Result<()> {
+    for then in [500, 403, 429] {
+        let bed = Bed::new("unproved").await?;
+        let proxy = ApiProxy::start(bed.plane).await?;
+        let _receiver = bed.receiver_behind(&proxy).await?;
+        let fault = |status| ApiFault::new(post(), "deployrequests", ApiEffect::Refuse(status));
+        proxy.inject(fault(500).times(1));
+        proxy.inject(fault(then));
+        let first = bed.typed("alice", "deploys", QUICK).await?;
+        assert!(
+            first.text.contains("unknown whether this was accepted"),
+            "{then}: {}",
+            text(&first)
+        );
+        proxy.clear_faults();
+        let after = bed.shown("alice", 1).await?;
+        assert!(after.text.contains("Accepted"), "{then}: {}", text(&after));
+        assert!(text(&after).contains(&bed.request().await?.name_any()));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_line_typed_again_before_the_watch_tells_creates_nothing() -> Result<()> {
+    let bed = Bed::new("unseen").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let withheld = Weather {
+        withheld: true,
+        ..Weather::default()
+    };
+    proxy.set_weather(&["deployrequests"], &withheld);
+    let alice = bed.slack.user("alice");
+    let deliveries = [
+        alice.command("deploys", QUICK)?,
+        alice.command("deploys", QUICK)?,
+    ];
+    for delivery in &deliveries {
+        delivery.answered().await?;
+    }
+    let request = bed.request().await?;
+    let again = bed.typed("alice", "deploys", QUICK).await?;
+    assert!(
+        again.text.contains("This waits already"),
+        "{}",
+        text(&again)
+    );
+    assert!(text(&again).contains(&request.name_any()));
+    assert_eq!(bed.requests().await?.len(), 1);
+    let accepted = bed.pressed("alice", &again, "plan-again").await?;
+    assert!(accepted.text.contains("Accepted"), "{}", text(&accepted));
+    assert_eq!(bed.requests().await?.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_line_typed_again_while_the_first_is_unknown_creates_nothing() -> Result<()> {
+    let bed = Bed::new("retyped").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let mut held = proxy.hold(post(), "deployrequests", "");
+    let first = bed.slack.user("alice").command("deploys", QUICK)?;
+    held.arrived().await?;
+    first.answered().await?;
+    bed.shown("alice", 0).await?;
+    let again = bed.typed("alice", "deploys", QUICK).await?;
+    assert_eq!(
+        buttons(&again.blocks).first().map(String::as_str),
+        Some("plan-again"),
+        "{}",
+        text(&again)
+    );
+    held.release();
+    let request = bed.request().await?;
+    assert!(text(&again).contains(&request.name_any()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cancel_that_met_another_write_does_not_call_its_request_gone() -> Result<()> {
+    let bed = Bed::new("conflict").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    bed.typed("alice", "deploys", QUICK).await?;
+    let name = bed.request().await?.name_any();
+    let line = format!("/deploy cancel {name}");
+    wait_for("the receiver knows the request", PATIENCE, async || {
+        let status = bed.typed("alice", "deploys", "/deploy status").await?;
+        ensure!(text(&status).contains("checkout"), "{}", text(&status));
+        Ok(())
+    })
+    .await?;
+    let conflict = ApiFault::new(
+        reqwest::Method::PATCH,
+        "deployrequests",
+        ApiEffect::Refuse(409),
+    );
+    proxy.inject(conflict.times(1));
+    let answer = bed.typed("alice", "deploys", &line).await?;
+    assert!(answer.text.contains("Not canceled"), "{}", text(&answer));
+    assert!(bed.request().await?.spec.cancel.is_none());
+    let asked = bed.typed("alice", "deploys", &line).await?;
+    assert!(asked.text.contains("To be canceled"), "{}", text(&asked));
+    Ok(())
+}
+
+#[tokio::test]
+async fn trouble_during_a_cancel_says_that_nothing_was_changed() -> Result<()> {
+    let bed = Bed::new("trouble").await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let fault = ApiFault::new(post(), "localsubjectaccessreviews", ApiEffect::Refuse(503));
+    proxy.inject(fault.times(1));
+    let line = "/deploy cancel checkout in quick";
+    let answer = bed.typed("alice", "deploys", line).await?;
+    assert!(
+        answer.text.contains("nothing was started or changed"),
+        "{}",
+        text(&answer)
+    );
     Ok(())
 }
 

@@ -130,7 +130,7 @@ pub(in crate::receiver) fn nobody(why: &str) -> Message {
 /// Whoever has to be asked doesn't answer.
 pub(in crate::receiver) fn silent() -> Message {
     said(Mrkdwn::fixed(
-        ":warning: Not accepted, nothing was started: I can't find out in time who you are or what you may do, since \
+        ":warning: Not accepted, nothing was started or changed: I can't find out in time who you are or what you may do, since \
          Slack or the Kubernetes API server doesn't answer. Ask again in a moment.",
     ))
 }
@@ -138,7 +138,7 @@ pub(in crate::receiver) fn silent() -> Message {
 /// It took too long.
 pub(in crate::receiver) fn late() -> Message {
     said(Mrkdwn::fixed(
-        ":warning: Not accepted, nothing was started: the Kubernetes API server is too slow to answer within the three \
+        ":warning: Not accepted, nothing was started or changed: the Kubernetes API server is too slow to answer within the three \
          seconds that Slack allows. Ask again in a moment.",
     ))
 }
