@@ -196,7 +196,7 @@ impl Receiver {
             Ok(answer) => answer,
             // Slack delivers it again.
             Err(Trouble::Silent | Trouble::Late) => return Reply::Refused,
-            Err(Trouble::Told(message)) => Answer::Say(message),
+            Err(trouble) => trouble.into_answer(),
         };
         self.heard.insert(heard, ()).await;
         let (Answer::Say(said) | Answer::Replace(said) | Answer::Modal { or: said, .. }) = answer

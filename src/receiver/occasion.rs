@@ -100,15 +100,18 @@ pub(super) enum Trouble {
     Late,
     /// The person is told something else.
     Told(Message),
+    /// What was pressed is good for nothing any more, and these words take its place.
+    Over(Message),
 }
 
 impl Trouble {
     /// In words, for who gets no second chance.
     pub(super) fn into_answer(self) -> Answer {
-        Answer::Say(match self {
-            Self::Silent => refusing::silent(),
-            Self::Late => refusing::late(),
-            Self::Told(message) => message,
-        })
+        match self {
+            Self::Silent => Answer::Say(refusing::silent()),
+            Self::Late => Answer::Say(refusing::late()),
+            Self::Told(message) => Answer::Say(message),
+            Self::Over(message) => Answer::Replace(message),
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! Two teams with the same names: a command means one of them, and nobody learns of what they may not see.
 
-use anyhow::Result;
-use foredeck::api::Application;
-use foredeck_testkit::slack::ChannelKind;
+use anyhow::{Result, ensure};
+use foredeck::api::{Application, DeployRequest};
+use foredeck_testkit::{slack::ChannelKind, wait_for};
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
-use crate::support::{Bed, buttons, text};
+use crate::support::{Bed, PATIENCE, buttons, text};
 
 /// A second team with the same application, and a channel for each.
 async fn two_teams(prefix: &str) -> Result<(Bed, String)> {
@@ -122,5 +122,48 @@ async fn what_one_may_not_see_is_answered_as_if_it_were_absent() -> Result<()> {
         );
     }
     assert!(bed.requests().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_picked_team_is_shown_a_plan_whatever_the_environment_says_of_confirmations() -> Result<()>
+{
+    let (bed, other) = two_teams("picks").await?;
+    bed.allow(&other, "alice", &["deploy"]).await?;
+    let _receiver = bed.receiver().await?;
+    let question = bed
+        .typed("alice", "deploys", "/deploy checkout main to quick")
+        .await?;
+    let plan = bed.pressed("alice", &question, "team-pick-0").await?;
+    assert!(plan.text.starts_with("Plan:"), "{}", text(&plan));
+    assert!(bed.requests().await?.is_empty());
+    let accepted = bed.pressed("alice", &plan, "plan-deploy").await?;
+    assert!(accepted.text.contains("Accepted"), "{}", text(&accepted));
+    // The question, with the other team's button, still stands on another device.
+    let api = |namespace: &str| Api::<DeployRequest>::namespaced(bed.client.clone(), namespace);
+    wait_for(
+        "the other team's button tells of it",
+        PATIENCE,
+        async || {
+            let told = bed.pressed("alice", &question, "team-pick-1").await?;
+            ensure!(
+                told.text
+                    .contains("Another copy of this plan was confirmed first"),
+                "{}",
+                text(&told)
+            );
+            Ok(())
+        },
+    )
+    .await?;
+    let mut all = 0;
+    for namespace in &bed.teams {
+        all += api(namespace)
+            .list(&ListParams::default())
+            .await?
+            .items
+            .len();
+    }
+    assert_eq!(all, 1);
     Ok(())
 }

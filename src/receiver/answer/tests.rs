@@ -265,6 +265,7 @@ fn outcomes_read_like_this() {
             ("taken away", started::dropped(&plan)),
             ("late", refusing::late()),
             ("silent", refusing::silent()),
+            ("unsure", refusing::unsure("/deploy")),
         ])
     );
 }
