@@ -35,6 +35,8 @@ pub(super) struct Occasion {
     pub(super) trigger: Option<TriggerId>,
     /// Where later answers go.
     pub(super) url: Option<ResponseUrl>,
+    /// Slack delivers it again if it is refused: then what isn't settled needs no words.
+    pub(super) comes_again: bool,
     /// When the answer has to be on its way.
     pub(super) by: Instant,
     /// Set once a create is about to be sent: from then on nobody may say that nothing was started.

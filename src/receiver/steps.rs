@@ -115,7 +115,7 @@ impl Receiver {
             _ => false,
         };
         if start {
-            return Ok(self.start(occasion, sight, &plan, &found.shown).await);
+            return self.start(occasion, sight, &plan, &found.shown).await;
         }
         let beside = Beside {
             expires: plan.expires_at(),
@@ -219,7 +219,7 @@ impl Receiver {
         sight: &Sight,
         plan: &Plan,
         shown: &Shown,
-    ) -> Answer {
+    ) -> Result<Answer, Trouble> {
         let attempted = Attempted {
             namespace: plan.namespace.clone(),
             name: plan.request_name(),
@@ -229,7 +229,14 @@ impl Receiver {
         let created = persist::create(&self.client, request, occasion.persist_by()).await;
         self.metrics.created(created.word());
         let waits = !shown.waits.is_empty();
-        Answer::Replace(match created {
+        let is_settled = !matches!(
+            created,
+            Created::Unknown(_) | Created::Settled(Settled::NotDone | Settled::Unknowable)
+        );
+        if occasion.comes_again && !is_settled {
+            return Err(Trouble::Late);
+        }
+        Ok(Answer::Replace(match created {
             Created::Settled(settled) => {
                 told(plan, &settled, waits, &attempted, &self.settings.command)
             }
@@ -237,7 +244,7 @@ impl Receiver {
                 self.follow_up(occasion, plan, waits, &attempted, call);
                 started::unknown(&attempted, &self.settings.command)
             }
-        })
+        }))
     }
 
     /// Tells the truth once it is known, to who was told that it wasn't.
@@ -275,7 +282,7 @@ fn told(
         }
         Settled::Refused(message) => started::refused(plan, message),
         Settled::NotDone => started::not_done(),
-        Settled::Unknowable => started::unknown(attempted, command),
+        Settled::Unknowable => started::never_known(attempted, command),
     }
 }
 

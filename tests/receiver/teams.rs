@@ -1,8 +1,11 @@
 //! Two teams with the same names: a command means one of them, and nobody learns of what they may not see.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use foredeck::api::{Application, DeployRequest};
-use foredeck_testkit::{slack::ChannelKind, wait_for};
+use foredeck_testkit::{
+    slack::{ChannelKind, Ephemeral, Kind},
+    wait_for,
+};
 use kube::{
     Api,
     api::{ListParams, Patch, PatchParams},
@@ -134,24 +137,42 @@ async fn a_picked_team_is_shown_a_plan_whatever_the_environment_says_of_confirma
     let question = bed
         .typed("alice", "deploys", "/deploy checkout main to quick")
         .await?;
-    let plan = bed.pressed("alice", &question, "team-pick-0").await?;
-    assert!(plan.text.starts_with("Plan:"), "{}", text(&plan));
+    let pick = bed.press("alice", &question, "team-pick-0")?;
+    pick.answered().await?;
+    let plan = bed
+        .slack
+        .until("a plan", PATIENCE, |world| {
+            let all = world.ephemerals("alice");
+            all.into_iter().find(|one| one.text.starts_with("Plan:"))
+        })
+        .await?;
     assert!(bed.requests().await?.is_empty());
     let accepted = bed.pressed("alice", &plan, "plan-deploy").await?;
     assert!(accepted.text.contains("Accepted"), "{}", text(&accepted));
     // The question, with the other team's button, still stands on another device.
+    let mut other_pick = pick.payload().clone();
+    let elements = question
+        .blocks
+        .iter()
+        .find(|block| block["type"] == "actions");
+    other_pick["actions"][0]["action_id"] = json!("team-pick-1");
+    other_pick["actions"][0]["value"] =
+        elements.context("buttons")?["elements"][1]["value"].clone();
     let api = |namespace: &str| Api::<DeployRequest>::namespaced(bed.client.clone(), namespace);
     wait_for(
         "the other team's button tells of it",
         PATIENCE,
         async || {
-            let told = bed.pressed("alice", &question, "team-pick-1").await?;
-            ensure!(
-                told.text
-                    .contains("Another copy of this plan was confirmed first"),
-                "{}",
-                text(&told)
-            );
+            bed.slack
+                .send_raw(Kind::Interaction, other_pick.clone())
+                .answered()
+                .await?;
+            let all = bed.slack.ephemerals("alice");
+            let told = |one: &Ephemeral| {
+                one.text
+                    .contains("Another copy of this plan was confirmed first")
+            };
+            ensure!(all.iter().any(told), "{}", bed.slack.describe());
             Ok(())
         },
     )
