@@ -174,11 +174,20 @@ impl Bed {
 
     /// A receiver that speaks to the API server through a proxy.
     pub(crate) async fn receiver_behind(&self, proxy: &ApiProxy) -> Result<Replica> {
+        self.receiver_behind_at(proxy, Timestamp::now).await
+    }
+
+    /// The same, by another clock.
+    pub(crate) async fn receiver_behind_at(
+        &self,
+        proxy: &ApiProxy,
+        clock: fn() -> Timestamp,
+    ) -> Result<Replica> {
         let file = self.plane.kubeconfig_through(&proxy.url())?;
         let kubeconfig = Kubeconfig::read_from(file)?;
         let config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        self.receiver_as(config, Timestamp::now).await
+        self.receiver_as(config, clock).await
     }
 
     pub(crate) async fn receiver_as(
