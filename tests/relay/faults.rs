@@ -346,6 +346,20 @@ async fn blocks_that_slack_does_not_take_cost_the_blocks_and_not_the_message() -
             .is_some_and(|problem| problem.contains("plain text"))
     };
     bed.until_told("one", "it says so", problem).await?;
+    // It is whole again with the next update.
+    let mut status = running();
+    status["execution"]["stages"][1]["name"] = json!("Smoke test");
+    status["stage"] = json!("Smoke test");
+    bed.status("one", status).await?;
+    bed.until_told("one", "nothing is wrong any more", |told| {
+        told.problem.is_none()
+    })
+    .await?;
+    assert!(
+        !all_for(&bed.slack, "deploys", "live")[0]
+            .blocks()
+            .is_empty()
+    );
     // The end is told even when nothing but the words is taken.
     bed.slack
         .inject(Fault::on(UPDATE, Effect::Error("msg_blocks_too_long".into())).times(2));
