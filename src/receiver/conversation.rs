@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::{
@@ -20,7 +21,7 @@ use crate::{
     runtime::telemetry,
     slack::{
         grammar::{self, Act, ApplicationRef, Draft, Intent, Typed},
-        ids::ChannelId,
+        ids::{ChannelId, MessageTs},
     },
 };
 
@@ -112,7 +113,10 @@ impl Receiver {
         let Some(plan) = self.plan(occasion, sight, id, namespace, order) else {
             return Ok(Answer::Nothing);
         };
-        self.consider(occasion, sight, plan, Stage::Said).await
+        let fresh = self.now().duration_since(plan.asked_at) <= FRESH;
+        // Whoever said it may have given up waiting, and done something else since.
+        let stage = if fresh { Stage::Said } else { Stage::Filled };
+        self.consider(occasion, sight, plan, stage).await
     }
 
     /// A plan that begins here. None where there is no conversation.
@@ -124,13 +128,16 @@ impl Receiver {
         namespace: String,
         order: Order,
     ) -> Option<Plan> {
+        let now = self.now();
+        let said = occasion.said.as_ref().and_then(time);
         Some(Plan {
             id,
             namespace,
             order,
             asker: sight.person.slack.clone(),
             place: occasion.place()?,
-            asked_at: self.now(),
+            // Clocks differ a little.
+            asked_at: said.map_or(now, |said| said.min(now)),
             shown: String::new(),
         })
     }
@@ -183,6 +190,15 @@ impl Receiver {
         let allowed = futures::future::try_join_all(asking).await?;
         Ok(allowed.into_iter().flatten().collect())
     }
+}
+
+/// How long after it was said something may be started without being shown.
+const FRESH: SignedDuration = SignedDuration::from_mins(1);
+
+/// When a message was sent, to the second.
+fn time(message: &MessageTs) -> Option<Timestamp> {
+    let (seconds, _) = message.as_str().split_once('.')?;
+    Timestamp::from_second(seconds.parse().ok()?).ok()
 }
 
 /// Places asked about for one action.

@@ -27,6 +27,8 @@ pub(super) struct Occasion {
     pub(super) channel: Option<ChannelId>,
     /// The first message of the thread that it was said in.
     pub(super) thread: Option<MessageTs>,
+    /// The message that said it; its time is when it was said, however late it is delivered.
+    pub(super) said: Option<MessageTs>,
     /// In a direct conversation with the app.
     pub(super) direct: bool,
     /// In a modal, where the answer is to be too.

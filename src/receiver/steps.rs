@@ -42,7 +42,8 @@ use crate::{
 pub(super) enum Stage {
     /// It was just asked for, or edited: nothing was shown yet.
     Said,
-    /// It comes from a form, and was not shown yet: it is, whatever the environment says of confirmations.
+    /// It comes from a form or was said a while ago, and was not shown yet: it is, whatever the environment says of
+    /// confirmations.
     Filled,
     /// It was shown and is confirmed.
     Confirmed,

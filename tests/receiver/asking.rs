@@ -1,6 +1,9 @@
 //! The way that most people go: a command, a plan, a click, a request.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::support::{Bed, buttons, text};
@@ -58,5 +61,30 @@ async fn a_command_becomes_a_plan_and_its_click_a_request() -> Result<()> {
     for secret in [request.name_any(), bed.slack.user("alice").id().to_owned()] {
         assert!(!page.contains(&secret), "{secret} is in {page}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_comes_late_is_shown_and_not_started() -> Result<()> {
+    fn late() -> Timestamp {
+        Timestamp::now() + Duration::from_secs(90)
+    }
+    let bed = Bed::new("late").await?;
+    let _receiver = bed.receiver_as(bed.plane.admin_config(), late).await?;
+    let alice = bed.slack.user("alice");
+    alice
+        .mention("deploys", None, "checkout main to quick")?
+        .answered()
+        .await?;
+    let plan = bed.shown("alice", 0).await?;
+    assert!(plan.text.starts_with("Plan:"), "{}", text(&plan));
+    assert!(bed.requests().await?.is_empty());
+    let accepted = bed.pressed("alice", &plan, "plan-deploy").await?;
+    assert!(accepted.text.contains("Accepted"), "{}", text(&accepted));
+    bed.request().await?;
+    // A command is never delivered late: it has no second try.
+    let line = "/deploy checkout other to quick";
+    let answer = bed.typed("alice", "deploys", line).await?;
+    assert!(answer.text.contains("Accepted"), "{}", text(&answer));
     Ok(())
 }

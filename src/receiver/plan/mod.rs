@@ -29,6 +29,9 @@ pub use id::{PlanId, request_name};
 /// How long a plan can be confirmed, from when it was first asked for: edits don't prolong it.
 pub const VALID: Duration = Duration::from_mins(10);
 
+/// How far the clocks of two replicas may be apart.
+pub const AHEAD: Duration = Duration::from_mins(1);
+
 /// What is to be done, in one namespace: an [`Act`] of which nothing is open any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
@@ -116,9 +119,11 @@ impl Plan {
             .unwrap_or(Timestamp::MAX)
     }
 
-    /// Whether it is too late to confirm it.
+    /// Whether it is too late to confirm it. So it is for one that is asked for later than [`AHEAD`]: it would be valid
+    /// for longer than any should.
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        now >= self.expires_at()
+        let latest = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+        now >= self.expires_at() || self.asked_at > latest
     }
 
     /// The same plan with something else to be done, as it is shown now. Identity, namespace, asker, place and time stay.

@@ -106,3 +106,13 @@ fn an_edit_keeps_the_name_the_namespace_and_the_time() {
     assert_eq!(request.spec.requester.unwrap().slack, Some(alice()));
     assert_eq!(request.spec.notify.unwrap().slack, Some(first.place));
 }
+
+#[test]
+fn a_plan_is_valid_for_ten_minutes_and_not_before_it_was_asked_for() {
+    let plan = plan("checkout main to staging");
+    let expired = |seconds: i64| plan.is_expired(now() + jiff::SignedDuration::from_secs(seconds));
+    assert!(expired(-61), "a clock that is wrong");
+    assert!(!expired(-60));
+    assert!(!expired(599));
+    assert!(expired(600));
+}
