@@ -6,6 +6,15 @@ use anyhow::{Context, Result, ensure};
 use foredeck_testkit::{ControlPlane, StandInSlack, wait_for};
 use tokio::process::{Child, Command};
 
+/// Everything here is on this machine.
+const PROXIES: [&str; 6] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+];
 /// How long a role may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,6 +47,9 @@ impl Role {
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)
             .kill_on_drop(true);
+        for proxy in PROXIES {
+            command.env_remove(proxy);
+        }
         if name != "controller" {
             command
                 .env("SLACK_API_URL", slack.api_url())
@@ -50,8 +62,9 @@ impl Role {
             .spawn()
             .with_context(|| format!("start the {name}"))?;
         let role = Self { name, child, log };
+        let http = reqwest::Client::builder().no_proxy().build()?;
         wait_for(&format!("the {name} to be ready"), PATIENCE, async || {
-            let answer = reqwest::get(format!("http://{admin}/readyz")).await?;
+            let answer = http.get(format!("http://{admin}/readyz")).send().await?;
             let (status, text) = (answer.status(), answer.text().await?);
             ensure!(status.is_success(), "{text}");
             Ok(())

@@ -80,10 +80,7 @@ pub async fn run(
     let gate = readiness.gate("caches");
     let metrics = ControllerMetrics::register(&metrics);
     let installation = installation(&client).await?;
-    let scopes = match settings.namespaces.as_slice() {
-        [] => vec![Scope::Cluster],
-        namespaces => namespaces.iter().cloned().map(Scope::Namespace).collect(),
-    };
+    let scopes = Scope::of(&settings.namespaces);
     let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
     let engines = scopes.into_iter().map(|scope| {
         let (gate, ready) = (gate.clone(), ready.clone());

@@ -25,7 +25,7 @@ const ACTING: Duration = Duration::from_secs(10);
 /// The deadline of one review.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Answers remembered at most.
-const REMEMBERED: u64 = 20_000;
+const REMEMBERED: u64 = 200_000;
 /// The group of everybody whom the API server knows, and so of a person whose user name we know.
 const AUTHENTICATED: &str = "system:authenticated";
 

@@ -3,9 +3,12 @@
 pub mod access;
 pub mod person;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use moka::future::Cache;
+use moka::{Expiry, future::Cache};
 
 pub use access::{Access, AccessError, Missing, Permission};
 pub use person::{Nobody, Person};
@@ -17,6 +20,8 @@ use crate::slack::{
 
 /// How long it is remembered who somebody is: somebody deactivated can ask for so much longer.
 const REMEMBERED: Duration = Duration::from_mins(5);
+/// How long it is remembered that somebody is nobody: so many clicks of a guest cost one question.
+const NOBODY: Duration = Duration::from_mins(1);
 /// People remembered at most.
 const PEOPLE: u64 = 20_000;
 
@@ -41,12 +46,26 @@ impl IdentityError {
     }
 }
 
-/// Asks Slack who somebody is, and remembers it for a while; neither failures nor nobodies are remembered.
+/// Asks Slack who somebody is, and remembers it for a while; failures are not remembered.
 #[derive(Clone)]
 pub struct Identity {
     slack: SlackClient,
     home: TeamId,
-    people: Cache<UserId, Person>,
+    people: Cache<UserId, Result<Person, Nobody>>,
+}
+
+/// A member is remembered longer than a nobody, who may be made a member.
+struct Remembered;
+
+impl Expiry<UserId, Result<Person, Nobody>> for Remembered {
+    fn expire_after_create(
+        &self,
+        _user: &UserId,
+        person: &Result<Person, Nobody>,
+        _now: Instant,
+    ) -> Option<Duration> {
+        Some(if person.is_ok() { REMEMBERED } else { NOBODY })
+    }
 }
 
 impl Identity {
@@ -54,7 +73,7 @@ impl Identity {
     pub fn new(slack: SlackClient, home: TeamId) -> Self {
         let people = Cache::builder()
             .max_capacity(PEOPLE)
-            .time_to_live(REMEMBERED)
+            .expire_after(Remembered)
             .build();
         Self {
             slack,
@@ -75,14 +94,15 @@ impl Identity {
     pub async fn person(&self, user: &UserId) -> Result<Person, IdentityError> {
         let asking = async {
             match self.slack.account(user).await {
-                Ok(account) => person::judge(&account, &self.home).map_err(IdentityError::from),
-                Err(SlackError::Missing { .. }) => Err(Nobody::Unknown.into()),
-                Err(error) => Err(IdentityError::Slack(error)),
+                Ok(account) => Ok(person::judge(&account, &self.home)),
+                Err(SlackError::Missing { .. }) => Ok(Err(Nobody::Unknown)),
+                Err(error) => Err(error),
             }
         };
         self.people
             .try_get_with(user.clone(), asking)
             .await
-            .map_err(Arc::unwrap_or_clone)
+            .map_err(|error| IdentityError::Slack(Arc::unwrap_or_clone(error)))?
+            .map_err(IdentityError::from)
     }
 }

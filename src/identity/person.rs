@@ -78,7 +78,7 @@ pub fn judge(account: &Account, home: &TeamId) -> Result<Person, Nobody> {
         .filter(|email| is_address(email) && account.is_email_confirmed != Some(false))
         .ok_or(Nobody::NoEmail)?;
     Ok(Person {
-        username: email.to_lowercase(),
+        username: email.to_ascii_lowercase(),
         slack: SlackPerson {
             team: home.to_string(),
             user: account.id.to_string(),
@@ -86,13 +86,14 @@ pub fn judge(account: &Account, home: &TeamId) -> Result<Person, Nobody> {
     })
 }
 
-/// Something at somewhere, and nothing that Kubernetes or a log would read otherwise: `system:` names have no `@`.
+/// Something at somewhere, and nothing that Kubernetes or a log would read otherwise: `system:` names have no `@`. ASCII
+/// only: other letters have lower cases that are somebody else's name (a Kelvin sign's is a `k`).
 fn is_address(text: &str) -> bool {
     let plain = |part: &str| {
         !part.is_empty()
             && part
                 .chars()
-                .all(|char| char.is_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(char))
+                .all(|char| char.is_ascii_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(char))
     };
     text.len() <= 253
         && text
@@ -160,6 +161,7 @@ mod tests {
             "a b@corp.example",
             "alice@corp.example\n",
             "alice@corp@example",
+            "mi\u{212a}e@corp.example",
         ] {
             let judged = judged(|account| account["profile"]["email"] = json!(text));
             assert_eq!(judged, Err(Nobody::NoEmail), "{text:?}");

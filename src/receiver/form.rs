@@ -38,7 +38,7 @@ const VERSION: &str = "version";
 const REASON: &str = "reason";
 /// Begins the id of a parameter's block.
 const PARAMETER: &str = "parameter";
-/// Begins the id of a block that brings back a parameter of a shown plan; the parameter's name follows.
+/// Begins the id of a block that brings back a parameter for which no field is known; the parameter's name follows.
 const GIVEN: &str = "given:";
 /// Characters of a parameter or a reason.
 const MOST_VALUE: u16 = 1024;
@@ -70,8 +70,13 @@ pub(super) fn view(sight: &Sight, filled: &Filled, metadata: String, note: Optio
         blocks.extend(choose_environment(filled, &team, &environments));
         blocks.push(write_version(filled));
         let environment = filled.draft.environment.as_deref().unwrap_or_default();
-        if let Some(pipeline) = pipeline(application, &action, environment) {
-            for parameter in open_parameters(application, &action, pipeline) {
+        let pipeline = pipeline(application, &action, environment);
+        let open = pipeline.map(|pipeline| open_parameters(application, &action, pipeline));
+        let open = open.unwrap_or_default();
+        // Before the others: a modal ends after a hundred blocks, and what was typed must not be lost there.
+        blocks.extend(write_given(&filled.draft.parameters, &open));
+        if let Some(pipeline) = pipeline {
+            for parameter in open {
                 let id = block_of(
                     (&team, &application.name_any()),
                     &action,
@@ -88,6 +93,12 @@ pub(super) fn view(sight: &Sight, filled: &Filled, metadata: String, note: Optio
             }
         }
         blocks.push(write_reason(filled.draft.reason.as_deref()));
+    } else {
+        // What was said already stays until there is an application that it is for.
+        let draft = &filled.draft;
+        blocks.extend(draft.version.as_ref().map(|_| write_version(filled)));
+        blocks.extend(write_given(&draft.parameters, &[]));
+        blocks.extend(draft.reason.as_deref().map(|it| write_reason(Some(it))));
     }
     let view = View::modal(actions::FORM, "Plan a deployment", blocks)
         .submit("Show plan")
@@ -184,6 +195,33 @@ fn write_reason(reason: Option<&str>) -> Block {
     Input::new(REASON, "Reason", field).optional().into()
 }
 
+/// The fields of what was given and has no field of its own.
+fn write_given(
+    given: &BTreeMap<String, String>,
+    open: &[&ParameterDescription],
+) -> impl Iterator<Item = Block> {
+    let without = given
+        .iter()
+        .filter(|(name, _)| open.iter().all(|parameter| parameter.name != **name));
+    without.map(|(name, value)| {
+        Input::new(format!("{GIVEN}{name}"), name.as_str(), write_value(value))
+            .hint("As you gave it. When it is empty, it is left out.")
+            .optional()
+            .into()
+    })
+}
+
+/// A field with a value in it; of several lines, if the value is.
+fn write_value(value: &str) -> PlainTextInput {
+    let field = PlainTextInput::new(actions::FORM_VALUE).max_length(MOST_VALUE);
+    let field = if value.contains('\n') {
+        field.multiline()
+    } else {
+        field
+    };
+    field.clone().initial(value).unwrap_or(field)
+}
+
 fn write_parameter(id: String, parameter: &ParameterDescription, given: Option<&String>) -> Block {
     let label = Plain::from(parameter.name.as_str());
     let standing = given.or(parameter.default.as_ref());
@@ -207,14 +245,12 @@ fn write_parameter(id: String, parameter: &ParameterDescription, given: Option<&
         }
         Input::new(id, label, menu)
     } else {
-        let field = PlainTextInput::new(actions::FORM_VALUE).max_length(MOST_VALUE);
+        // Only what was given stands in it: a default left alone stays Spinnaker's.
+        let field = write_value(given.map(String::as_str).unwrap_or_default());
         let field = match &parameter.default {
             Some(default) if !default.is_empty() => field.placeholder(default.as_str()),
             _ => field,
         };
-        // Only what was given stands in it: a default left alone stays Spinnaker's.
-        let text = given.cloned().unwrap_or_default();
-        let field = field.clone().initial(text).unwrap_or(field);
         Input::new(id, label, field)
     };
     let input = match parameter.description.as_deref() {
@@ -274,6 +310,7 @@ pub(super) fn filled(sight: &Sight, values: &Values, team: Option<&str>) -> Fill
             .map(str::trim)
             .filter(|text| !text.is_empty())
             .map(str::to_owned),
+        parameters: given(values).collect(),
         ..Draft::default()
     };
     let Some((team, name)) = &application else {
@@ -297,14 +334,19 @@ pub(super) fn filled(sight: &Sight, values: &Values, team: Option<&str>) -> Fill
         application: application.clone(),
         draft,
     };
-    let parameters = parameters(&filled, &object, values);
-    Filled {
-        draft: Draft {
-            parameters,
-            ..filled.draft
-        },
-        ..filled
-    }
+    let of_fields = parameters(&filled, &object, values);
+    let mut filled = filled;
+    filled.draft.parameters.extend(of_fields);
+    filled
+}
+
+/// What stands in the fields of [`write_given`]. An empty one is nothing said.
+fn given(values: &Values) -> impl Iterator<Item = (String, String)> {
+    values.iter().filter_map(|(block, action, given)| {
+        let name = block.strip_prefix(GIVEN)?;
+        let value = given.value.clone().filter(|value| !value.is_empty())?;
+        (action == actions::FORM_VALUE).then(|| (name.to_owned(), value))
+    })
 }
 
 fn parameters(
@@ -431,7 +473,11 @@ pub(super) fn blame(plan: &Plan, shown: &Shown, values: &Values) -> BTreeMap<Str
                 let application = (plan.namespace.as_str(), order.application.as_str());
                 block_of(application, &order.action, &order.environment, name)
             });
-            let block = block.filter(|block| has(block));
+            let given = problem
+                .parameter
+                .as_deref()
+                .map(|name| format!("{GIVEN}{name}"));
+            let block = block.into_iter().chain(given).find(|block| has(block));
             (
                 block.unwrap_or_else(|| APPLICATION.to_owned()),
                 Plain::from(problem.message.as_str()),
@@ -477,8 +523,7 @@ pub(super) fn plan_view(
     if !whole {
         for (name, value) in &plan.order.parameters {
             let id = format!("{GIVEN}{name}");
-            let field = PlainTextInput::new(actions::FORM_VALUE).max_length(MOST_VALUE);
-            let field = field.clone().initial(value.as_str()).unwrap_or(field);
+            let field = write_value(value);
             blocks.push(Input::new(id, name.as_str(), field).optional().into());
         }
         blocks.push(write_reason(plan.order.reason.as_deref()));

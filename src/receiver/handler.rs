@@ -1,7 +1,8 @@
 //! What Slack delivers, and what it is answered in time. Touches Slack and the API server through its steps.
 //!
-//! Slack delivers events again when they are refused, and nothing else. So an event that can't be worked on now is
-//! refused, and anything else is answered in words that say whether something was started.
+//! Slack delivers events again when they are refused, and nothing else. So a message that can't be worked on now, or of
+//! which it isn't known that it was written down, is refused as long as Slack delivers it again; anything else is answered
+//! in words that say whether something was started.
 
 use std::{
     collections::BTreeMap,
@@ -35,13 +36,16 @@ use crate::{
 
 /// Between the answer and the moment when nobody waits for it any more.
 const MARGIN: Duration = Duration::from_millis(100);
+/// How often Slack delivers an event again at most.
+const RETRIES: u8 = 3;
 
 impl Handler for Receiver {
     async fn handle(&self, delivery: Delivery) -> Reply {
         let began = Instant::now();
         let by = delivery.deadline.checked_sub(MARGIN).unwrap_or(began);
         let kind = word(&delivery.kind);
-        let reply = Box::pin(self.answer(delivery.kind, by)).await;
+        let retry = delivery.retry.map_or(0, |retry| retry.number);
+        let reply = Box::pin(self.answer(delivery.kind, retry < RETRIES, by)).await;
         crash::point("before-answer");
         self.metrics.answered(kind, reply.word(), began.elapsed());
         reply
@@ -61,7 +65,8 @@ fn word(inbound: &Inbound) -> &'static str {
 }
 
 impl Receiver {
-    async fn answer(&self, inbound: Inbound, by: Instant) -> Reply {
+    /// `comes_again` is whether Slack will deliver an event again that is refused.
+    async fn answer(&self, inbound: Inbound, comes_again: bool, by: Instant) -> Reply {
         let foreign = inbound.is_foreign(self.identity.home());
         match inbound {
             Inbound::Command(command) => {
@@ -73,9 +78,9 @@ impl Receiver {
             Inbound::Event(event) => match event.event {
                 // Whoever is elsewhere gets no answer: it would be read elsewhere too.
                 _ if foreign => Reply::Empty,
-                Event::Mention(message) => Box::pin(self.message(message, by)).await,
+                Event::Mention(message) => Box::pin(self.message(message, comes_again, by)).await,
                 Event::Message(message) if message.is_direct() => {
-                    Box::pin(self.message(message, by)).await
+                    Box::pin(self.message(message, comes_again, by)).await
                 }
                 _ => Reply::Empty,
             },
@@ -110,11 +115,11 @@ impl Receiver {
         match timeout_at(occasion.by, work).await {
             Ok(answer) => answer,
             Err(_) => match occasion.attempted.get() {
-                Some(attempted) => Ok(Answer::Say(started::unknown(
+                Some(attempted) if !occasion.comes_again => Ok(Answer::Say(started::never_known(
                     attempted,
                     &self.settings.command,
                 ))),
-                None => Err(Trouble::Late),
+                _ => Err(Trouble::Late),
             },
         }
     }
@@ -134,6 +139,7 @@ impl Receiver {
             in_modal: false,
             trigger: Some(command.trigger),
             url: command.response_url,
+            comes_again: false,
             by,
             attempted: Arc::new(OnceLock::new()),
         };
@@ -163,7 +169,7 @@ impl Receiver {
     }
 
     /// A mention, or a direct message.
-    async fn message(&self, message: AppMessage, by: Instant) -> Reply {
+    async fn message(&self, message: AppMessage, comes_again: bool, by: Instant) -> Reply {
         let Some(user) = message.person().cloned() else {
             return Reply::Empty;
         };
@@ -183,6 +189,7 @@ impl Receiver {
             in_modal: false,
             trigger: None,
             url: None,
+            comes_again,
             by,
             attempted: Arc::new(OnceLock::new()),
         };
@@ -196,9 +203,8 @@ impl Receiver {
             .await
         {
             Ok(answer) => answer,
-            // Slack delivers it again.
-            Err(Trouble::Silent | Trouble::Late) => return Reply::Refused,
-            Err(Trouble::Told(message)) => Answer::Say(message),
+            Err(Trouble::Silent | Trouble::Late) if comes_again => return Reply::Refused,
+            Err(trouble) => trouble.into_answer(),
         };
         self.heard.insert(heard, ()).await;
         let (Answer::Say(said) | Answer::Replace(said) | Answer::Modal { or: said, .. }) = answer
@@ -233,6 +239,7 @@ impl Receiver {
             in_modal: pressed.view.is_some(),
             trigger: pressed.trigger.clone(),
             url: pressed.response_url.clone(),
+            comes_again: false,
             by,
             attempted: Arc::new(OnceLock::new()),
         };
@@ -297,6 +304,7 @@ fn in_modal(user: UserId, by: Instant) -> Occasion {
         in_modal: true,
         trigger: None,
         url: None,
+        comes_again: false,
         by,
         attempted: Arc::new(OnceLock::new()),
     }

@@ -52,7 +52,7 @@ pub use self::{
 };
 use crate::{
     identity::{Access, Identity, IdentityError, Person},
-    runtime::{admin::Readiness, cache::Scope, metrics::Metrics, telemetry},
+    runtime::{metrics::Metrics, telemetry},
     slack::client::SlackClient,
 };
 
@@ -97,62 +97,34 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver, and what keeps its directory filled: it ends when a watch does, and `caches` is open once everything
-    /// was listed. Answers before that are refused.
+    /// A receiver.
     ///
     /// # Errors
     /// When there is no token to seal plans with.
-    pub fn new(
+    fn new(
         settings: ReceiverSettings,
         client: Client,
         slack: SlackClient,
         identity: Identity,
-        readiness: &Readiness,
+        directory: Arc<Directory>,
         metrics: &Metrics,
-    ) -> Result<
-        (
-            Arc<Self>,
-            impl Future<Output = ReceiverError> + Send + use<>,
-        ),
-        ReceiverError,
-    > {
-        let gate = readiness.gate("caches");
-        let scopes = match settings.namespaces.as_slice() {
-            [] => vec![Scope::Cluster],
-            namespaces => namespaces.iter().cloned().map(Scope::Namespace).collect(),
-        };
-        let (directory, watching) = Directory::start(&client, &scopes);
-        let directory = Arc::new(directory);
-        let receiver = Arc::new(Self {
+    ) -> Result<Arc<Self>, ReceiverError> {
+        Ok(Arc::new(Self {
             sealer: Sealer::new(&settings.bot_tokens).map_err(ReceiverError::Token)?,
             access: Access::new(client.clone()),
             voice: Arc::new(Voice::new(slack)),
             metrics: ReceiverMetrics::register(metrics),
+            later: TaskTracker::new(),
             heard: Cache::builder()
                 .max_capacity(HEARD)
                 .time_to_live(REDELIVERED)
                 .build(),
             begun: Begun::new(),
-            later: TaskTracker::new(),
-            directory: directory.clone(),
+            directory,
             settings,
             client,
             identity,
-        });
-        let filling = async move {
-            let filled = async {
-                directory.filled().await?;
-                directory.open();
-                gate.ready();
-                tracing::info!("caches are filled; working");
-                std::future::pending::<Result<(), ReceiverError>>().await
-            };
-            tokio::select! {
-                ended = filled => ended.err().unwrap_or(ReceiverError::WatchEnded),
-                () = watching => ReceiverError::WatchEnded,
-            }
-        };
-        Ok((receiver, filling))
+        }))
     }
 
     /// Waits for the answers that are still under way. To be asked when nothing new comes.

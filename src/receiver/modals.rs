@@ -139,16 +139,8 @@ impl Receiver {
         sight: &Sight,
         view: &OpenView,
     ) -> Result<Result<Answer, Wrong>, Trouble> {
-        let opened = self
-            .sealer
-            .open(
-                &view.private_metadata,
-                Purpose::Form,
-                &sight.person.slack,
-                self.now(),
-            )
-            .map_err(|error| Trouble::Told(refusing::sealed(error)))?;
-        let stub = opened.plan;
+        let opened = self.open(sight, &view.private_metadata, Purpose::Form)?;
+        let stub = self.young(occasion, opened).await?;
         let filled = form::filled(sight, &view.state, bound_team(&stub));
         let (namespace, order) = match form::complete(&filled, sight) {
             Ok(complete) => complete,
@@ -185,15 +177,11 @@ impl Receiver {
         purpose: Purpose,
         stage: Stage,
     ) -> Result<Answer, Trouble> {
-        let asker = &sight.person.slack;
-        let opened = self
-            .sealer
-            .open(&view.private_metadata, purpose, asker, self.now())
-            .map_err(|error| Trouble::Told(refusing::sealed(error)))?;
-        let mut plan = opened.plan;
+        let mut opened = self.open(sight, &view.private_metadata, purpose)?;
         if !opened.complete {
-            form::fill_in(&mut plan, &view.state);
+            form::fill_in(&mut opened.plan, &view.state);
         }
+        let plan = self.young(occasion, opened).await?;
         self.consider(occasion, sight, plan, stage).await
     }
 
@@ -210,15 +198,8 @@ impl Receiver {
         let Ok(sight) = self.sight(occasion).await else {
             return Vec::new();
         };
-        let metadata = asked
-            .view
-            .as_ref()
-            .map(|view| view.private_metadata.as_str());
-        let opened = metadata.map(|metadata| {
-            let person = &sight.person.slack;
-            self.sealer
-                .open(metadata, Purpose::Form, person, self.now())
-        });
+        let view = asked.view.as_ref();
+        let opened = view.map(|view| self.open(&sight, &view.private_metadata, Purpose::Form));
         let Some(Ok(opened)) = opened else {
             return Vec::new();
         };

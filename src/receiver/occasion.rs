@@ -37,6 +37,8 @@ pub(super) struct Occasion {
     pub(super) trigger: Option<TriggerId>,
     /// Where later answers go.
     pub(super) url: Option<ResponseUrl>,
+    /// Slack delivers it again if it is refused: then what isn't settled needs no words.
+    pub(super) comes_again: bool,
     /// When the answer has to be on its way.
     pub(super) by: Instant,
     /// Set once a create is about to be sent: from then on nobody may say that nothing was started.
@@ -102,15 +104,18 @@ pub(super) enum Trouble {
     Late,
     /// The person is told something else.
     Told(Message),
+    /// What was pressed is good for nothing any more, and these words take its place.
+    Over(Message),
 }
 
 impl Trouble {
     /// In words, for who gets no second chance.
     pub(super) fn into_answer(self) -> Answer {
-        Answer::Say(match self {
-            Self::Silent => refusing::silent(),
-            Self::Late => refusing::late(),
-            Self::Told(message) => message,
-        })
+        match self {
+            Self::Silent => Answer::Say(refusing::silent()),
+            Self::Late => Answer::Say(refusing::late()),
+            Self::Told(message) => Answer::Say(message),
+            Self::Over(message) => Answer::Replace(message),
+        }
     }
 }

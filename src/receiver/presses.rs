@@ -1,22 +1,27 @@
-//! What is pressed: a plan's buttons, the form's menus, a live message's Cancel. Touches Slack and the API server through
-//! its steps.
+//! What is pressed: a plan's buttons, the form's menus, a live message's Cancel. Touches Slack and the API server, from
+//! which it reads requests by name.
+
+use kube::Api;
+use tokio::time::timeout_at;
 
 use super::{
     Receiver,
     answer::{refusing, started},
-    form,
+    form, object,
     occasion::{Answer, Occasion, Trouble},
     plan::{
         Plan,
-        seal::{Purpose, SealError},
+        seal::{Opened, Purpose, SealError},
     },
     sight::Sight,
     steps::Stage,
 };
 use crate::{
-    api::deploy_request::SlackPerson,
+    api::DeployRequest,
+    runtime::telemetry,
     slack::{
         actions,
+        blocks::Message,
         inbound::{Action, OpenView},
     },
 };
@@ -40,19 +45,20 @@ impl Receiver {
                     .await
             }
             (id, _) if id.starts_with(actions::TEAM_PICK) => {
-                self.confirmed(occasion, value, Purpose::Form, Stage::Said)
+                // Shown before it is carried out: the same plan with another team would be another object.
+                self.confirmed(occasion, value, Purpose::Form, Stage::Filled)
                     .await
             }
             (actions::PLAN_EDIT | actions::FORM_OPEN, _) => {
                 let sight = self.sight(occasion).await?;
-                let plan = self.open(&sight, value, Purpose::Edit)?;
+                let plan = self.usable(occasion, &sight, value, Purpose::Edit).await?;
                 Ok(self.form_of(occasion, &sight, &plan))
             }
             (actions::PLAN_CANCEL, _) => {
                 let sight = self.sight(occasion).await?;
                 match self.open(&sight, value, Purpose::Dismiss) {
-                    Ok(plan) => Ok(self.dismissed(occasion, &plan)),
-                    // A plan that is too old to be used may go all the same.
+                    Ok(opened) => self.dismissed(occasion, &opened.plan).await,
+                    // A plan that can't be read any more may go all the same.
                     Err(_) => Ok(Answer::Remove),
                 }
             }
@@ -70,18 +76,72 @@ impl Receiver {
         }
     }
 
-    /// The plan that a button carried, or what to tell whoever pressed it.
+    /// What a button or a modal carried, however old it is; or what to tell whoever used it.
     pub(super) fn open(
         &self,
+        sight: &Sight,
+        sealed: &str,
+        purpose: Purpose,
+    ) -> Result<Opened, Trouble> {
+        let opened = self
+            .sealer
+            .open(sealed, purpose, &sight.person.slack, self.now());
+        opened.map_err(|error| Trouble::Told(refusing::sealed(error)))
+    }
+
+    /// The plan that a button carried, if it can still be used; or what to tell whoever pressed it.
+    async fn usable(
+        &self,
+        occasion: &Occasion,
         sight: &Sight,
         value: &str,
         purpose: Purpose,
     ) -> Result<Plan, Trouble> {
-        let asker: &SlackPerson = &sight.person.slack;
-        match self.sealer.open(value, purpose, asker, self.now()) {
-            Ok(opened) if opened.complete => Ok(opened.plan),
-            Ok(_) => Err(Trouble::Told(refusing::sealed(SealError::Altered))),
-            Err(error) => Err(Trouble::Told(refusing::sealed(error))),
+        let opened = self.open(sight, value, purpose)?;
+        if !opened.complete {
+            return Err(Trouble::Told(refusing::sealed(SealError::Altered)));
+        }
+        self.young(occasion, opened).await
+    }
+
+    /// The plan, if it isn't too old; else what became of it.
+    pub(super) async fn young(&self, occasion: &Occasion, opened: Opened) -> Result<Plan, Trouble> {
+        let plan = opened.plan;
+        if !opened.expired {
+            return Ok(plan);
+        }
+        Err(Trouble::Over(
+            match self.carried_out(occasion, &plan).await? {
+                Some(existing) => existing_of(&plan, &existing),
+                None => refusing::sealed(SealError::Expired),
+            },
+        ))
+    }
+
+    /// The plan's request, whether or not the directory has heard of it yet.
+    async fn carried_out(
+        &self,
+        occasion: &Occasion,
+        plan: &Plan,
+    ) -> Result<Option<DeployRequest>, Trouble> {
+        if let Some(existing) = self.existing(plan) {
+            return Ok(Some(existing));
+        }
+        // A plan whose application was never chosen was never started.
+        if plan.namespace.is_empty() {
+            return Ok(None);
+        }
+        let api: Api<DeployRequest> = Api::namespaced(self.client.clone(), &plan.namespace);
+        let name = plan.request_name();
+        match timeout_at(occasion.persist_by(), api.get_opt(&name)).await {
+            Ok(Ok(found)) => Ok(found.filter(|found| object::is_of(plan, found))),
+            late_or_failed => {
+                if let Ok(Err(error)) = late_or_failed {
+                    tracing::warn!(error = %telemetry::chain(&error), "a request can't be looked up");
+                }
+                let text = refusing::unsure(&self.settings.command);
+                Err(Trouble::Told(text))
+            }
         }
     }
 
@@ -93,39 +153,36 @@ impl Receiver {
         stage: Stage,
     ) -> Result<Answer, Trouble> {
         let sight = self.sight(occasion).await?;
-        let plan = self.open(&sight, value, purpose)?;
+        let plan = self.usable(occasion, &sight, value, purpose).await?;
         self.consider(occasion, &sight, plan, stage).await
     }
 
     /// A plan that is taken away: what was started by another copy of it, is told.
-    fn dismissed(&self, occasion: &Occasion, plan: &Plan) -> Answer {
-        match self.existing(plan) {
-            Some(existing) => {
-                let likeness = super::object::likeness(plan, &existing);
-                Answer::Replace(started::existing(&existing, likeness, plan))
-            }
+    async fn dismissed(&self, occasion: &Occasion, plan: &Plan) -> Result<Answer, Trouble> {
+        Ok(match self.carried_out(occasion, plan).await? {
+            Some(existing) => Answer::Replace(existing_of(plan, &existing)),
             // In a conversation that both sides keep, a message doesn't vanish.
             None if occasion.direct => Answer::Replace(started::dropped(plan)),
             None => Answer::Remove,
-        }
+        })
     }
 
     async fn form_changed(&self, occasion: &Occasion, view: &OpenView) -> Result<(), Trouble> {
         let sight = self.sight(occasion).await?;
-        let opened = self.sealer.open(
-            &view.private_metadata,
-            Purpose::Form,
-            &sight.person.slack,
-            self.now(),
-        );
-        // A form that is too old says so when it is submitted.
-        let Ok(opened) = opened else { return Ok(()) };
+        // A form that is too old, or can't be read, says so when it is submitted.
+        let Ok(opened) = self.open(&sight, &view.private_metadata, Purpose::Form) else {
+            return Ok(());
+        };
         let team = bound_team(&opened.plan);
         let filled = form::filled(&sight, &view.state, team);
         let changed = form::view(&sight, &filled, view.private_metadata.clone(), None);
         self.voice.update(view, &changed).await;
         Ok(())
     }
+}
+
+fn existing_of(plan: &Plan, existing: &DeployRequest) -> Message {
+    started::existing(existing, object::likeness(plan, existing), plan)
 }
 
 /// The team that a form can't leave: once a plan was shown, another namespace would make another object of it.

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kube::{Resource, ResourceExt};
 
 use super::{
@@ -34,7 +34,8 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    /// Asks for each team whether this person may see it.
+    /// Asks for each team whether this person may see it. A team that the API server says nothing of is unseen, as long
+    /// as it says something of another.
     pub(super) async fn of(
         person: Person,
         access: &Access,
@@ -45,15 +46,21 @@ impl Sight {
             .into_iter()
             .collect();
         let person_of = &person;
-        let namespaces = stream::iter(teams)
-            .map(|team| async move {
-                let sees = access.sees(person_of, &team).await?;
-                Ok::<_, AccessError>(sees.then_some(team))
-            })
+        let answers: Vec<_> = stream::iter(teams)
+            .map(|team| async move { (access.sees(person_of, &team).await, team) })
             .buffer_unordered(AT_ONCE)
-            .try_filter_map(|team| async move { Ok(team) })
-            .try_collect()
-            .await?;
+            .collect()
+            .await;
+        let is_silent = answers.iter().all(|(answer, _)| answer.is_err());
+        let mut namespaces = HashSet::new();
+        for (answer, team) in answers {
+            match answer {
+                Ok(true) => drop(namespaces.insert(team)),
+                Ok(false) => {}
+                Err(error) if is_silent => return Err(error),
+                Err(_unknown) => {}
+            }
+        }
         Ok(Self {
             namespaces: Arc::new(namespaces),
             directory: directory.clone(),

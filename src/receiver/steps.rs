@@ -121,7 +121,7 @@ impl Receiver {
         };
         if start {
             match self.begun.begin(&request, &equal, self.now()).await {
-                Ok(()) => return Ok(self.start(occasion, &plan, request, &found.shown).await),
+                Ok(()) => return self.start(occasion, &plan, request, &found.shown).await,
                 Err(begun) => {
                     other = begun;
                     repeat = other.0.as_ref().ok().map(Repeat::Waiting);
@@ -244,7 +244,7 @@ impl Receiver {
         plan: &Plan,
         request: DeployRequest,
         shown: &Shown,
-    ) -> Answer {
+    ) -> Result<Answer, Trouble> {
         let attempted = Attempted {
             namespace: plan.namespace.clone(),
             name: plan.request_name(),
@@ -254,7 +254,14 @@ impl Receiver {
             persist::create(&self.client, &self.begun, request, occasion.persist_by()).await;
         self.metrics.created(created.word());
         let waits = !shown.waits.is_empty();
-        Answer::Replace(match created {
+        let is_settled = !matches!(
+            created,
+            Created::Unknown(_) | Created::Settled(Settled::NotDone | Settled::Unknowable)
+        );
+        if occasion.comes_again && !is_settled {
+            return Err(Trouble::Late);
+        }
+        Ok(Answer::Replace(match created {
             Created::Settled(settled) => {
                 told(plan, &settled, waits, &attempted, &self.settings.command)
             }
@@ -262,7 +269,7 @@ impl Receiver {
                 self.follow_up(occasion, plan, waits, &attempted, call);
                 started::unknown(&attempted, &self.settings.command)
             }
-        })
+        }))
     }
 
     /// Tells the truth once it is known, to who was told that it wasn't.
@@ -302,7 +309,7 @@ fn told(
         }
         Settled::Refused(message) => started::refused(plan, message),
         Settled::NotDone => started::not_done(),
-        Settled::Unknowable => started::unknown(attempted, command),
+        Settled::Unknowable => started::never_known(attempted, command),
     }
 }
 

@@ -1,22 +1,12 @@
 //! What is asked about: `status`, `what`, `history`. Touches nothing: all of it comes from the directory, and costs the
 //! API server nothing.
 
-use std::cmp::Reverse;
-
-use kube::ResourceExt;
-
 use super::{
-    answer::{
-        reading,
-        standing::{self, Prefix},
-    },
+    answer::{reading, standing::Prefix},
     sight::Sight,
-    team::{Answer, Running},
+    team::Answer,
 };
-use crate::{
-    api::DeployRequest,
-    slack::{blocks::Message, grammar::ApplicationRef, ids::ChannelId},
-};
+use crate::slack::{blocks::Message, grammar::ApplicationRef, ids::ChannelId};
 
 /// Ended requests shown where nothing is under way.
 const MOST_ENDED: usize = 3;
@@ -47,34 +37,13 @@ pub(super) fn status(sight: &Sight, question: &Question<'_>) -> Message {
             },
             None => Vec::new(),
         };
-        let last = if open.is_empty() {
-            ended(sight, question, &runs)
-        } else {
-            Vec::new()
+        let mut last = match team.ended(question.application, question.environment) {
+            Answer::Rows(rows) if open.is_empty() => rows,
+            _ => Vec::new(),
         };
+        last.truncate(MOST_ENDED);
         reading::status(&open, &last, &runs, prefix)
     })
-}
-
-/// What ended last in these places; everywhere, if the question names no application.
-fn ended(sight: &Sight, question: &Question<'_>, runs: &[Running<'_>]) -> Vec<DeployRequest> {
-    let mut found = sight.pick(|request: &DeployRequest| {
-        let spec = &request.spec;
-        let place = runs.iter().any(|running| {
-            running.target.metadata.namespace == request.metadata.namespace
-                && running.target.spec.application == spec.application
-                && running.target.spec.environment == spec.environment
-        });
-        let here = question.application.is_none() || place;
-        let there = question
-            .environment
-            .is_none_or(|name| name == spec.environment);
-        let over = standing::phase(request).is_terminal();
-        (here && there && over).then(|| request.clone())
-    });
-    found.sort_by_key(|request| Reverse(request.creation_timestamp().map(|time| time.0)));
-    found.truncate(MOST_ENDED);
-    found
 }
 
 /// What runs where.

@@ -56,31 +56,29 @@ impl Voice {
         timeout_at(until, asking).await.ok()?.ok()
     }
 
-    /// Words where the person asked: to them alone in a channel, in the open in a direct conversation.
+    /// Words where the person asked: to them alone in a channel, in the open in a direct conversation. Whoever asked in a
+    /// modal is in neither, and gets a direct message.
     pub(super) async fn say(
         &self,
         occasion: &Occasion,
         message: &Message,
     ) -> Result<(), SlackError> {
-        let Some(channel) = &occasion.channel else {
-            return Ok(());
-        };
         let thread = occasion.thread.as_ref();
-        if !occasion.direct {
-            let said = self
-                .slack
-                .post_ephemeral(channel, &occasion.user, thread, message)
-                .await;
-            match said {
-                // Not in that channel: a direct message reaches them anywhere.
-                Err(SlackError::FallBack { .. }) => {}
-                other => return other,
+        let (to, thread) = match &occasion.channel {
+            Some(channel) if occasion.direct => (Destination::Channel(channel.clone()), thread),
+            Some(channel) => {
+                let said = self
+                    .slack
+                    .post_ephemeral(channel, &occasion.user, thread, message)
+                    .await;
+                match said {
+                    // Not in that channel: a direct message reaches them anywhere.
+                    Err(SlackError::FallBack { .. }) => {}
+                    other => return other,
+                }
+                (Destination::Person(occasion.user.clone()), None)
             }
-        }
-        let (to, thread) = if occasion.direct {
-            (Destination::Channel(channel.clone()), thread)
-        } else {
-            (Destination::Person(occasion.user.clone()), None)
+            None => (Destination::Person(occasion.user.clone()), None),
         };
         let permit = self.slack.reserve_post(&to, Priority::Interactive).await;
         let post = Post {

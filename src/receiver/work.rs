@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::Client;
 use tokio::{
     net::TcpListener,
@@ -10,11 +11,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Receiver, ReceiverError, ReceiverSettings};
+use super::{Receiver, ReceiverError, ReceiverSettings, directory::Directory};
 use crate::{
     identity::Identity,
     runtime::{
         admin::{Gate, Readiness},
+        cache::Scope,
         metrics::Metrics,
         telemetry,
     },
@@ -32,6 +34,8 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(2);
 /// Between two looks at how long Slack has been silent.
 const LOOK: Duration = Duration::from_secs(15);
+/// How long requests that are under way over HTTP may take to end.
+const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How Slack reaches us.
 pub enum Transport {
@@ -75,36 +79,36 @@ pub async fn run(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> Result<(), ReceiverError> {
-    let gate = readiness.gate("slack");
-    let grace = match &door.transport {
-        Transport::Socket { grace, .. } => *grace,
-        Transport::Http { .. } => Duration::ZERO,
+    let caches = readiness.gate("caches");
+    let gate = Standing {
+        gate: readiness.gate("slack"),
+        grace_ends: match &door.transport {
+            Transport::Socket { grace, .. } => Some(Instant::now() + *grace),
+            Transport::Http { .. } => None,
+        },
     };
-    let start = Instant::now();
-    let installation = tokio::select! {
-        biased;
-        () = shutdown.cancelled() => return Ok(()),
-        installation = installed(&slack, &gate, start + grace) => installation,
-    };
-    tracing::info!(team = %installation.team, "Slack knows the app");
-    let identity = Identity::new(slack.clone(), installation.team);
-    let made = Receiver::new(
-        settings,
-        client,
-        slack.clone(),
-        identity,
-        &readiness,
-        &metrics,
-    );
-    let (receiver, filling) = made?;
-    let intake = Intake::new(Arc::clone(&receiver), door.allowed, door.metrics);
+    let scopes = Scope::of(&settings.namespaces);
+    let (directory, watching) = Directory::start(&client, &scopes);
+    let directory = Arc::new(directory);
+    let filling = fill(&directory, watching, &caches);
     let serving = async {
         // Nothing is asked to be delivered before it can be worked on.
-        tokio::select! {
+        let installation = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            () = receiver.directory.opened() => {}
-        }
+            (installation, ()) = async { tokio::join!(installed(&slack, &gate), directory.opened()) } => installation,
+        };
+        tracing::info!(team = %installation.team, "Slack knows the app");
+        let identity = Identity::new(slack.clone(), installation.team);
+        let receiver = Receiver::new(
+            settings,
+            client,
+            slack.clone(),
+            identity,
+            directory.clone(),
+            &metrics,
+        )?;
+        let intake = Intake::new(Arc::clone(&receiver), door.allowed, door.metrics);
         match door.transport {
             Transport::Socket { settings, .. } => {
                 let sockets = SocketMode::new(slack, settings, intake.clone());
@@ -112,16 +116,24 @@ pub async fn run(
                 let watch = sockets.watch();
                 tokio::select! {
                     () = sockets.run(shutdown.clone()) => {}
-                    never = tell(watch, &gate, start + grace) => match never {},
+                    never = tell(watch, &gate) => match never {},
                 }
             }
             Transport::Http { listener, secrets } => {
-                gate.ready();
-                let router = http::router(intake.clone(), secrets, receiver.settings.clock);
-                axum::serve(listener, router)
+                gate.gate.ready();
+                let router = http::router(intake.clone(), secrets, Timestamp::now);
+                let serving = axum::serve(listener, router)
                     .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-                    .await
-                    .map_err(ReceiverError::Serve)?;
+                    .into_future();
+                let overdue = async {
+                    shutdown.cancelled().await;
+                    sleep(LEAVE_WITHIN).await;
+                };
+                tokio::select! {
+                    served = serving => served.map_err(ReceiverError::Serve)?,
+                    // Somebody holds a request open without sending it.
+                    () = overdue => {}
+                }
             }
         }
         intake.finish().await;
@@ -134,18 +146,58 @@ pub async fn run(
     }
 }
 
+/// Keeps the directory filled, and says when it is for the first time. Ends when a watch does.
+async fn fill(
+    directory: &Directory,
+    watching: impl Future<Output = ()>,
+    caches: &Gate,
+) -> ReceiverError {
+    let filled = async {
+        directory.filled().await?;
+        directory.open();
+        caches.ready();
+        tracing::info!("caches are filled; working");
+        std::future::pending::<Result<(), ReceiverError>>().await
+    };
+    tokio::select! {
+        ended = filled => ended.err().unwrap_or(ReceiverError::WatchEnded),
+        () = watching => ReceiverError::WatchEnded,
+    }
+}
+
+/// Whether Slack can deliver, for probes.
+struct Standing {
+    gate: Gate,
+    /// From then on a Slack that doesn't answer keeps nobody from being ready. Never, where Slack comes to us: then we
+    /// are ready once we listen.
+    grace_ends: Option<Instant>,
+}
+
+impl Standing {
+    /// Slack can't deliver. Where only an operator can help, a rollout must stop here, whatever the grace.
+    fn missing(&self, reason: &'static str, needs_operator: bool) {
+        if !needs_operator && self.grace_ends.is_some_and(|ends| Instant::now() >= ends) {
+            self.gate.ready();
+        } else {
+            self.gate
+                .not_ready(format!("no live socket to Slack: {reason}"));
+        }
+    }
+}
+
 /// Where the app is installed, once Slack says.
-async fn installed(slack: &SlackClient, gate: &Gate, grace_ends: Instant) -> Installation {
+async fn installed(slack: &SlackClient, standing: &Standing) -> Installation {
     loop {
         match slack.auth_test().await {
             Ok(installation) => return installation,
             Err(error) => {
-                if matches!(error, SlackError::Stop { .. }) {
+                let needs_operator = matches!(error, SlackError::Stop { .. });
+                if needs_operator {
                     tracing::error!(error = %telemetry::chain(&error), reason = error.reason(), "Slack doesn't accept the bot's token");
                 } else {
                     tracing::warn!(error = %telemetry::chain(&error), reason = error.reason(), "Slack doesn't say where the app is installed");
                 }
-                show(gate, grace_ends, error.reason());
+                standing.missing(error.reason(), needs_operator);
                 let wait = error.retry_after().unwrap_or(PAUSE).max(PAUSE);
                 sleep(wait).await;
             }
@@ -154,34 +206,20 @@ async fn installed(slack: &SlackClient, gate: &Gate, grace_ends: Instant) -> Ins
 }
 
 /// Says by the gate whether Slack can deliver.
-async fn tell(
-    mut watch: SocketWatch,
-    gate: &Gate,
-    grace_ends: Instant,
-) -> std::convert::Infallible {
-    let mut crowded = false;
+async fn tell(mut watch: SocketWatch, standing: &Standing) -> std::convert::Infallible {
     loop {
         let state = watch.state();
         match (&state.trouble, state.is_ready()) {
-            (_, true) => gate.ready(),
-            (Some(trouble), false) => show(gate, grace_ends, trouble.reason),
-            (None, false) => show(gate, grace_ends, "no-socket-yet"),
+            (_, true) => standing.gate.ready(),
+            (Some(trouble), false) => standing.missing(trouble.reason, trouble.needs_operator),
+            (None, false) => standing.missing("no-socket-yet", false),
         }
-        if state.crowded && !crowded {
-            tracing::warn!(
-                connections = state.connections,
-                "more sockets are open for this app than ours: another installation uses the same app-level token, and takes some of the deliveries"
-            );
-        }
-        crowded = state.crowded;
-        let _age = watch.last_frame_age(Instant::now());
+        let now = Instant::now();
+        // Sets the gauge of that name.
+        let _age = watch.last_frame_age(now);
         // Past the grace the gate opens by itself, so it is looked at then.
-        let next = Instant::now() + LOOK;
-        let next = if grace_ends > Instant::now() {
-            next.min(grace_ends)
-        } else {
-            next
-        };
+        let ends = standing.grace_ends.filter(|ends| *ends > now);
+        let next = ends.map_or(now + LOOK, |ends| ends.min(now + LOOK));
         tokio::select! {
             changed = watch.changed() => {
                 if !changed {
@@ -190,13 +228,5 @@ async fn tell(
             }
             () = sleep_until(next) => {}
         }
-    }
-}
-
-fn show(gate: &Gate, grace_ends: Instant, reason: &'static str) {
-    if Instant::now() < grace_ends {
-        gate.not_ready(format!("no live socket to Slack: {reason}"));
-    } else {
-        gate.ready();
     }
 }

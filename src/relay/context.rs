@@ -1,7 +1,7 @@
 //! What all passes share: clients, caches, and what this process remembers of each request. Touches nothing itself.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,8 +21,13 @@ use crate::{
         cache::{Cache, Guarded},
         lease::Claim,
     },
-    slack::client::{Posted, SlackClient},
+    slack::client::{Method, Posted, SlackClient},
 };
+
+/// The longest wait after a pass that failed.
+const LONGEST_FAILING: Duration = Duration::from_mins(1);
+/// How long the next update waits for each that waits for its turn: how fast Slack's budget is refilled.
+const EACH_WAITING: Duration = Duration::from_millis(1500);
 
 /// What all passes share.
 pub(super) struct Context {
@@ -49,6 +54,8 @@ pub(super) struct Context {
     /// Requests that went while they were told.
     pub(super) gone: UnboundedSender<Gone>,
     memories: Mutex<HashMap<String, Memory>>,
+    /// How often the last passes over a request failed in a row.
+    failing: Mutex<HashMap<String, u32>>,
 }
 
 /// A request that was deleted, and its live message.
@@ -89,8 +96,10 @@ pub(super) struct Memory {
     pub(super) ledger: Option<Ledger>,
     /// Written down and certainly not posted.
     pub(super) unsent: Option<Purpose>,
-    /// Posted by us, with no answer.
-    pub(super) uncertain: Option<Purpose>,
+    /// Posted by us, with no answer, and when that was lost.
+    pub(super) uncertain: Option<(Purpose, Instant)>,
+    /// Until when messages wait, since Slack failed; and whether the request had ended by then.
+    pub(super) not_before: BTreeMap<Purpose, (Instant, bool)>,
     /// Posted, and not written down.
     pub(super) unrecorded: Option<Unrecorded>,
     /// Where people see the live message, once that was asked.
@@ -132,6 +141,7 @@ impl Context {
             shutdown,
             gone,
             memories: Mutex::default(),
+            failing: Mutex::default(),
         }
     }
 
@@ -140,12 +150,54 @@ impl Context {
         !self.shutdown.is_cancelled() && self.claim.as_ref().is_none_or(Claim::is_current)
     }
 
-    /// Changes what is remembered of a request.
-    pub(super) fn remember<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
+    /// What a call answers; `None` when we are to end first. Not for what must not be sent twice.
+    pub(super) async fn unless_ended<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => None,
+            answer = call => Some(answer),
+        }
+    }
+
+    /// Begins to remember a request that is told, or goes on with it.
+    pub(super) fn begin<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
         let mut memories = self.memories();
         let changed = change(memories.entry(uid.to_owned()).or_default());
         self.count(&memories);
         changed
+    }
+
+    /// Changes what is remembered of a request, if it still is.
+    pub(super) fn remember<T>(
+        &self,
+        uid: &str,
+        change: impl FnOnce(&mut Memory) -> T,
+    ) -> Option<T> {
+        self.memories().get_mut(uid).map(change)
+    }
+
+    /// Slack did what it was asked to.
+    pub(super) fn succeeded(&self, uid: &str, purpose: &Purpose) {
+        self.remember(uid, |memory| {
+            memory.failures = 0;
+            memory.told_stop = None;
+            memory.not_before.remove(purpose);
+        });
+    }
+
+    /// A pass failed: how long until the next.
+    pub(super) fn pass_failed(&self, uid: &str) -> Duration {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = failing.entry(uid.to_owned()).or_default();
+        let wait = Duration::from_secs(1) * 2_u32.pow((*times).min(6));
+        *times = times.saturating_add(1);
+        wait.min(LONGEST_FAILING)
+    }
+
+    /// A pass did not fail, or there will be no more.
+    pub(super) fn pass_ended(&self, uid: &str) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.remove(uid);
     }
 
     /// What is remembered of a request, if anything is.
@@ -163,9 +215,10 @@ impl Context {
 
     /// How long after an update of one message the next may come, so that all together stay within Slack's budget.
     pub(super) fn update_interval(&self) -> Duration {
-        let count = u32::try_from(self.memories().len()).unwrap_or(u32::MAX);
-        let pace = &self.settings.pace;
-        (pace.each_live.saturating_mul(count)).max(pace.shortest_update)
+        let waiting = self.slack.budget().load(Method::ChatUpdate).waiting;
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        let shortest = self.settings.pace.shortest_update;
+        EACH_WAITING.saturating_mul(waiting).max(shortest)
     }
 
     /// A request as the cache has it, if it is still that one.
@@ -181,6 +234,7 @@ impl Context {
         if self.cached(&namespace, &name, &uid).is_some() {
             return;
         }
+        self.pass_ended(&uid);
         let memory = self.forget(&uid).unwrap_or_default();
         let ledger = memory.ledger.unwrap_or_else(|| Ledger::of(request));
         self.say_gone(request, &ledger);
@@ -207,7 +261,8 @@ impl Context {
 
     /// The live message, if it still speaks of a request that goes on, is to say that the request is gone.
     pub(super) fn say_gone(&self, request: &DeployRequest, ledger: &Ledger) {
-        if message::phase(request).is_terminal() {
+        // A copy's status may speak of the original's message.
+        if message::phase(request).is_terminal() || super::plan::is_copy(request) {
             return;
         }
         let live = super::plan::entry(&ledger.told, &Purpose::Live);

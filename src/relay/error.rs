@@ -18,6 +18,13 @@ pub enum RelayError {
         /// What was attempted.
         doing: &'static str,
     },
+    /// The API server has something that is no request as we know them.
+    #[error("a DeployRequest can't be read")]
+    Unreadable {
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A cache can't be filled any more.
     #[error("a watch ended for good")]
     WatchEnded,
@@ -29,6 +36,7 @@ impl RelayError {
         match self {
             Self::Api { .. } => "Api",
             Self::ApiSilent { .. } => "ApiSilent",
+            Self::Unreadable { .. } => "Unreadable",
             Self::WatchEnded => "WatchEnded",
         }
     }

@@ -71,7 +71,8 @@ impl Ledger {
         self.told == other.told
     }
 
-    /// The request and what was told, as the API server has them now. `None` when the request is no more.
+    /// The request and what was told, as the API server has them now. `None` when the request is no more; one that can't
+    /// be read is an error, since it is still there.
     pub(super) async fn read(
         client: &Client,
         request: &DeployRequest,
@@ -81,11 +82,11 @@ impl Ledger {
         let Some(found) = found.filter(|found| found.uid() == request.uid()) else {
             return Ok(None);
         };
-        let json = serde_json::to_value(&found).unwrap_or_default();
+        let unreadable = |source| RelayError::Unreadable { source };
+        let json = serde_json::to_value(&found).map_err(unreadable)?;
         let ledger = Self::from_json(&json);
-        Ok(serde_json::from_value(json)
-            .ok()
-            .map(|request| (request, ledger)))
+        let request = serde_json::from_value(json).map_err(unreadable)?;
+        Ok(Some((request, ledger)))
     }
 
     /// Replaces what was told, if it still is what was read.
@@ -154,8 +155,13 @@ impl Ledger {
     }
 }
 
-/// What was told, with another entry for a purpose.
-pub(super) fn with_entry(told: &SlackStatus, entry: SlackMessage) -> SlackStatus {
+/// Whether there is an entry for a purpose, or room for one.
+pub(super) fn has_room(told: &SlackStatus, purpose: &Purpose) -> bool {
+    told.messages.len() < bounds::SLACK_MESSAGES || super::plan::entry(told, purpose).is_some()
+}
+
+/// What was told, with another entry for a purpose. `None` when there is no room for it.
+pub(super) fn with_entry(told: &SlackStatus, entry: SlackMessage) -> Option<SlackStatus> {
     let mut next = told.clone();
     let known = next
         .messages
@@ -164,9 +170,9 @@ pub(super) fn with_entry(told: &SlackStatus, entry: SlackMessage) -> SlackStatus
     match known {
         Some(index) => next.messages[index] = entry,
         None if next.messages.len() < bounds::SLACK_MESSAGES => next.messages.push(entry),
-        None => {}
+        None => return None,
     }
-    next
+    Some(next)
 }
 
 /// A message that is about to be posted.
@@ -225,7 +231,35 @@ async fn within<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::deploy_request::Phase, relay::testing::changed};
+    use crate::{
+        api::deploy_request::Phase,
+        relay::testing::{changed, now},
+        slack::client::Destination,
+    };
+
+    #[test]
+    fn a_full_list_takes_no_new_purpose_and_still_changes_those_it_has() {
+        let entry = |number: usize| {
+            let purpose = Purpose::read(&format!("started:C0{number:03}")).unwrap();
+            let spot = Spot {
+                to: Destination::Channel("C0ASKED".parse().unwrap()),
+                thread: None,
+            };
+            (intent(&purpose, &spot, None, now()), purpose)
+        };
+        let mut told = SlackStatus::default();
+        for number in 0..bounds::SLACK_MESSAGES {
+            assert!(has_room(&told, &entry(number).1));
+            told = with_entry(&told, entry(number).0).unwrap();
+        }
+        let (one_more, purpose) = entry(bounds::SLACK_MESSAGES);
+        assert!(!has_room(&told, &purpose));
+        assert_eq!(with_entry(&told, one_more), None);
+        let (mut known, purpose) = entry(0);
+        assert!(has_room(&told, &purpose));
+        known.ts = Some("1.1".to_owned());
+        assert_eq!(with_entry(&told, known.clone()).unwrap().messages[0], known);
+    }
 
     #[test]
     fn a_write_tests_only_the_uid_and_what_was_told() {

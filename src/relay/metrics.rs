@@ -27,7 +27,7 @@ pub(super) struct Word {
 #[derive(Debug, Clone, Default)]
 pub(super) struct RelayMetrics {
     /// Messages by purpose and outcome: posted, updated, adopted, moved, refused, uncertain, second-copy, plain,
-    /// withdrawn.
+    /// withdrawn, gone, gone-lost.
     told: Family<Told, Counter>,
     /// Passes that failed, by reason.
     errors: Family<Word, Counter>,

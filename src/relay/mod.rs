@@ -100,8 +100,6 @@ pub struct Pace {
     pub slowly: Duration,
     /// The shortest time between two updates of one message.
     pub shortest_update: Duration,
-    /// That time for each request that is being told, since all share one budget.
-    pub each_live: Duration,
 }
 
 impl Default for Pace {
@@ -110,7 +108,6 @@ impl Default for Pace {
             settle: Duration::from_secs(30),
             slowly: Duration::from_mins(1),
             shortest_update: Duration::from_secs(2),
-            each_live: Duration::from_millis(1500),
         }
     }
 }
@@ -260,20 +257,26 @@ async fn engine(
         .map(Ok::<_, Infallible>);
         let passes = applier(
             // A task of its own: a panic in one pass ends that pass, not the relay.
-            |object: Arc<Guarded<DeployRequest>>, context| {
-                tokio::spawn(pass::reconcile(object, context))
-                    .map(|outcome| {
-                        outcome.unwrap_or_else(|broken| {
+            |object: Arc<Guarded<DeployRequest>>, context: Arc<Context>| {
+                let uid = object.meta().uid.clone().unwrap_or_default();
+                tokio::spawn(pass::reconcile(object, context.clone()))
+                    .map(move |outcome| {
+                        let outcome = outcome.unwrap_or_else(|broken| {
                             tracing::error!(error = %broken, "a pass broke down");
                             Ok(Action::requeue(Duration::from_mins(1)))
-                        })
+                        });
+                        if outcome.is_ok() {
+                            context.pass_ended(&uid);
+                        }
+                        outcome
                     })
                     .boxed()
             },
-            |object, error, context: Arc<Context>| {
+            |object: Arc<Guarded<DeployRequest>>, error, context: Arc<Context>| {
                 context.metrics.error(error.reason());
                 tracing::warn!(name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
-                Action::requeue(Duration::from_secs(1))
+                let uid = object.meta().uid.as_deref().unwrap_or_default();
+                Action::requeue(context.pass_failed(uid))
             },
             context.clone(),
             store,
@@ -344,6 +347,16 @@ async fn tell_gone(
             () = shutdown.cancelled() => break,
         }
     }
-    // Slack's budget may be spent for long; nobody waits for that.
-    drop(tokio::time::timeout(API_DEADLINE, telling.join_all()).await);
+    // What went just before is told too, as far as there is time: no later relay knows of it. Slack's budget may be spent
+    // for long; nobody waits for that.
+    while let Ok(gone) = went.try_recv() {
+        let context = context.clone();
+        telling.spawn(async move { update::tell_gone(&context, gone).await });
+    }
+    let all = async { while telling.join_next().await.is_some() {} };
+    if tokio::time::timeout(API_DEADLINE, all).await.is_err() {
+        for _ in 0..telling.len() {
+            context.metrics.told("live", "gone-lost");
+        }
+    }
 }

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
+use tokio::time::Instant;
 
 use super::{
     context::{Address, Context, names},
     error::RelayError,
-    ledger::Ledger,
+    ledger::{self, Ledger},
     message,
     plan::{self, Facts, Plan, Step},
     purpose::Purpose,
@@ -22,7 +23,9 @@ use crate::{
 /// Steps in one pass; a request with ten further channels takes fewer.
 const STEPS: usize = 40;
 /// How soon a pass is made again that found somebody else at work.
-pub(super) const AGAIN: Duration = Duration::from_millis(200);
+const AGAIN: Duration = Duration::from_millis(200);
+/// The shortest time between two passes of which the first asked for the second.
+const SHORTEST: Duration = Duration::from_millis(50);
 /// How soon is looked whether it is our turn.
 const NOT_OURS: Duration = Duration::from_secs(1);
 
@@ -33,6 +36,12 @@ pub(super) enum Done {
     Next,
     /// Not before this much time.
     Later(Duration),
+    /// Somebody else wrote first: look again soon.
+    Overtaken,
+    /// We may not act any more.
+    NotOurs,
+    /// Nothing, until the request changes.
+    Idle,
 }
 
 /// A request as it is now, and what was told.
@@ -92,8 +101,10 @@ pub(super) async fn reconcile(
             .recall(&uid, |memory| memory.unrecorded.clone())
             .flatten()
         {
-            super::post::record(&context, &scene, unrecorded).await?;
-            continue;
+            if super::post::record(&context, &scene, unrecorded).await? {
+                continue;
+            }
+            return Ok(Action::requeue(AGAIN));
         }
         let plan = scene.plan(&context);
         if plan.steps.is_empty() {
@@ -106,21 +117,24 @@ pub(super) async fn reconcile(
         let mut wait = plan.look_again;
         let mut next = false;
         for step in plan.steps {
-            match act(&context, &scene, step).await? {
+            let later = match Box::pin(act(&context, &scene, step)).await? {
                 Done::Next => {
                     next = true;
                     break;
                 }
-                Done::Later(later) => {
-                    wait = Some(wait.map_or(later, |wait| wait.min(later)));
-                    if context.standing.stopped().is_some() {
-                        break;
-                    }
-                }
+                Done::NotOurs => return Ok(Action::requeue(NOT_OURS)),
+                Done::Idle => continue,
+                Done::Overtaken => AGAIN,
+                Done::Later(later) => later,
+            };
+            wait = Some(wait.map_or(later, |wait| wait.min(later)));
+            if context.standing.stopped().is_some() {
+                break;
             }
         }
         if !next {
-            return Ok(Action::requeue(wait.unwrap_or(AGAIN).max(AGAIN / 4)));
+            let again = wait.map(|wait| Action::requeue(wait.max(SHORTEST)));
+            return Ok(again.unwrap_or_else(Action::await_change));
         }
     }
     Ok(Action::requeue(AGAIN))
@@ -198,7 +212,7 @@ fn scene(
     let uid = request.uid().unwrap_or_default();
     let told = !ledger.told.messages.is_empty();
     let (unsent, live_url) = if told {
-        context.remember(&uid, |memory| {
+        context.begin(&uid, |memory| {
             memory.request = Some(request.clone());
             memory.ledger = Some(ledger.clone());
             (memory.unsent.clone(), memory.live_url.clone())
@@ -216,8 +230,16 @@ fn scene(
 }
 
 async fn act(context: &Context, scene: &Scene, step: Step) -> Result<Done, RelayError> {
+    let purpose = step.purpose();
+    if let Some(left) = waits(context, scene, purpose) {
+        return Ok(Done::Later(left));
+    }
+    let begins = matches!(step, Step::Post(_) | Step::Whisper(..));
+    if begins && !ledger::has_room(&scene.ledger.told, purpose) {
+        return super::trouble::no_room(context, scene).await;
+    }
     let pointing = matches!(
-        step.purpose(),
+        purpose,
         Purpose::Link | Purpose::Started(_) | Purpose::Ended(_)
     );
     if pointing && find_url(context, scene).await {
@@ -233,6 +255,19 @@ async fn act(context: &Context, scene: &Scene, step: Step) -> Result<Done, Relay
     }
 }
 
+/// How long a message still waits since Slack failed. That the request has ended is tried at once.
+fn waits(context: &Context, scene: &Scene, purpose: &Purpose) -> Option<Duration> {
+    let ended = message::phase(&scene.request).is_terminal();
+    let not_before = context
+        .recall(&scene.uid(), |memory| {
+            memory.not_before.get(purpose).copied()
+        })
+        .flatten();
+    let (until, _) = not_before.filter(|(_, had_ended)| *had_ended == ended)?;
+    let left = until.saturating_duration_since(Instant::now());
+    (!left.is_zero()).then_some(left)
+}
+
 /// Asks once where people see the live message; whether the answer is new.
 async fn find_url(context: &Context, scene: &Scene) -> bool {
     let uid = scene.uid();
@@ -241,7 +276,9 @@ async fn find_url(context: &Context, scene: &Scene) -> bool {
     let (Some(false), Some(live)) = (asked, live) else {
         return false;
     };
-    let url = context.slack.permalink(&live).await;
+    let Some(url) = context.unless_ended(context.slack.permalink(&live)).await else {
+        return true;
+    };
     if let Err(error) = &url {
         tracing::debug!(reason = error.reason(), "Slack gives no link to a message");
     }
@@ -251,11 +288,13 @@ async fn find_url(context: &Context, scene: &Scene) -> bool {
     true
 }
 
-/// How urgent a step is by now: what waits for its turn may have ended meanwhile.
+/// How urgent a step is by now: the request may have ended while it waits for its turn.
 pub(super) fn urgency(context: &Context, scene: &Scene, planned: Priority) -> Priority {
     let (namespace, name, uid) = names(&scene.request);
-    let ended = context
-        .cached(&namespace, &name, &uid)
-        .is_some_and(|request| message::phase(&request).is_terminal());
+    let had_ended = message::phase(&scene.request).is_terminal();
+    let ended = !had_ended
+        && context
+            .cached(&namespace, &name, &uid)
+            .is_some_and(|request| message::phase(&request).is_terminal());
     if ended { Priority::Final } else { planned }
 }

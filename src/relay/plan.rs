@@ -148,6 +148,13 @@ pub fn plan(facts: &Facts<'_>) -> Plan {
     planner.plan()
 }
 
+/// Whether it was created from another one's text: it starts nothing, and is not told.
+pub fn is_copy(request: &DeployRequest) -> bool {
+    let uid = request.uid().unwrap_or_default();
+    let seen = request.annotations().get(SEEN_ANNOTATION);
+    seen.is_some_and(|seen| *seen != uid)
+}
+
 /// The entry for a purpose.
 pub fn entry<'a>(told: &'a SlackStatus, purpose: &Purpose) -> Option<&'a SlackMessage> {
     let word = purpose.to_string();
@@ -187,6 +194,10 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn plan(&self) -> Plan {
         let mut plan = Plan::default();
+        // What stands in its status may be the original's.
+        if is_copy(self.facts.request) {
+            return plan;
+        }
         if self.facts.told.messages.is_empty() {
             if self.is_not_told() {
                 return plan;
@@ -210,11 +221,7 @@ impl Planner<'_> {
     /// What nobody wants to hear of any more, or ever.
     fn is_not_told(&self) -> bool {
         let request = self.facts.request;
-        let uid = request.uid().unwrap_or_default();
-        let seen = request.annotations().get(SEEN_ANNOTATION);
-        let is_copy = seen.is_some_and(|seen| *seen != uid);
-        is_copy
-            || self.places.is_nowhere()
+        self.places.is_nowhere()
             || request.metadata.deletion_timestamp.is_some()
             || (self.phase.is_terminal() && (!self.is_news() || self.is_repetition()))
     }
@@ -288,9 +295,10 @@ impl Planner<'_> {
         self.keep(plan, Purpose::Live, first, priority);
     }
 
-    /// The state of the end goes before everything else.
+    /// The state of the end goes before everything else, until it is shown: what is only dressed anew can wait.
     fn urgency(&self) -> Priority {
-        if self.phase.is_terminal() {
+        let shown = self.entry(&Purpose::Live).and_then(|live| live.phase);
+        if self.phase.is_terminal() && shown != Some(self.phase) {
             Priority::Final
         } else {
             Priority::Progress

@@ -193,6 +193,28 @@ fn what_nobody_wants_to_hear_is_not_announced() {
 }
 
 #[test]
+fn a_copy_with_the_originals_status_leaves_the_originals_message_alone() {
+    let copy = json!({"metadata": {"annotations": {SEEN_ANNOTATION: "another"}}});
+    for phase in [Phase::Running, Phase::Failed] {
+        let scene = Scene::of(changed(phase, &copy), &[live()]);
+        assert_eq!(scene.plan(), Plan::default(), "{phase:?}");
+    }
+}
+
+#[test]
+fn an_end_that_is_only_dressed_anew_lets_new_ends_go_first() {
+    let mut scene = Scene::of(
+        request(Phase::Failed),
+        &[live(), told("end", "C0ASKED", Some("3.3"))],
+    );
+    assert_eq!(scene.steps(), ["update live Final"]);
+    scene.told.messages[0].phase = Some(Phase::Running);
+    assert_eq!(scene.steps(), ["update live Final"]);
+    scene.told.messages[0].phase = Some(Phase::Failed);
+    assert_eq!(scene.steps(), ["update live Progress"]);
+}
+
+#[test]
 fn what_was_begun_is_told_to_its_end_however_late() {
     let mut late = Scene::of(request(Phase::Failed), &[live()]);
     late.now = "2026-03-04T14:00:00Z".parse().unwrap();

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
@@ -15,11 +16,11 @@ use super::{
     error::RelayError,
     ledger::{self, Written},
     message,
-    pass::{AGAIN, Done, Scene, look_afresh, urgency},
+    pass::{Done, Scene, look_afresh, urgency},
     plan::{self, Posting, Step},
     purpose::Purpose,
     search::{Search, Wanted, search},
-    trouble,
+    trouble::{self, Verdict},
 };
 use crate::{
     api::deploy_request::{EarlierMessage, SlackMessage},
@@ -44,13 +45,14 @@ pub(super) async fn post(
     posting: Posting,
 ) -> Result<Done, RelayError> {
     let to = Turn::Post(&posting.spot.to);
-    let permit = turn(context, scene, posting.priority, to).await;
-    let Some(permit) = permit else {
-        return Ok(Done::Later(AGAIN));
+    let permit = match turn(context, scene, posting.priority, to).await {
+        Turned::Ours(permit) => permit,
+        Turned::Urgent => return Ok(Done::Next),
+        Turned::Ended => return Ok(Done::NotOurs),
     };
     // Decided anew, on what the API server has now: others may have been first.
     let Some(scene) = look_afresh(context, scene).await? else {
-        return Ok(Done::Later(AGAIN));
+        return Ok(Done::Idle);
     };
     let wanted = scene
         .plan(context)
@@ -83,21 +85,24 @@ async fn begin(
         Timestamp::now(),
     );
     if !write_intent(context, scene, &entry).await? {
-        return Ok(Done::Later(AGAIN));
+        return Ok(Done::Overtaken);
     }
     context.remember(&uid, |memory| {
         memory.unsent = Some(posting.purpose.clone());
         memory.uncertain = None;
     });
     if !context.may_act() {
-        return Ok(Done::Later(AGAIN));
+        return Ok(Done::NotOurs);
     }
     crash::point("before-slack-post");
     let sent = send(context, permit, &posting).await;
     crash::point("after-slack-post");
+    let Some(sent) = sent else {
+        return Ok(Done::NotOurs);
+    };
     match sent {
         Ok((at, plain)) => {
-            context.remember(&uid, |memory| memory.failures = 0);
+            context.succeeded(&uid, &posting.purpose);
             let word = posting.purpose.word();
             context
                 .metrics
@@ -122,13 +127,16 @@ async fn begin(
     }
 }
 
-/// Whether it is written down, by us.
+/// Whether it is written down, by us. It isn't when somebody else wrote first.
 async fn write_intent(
     context: &Context,
     scene: &Scene,
     entry: &SlackMessage,
 ) -> Result<bool, RelayError> {
-    let next = ledger::with_entry(&scene.ledger.told, entry.clone());
+    let Some(next) = ledger::with_entry(&scene.ledger.told, entry.clone()) else {
+        // Others took the room since this was planned; the next plan says so.
+        return Ok(false);
+    };
     crash::point("before-slack-intent");
     let written = scene
         .ledger
@@ -138,19 +146,20 @@ async fn write_intent(
     let Written::Done(ledger) = written else {
         return Ok(false);
     };
-    context.remember(&scene.uid(), |memory| {
+    context.begin(&scene.uid(), |memory| {
         memory.request = Some(scene.request.clone());
         memory.ledger = Some(ledger);
     });
     Ok(true)
 }
 
-/// Sends it; with ever less of it where Slack doesn't take what we made. Whether it had to be plain.
+/// Sends it; with ever less of it where Slack doesn't take what we made. Whether it had to be plain. `None` when we are
+/// to end and it certainly isn't posted.
 async fn send(
     context: &Context,
     permit: Permit,
     posting: &Posting,
-) -> Result<(Posted, bool), SlackError> {
+) -> Option<Result<(Posted, bool), SlackError>> {
     let message = &posting.message;
     let first = context
         .slack
@@ -158,27 +167,27 @@ async fn send(
         .await;
     let mut refused = match first {
         Err(error @ SlackError::OurBug { .. }) => error,
-        other => return other.map(|at| (at, false)),
+        other => return Some(other.map(|at| (at, false))),
     };
     for plainer in [
         message.without_blocks(),
         Message::plain(message.text().clone()),
     ] {
         tracing::error!(purpose = posting.purpose.word(), error = %refused, "Slack doesn't take a message of ours; it is sent with less in it");
-        let permit = context
+        let turn = context
             .slack
-            .reserve_post(&posting.spot.to, Priority::Final)
-            .await;
+            .reserve_post(&posting.spot.to, Priority::Final);
+        let permit = context.unless_ended(turn).await?;
         match context
             .slack
             .post_message(permit, with_text(posting, &plainer))
             .await
         {
             Err(error @ SlackError::OurBug { .. }) => refused = error,
-            other => return other.map(|at| (at, true)),
+            other => return Some(other.map(|at| (at, true))),
         }
     }
-    Err(refused)
+    Some(Err(refused))
 }
 
 fn with_text<'a>(posting: &'a Posting, message: &'a Message) -> Post<'a> {
@@ -190,12 +199,13 @@ fn with_text<'a>(posting: &'a Posting, message: &'a Message) -> Post<'a> {
     }
 }
 
-/// Writes down which message it is. Where another relay has posted for the same purpose, ours is taken away.
+/// Writes down which message it is; whether that is done. Where another relay has posted for the same purpose, ours is
+/// taken away.
 pub(super) async fn record(
     context: &Context,
     scene: &Scene,
     unrecorded: Unrecorded,
-) -> Result<(), RelayError> {
+) -> Result<bool, RelayError> {
     let uid = scene.uid();
     let Unrecorded { entry, at } = unrecorded;
     let entry = SlackMessage {
@@ -216,17 +226,26 @@ pub(super) async fn record(
             if *ts != at.ts.as_str() {
                 withdraw(context, &entry, &at).await;
             }
-            break;
+            context.remember(&uid, |memory| memory.unrecorded = None);
+            return Ok(true);
         }
-        let mut next = ledger::with_entry(&ledger.told, entry.clone());
+        let Some(mut next) = ledger::with_entry(&ledger.told, entry.clone()) else {
+            // Somebody took the entry away and filled its room: it can't be kept up to date.
+            tracing::warn!(request = %scene.request.name_any(), "there is no room to write down which message it is");
+            context.remember(&uid, |memory| memory.unrecorded = None);
+            return Ok(true);
+        };
         trouble::is_accepted(&mut next);
         crash::point("before-slack-record");
         let written = ledger.write(&context.client, &scene.request, &next).await?;
         crash::point("after-slack-record");
         match written {
             Written::Done(written) => {
-                context.remember(&uid, |memory| memory.ledger = Some(written));
-                break;
+                context.remember(&uid, |memory| {
+                    memory.ledger = Some(written);
+                    memory.unrecorded = None;
+                });
+                return Ok(true);
             }
             Written::Conflict | Written::Gone => {
                 match ledger::Ledger::read(&context.client, &scene.request).await? {
@@ -237,24 +256,26 @@ pub(super) async fn record(
                     None => {
                         // Deleted between the two: the message says so.
                         let mut told = ledger;
-                        told.told = ledger::with_entry(&told.told, entry);
+                        if let Some(with_it) = ledger::with_entry(&told.told, entry) {
+                            told.told = with_it;
+                        }
                         context.say_gone(&scene.request, &told);
                         context.forget(&uid);
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
             }
         }
     }
-    context.remember(&uid, |memory| memory.unrecorded = None);
-    Ok(())
+    Ok(false)
 }
 
 /// Another relay was first.
 async fn withdraw(context: &Context, entry: &SlackMessage, at: &Posted) {
     let word = Purpose::read(&entry.purpose).map_or("unknown", |purpose| purpose.word());
     context.metrics.told(word, "withdrawn");
-    if let Err(error) = context.slack.delete_message(at).await {
+    let deleted = context.unless_ended(context.slack.delete_message(at)).await;
+    if let Some(Err(error)) = deleted {
         tracing::warn!(reason = error.reason(), error = %error, "a second copy of a message could not be taken away");
     }
 }
@@ -276,11 +297,21 @@ pub(super) async fn settle(
         purpose: &posting.purpose,
         spot: &posting.spot,
         since: entry.since.0,
+        settle: context.settings.pace.settle,
         by: &installation.user,
     };
-    let found = match search(&context.slack, &wanted).await {
+    let Some(found) = context.unless_ended(search(&context.slack, &wanted)).await else {
+        return Ok(Done::NotOurs);
+    };
+    let found = match found {
         Ok(found) => found,
-        Err(error) => return trouble::later(context, scene, &posting.purpose, &error).await,
+        Err(error) => match trouble::judge(context, error).await {
+            Verdict::OnlyThis => Search::Impossible,
+            Verdict::Error(error) => {
+                return trouble::later(context, scene, &posting.purpose, &error).await;
+            }
+            Verdict::Ended => return Ok(Done::NotOurs),
+        },
     };
     if let Search::Found(at) = found {
         context.metrics.told(word, "adopted");
@@ -294,15 +325,17 @@ pub(super) async fn settle(
         });
         return Ok(Done::Next);
     }
-    let ours = context
-        .recall(&uid, |memory| {
-            memory.uncertain.as_ref() == Some(&posting.purpose)
-        })
-        .unwrap_or_default();
-    // What another process has begun may still be on its way.
-    let pace = &context.settings.pace;
-    let patience = if ours { pace.settle / 3 } else { pace.settle };
-    let left = patience.saturating_sub(elapsed(entry.since.0, Timestamp::now()));
+    // It may still be on its way. Of ours it is known when we stopped waiting for an answer; of another process's, only
+    // when it was begun.
+    let lost = context
+        .recall(&uid, |memory| memory.uncertain.clone())
+        .flatten()
+        .filter(|(purpose, _)| *purpose == posting.purpose);
+    let since = match lost {
+        Some((_, lost)) => lost.elapsed(),
+        None => elapsed(entry.since.0, Timestamp::now()),
+    };
+    let left = context.settings.pace.settle.saturating_sub(since);
     if !left.is_zero() {
         return Ok(Done::Later(left.min(LOOK * 2)));
     }
@@ -325,12 +358,13 @@ async fn again(
     earlier: Option<EarlierMessage>,
 ) -> Result<Done, RelayError> {
     let to = Turn::Post(&posting.spot.to);
-    let permit = turn(context, scene, posting.priority, to).await;
-    let Some(permit) = permit else {
-        return Ok(Done::Later(AGAIN));
+    let permit = match turn(context, scene, posting.priority, to).await {
+        Turned::Ours(permit) => permit,
+        Turned::Urgent => return Ok(Done::Next),
+        Turned::Ended => return Ok(Done::NotOurs),
     };
     let Some(scene) = look_afresh(context, scene).await? else {
-        return Ok(Done::Later(AGAIN));
+        return Ok(Done::Idle);
     };
     // Nobody else has found it or begun again meanwhile.
     let same = plan::entry(&scene.ledger.told, &posting.purpose)
@@ -350,7 +384,7 @@ async fn again(
         trouble::publish(context, &scene, "SlackUncertain", note).await;
         trouble::note(context, &scene, note).await?;
         let Some(scene) = look_afresh(context, &scene).await? else {
-            return Ok(Done::Later(AGAIN));
+            return Ok(Done::Idle);
         };
         return begin(context, &scene, permit, posting).await;
     }
@@ -368,24 +402,24 @@ pub(super) async fn whisper(
         return Ok(Done::Next);
     };
     let Some(scene) = look_afresh(context, scene).await? else {
-        return Ok(Done::Later(AGAIN));
+        return Ok(Done::Idle);
     };
     if plan::entry(&scene.ledger.told, &posting.purpose).is_some() {
         return Ok(Done::Next);
     }
     let entry = ledger::intent(&posting.purpose, &posting.spot, None, Timestamp::now());
     if !write_intent(context, &scene, &entry).await? {
-        return Ok(Done::Later(AGAIN));
+        return Ok(Done::Overtaken);
     }
-    let shown = context
-        .slack
-        .post_ephemeral(
-            channel,
-            user,
-            posting.spot.thread.as_ref(),
-            &posting.message,
-        )
-        .await;
+    let call = context.slack.post_ephemeral(
+        channel,
+        user,
+        posting.spot.thread.as_ref(),
+        &posting.message,
+    );
+    let Some(shown) = context.unless_ended(call).await else {
+        return Ok(Done::NotOurs);
+    };
     let outcome = match &shown {
         Ok(()) => "posted",
         Err(error) => {
@@ -418,13 +452,24 @@ impl Turn<'_> {
     }
 }
 
-/// Waits for a turn; if the request ends meanwhile, before others. `None` when we are to end.
+/// What came of waiting for a turn.
+pub(super) enum Turned {
+    /// It is our turn.
+    Ours(Permit),
+    /// The request ended meanwhile: there may be something better to do than this post.
+    Urgent,
+    /// We are to end.
+    Ended,
+}
+
+/// Waits for a turn. If the request ends meanwhile, an update goes before others, and a post gives up its turn: what has
+/// ended may be shown at once by an update.
 pub(super) async fn turn(
     context: &Context,
     scene: &Scene,
     planned: Priority,
     to: Turn<'_>,
-) -> Option<Permit> {
+) -> Turned {
     let mut priority = planned;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -434,11 +479,14 @@ pub(super) async fn turn(
         loop {
             tokio::select! {
                 biased;
-                () = context.shutdown.cancelled() => return None,
-                permit = &mut turn => return Some(permit),
+                () = context.shutdown.cancelled() => return Turned::Ended,
+                permit = &mut turn => return Turned::Ours(permit),
                 _ = looks.tick() => {
                     let urgent = urgency(context, scene, priority);
                     if urgent < priority {
+                        if matches!(to, Turn::Post(_)) {
+                            return Turned::Urgent;
+                        }
                         priority = urgent;
                         break;
                     }

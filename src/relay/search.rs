@@ -10,7 +10,7 @@ use super::{
     purpose::Purpose,
 };
 use crate::slack::{
-    client::{Destination, Found, Page, Posted, SlackClient, SlackError},
+    client::{Destination, Found, Page, Posted, SlackClient, SlackError, Span},
     ids::{MessageTs, UserId},
 };
 
@@ -26,7 +26,7 @@ pub(super) enum Search {
     Found(Posted),
     /// It is not there, by now.
     Absent,
-    /// Slack doesn't let us look.
+    /// Slack doesn't let us look, or there is more than we look through.
     Impossible,
 }
 
@@ -40,6 +40,8 @@ pub(super) struct Wanted<'a> {
     pub(super) spot: &'a Spot,
     /// When it was about to be posted.
     pub(super) since: Timestamp,
+    /// How long after that it may have come.
+    pub(super) settle: Duration,
     /// Who wrote it: any app can set marks.
     pub(super) by: &'a UserId,
 }
@@ -53,7 +55,7 @@ pub(super) async fn search(
     wanted: &Wanted<'_>,
 ) -> Result<Search, SlackError> {
     match try_search(client, wanted).await {
-        Ok(found) => Ok(found.map_or(Search::Absent, Search::Found)),
+        Ok(found) => Ok(found),
         Err(SlackError::Stop { word, .. }) if word.as_str() == "missing_scope" => {
             Ok(Search::Impossible)
         }
@@ -62,37 +64,51 @@ pub(super) async fn search(
     }
 }
 
-async fn try_search(
-    client: &SlackClient,
-    wanted: &Wanted<'_>,
-) -> Result<Option<Posted>, SlackError> {
+async fn try_search(client: &SlackClient, wanted: &Wanted<'_>) -> Result<Search, SlackError> {
     let channel = match &wanted.spot.to {
         Destination::Channel(channel) => channel.clone(),
         Destination::Person(user) => client.open_direct(user).await?,
     };
-    let oldest = wanted.since.as_second() - i64::try_from(CLOCKS.as_secs()).unwrap_or_default();
-    let Ok(oldest) = MessageTs::new(format!("{}.000000", oldest.max(0))) else {
-        return Ok(None);
+    let Some((oldest, latest)) = when(wanted) else {
+        return Ok(Search::Impossible);
+    };
+    let span = Span {
+        oldest: &oldest,
+        latest: &latest,
     };
     let mut from = None;
     for _ in 0..MOST_PAGES {
         let page: Page<Found> = match &wanted.spot.thread {
-            Some(thread) => client.replies(&channel, thread, from.as_ref()).await?,
-            None => client.history(&channel, &oldest, from.as_ref()).await?,
+            Some(thread) => {
+                client
+                    .replies(&channel, thread, span, from.as_ref())
+                    .await?
+            }
+            None => client.history(&channel, span, from.as_ref()).await?,
         };
         let found = page.items.iter().find(|found| is_wanted(found, wanted));
         if let Some(found) = found {
-            return Ok(Some(Posted {
+            return Ok(Search::Found(Posted {
                 channel,
                 ts: found.ts.clone(),
             }));
         }
         match page.next {
             Some(next) => from = Some(next),
-            None => break,
+            None => return Ok(Search::Absent),
         }
     }
-    Ok(None)
+    Ok(Search::Impossible)
+}
+
+/// Between when and when it was posted, if it was.
+fn when(wanted: &Wanted<'_>) -> Option<(MessageTs, MessageTs)> {
+    let since = wanted.since.as_second();
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).ok();
+    let at = |second: i64| MessageTs::new(format!("{}.000000", second.max(0))).ok();
+    let oldest = since.checked_sub(seconds(CLOCKS)?)?;
+    let latest = since.checked_add(seconds(wanted.settle.saturating_add(CLOCKS))?)?;
+    Some((at(oldest)?, at(latest)?))
 }
 
 fn is_wanted(found: &Found, wanted: &Wanted<'_>) -> bool {

@@ -7,6 +7,7 @@ use kube::{
     Resource,
     runtime::events::{Event, EventType},
 };
+use tokio::time::Instant;
 
 use super::{
     context::{Address, Context, named},
@@ -33,6 +34,8 @@ use crate::{
 
 /// Said when Slack didn't take what we made.
 pub(super) const PLAIN: &str = "Slack did not take the message as it should be; it is shown as plain text. The relay's log says why.";
+/// Said when `status.slack.messages` is full.
+const NO_ROOM: &str = "The request's status holds as many messages as it can: no further one is posted. Name fewer further channels in its Environment.";
 /// Said when a message may be there twice.
 pub(super) const SECOND_COPY: &str = "Slack did not say whether a message arrived, and the app may not look: it was posted once more. With the scopes channels:history, groups:history and im:history it could look.";
 /// Said while Slack doesn't accept the app.
@@ -54,6 +57,38 @@ pub(super) fn is_accepted(told: &mut SlackStatus) {
     }
 }
 
+/// What an error of Slack's is about.
+pub(super) enum Verdict {
+    /// This call only: Slack accepts us otherwise.
+    OnlyThis,
+    /// What it says, or what Slack says now.
+    Error(SlackError),
+    /// We are to end, and nobody knows.
+    Ended,
+}
+
+/// Whether Slack doesn't accept us at all, or only not this call: that is asked, since one call's answer must not hold up
+/// all that is told.
+pub(super) async fn judge(context: &Context, error: SlackError) -> Verdict {
+    if !matches!(error, SlackError::Stop { .. }) {
+        return Verdict::Error(error);
+    }
+    match context.unless_ended(context.slack.auth_test()).await {
+        None => Verdict::Ended,
+        Some(Ok(_)) => Verdict::OnlyThis,
+        Some(Err(now)) => Verdict::Error(now),
+    }
+}
+
+/// There is no room to write down another message: the request says so, once.
+pub(super) async fn no_room(context: &Context, scene: &Scene) -> Result<Done, RelayError> {
+    if scene.ledger.told.problem.is_none() {
+        publish(context, scene, "SlackRefused", NO_ROOM).await;
+        note(context, scene, NO_ROOM).await?;
+    }
+    Ok(Done::Idle)
+}
+
 /// A post did not do what it should.
 pub(super) async fn not_posted(
     context: &Context,
@@ -62,16 +97,21 @@ pub(super) async fn not_posted(
     error: &SlackError,
 ) -> Result<Done, RelayError> {
     let (uid, purpose) = (scene.uid(), &posting.purpose);
-    match error {
+    let error = match judge(context, error.clone()).await {
+        Verdict::OnlyThis => return refuse(context, scene, posting, error.reason()).await,
+        Verdict::Error(error) => error,
+        Verdict::Ended => return Ok(Done::NotOurs),
+    };
+    match &error {
         SlackError::Retry { .. } | SlackError::Stop { .. } => {
-            later(context, scene, purpose, error).await
+            later(context, scene, purpose, &error).await
         }
         SlackError::Uncertain { .. } => {
             context.metrics.told(purpose.word(), "uncertain");
             tracing::warn!(purpose = purpose.word(), error = %error, "it is unknown whether a message was posted; it is looked for");
             context.remember(&uid, |memory| {
                 memory.unsent = None;
-                memory.uncertain = Some(purpose.clone());
+                memory.uncertain = Some((purpose.clone(), Instant::now()));
             });
             Ok(Done::Later(
                 LOOK_FOR_IT.min(context.settings.pace.settle / 3),
@@ -87,7 +127,7 @@ pub(super) async fn not_posted(
                     &from,
                     &next,
                     posting.earlier,
-                    error,
+                    &error,
                 )
                 .await
             }
@@ -109,19 +149,26 @@ pub(super) async fn later(
         stopped(context, scene, &reason).await?;
         return Ok(Done::Later(context.settings.pace.slowly));
     }
-    let failures = context.remember(&scene.uid(), |memory| {
-        memory.failures = memory.failures.saturating_add(1);
-        memory.failures
-    });
+    let failures = context
+        .remember(&scene.uid(), |memory| {
+            memory.failures = memory.failures.saturating_add(1);
+            memory.failures
+        })
+        .unwrap_or(1);
     tracing::debug!(purpose = purpose.word(), error = %error, failures, "Slack can't do it now");
     let growing = Duration::from_millis(500) * 2_u32.pow(failures.min(8));
     let wait = error
         .retry_after()
         .unwrap_or(growing)
         .max(growing.min(LONGEST));
-    Ok(Done::Later(
-        wait.min(LONGEST.max(error.retry_after().unwrap_or_default())),
-    ))
+    let wait = wait.min(LONGEST.max(error.retry_after().unwrap_or_default()));
+    // What this attempt wrote down wakes the next pass, which is not to try at once.
+    let ended = message::phase(&scene.request).is_terminal();
+    context.remember(&scene.uid(), |memory| {
+        let until = (Instant::now() + wait, ended);
+        memory.not_before.insert(purpose.clone(), until);
+    });
+    Ok(Done::Later(wait))
 }
 
 /// Slack doesn't accept us: the request says so, once.
@@ -135,7 +182,7 @@ pub(super) async fn stopped(
     let told = context.remember(&scene.uid(), |memory| {
         memory.told_stop.replace(problem.clone()).as_deref() == Some(problem.as_str())
     });
-    if known || told {
+    if known || told == Some(true) {
         return Ok(());
     }
     publish(context, scene, "SlackStopped", &problem).await;
@@ -154,15 +201,19 @@ pub(super) async fn not_updated(
     let (Some(entry), Some(spot)) = (entry, entry.and_then(Spot::of)) else {
         return Ok(Done::Next);
     };
-    let to = match error {
-        SlackError::Retry { .. } | SlackError::Uncertain { .. } | SlackError::Stop { .. } => {
-            return later(context, scene, purpose, error).await;
-        }
-        SlackError::FallBack {
+    let to = match judge(context, error.clone()).await {
+        Verdict::Ended => return Ok(Done::NotOurs),
+        Verdict::Error(
+            now @ (SlackError::Retry { .. }
+            | SlackError::Uncertain { .. }
+            | SlackError::Stop { .. }),
+        ) => return later(context, scene, purpose, &now).await,
+        Verdict::OnlyThis => None,
+        Verdict::Error(SlackError::FallBack {
             to: Elsewhere::DirectMessage,
             ..
-        } => plan::elsewhere(&scene.facts(context), purpose, &spot),
-        _ => Some(spot.clone()),
+        }) => plan::elsewhere(&scene.facts(context), purpose, &spot),
+        Verdict::Error(_) => Some(spot.clone()),
     };
     // Only the live message is worth a new one; and where none can be changed, not one for every step of the way.
     let again = entry.earlier == Some(EarlierMessage::Unchangeable);
@@ -188,7 +239,7 @@ pub(super) async fn not_updated(
             publish(context, scene, "SlackRefused", &problem).await;
             amend(context, scene, |told| {
                 told.problem.get_or_insert(problem.clone());
-                *told = ledger::with_entry(told, entry.clone());
+                enter(told, &entry);
             })
             .await?;
             Ok(Done::Next)
@@ -227,7 +278,7 @@ async fn moved(
     let entry = ledger::intent(purpose, to, earlier, Timestamp::now());
     let written = amend(context, scene, |told| {
         told.problem = Some(problem.clone());
-        *told = ledger::with_entry(told, entry.clone());
+        enter(told, &entry);
     })
     .await?;
     if written {
@@ -251,10 +302,18 @@ pub(super) async fn refuse(
 ) -> Result<Done, RelayError> {
     let word = posting.purpose.word();
     context.metrics.told(word, "refused");
-    let problem = format!(
-        "the {word} message could not be posted to {} ({reason}), and there is nowhere else. Ask who keeps the app to invite it there.",
-        named(&posting.spot)
-    );
+    let place = named(&posting.spot);
+    let problem = match reason {
+        "uncertain" => format!(
+            "Slack did not say whether the {word} message arrived in {place}, twice: it may be there, and is not posted again."
+        ),
+        "not_in_channel" | "channel_not_found" => format!(
+            "the {word} message could not be posted to {place} ({reason}), and there is nowhere else. Ask who keeps the app to invite it there."
+        ),
+        _ => format!(
+            "Slack refuses the {word} message in {place} ({reason}), and there is nowhere else; it is not posted."
+        ),
+    };
     tracing::warn!(purpose = word, reason, "{problem}");
     publish(context, scene, "SlackRefused", &problem).await;
     let entry = SlackMessage {
@@ -268,11 +327,18 @@ pub(super) async fn refuse(
     };
     amend(context, scene, |told| {
         told.problem = Some(bounds::cut(&problem, bounds::MESSAGE));
-        *told = ledger::with_entry(told, entry.clone());
+        enter(told, &entry);
     })
     .await?;
     context.remember(&scene.uid(), |memory| memory.unsent = None);
     Ok(Done::Next)
+}
+
+/// Enters a message, where there is one for its purpose or room for it.
+fn enter(told: &mut SlackStatus, entry: &SlackMessage) {
+    if let Some(next) = ledger::with_entry(told, entry.clone()) {
+        *told = next;
+    }
 }
 
 /// Writes what is wrong.

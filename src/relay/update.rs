@@ -9,9 +9,9 @@ use super::{
     error::RelayError,
     ledger::{self, Written},
     message,
-    pass::{AGAIN, Done, Scene, look, urgency},
+    pass::{Done, Scene, look, urgency},
     plan::{self, Step},
-    post::{Turn, turn},
+    post::{Turn, Turned, turn},
     purpose::Purpose,
     trouble,
 };
@@ -44,9 +44,10 @@ pub(super) async fn update(
             return Ok(Done::Later(left));
         }
     }
-    let permit = turn(context, scene, priority, Turn::Update).await;
-    let Some(permit) = permit else {
-        return Ok(Done::Later(AGAIN));
+    let permit = match turn(context, scene, priority, Turn::Update).await {
+        Turned::Ours(permit) => permit,
+        Turned::Urgent => return Ok(Done::Next),
+        Turned::Ended => return Ok(Done::NotOurs),
     };
     if !context.may_act() {
         return Ok(Done::Next);
@@ -73,15 +74,20 @@ pub(super) async fn update(
     crash::point("before-slack-update");
     let shown = show(context, permit, &at, &message).await;
     crash::point("after-slack-update");
+    let Some(shown) = shown else {
+        return Ok(Done::NotOurs);
+    };
     context.remember(&uid, |memory| memory.updated = Some(Instant::now()));
     match shown {
         Ok(plain) => {
-            context.remember(&uid, |memory| memory.failures = 0);
+            context.succeeded(&uid, purpose);
             context.metrics.told(purpose.word(), "updated");
             shows(context, &scene, purpose, &message, |told| {
                 trouble::is_accepted(told);
                 if plain {
                     told.problem = Some(trouble::PLAIN.to_owned());
+                } else if told.problem.as_deref() == Some(trouble::PLAIN) {
+                    told.problem = None;
                 }
             })
             .await
@@ -90,29 +96,31 @@ pub(super) async fn update(
     }
 }
 
-/// Shows it; with ever less of it where Slack doesn't take what we made. Whether it had to be plain.
+/// Shows it; with ever less of it where Slack doesn't take what we made. Whether it had to be plain. `None` when we are
+/// to end and Slack didn't take it yet.
 async fn show(
     context: &Context,
     permit: Permit,
     at: &Posted,
     message: &Message,
-) -> Result<bool, SlackError> {
+) -> Option<Result<bool, SlackError>> {
     let mut refused = match context.slack.update_message(permit, at, message).await {
         Err(error @ SlackError::OurBug { .. }) => error,
-        other => return other.map(|()| false),
+        other => return Some(other.map(|()| false)),
     };
     for plainer in [
         message.without_blocks(),
         Message::plain(message.text().clone()),
     ] {
         tracing::error!(error = %refused, "Slack doesn't take a message of ours; it is shown with less in it");
-        let permit = context.slack.reserve_update(Priority::Final).await;
+        let turn = context.slack.reserve_update(Priority::Final);
+        let permit = context.unless_ended(turn).await?;
         match context.slack.update_message(permit, at, &plainer).await {
             Err(error @ SlackError::OurBug { .. }) => refused = error,
-            other => return other.map(|()| true),
+            other => return Some(other.map(|()| true)),
         }
     }
-    Err(refused)
+    Some(Err(refused))
 }
 
 /// Writes down what a message shows.
@@ -131,7 +139,9 @@ pub(super) async fn shows(
         phase: Some(message::phase(&scene.request)),
         ..entry.clone()
     };
-    let mut next = ledger::with_entry(&scene.ledger.told, entry);
+    let Some(mut next) = ledger::with_entry(&scene.ledger.told, entry) else {
+        return Ok(Done::Next);
+    };
     change(&mut next);
     write(context, scene, &next).await
 }
@@ -174,21 +184,23 @@ pub(super) async fn tell_gone(context: &Context, gone: Gone) {
             return;
         }
         match show(context, permit, &gone.at, &message).await {
-            Ok(_) => {
+            Some(Ok(_)) => {
                 context.metrics.told("live", "gone");
                 return;
             }
-            Err(error @ (SlackError::Retry { .. } | SlackError::Stop { .. })) => {
+            None => break,
+            Some(Err(error @ (SlackError::Retry { .. } | SlackError::Stop { .. }))) => {
                 let wait = error
                     .retry_after()
                     .unwrap_or(context.settings.pace.shortest_update * 2_u32.pow(attempt));
                 tokio::time::sleep(wait).await;
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 tracing::warn!(request = %gone.request.name_any(), reason = error.reason(), "a message can't say that its request is gone");
-                return;
+                break;
             }
         }
     }
+    context.metrics.told("live", "gone-lost");
     tracing::warn!(request = %gone.request.name_any(), "a message could not say that its request is gone");
 }

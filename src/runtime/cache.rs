@@ -24,6 +24,14 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// These namespaces; all when there is none.
+    pub fn of(namespaces: &[String]) -> Vec<Self> {
+        match namespaces {
+            [] => vec![Self::Cluster],
+            namespaces => namespaces.iter().cloned().map(Self::Namespace).collect(),
+        }
+    }
+
     fn api<K>(&self, client: Client) -> Api<K>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,

@@ -42,10 +42,21 @@ impl ClientError {
 /// of up to 1000 s: a claim would be written long after it was decided on, and a conflict might be with our own success.
 /// Whoever wants a repetition asks for one. Needs a Tokio runtime, and [`super::tls::install`] before.
 pub async fn connect() -> Result<Client, ClientError> {
-    let config = Config::infer()
+    let mut config = Config::infer()
         .await
         .map_err(|error| ClientError::Configuration(Box::new(error)))?;
+    // With a kubeconfig kube takes it whatever `NO_PROXY` says, and this build of it can't use it. It is for Slack.
+    config.proxy_url.take_if(|url| is_of_environment(url));
     Client::try_from(bounded(config)).map_err(|error| ClientError::Unusable(Box::new(error)))
+}
+
+/// Whether this is the proxy that the environment names, and not one of the kubeconfig's own.
+fn is_of_environment(url: &axum::http::Uri) -> bool {
+    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .filter_map(|value| value.parse::<axum::http::Uri>().ok())
+        .any(|named| named == *url)
 }
 
 /// The same configuration with no repetition and with a bound on every wait. Public for tests that bring their own.

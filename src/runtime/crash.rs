@@ -1,4 +1,4 @@
-//! Points at which a test makes the process die, to see that nothing is started twice afterwards.
+//! Points at which a test makes the process die, to see that nothing is started or told twice afterwards.
 //!
 //! Without [`install`] a point costs one atomic load. Touches stderr, and ends the process.
 

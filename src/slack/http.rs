@@ -15,7 +15,10 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{
     inbound::{Handler, Inbound, Intake, Reply, Retry, Taken},
@@ -32,7 +35,11 @@ const TRANSPORT: &str = "http";
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
+/// Requests whose bodies are read at once, before anybody knows whether Slack sent them.
+const MOST_BODIES: usize = 64;
+
 struct Receiver<H> {
+    bodies: Semaphore,
     intake: Intake<H>,
     secrets: SigningSecrets,
     now: fn() -> Timestamp,
@@ -51,6 +58,7 @@ pub fn router<H: Handler>(
         .route("/slack/interactivity", post(interactivity::<H>))
         .route("/slack/events", post(events::<H>))
         .with_state(Arc::new(Receiver {
+            bodies: Semaphore::new(MOST_BODIES),
             intake,
             secrets,
             now,
@@ -125,7 +133,11 @@ impl<H: Handler> Receiver<H> {
         expected: &str,
     ) -> Result<(HeaderMap, Bytes), Response> {
         let (parts, body) = request.into_parts();
-        let Ok(body) = timeout(READ_WITHIN, to_bytes(body, MOST_BODY)).await else {
+        let reading = async {
+            let _permit = self.bodies.acquire().await;
+            to_bytes(body, MOST_BODY).await
+        };
+        let Ok(body) = timeout(READ_WITHIN, reading).await else {
             return Err(self.refuse(StatusCode::REQUEST_TIMEOUT, "slow"));
         };
         let Ok(body) = body else {

@@ -11,7 +11,7 @@ use super::{
     blocks::{Block, Input, Message, Metadata},
     client::{
         Answering, Destination, Elsewhere, Post, Posted, Priority, SlackClient, SlackError,
-        SlackSettings,
+        SlackSettings, Span,
     },
     elements::{Button, Choice, ExternalSelect, PlainTextInput, Value},
     http,
@@ -301,7 +301,12 @@ async fn what_went_wrong_is_told_as_it_is() {
         "nothing was sent again"
     );
     // The two that were posted after all are found by their mark.
-    let page = client.history(&deploys, &first.ts, None).await.unwrap();
+    let latest = MessageTs::new("9999999999.000000").unwrap();
+    let span = Span {
+        oldest: &first.ts,
+        latest: &latest,
+    };
+    let page = client.history(&deploys, span, None).await.unwrap();
     let ours = page.items.iter().filter(|found| {
         let by_us = found.user.as_ref().map(UserId::as_str) == Some(&slack.bot_user_id());
         by_us && found.has_mark("foredeck", "uid", "1")

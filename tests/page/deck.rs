@@ -1,14 +1,13 @@
 //! What the stories are told on: a team of its own on the real control plane, a Gate and a Slack of its own, the three roles
 //! in this process.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use foredeck::{
     api::{Application, DeployRequest, Environment, SpinnakerConnection, deploy_request::Phase},
     controller::{self, ControllerSettings},
-    identity::Identity,
-    receiver::{Receiver, ReceiverSettings},
+    receiver::{self, Door, ReceiverSettings, Transport},
     relay::{self, RelayParts, RelaySettings},
     runtime::{
         admin::Readiness,
@@ -18,9 +17,7 @@ use foredeck::{
     },
     slack::{
         client::{SlackClient, SlackSettings},
-        http,
-        ids::TeamId,
-        inbound::{Allowed, Intake},
+        inbound::Allowed,
         metrics::SlackMetrics,
         signature::SigningSecrets,
     },
@@ -218,23 +215,6 @@ impl Deck {
                 drawn
             },
         };
-        let slack = self.slack_client()?;
-        let identity = Identity::new(slack.clone(), TeamId::new(self.slack.team_id())?);
-        let (receiver, filling) = Receiver::new(
-            settings,
-            self.client.clone(),
-            slack,
-            identity,
-            readiness,
-            &Metrics::default(),
-        )?;
-        let secrets = SigningSecrets::new([self.slack.signing_secret().into()])?;
-        let intake = Intake::new(
-            Arc::clone(&receiver),
-            Allowed::default(),
-            SlackMetrics::default(),
-        );
-        let router = http::router(intake, secrets, Timestamp::now);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?);
         self.slack.deliver_by_http(RequestUrls {
@@ -243,11 +223,26 @@ impl Deck {
             options: None,
             events: format!("{address}/slack/events"),
         });
+        let door = Door {
+            transport: Transport::Http {
+                listener,
+                secrets: SigningSecrets::new([self.slack.signing_secret().into()])?,
+            },
+            allowed: Allowed::default(),
+            metrics: SlackMetrics::default(),
+        };
+        let work = receiver::run(
+            settings,
+            self.client.clone(),
+            self.slack_client()?,
+            door,
+            readiness.clone(),
+            Metrics::default(),
+            self.shutdown.clone(),
+        );
         self.roles.spawn(async move {
-            drop(axum::serve(listener, router).await);
-        });
-        self.roles.spawn(async move {
-            drop(filling.await);
+            let ended = work.await;
+            assert!(ended.is_ok(), "the receiver: {ended:?}");
         });
         Ok(())
     }

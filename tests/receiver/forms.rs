@@ -213,3 +213,35 @@ async fn a_plan_that_is_too_long_for_a_button_is_a_modal() -> Result<()> {
     assert_eq!(bed.slack.violations(), Vec::<String>::new());
     Ok(())
 }
+
+#[tokio::test]
+async fn parameters_that_no_field_is_known_for_survive_an_edit() -> Result<()> {
+    let bed = Bed::new("given").await?;
+    let _receiver = bed.receiver().await?;
+    let alice = bed.slack.user("alice");
+    let line = "/deploy checkout main to staging {\"tier\": \"gold\", \"notes\": \"one\\ntwo\", \"typo\": \"x\"}";
+    let plan = bed.typed("alice", "deploys", line).await?;
+    bed.press("alice", &plan, "plan-edit")?.answered().await?;
+    let form = view(&bed, "the form", |view| field(view, "Version").is_ok()).await?;
+    field(&form, "tier")?;
+    let notes = form
+        .blocks()
+        .iter()
+        .find(|block| block["label"]["text"] == "notes");
+    let notes = &notes.context("the notes")?["element"];
+    assert_eq!(notes["initial_value"], "one\ntwo");
+    assert_eq!(notes["multiline"], true);
+    // It stays through a change of the form, and goes when it is emptied.
+    choose(&bed, &form, "Environment", "quick").await?;
+    let form = view(&bed, "the changed form", |view| field(view, "tier").is_ok()).await?;
+    let (block, action) = field(&form, "typo")?;
+    alice.fill(&form, (block.as_str(), action.as_str()), "")?;
+    alice.submit(&form)?.answered().await?;
+    let plan = view(&bed, "the plan", |view| view.title() == "Plan").await?;
+    alice.submit(&plan)?.answered().await?;
+    let spec = bed.request().await?.spec;
+    let parameters = serde_json::to_value(&spec.parameters)?;
+    assert_eq!(parameters, json!({"tier": "gold", "notes": "one\ntwo"}));
+    assert_eq!(bed.slack.violations(), Vec::<String>::new());
+    Ok(())
+}

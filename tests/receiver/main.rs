@@ -6,6 +6,7 @@ mod door;
 mod forms;
 mod killed;
 mod once;
+mod outcomes;
 mod slow;
 mod speaking;
 mod support;

@@ -1,19 +1,16 @@
 //! What every test here stands on: the real control plane, a Slack of its own, teams of its own, and receivers in this
 //! process that Slack reaches over signed HTTP.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use foredeck::{
     api::{Application, DeployRequest, Environment},
-    identity::Identity,
-    receiver::{Receiver, ReceiverSettings},
+    receiver::{self, Door, ReceiverSettings, Transport},
     runtime::{admin::Readiness, client, metrics::Metrics},
     slack::{
         client::{SlackClient, SlackSettings},
-        http,
-        ids::TeamId,
-        inbound::{Allowed, Intake},
+        inbound::Allowed,
         metrics::SlackMetrics,
         signature::SigningSecrets,
     },
@@ -32,6 +29,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 /// How long anything here may take: far longer than it does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -176,11 +174,20 @@ impl Bed {
 
     /// A receiver that speaks to the API server through a proxy.
     pub(crate) async fn receiver_behind(&self, proxy: &ApiProxy) -> Result<Replica> {
+        self.receiver_behind_at(proxy, Timestamp::now).await
+    }
+
+    /// The same, by another clock.
+    pub(crate) async fn receiver_behind_at(
+        &self,
+        proxy: &ApiProxy,
+        clock: fn() -> Timestamp,
+    ) -> Result<Replica> {
         let file = self.plane.kubeconfig_through(&proxy.url())?;
         let kubeconfig = Kubeconfig::read_from(file)?;
         let config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        self.receiver_as(config, Timestamp::now).await
+        self.receiver_as(config, clock).await
     }
 
     pub(crate) async fn receiver_as(
@@ -287,7 +294,7 @@ pub(crate) struct Replica {
     address: String,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    work: tokio::task::JoinHandle<()>,
 }
 
 impl Replica {
@@ -295,10 +302,18 @@ impl Replica {
         let settings =
             SlackSettings::new(&bed.slack.api_url().parse()?, bed.slack.bot_token().into())?
                 .without_proxies();
-        let slack = SlackClient::new(settings)?;
-        let home = TeamId::new(bed.slack.team_id())?;
         let (readiness, metrics) = (Readiness::default(), Metrics::default());
-        let (receiver, filling) = Receiver::new(
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = format!("http://{}", listener.local_addr()?);
+        let door = Door {
+            transport: Transport::Http {
+                listener,
+                secrets: SigningSecrets::new([bed.slack.signing_secret().into()])?,
+            },
+            allowed: Allowed::default(),
+            metrics: SlackMetrics::default(),
+        };
+        let work = receiver::run(
             ReceiverSettings {
                 namespaces: bed.teams.clone(),
                 command: "/deploy".to_owned(),
@@ -308,31 +323,17 @@ impl Replica {
                 draw: || [7; 12],
             },
             Client::try_from(client::bounded(config))?,
-            slack.clone(),
-            Identity::new(slack, home),
-            &readiness,
-            &metrics,
-        )?;
-        let secrets = SigningSecrets::new([bed.slack.signing_secret().into()])?;
-        let intake = Intake::new(
-            Arc::clone(&receiver),
-            Allowed::default(),
-            SlackMetrics::default(),
+            SlackClient::new(settings)?,
+            door,
+            readiness.clone(),
+            metrics.clone(),
+            CancellationToken::new(),
         );
-        let router = http::router(intake, secrets, Timestamp::now);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let address = format!("http://{}", listener.local_addr()?);
-        let serving = tokio::spawn(async move {
-            drop(axum::serve(listener, router).await);
-        });
-        let filling = tokio::spawn(async move {
-            drop(filling.await);
-        });
         let replica = Self {
             address,
             readiness,
             metrics,
-            tasks: vec![serving, filling],
+            work: tokio::spawn(async move { drop(work.await) }),
         };
         wait_for("a ready receiver", PATIENCE, async || {
             let closed = replica.readiness.closed();
@@ -355,9 +356,7 @@ impl Replica {
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.work.abort();
     }
 }
 

@@ -1,15 +1,18 @@
 //! Two teams with the same names: a command means one of them, and nobody learns of what they may not see.
 
-use anyhow::Result;
-use foredeck::api::Application;
-use foredeck_testkit::slack::ChannelKind;
+use anyhow::{Context, Result, ensure};
+use foredeck::api::{Application, DeployRequest};
+use foredeck_testkit::{
+    slack::{ChannelKind, Ephemeral, Kind},
+    wait_for,
+};
 use kube::{
     Api,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
-use crate::support::{Bed, buttons, text};
+use crate::support::{Bed, PATIENCE, buttons, text};
 
 /// A second team with the same application, and a channel for each.
 async fn two_teams(prefix: &str) -> Result<(Bed, String)> {
@@ -122,5 +125,66 @@ async fn what_one_may_not_see_is_answered_as_if_it_were_absent() -> Result<()> {
         );
     }
     assert!(bed.requests().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_picked_team_is_shown_a_plan_whatever_the_environment_says_of_confirmations() -> Result<()>
+{
+    let (bed, other) = two_teams("picks").await?;
+    bed.allow(&other, "alice", &["deploy"]).await?;
+    let _receiver = bed.receiver().await?;
+    let question = bed
+        .typed("alice", "deploys", "/deploy checkout main to quick")
+        .await?;
+    let pick = bed.press("alice", &question, "team-pick-0")?;
+    pick.answered().await?;
+    let plan = bed
+        .slack
+        .until("a plan", PATIENCE, |world| {
+            let all = world.ephemerals("alice");
+            all.into_iter().find(|one| one.text.starts_with("Plan:"))
+        })
+        .await?;
+    assert!(bed.requests().await?.is_empty());
+    let accepted = bed.pressed("alice", &plan, "plan-deploy").await?;
+    assert!(accepted.text.contains("Accepted"), "{}", text(&accepted));
+    // The question, with the other team's button, still stands on another device.
+    let mut other_pick = pick.payload().clone();
+    let elements = question
+        .blocks
+        .iter()
+        .find(|block| block["type"] == "actions");
+    other_pick["actions"][0]["action_id"] = json!("team-pick-1");
+    other_pick["actions"][0]["value"] =
+        elements.context("buttons")?["elements"][1]["value"].clone();
+    let api = |namespace: &str| Api::<DeployRequest>::namespaced(bed.client.clone(), namespace);
+    wait_for(
+        "the other team's button tells of it",
+        PATIENCE,
+        async || {
+            bed.slack
+                .send_raw(Kind::Interaction, other_pick.clone())
+                .answered()
+                .await?;
+            let all = bed.slack.ephemerals("alice");
+            let told = |one: &Ephemeral| {
+                one.text
+                    .contains("Another copy of this plan was confirmed first")
+            };
+            ensure!(all.iter().any(told), "{}", bed.slack.describe());
+            Ok(())
+        },
+    )
+    .await?;
+    let mut all = 0;
+    for namespace in &bed.teams {
+        all += api(namespace)
+            .list(&ListParams::default())
+            .await?
+            .items
+            .len();
+    }
+    assert_eq!(all, 1);
     Ok(())
 }

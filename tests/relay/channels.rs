@@ -87,6 +87,41 @@ async fn further_channels_get_two_lines() -> Result<()> {
     Ok(())
 }
 
+/// A line waits for its turn in a busy channel when the request ends: how it ended is shown elsewhere at once.
+#[tokio::test]
+async fn a_line_that_waits_does_not_hold_up_the_end() -> Result<()> {
+    const BUSY: usize = 15;
+    let bed = Bed::new("busy").await?;
+    bed.environment(json!({"also": [bed.general]})).await?;
+    let _relay = bed.relay()?;
+    bed.request("one", bed.asked()).await?;
+    bed.status("one", queued()).await?;
+    bed.until_posted("one", "live").await?;
+    for number in 0..BUSY {
+        let name = format!("busy-{number}");
+        bed.request(&name, bed.asked_in(&json!({"channel": bed.general})))
+            .await?;
+        bed.status(&name, queued()).await?;
+    }
+    bed.until_seen("the first in the busy channel", |world| {
+        (!world.messages("general").is_empty()).then_some(())
+    })
+    .await?;
+    bed.status("one", running()).await?;
+    bed.until_says("deploys", "running").await?;
+    bed.status("one", succeeded()).await?;
+    let by_then = bed
+        .until_seen("how it ended", |world| {
+            let all = world.messages("deploys");
+            all.iter()
+                .find(|message| message.text().contains("*production*: succeeded"))?;
+            Some(world.messages("general").len())
+        })
+        .await?;
+    assert!(by_then < BUSY, "only after all {by_then} others");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_further_channel_that_refuses_holds_nothing_up() -> Result<()> {
     let bed = Bed::new("refused").await?;

@@ -1,13 +1,18 @@
 //! Slack loses answers, refuses places, forgets messages and the app; the deployment goes on, and somebody gets to know.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use foredeck::api::deploy_request::EarlierMessage;
-use foredeck_testkit::slack::{Effect, Fault, Installation};
+use foredeck_testkit::{
+    slack::{Effect, Fault, Installation},
+    wait_for,
+};
 use serde_json::json;
 
-use crate::support::{Bed, all_for, entry, failed, queued, running, succeeded};
+use crate::support::{
+    Bed, PATIENCE, SETTLE, all_for, entry, failed, now, queued, running, succeeded,
+};
 
 const POST: &str = "chat.postMessage";
 const UPDATE: &str = "chat.update";
@@ -53,6 +58,91 @@ async fn a_post_that_never_arrived_is_posted_after_a_look() -> Result<()> {
         let text = serde_json::to_string(live[0].blocks())?;
         assert!(!text.contains("second copy"), "nothing to warn of: {text}");
     }
+    Ok(())
+}
+
+/// Slack takes a post long after nobody waits for its answer any more.
+#[tokio::test]
+async fn a_post_that_arrives_after_its_deadline_is_not_posted_again() -> Result<()> {
+    let mut bed = Bed::new("late").await?;
+    bed.may_look();
+    bed.through_a_patient_proxy().await?;
+    let late = Duration::from_secs(5);
+    bed.slack
+        .inject(Fault::on(POST, Effect::SlowStart(late)).with("channel", &bed.deploys));
+    let mut settings = bed.settings();
+    settings.pace.settle = Duration::from_secs(9);
+    let _relay = bed.relay_with(settings)?;
+    bed.request("one", bed.asked()).await?;
+    bed.status("one", running()).await?;
+    bed.until_posted("one", "live").await?;
+    bed.status("one", failed()).await?;
+    bed.until_says("deploys", "*production*: failed").await?;
+    bed.until_posted("one", "end").await?;
+    assert_eq!(all_for(&bed.slack, "deploys", "live").len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_with_as_many_messages_as_it_can_hold_gets_no_more() -> Result<()> {
+    let bed = Bed::new("full").await?;
+    bed.request("full", bed.asked()).await?;
+    let messages: Vec<_> = (0..32)
+        .map(|number| {
+            let channel = format!("C0FULL{number:02}");
+            json!({"purpose": format!("started:{channel}"), "channel": channel, "ts": "1.1", "since": now()})
+        })
+        .collect();
+    let mut status = running();
+    status["slack"] = json!({"messages": messages});
+    bed.status("full", status).await?;
+    let _relay = bed.relay()?;
+    let told = bed
+        .until_told("full", "it says so", |told| told.problem.is_some())
+        .await?;
+    assert!(
+        told.problem
+            .context("a problem")?
+            .contains("as many messages as it can")
+    );
+    bed.request("other", bed.asked()).await?;
+    bed.status("other", succeeded()).await?;
+    bed.until_posted("other", "end").await?;
+    assert_eq!(
+        bed.slack.calls_of(POST).len(),
+        2,
+        "the other's live message and end"
+    );
+    Ok(())
+}
+
+/// Slack refuses one call as if it didn't accept the app, which it does.
+#[tokio::test]
+async fn what_slack_refuses_to_one_message_stops_only_that_message() -> Result<()> {
+    let bed = Bed::new("only").await?;
+    let denied = Fault::on(POST, Effect::Error("access_denied".into()));
+    bed.slack
+        .inject(denied.with("channel", &bed.general).permanently());
+    let relay = bed.relay()?;
+    relay.ready().await?;
+    bed.request("denied", bed.asked_in(&json!({"channel": bed.general})))
+        .await?;
+    bed.status("denied", running()).await?;
+    let told = bed
+        .until_told("denied", "it is refused", |told| {
+            entry(told, "live").is_some_and(|live| live.refused.is_some())
+        })
+        .await?;
+    let problem = told.problem.context("a problem")?;
+    assert!(
+        problem.contains("access_denied") && !problem.contains("invite"),
+        "{problem}"
+    );
+    assert_eq!(relay.parts.readiness.closed(), []);
+    assert!(relay.metrics()?.contains("relay_stopped 0"));
+    bed.request("other", bed.asked()).await?;
+    bed.status("other", succeeded()).await?;
+    bed.until_posted("other", "end").await?;
     Ok(())
 }
 
@@ -138,8 +228,7 @@ async fn messages_that_can_never_be_changed_are_not_repeated_for_each_step() -> 
         bed.until_seen("an attempt", |_| {
             (bed.slack.calls_of(UPDATE).len() > updates).then_some(())
         })
-        .await
-        .ok();
+        .await?;
     }
     bed.status("one", failed()).await?;
     bed.until_says("deploys", "*production*: failed").await?;
@@ -257,6 +346,20 @@ async fn blocks_that_slack_does_not_take_cost_the_blocks_and_not_the_message() -
             .is_some_and(|problem| problem.contains("plain text"))
     };
     bed.until_told("one", "it says so", problem).await?;
+    // It is whole again with the next update.
+    let mut status = running();
+    status["execution"]["stages"][1]["name"] = json!("Smoke test");
+    status["stage"] = json!("Smoke test");
+    bed.status("one", status).await?;
+    bed.until_told("one", "nothing is wrong any more", |told| {
+        told.problem.is_none()
+    })
+    .await?;
+    assert!(
+        !all_for(&bed.slack, "deploys", "live")[0]
+            .blocks()
+            .is_empty()
+    );
     // The end is told even when nothing but the words is taken.
     bed.slack
         .inject(Fault::on(UPDATE, Effect::Error("msg_blocks_too_long".into())).times(2));
@@ -291,8 +394,22 @@ async fn slack_is_down_for_a_while() -> Result<()> {
     bed.slack.stop().await;
     bed.request("one", bed.asked()).await?;
     bed.status("one", running()).await?;
-    bed.until_told("one", "it was begun", |told| !told.messages.is_empty())
-        .await?;
+    // Every attempt writes down anew when it was begun: 1, 2 and 4 s lie between them.
+    let attempts: RefCell<Vec<String>> = RefCell::default();
+    wait_for("four attempts", PATIENCE, async || {
+        let told = bed.told("one").await?;
+        let since = entry(&told, "live").map(|live| live.since.0.to_string());
+        let mut attempts = attempts.borrow_mut();
+        let new = since.filter(|since| attempts.last() != Some(since));
+        attempts.extend(new);
+        ensure!(attempts.len() >= 4, "{attempts:?}");
+        Ok(())
+    })
+    .await?;
+    let attempts = attempts.take();
+    let at = |index: usize| attempts[index].parse::<jiff::Timestamp>();
+    let between = at(3)?.as_second() - at(0)?.as_second();
+    assert!(between >= 6, "{between} s for {attempts:?}");
     bed.status("one", succeeded()).await?;
     bed.slack.restart().await?;
     bed.until_posted("one", "end").await?;
@@ -328,7 +445,9 @@ async fn two_relays_at_once_post_one_message() -> Result<()> {
     // Whoever is second must not take the first's slow post for one that never arrived.
     bed.slack
         .inject(Fault::on(POST, Effect::SlowStart(Duration::from_secs(1))).times(4));
-    let _relays = (bed.relay()?, bed.relay()?);
+    let mut settings = bed.settings();
+    settings.pace.settle = SETTLE * 4;
+    let _relays = (bed.relay_with(settings.clone())?, bed.relay_with(settings)?);
     let names: Vec<String> = (0..4).map(|number| format!("both-{number}")).collect();
     for name in &names {
         bed.request(name, bed.asked_in(&json!({"channel": bed.general})))

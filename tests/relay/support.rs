@@ -22,7 +22,12 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::{sync::OnceCell, task::JoinHandle};
+use tokio::{
+    io::copy,
+    net::{TcpListener, TcpStream},
+    sync::OnceCell,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything here may take: far longer than it does.
@@ -40,6 +45,8 @@ pub(crate) struct Bed {
     pub deploys: String,
     pub general: String,
     pub alice: String,
+    /// Where relays call Slack.
+    api_url: String,
 }
 
 impl Bed {
@@ -59,6 +66,7 @@ impl Bed {
             deploys: channel("deploys")?,
             general: channel("general")?,
             alice: slack.user("alice").id().to_owned(),
+            api_url: slack.api_url(),
             slack,
         })
     }
@@ -200,8 +208,36 @@ impl Bed {
         });
     }
 
+    /// Puts something between Slack and the relays that keeps what was sent on its way when they hang up.
+    pub(crate) async fn through_a_patient_proxy(&mut self) -> Result<()> {
+        let mut url: reqwest::Url = self.slack.api_url().parse()?;
+        let slack = (
+            url.host_str().context("a host")?.to_owned(),
+            url.port().context("a port")?,
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let here = listener.local_addr()?;
+        url.set_ip_host(here.ip())
+            .and_then(|()| url.set_port(Some(here.port())))
+            .map_err(|()| anyhow::anyhow!("an address with a port"))?;
+        self.api_url = url.to_string();
+        tokio::spawn(async move {
+            while let Ok((mut relay, _)) = listener.accept().await {
+                let slack = slack.clone();
+                tokio::spawn(async move {
+                    let mut slack = TcpStream::connect(slack).await?;
+                    let (mut asked, mut answer) = relay.split();
+                    let (mut answered, mut ask) = slack.split();
+                    // That one side hangs up is not passed on.
+                    tokio::try_join!(copy(&mut asked, &mut ask), copy(&mut answered, &mut answer))
+                });
+            }
+        });
+        Ok(())
+    }
+
     pub(crate) fn slack_settings(&self) -> Result<SlackSettings> {
-        let url = self.slack.api_url().parse()?;
+        let url = self.api_url.parse()?;
         let settings = SlackSettings::new(&url, self.slack.bot_token().into())?;
         Ok(settings.without_proxies().deadline(Duration::from_secs(2)))
     }
@@ -256,7 +292,6 @@ pub(crate) fn hurried(namespace: &str) -> RelaySettings {
             settle: SETTLE,
             slowly: Duration::from_millis(500),
             shortest_update: Duration::from_millis(50),
-            each_live: Duration::from_millis(10),
         },
     }
 }

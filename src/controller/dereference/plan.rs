@@ -273,10 +273,14 @@ fn shared_target(
                     .collect::<BTreeSet<_>>(),
             }),
     )?;
+    // Whoever reads this may not be allowed to know other teams' names.
+    let other = if shared.namespace().as_deref() == Some(&namespace) {
+        format!("Environment {:?}", shared.name_any())
+    } else {
+        "an Environment in another namespace (`kubectl get environments --all-namespaces` finds it by its account and namespace)".to_owned()
+    };
     Some(format!(
-        "Environment {:?} in {:?} reaches the same account and namespace by the same Gate; give one of them another place, or say spec.sharedTarget: true in one of them.",
-        shared.name_any(),
-        shared.namespace().unwrap_or_default()
+        "{other} reaches the same account and namespace by the same Gate; give one of them another place, or say spec.sharedTarget: true in one of them."
     ))
 }
 

@@ -60,7 +60,7 @@ pub(in crate::receiver) fn which_of(several: &[&Application]) -> Message {
 /// How it goes.
 pub(in crate::receiver) fn status(
     open: &[&DeployRequest],
-    last: &[DeployRequest],
+    last: &[&DeployRequest],
     running: &[Running<'_>],
     prefix: Prefix,
 ) -> Message {

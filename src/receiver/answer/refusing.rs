@@ -143,6 +143,18 @@ pub(in crate::receiver) fn late() -> Message {
     ))
 }
 
+/// Nobody says what became of a plan that can't be used any more.
+pub(in crate::receiver) fn unsure(command: &str) -> Message {
+    let command = command.trim_start_matches('/');
+    said(
+        Mrkdwn::fixed(
+            ":grey_question: This click starts nothing, but I can't find out whether the plan was started before: the \
+             Kubernetes API server doesn't answer. Press again in a moment, or look with ",
+        ) + Mrkdwn::code(&format!("/{command} status"))
+            + ".",
+    )
+}
+
 /// A plan that can't be used.
 pub(in crate::receiver) fn sealed(error: SealError) -> Message {
     said(Mrkdwn::fixed(error.sentence()))

@@ -98,8 +98,17 @@ pub(in crate::receiver) fn not_done() -> Message {
     ))
 }
 
-/// Nobody knows whether it was created.
+/// Nobody knows yet whether it was created; another message says once somebody does.
 pub(in crate::receiver) fn unknown(attempted: &Attempted, command: &str) -> Message {
+    in_doubt(attempted, command, " I tell you once I know.")
+}
+
+/// Nobody knows whether it was created, and this is the last that is said of it.
+pub(in crate::receiver) fn never_known(attempted: &Attempted, command: &str) -> Message {
+    in_doubt(attempted, command, " I can't find out more.")
+}
+
+fn in_doubt(attempted: &Attempted, command: &str, last: &'static str) -> Message {
     let command = command.trim_start_matches('/');
     let first = Mrkdwn::fixed(
         ":grey_question: It is unknown whether this was accepted: the Kubernetes API server has not answered in time.",
@@ -111,7 +120,8 @@ pub(in crate::receiver) fn unknown(attempted: &Attempted, command: &str) -> Mess
             "kubectl get dr -n {} {}",
             attempted.namespace, attempted.name
         ))
-        + ". A button can be pressed again without harm; a command that is typed again asks anew. I tell you here once I know.";
+        + ". A button can be pressed again without harm; a command that is typed again asks anew."
+        + last;
     Message::new(
         first.clone() + " " + look.clone(),
         [Block::section(first), Block::section(look)],

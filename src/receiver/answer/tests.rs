@@ -262,9 +262,11 @@ fn outcomes_read_like_this() {
             ("refused", started::refused(&plan, "spec.version: Too long")),
             ("not done", started::not_done()),
             ("unknown", started::unknown(&attempted, "/deploy")),
+            ("never known", started::never_known(&attempted, "/deploy")),
             ("taken away", started::dropped(&plan)),
             ("late", refusing::late()),
             ("silent", refusing::silent()),
+            ("unsure", refusing::unsure("/deploy")),
         ])
     );
 }

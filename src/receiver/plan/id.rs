@@ -16,6 +16,10 @@ const LENGTH: usize = 20;
 ///
 /// A redelivery has the same identity, and so has every edit, which keeps it. Two commands of one person have different
 /// ones, even if they say the same: that is what [`super::repeat`] is for.
+///
+/// A name is one object in one namespace only. Until a plan was shown it can be for any of several teams, so it is shown
+/// before it is carried out, and what another copy has started in another team is looked for in the caches. Two copies
+/// that are confirmed for two teams within a watch's delay, a second or so, become two requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PlanId(String);

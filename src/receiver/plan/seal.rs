@@ -9,6 +9,9 @@
 //! What is too long for a button ([`BUTTON`]) goes into a form: its `private_metadata` ([`METADATA`]) holds the plan
 //! without its parameters and reason ([`Sealer::seal_stub`]), which the form's fields hold and send back. Those are then
 //! a person's input like any other: [`Opened::complete`] is false, and they are filled in and judged anew.
+//!
+//! A plan that is too old opens all the same ([`Opened::expired`]): it may have been carried out in time, and whoever
+//! presses it then is told of that.
 
 use std::collections::BTreeMap;
 
@@ -123,6 +126,8 @@ pub struct Opened {
     pub plan: Plan,
     /// Whether it is whole. If not, parameters and reason are empty here and stand in the form that it came with.
     pub complete: bool,
+    /// Whether it is too late to carry it out. It may have been carried out before.
+    pub expired: bool,
 }
 
 /// Seals plans and opens them.
@@ -209,10 +214,10 @@ impl Sealer {
         self.sealed(&compact(plan, true), &plan.asker, purpose, nonce, METADATA)
     }
 
-    /// The plan that was sealed for this purpose, if `asker` is who asked for it and it is not too late.
+    /// The plan that was sealed for this purpose, if `asker` is who asked for it; however old it is.
     ///
     /// # Errors
-    /// [`SealError::Altered`], [`SealError::NotYours`] or [`SealError::Expired`].
+    /// [`SealError::Altered`] or [`SealError::NotYours`].
     pub fn open(
         &self,
         sealed: &str,
@@ -245,14 +250,10 @@ impl Sealer {
         if envelope.asker != person(asker).as_bytes() {
             return Err(SealError::NotYours);
         }
-        let opened = serde_json::from_slice::<Compact>(&text)
+        serde_json::from_slice::<Compact>(&text)
             .ok()
-            .and_then(|compact| opened(compact, asker))
-            .ok_or(SealError::Altered)?;
-        if opened.plan.is_expired(now) {
-            return Err(SealError::Expired);
-        }
-        Ok(opened)
+            .and_then(|compact| opened(compact, asker, now))
+            .ok_or(SealError::Altered)
     }
 
     fn sealed(
@@ -357,31 +358,38 @@ fn compact(plan: &Plan, stub: bool) -> Compact {
     }
 }
 
-fn opened(compact: Compact, asker: &SlackPerson) -> Option<Opened> {
+fn opened(compact: Compact, asker: &SlackPerson, now: Timestamp) -> Option<Opened> {
+    let complete = !compact.stub;
+    let plan = plan_of(compact, asker)?;
     Some(Opened {
-        complete: !compact.stub,
-        plan: Plan {
-            id: compact.id,
-            namespace: compact.namespace,
-            order: Order {
-                action: compact.action,
-                application: compact.application,
-                version: compact.version,
-                environment: compact.environment,
-                parameters: compact.parameters,
-                reason: compact.reason,
-                target: compact
-                    .target
-                    .map(|(account, namespace)| TargetOverride { account, namespace }),
-            },
-            asker: asker.clone(),
-            place: SlackPlace {
-                channel: compact.channel,
-                thread_ts: compact.thread_ts,
-            },
-            asked_at: Timestamp::from_second(compact.asked_at).ok()?,
-            shown: compact.shown,
+        complete,
+        expired: plan.is_expired(now),
+        plan,
+    })
+}
+
+fn plan_of(compact: Compact, asker: &SlackPerson) -> Option<Plan> {
+    Some(Plan {
+        id: compact.id,
+        namespace: compact.namespace,
+        order: Order {
+            action: compact.action,
+            application: compact.application,
+            version: compact.version,
+            environment: compact.environment,
+            parameters: compact.parameters,
+            reason: compact.reason,
+            target: compact
+                .target
+                .map(|(account, namespace)| TargetOverride { account, namespace }),
         },
+        asker: asker.clone(),
+        place: SlackPlace {
+            channel: compact.channel,
+            thread_ts: compact.thread_ts,
+        },
+        asked_at: Timestamp::from_second(compact.asked_at).ok()?,
+        shown: compact.shown,
     })
 }
 

@@ -1,5 +1,8 @@
 //! What somebody may see of what runs, ran, is under way, or can be cancelled. Touches nothing.
 
+use std::cmp::Reverse;
+
+use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::{Absent, AbsentKind, Found, Sight, near};
@@ -79,6 +82,19 @@ impl<'a> Sight<'a> {
         environment: Option<&str>,
     ) -> Answer<'a, &'a DeployRequest> {
         self.scoped(reference, environment, |scope| self.under_way(scope))
+    }
+
+    /// What has ended, the latest first: with the scope of [`Sight::status`]. Whether it ever had a target doesn't matter.
+    pub fn ended(
+        &self,
+        reference: Option<&ApplicationRef>,
+        environment: Option<&str>,
+    ) -> Answer<'a, &'a DeployRequest> {
+        self.scoped(reference, environment, |scope| {
+            let mut found = self.asked(scope, |request| !is_active(request));
+            found.sort_by_key(|request| Reverse((ended_at(request), request.uid())));
+            found
+        })
     }
 
     /// What runs in an environment, or in all of them: of this channel's team, or of whatever they may see.
@@ -243,20 +259,7 @@ impl<'a> Sight<'a> {
     }
 
     fn under_way(&self, scope: &Scope<'_>) -> Vec<&'a DeployRequest> {
-        let mut found: Vec<&DeployRequest> = self
-            .requests
-            .iter()
-            .filter(|request| {
-                let spec = &request.spec;
-                is_active(request)
-                    && scope.holds(
-                        request.metadata.namespace.as_deref(),
-                        &spec.application,
-                        &spec.environment,
-                    )
-            })
-            .copied()
-            .collect();
+        let mut found = self.asked(scope, is_active);
         found.sort_by_key(|request| {
             (
                 request.creation_timestamp().map(|time| time.0),
@@ -264,6 +267,21 @@ impl<'a> Sight<'a> {
             )
         });
         found
+    }
+
+    /// What was asked for within a scope, of these.
+    fn asked(
+        &self,
+        scope: &Scope<'_>,
+        wanted: impl Fn(&DeployRequest) -> bool,
+    ) -> Vec<&'a DeployRequest> {
+        let requests = self.requests.iter().copied();
+        requests
+            .filter(|request| {
+                let (namespace, spec) = (request.metadata.namespace.as_deref(), &request.spec);
+                wanted(request) && scope.holds(namespace, &spec.application, &spec.environment)
+            })
+            .collect()
     }
 
     fn running(&self, scope: &Scope<'_>) -> Vec<Running<'a>> {
@@ -282,6 +300,13 @@ impl<'a> Sight<'a> {
             })
             .collect()
     }
+}
+
+/// When it ended; when it was asked for, if that isn't told.
+fn ended_at(request: &DeployRequest) -> Option<Timestamp> {
+    let finished = request.status.as_ref()?.finished_at.as_ref();
+    let ended = finished.map(|time| time.0);
+    ended.or_else(|| request.creation_timestamp().map(|time| time.0))
 }
 
 /// Whether it hasn't ended.

@@ -240,6 +240,36 @@ fn who_sees_one_team_is_never_asked_about_the_other() {
 }
 
 #[test]
+fn what_has_ended_is_told_of_the_same_places_as_what_is_under_way() {
+    let mut world = world();
+    for (namespace, name) in [("shop", "shop-failed"), ("bank", "bank-failed")] {
+        // Refused before it had a target: in `production`, nothing ran.
+        world.request(namespace, name, ("checkout", "production"), "Failed");
+    }
+    world.environment("bank", "production", &[]);
+    let names = |channel, application: Option<&str>, environment: Option<&str>| {
+        let sight = world.sight(channel, BOTH);
+        let reference = application.map(ApplicationRef::bare);
+        match sight.ended(reference.as_ref(), environment) {
+            Answer::Rows(rows) => {
+                let mut names: Vec<String> = rows.iter().map(|one| one.name_any()).collect();
+                names.sort();
+                names
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(names(SHOP, None, None), ["ended", "shop-failed"]);
+    assert_eq!(names(SHOP, Some("checkout"), None), ["shop-failed"]);
+    assert_eq!(names(SHOP, Some("cart"), None), ["ended"]);
+    assert_eq!(names(BANK, None, Some("production")), ["bank-failed"]);
+    assert_eq!(
+        names(NEITHER, None, Some("production")),
+        ["bank-failed", "shop-failed"]
+    );
+}
+
+#[test]
 fn two_applications_of_one_name_in_one_channel_are_picked_from() {
     let mut world = world();
     world.application("third", "checkout", &[SHOP], &["deploy"]);

@@ -16,6 +16,8 @@ pub(super) enum Tier {
     Special,
     /// 1 a second in each channel, and hundreds a minute in all.
     Post,
+    /// As fast as it comes, until Slack says otherwise.
+    Unpaced,
 }
 
 /// How arguments are sent.
@@ -108,12 +110,11 @@ impl Method {
             | Self::ConversationsOpen
             | Self::ConversationsHistory
             | Self::ConversationsReplies => Tier::Three,
-            Self::ViewsOpen
-            | Self::ViewsUpdate
-            | Self::ViewsPush
-            | Self::ConversationsMembers
-            | Self::UsersInfo
-            | Self::ResponseUrl => Tier::Four,
+            Self::ViewsOpen | Self::ViewsUpdate | Self::ViewsPush | Self::ConversationsMembers => {
+                Tier::Four
+            }
+            // Each address has a limit of its own; and who is asked about is remembered, while somebody waits for it.
+            Self::ResponseUrl | Self::UsersInfo => Tier::Unpaced,
         }
     }
 

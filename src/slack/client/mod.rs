@@ -76,6 +76,15 @@ pub struct Post<'a> {
     pub message: &'a Message,
 }
 
+/// Between when and when messages were posted, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span<'a> {
+    /// The oldest that is wanted.
+    pub oldest: &'a MessageTs,
+    /// The latest that is wanted.
+    pub latest: &'a MessageTs,
+}
+
 /// Which open modal is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ViewRef<'a> {
@@ -283,28 +292,29 @@ impl SlackClient {
         Ok(Page::new(field(&body, "/members", true)?, &body))
     }
 
-    /// `conversations.history`: messages of a channel not older than `oldest`, newest first, with their marks.
+    /// `conversations.history`: messages of a channel in that span, newest first, with their marks.
     pub async fn history(
         &self,
         channel: &ChannelId,
-        oldest: &MessageTs,
+        span: Span<'_>,
         from: Option<&Cursor>,
     ) -> Result<Page<Found>, SlackError> {
         let method = Method::ConversationsHistory;
-        let arguments = [("channel", json!(channel)), ("oldest", json!(oldest))];
-        self.found(method, arguments_of(arguments), from).await
+        let arguments = arguments_of([("channel", json!(channel))]);
+        self.found(method, arguments, span, from).await
     }
 
-    /// `conversations.replies`: a thread with its first message, oldest first, with their marks.
+    /// `conversations.replies`: a thread's messages in that span and its first one, oldest first, with their marks.
     pub async fn replies(
         &self,
         channel: &ChannelId,
         thread: &MessageTs,
+        span: Span<'_>,
         from: Option<&Cursor>,
     ) -> Result<Page<Found>, SlackError> {
         let method = Method::ConversationsReplies;
-        let arguments = [("channel", json!(channel)), ("ts", json!(thread))];
-        self.found(method, arguments_of(arguments), from).await
+        let arguments = arguments_of([("channel", json!(channel)), ("ts", json!(thread))]);
+        self.found(method, arguments, span, from).await
     }
 
     /// `users.info`.
@@ -369,8 +379,11 @@ impl SlackClient {
         &self,
         method: Method,
         mut arguments: Arguments,
+        span: Span<'_>,
         from: Option<&Cursor>,
     ) -> Result<Page<Found>, SlackError> {
+        arguments.insert("oldest".into(), span.oldest.as_str().into());
+        arguments.insert("latest".into(), span.latest.as_str().into());
         arguments.insert("include_all_metadata".into(), true.into());
         arguments.insert("inclusive".into(), true.into());
         arguments.insert("limit".into(), MOST_PER_PAGE.into());

@@ -179,11 +179,16 @@ async fn what_takes_only_a_form_gets_a_query() {
         .unwrap();
     assert!(query.contains("cursor=a%3D"), "{query}");
 
+    let at = posted();
+    let span = Span {
+        oldest: &at.ts,
+        latest: &at.ts,
+    };
     let mark = json!({"event_type": "foredeck", "event_payload": {"uid": "1"}});
     slack.answers("conversations.history", &json!({"ok": true, "messages": [
         {"type": "message", "ts": "1.1", "user": "U9", "metadata": mark}, {"ts": "1.0", "bot_id": "B1"},
     ]}));
-    let page = client.history(&channel, &posted().ts, None).await.unwrap();
+    let page = client.history(&channel, span, None).await.unwrap();
     let marked: Vec<bool> = page
         .items
         .iter()
@@ -201,7 +206,12 @@ async fn what_takes_only_a_form_gets_a_query() {
         "conversations.replies",
         &json!({"ok": true, "messages": []}),
     );
-    client.replies(&channel, &posted().ts, None).await.unwrap();
+    client.replies(&channel, &at.ts, span, None).await.unwrap();
+    let asked = slack.asked("conversations.replies")[0].query.clone();
+    assert!(
+        asked.is_some_and(|query| query.contains("oldest=") && query.contains("latest=")),
+        "a thread is looked through in that span only"
+    );
     slack.answers(
         "conversations.open",
         &json!({"ok": true, "channel": {"id": "D1"}}),

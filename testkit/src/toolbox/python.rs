@@ -58,6 +58,10 @@ impl Python {
                 pip.args(["-m", "pip", "install", "--no-input", "--require-hashes"])
                     .args(["--disable-pip-version-check", "--requirement"])
                     .arg(&requirements);
+                // Settings of a machine that would have it installed elsewhere.
+                for elsewhere in ["PIP_USER", "PIP_TARGET", "PIP_PREFIX"] {
+                    pip.env_remove(elsewhere);
+                }
                 run(pip, "fetch Slack's SDK for Python with pip", "lines")
                     .with_context(|| format!("{WITHOUT}=python leaves these tests out"))
             },
