@@ -1,6 +1,7 @@
 //! Mentions, direct messages, questions, and lines that can't be read.
 
 use anyhow::Result;
+use foredeck::api::Environment;
 use foredeck_testkit::slack::{ChannelKind, User};
 use kube::ResourceExt;
 
@@ -155,6 +156,24 @@ async fn help_holds_what_the_person_may_do_here() -> Result<()> {
     assert!(bob.contains("/deploy status"), "{bob}");
     assert!(!bob.contains("/deploy checkout main to staging"), "{bob}");
     assert!(bob.contains("start nothing"), "{bob}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn help_says_so_where_it_has_not_looked_everywhere() -> Result<()> {
+    let bed = Bed::new("helpcut").await?;
+    bed.allow(&bed.namespace, "bob", &[]).await?;
+    for name in ["one", "two", "three"] {
+        let spec = crate::support::environment(name, "Always");
+        bed.create::<Environment>(&bed.namespace, name, spec)
+            .await?;
+    }
+    let _receiver = bed.receiver().await?;
+    let bob = text(&bed.typed("bob", "deploys", "/deploy help").await?);
+    assert!(bob.contains("I looked at the first few"), "{bob}");
+    assert!(!bob.contains("start nothing"), "{bob}");
+    let alice = text(&bed.typed("alice", "deploys", "/deploy help").await?);
+    assert!(!alice.contains("I looked at the first few"), "{alice}");
     Ok(())
 }
 
