@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
@@ -70,7 +71,9 @@ impl Receiver {
             )),
             Intent::Help { topic } => {
                 let allowed = self.allowed_actions(occasion, &sight).await?;
-                Answer::Say(reading::help(&vocabulary, &allowed, topic.as_deref()))
+                let (allowed, everywhere) = allowed;
+                let topic = topic.as_deref();
+                Answer::Say(reading::help(&vocabulary, &allowed, everywhere, topic))
             }
         })
     }
@@ -142,12 +145,13 @@ impl Receiver {
         })
     }
 
-    /// The actions that this person may do with what they see; of the channel's team, where it has one.
+    /// The actions that this person may do with what they see, of the channel's team, where it has one; and whether that
+    /// is all, or was looked for in the first few places only.
     async fn allowed_actions(
         &self,
         occasion: &Occasion,
         sight: &Sight,
-    ) -> Result<Vec<String>, Trouble> {
+    ) -> Result<(Vec<String>, bool), Trouble> {
         let mut wanted = BTreeMap::<String, Vec<(String, String)>>::new();
         let channel = occasion.channel.as_ref().map(ChannelId::as_str);
         let mut found = sight.pick(|application: &Application| {
@@ -171,8 +175,11 @@ impl Receiver {
         }
         let asking = wanted.into_iter().map(|(action, places)| async move {
             // A few places tell; nobody waits for hundreds of reviews to read help.
+            let mut everywhere = places.len() <= MOST_PLACES;
             for (namespace, application) in places.into_iter().take(MOST_PLACES) {
-                for environment in sight.environments(&namespace).into_iter().take(MOST_PLACES) {
+                let environments = sight.environments(&namespace);
+                everywhere &= environments.len() <= MOST_PLACES;
+                for environment in environments.into_iter().take(MOST_PLACES) {
                     let may = self.access.may(
                         &sight.person,
                         &action,
@@ -181,14 +188,17 @@ impl Receiver {
                         &environment,
                     );
                     if may.await.map_err(|error| silent(&error))? == Permission::Granted {
-                        return Ok(Some(action));
+                        return Ok((Some(action), true));
                     }
                 }
             }
-            Ok::<_, Trouble>(None)
+            Ok::<_, Trouble>((None, everywhere))
         });
-        let allowed = futures::future::try_join_all(asking).await?;
-        Ok(allowed.into_iter().flatten().collect())
+        let asking = stream::iter(asking).buffered(ACTIONS_AT_ONCE);
+        let found: Vec<(Option<String>, bool)> = asking.try_collect().await?;
+        let everywhere = found.iter().all(|(_, everywhere)| *everywhere);
+        let allowed = found.into_iter().filter_map(|(action, _)| action);
+        Ok((allowed.collect(), everywhere))
     }
 }
 
@@ -203,6 +213,8 @@ fn time(message: &MessageTs) -> Option<Timestamp> {
 
 /// Places asked about for one action.
 const MOST_PLACES: usize = 5;
+/// Actions asked about at once.
+const ACTIONS_AT_ONCE: usize = 4;
 
 pub(super) fn silent(error: &AccessError) -> Trouble {
     tracing::warn!(error = %telemetry::chain(error), "nobody says what a person may do");

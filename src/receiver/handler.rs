@@ -24,10 +24,10 @@ use crate::{
         actions,
         blocks::{Block, Message},
         grammar::Typed,
-        ids::{ChannelId, UserId},
+        ids::UserId,
         inbound::{
             AppMessage, BlockActions, BlockSuggestion, Delivery, Event, Handler, Inbound, Reply,
-            SlashCommand, ViewSubmission,
+            SlashCommand, ViewSubmission, Visibility,
         },
         text::Plain,
         view::View,
@@ -130,9 +130,20 @@ impl Receiver {
             text: command.text,
             preformatted: None,
         };
+        let own = self.voice.is_own(&command.user, &command.channel, by).await;
+        let direct = own == Some(true);
+        // In the app's own conversation an answer stays, as it does to a message there.
+        let reply = |message| Reply::Message {
+            visibility: if direct {
+                Visibility::InChannel
+            } else {
+                Visibility::Ephemeral
+            },
+            message,
+        };
         let occasion = Occasion {
             user: command.user,
-            direct: command.channel.is_direct(),
+            direct,
             channel: Some(command.channel),
             thread: None,
             said: None,
@@ -147,22 +158,22 @@ impl Receiver {
             .in_time(&occasion, Box::pin(self.said(&occasion, id, &typed)))
             .await;
         match answer.unwrap_or_else(Trouble::into_answer) {
-            Answer::Say(message) | Answer::Replace(message) => Reply::ephemeral(message),
+            Answer::Say(message) | Answer::Replace(message) => reply(message),
             Answer::Remove | Answer::Nothing => Reply::Empty,
             Answer::Modal { view, or } => {
                 let opened = match &occasion.trigger {
                     Some(trigger) => {
                         timeout_at(by, self.voice.slack.open_view(trigger, &view)).await
                     }
-                    None => return Reply::ephemeral(or),
+                    None => return reply(or),
                 };
                 match opened {
                     Ok(Ok(_)) => Reply::Empty,
                     Ok(Err(error)) => {
                         tracing::warn!(error = %telemetry::chain(&error), "a modal can't be opened");
-                        Reply::ephemeral(or)
+                        reply(or)
                     }
-                    Err(_) => Reply::ephemeral(or),
+                    Err(_) => reply(or),
                 }
             }
         }
@@ -230,9 +241,13 @@ impl Receiver {
             return Reply::Empty;
         }
         let channel = pressed.place().cloned();
+        let own = match &channel {
+            Some(channel) if !foreign => self.voice.is_own(&pressed.user.id, channel, by).await,
+            _ => None,
+        };
         let occasion = Occasion {
             user: pressed.user.id.clone(),
-            direct: channel.as_ref().is_some_and(ChannelId::is_direct),
+            direct: own == Some(true),
             channel,
             thread: pressed.container.thread.clone(),
             said: None,

@@ -184,7 +184,10 @@ impl Receiver {
             return Telling::Here;
         };
         match (self.voice.is_member(occasion, &channel).await, notify) {
-            (Some(false), _) => Telling::Direct { channel },
+            (Some(false), _) => Telling::Direct {
+                channel,
+                bot: self.voice.bot(occasion).await,
+            },
             (_, Some(_)) if plan.place.channel != channel.as_str() => Telling::Channel(channel),
             _ => Telling::Here,
         }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use moka::future::Cache;
-use tokio::time::timeout_at;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
 
 use super::occasion::{Answer, Occasion};
 use crate::{
@@ -11,7 +14,7 @@ use crate::{
     slack::{
         blocks::Message,
         client::{Answering, Destination, Post, Priority, SlackClient, SlackError, ViewRef},
-        ids::ChannelId,
+        ids::{ChannelId, UserId},
         inbound::{OpenView, Visibility},
         view::View,
     },
@@ -22,25 +25,63 @@ const MEMBERSHIP: Duration = Duration::from_mins(1);
 /// How long anybody waits to learn that.
 const MOST_WAIT: Duration = Duration::from_millis(600);
 
+/// Channels and people remembered at most.
+const MOST: u64 = 10_000;
+
 /// Speaks for the receiver.
 pub(super) struct Voice {
     pub(super) slack: SlackClient,
     members: Cache<ChannelId, bool>,
+    /// The conversation that each person has with the app.
+    own: Cache<UserId, ChannelId>,
+    bot: OnceCell<UserId>,
 }
 
 impl Voice {
     pub(super) fn new(slack: SlackClient) -> Self {
-        let members = Cache::builder()
-            .max_capacity(10_000)
-            .time_to_live(MEMBERSHIP)
-            .build();
-        Self { slack, members }
+        Self {
+            slack,
+            members: Cache::builder()
+                .max_capacity(MOST)
+                .time_to_live(MEMBERSHIP)
+                .build(),
+            own: Cache::new(MOST),
+            bot: OnceCell::new(),
+        }
+    }
+
+    /// Whether that is the conversation between this person and the app, and not one between people; `None` if nobody
+    /// says in time.
+    pub(super) async fn is_own(
+        &self,
+        user: &UserId,
+        channel: &ChannelId,
+        by: Instant,
+    ) -> Option<bool> {
+        if !channel.is_direct() {
+            return Some(false);
+        }
+        let asking = self
+            .own
+            .try_get_with(user.clone(), self.slack.open_direct(user));
+        let own = timeout_at(soon(by), asking).await.ok()?.ok()?;
+        Some(own == *channel)
+    }
+
+    /// The app as people mention it; `None` if nobody says in time.
+    pub(super) async fn bot(&self, occasion: &Occasion) -> Option<UserId> {
+        let asking = self.bot.get_or_try_init(|| async {
+            let installation = self.slack.auth_test().await?;
+            Ok::<_, SlackError>(installation.user)
+        });
+        let bot = timeout_at(soon(occasion.by), asking).await.ok()?.ok()?;
+        Some(bot.clone())
     }
 
     /// Whether the app can post in that channel; `None` if nobody says in time. Never keeps an answer back for long.
     pub(super) async fn is_member(&self, occasion: &Occasion, channel: &ChannelId) -> Option<bool> {
         if channel.is_direct() {
-            return Some(true);
+            return self.is_own(&occasion.user, channel, occasion.by).await;
         }
         let slack = self.slack.clone();
         let wanted = channel.clone();
@@ -52,8 +93,7 @@ impl Voice {
                 Err(error) => Err(error),
             }
         });
-        let until = occasion.by.min(tokio::time::Instant::now() + MOST_WAIT);
-        timeout_at(until, asking).await.ok()?.ok()
+        timeout_at(soon(occasion.by), asking).await.ok()?.ok()
     }
 
     /// Words where the person asked: to them alone in a channel, in the open in a direct conversation. Whoever asked in a
@@ -129,7 +169,7 @@ impl Voice {
         }
     }
 
-    /// Words for whoever asked alone, after whatever else was answered.
+    /// Words for whoever asked alone, after whatever else was answered. In the app's own conversation all words are.
     pub(super) async fn privately(
         &self,
         occasion: &Occasion,
@@ -137,10 +177,20 @@ impl Voice {
     ) -> Result<(), SlackError> {
         match &occasion.url {
             Some(url) => {
-                let say = Answering::Say(Visibility::Ephemeral, message);
+                let visibility = if occasion.direct {
+                    Visibility::InChannel
+                } else {
+                    Visibility::Ephemeral
+                };
+                let say = Answering::Say(visibility, message);
                 self.slack.respond(url, say).await
             }
             None => self.say(occasion, message).await,
         }
     }
+}
+
+/// Until when anybody waits to learn something that can be done without.
+fn soon(by: Instant) -> Instant {
+    by.min(Instant::now() + MOST_WAIT)
 }

@@ -1,7 +1,8 @@
 //! Mentions, direct messages, questions, and lines that can't be read.
 
 use anyhow::Result;
-use foredeck_testkit::slack::User;
+use foredeck::api::Environment;
+use foredeck_testkit::slack::{ChannelKind, User};
 use kube::ResourceExt;
 
 use crate::support::{Bed, PATIENCE, buttons, text, words};
@@ -155,6 +156,24 @@ async fn help_holds_what_the_person_may_do_here() -> Result<()> {
     assert!(bob.contains("/deploy status"), "{bob}");
     assert!(!bob.contains("/deploy checkout main to staging"), "{bob}");
     assert!(bob.contains("start nothing"), "{bob}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn help_says_so_where_it_has_not_looked_everywhere() -> Result<()> {
+    let bed = Bed::new("helpcut").await?;
+    bed.allow(&bed.namespace, "bob", &[]).await?;
+    for name in ["one", "two", "three"] {
+        let spec = crate::support::environment(name, "Always");
+        bed.create::<Environment>(&bed.namespace, name, spec)
+            .await?;
+    }
+    let _receiver = bed.receiver().await?;
+    let bob = text(&bed.typed("bob", "deploys", "/deploy help").await?);
+    assert!(bob.contains("I looked at the first few"), "{bob}");
+    assert!(!bob.contains("start nothing"), "{bob}");
+    let alice = text(&bed.typed("alice", "deploys", "/deploy help").await?);
+    assert!(!alice.contains("I looked at the first few"), "{alice}");
     Ok(())
 }
 
@@ -345,10 +364,73 @@ async fn a_channel_without_the_app_is_told_of_before_anything_starts() -> Result
     let plan = bed
         .typed("alice", "deploys", "/deploy checkout main to staging")
         .await?;
+    let invite = format!("/invite <@{}>", bed.slack.bot_user_id());
     assert!(
-        words(&serde_json::json!(plan.blocks)).contains("/invite @foredeck"),
+        words(&serde_json::json!(plan.blocks)).contains(&invite),
         "{}",
         text(&plan)
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_failed_before_it_had_a_target_is_told_of() -> Result<()> {
+    let bed = Bed::new("failed").await?;
+    let _receiver = bed.receiver().await?;
+    bed.typed("alice", "deploys", "/deploy checkout main to quick")
+        .await?;
+    let request = bed.request().await?;
+    let failed = serde_json::json!({"phase": "Failed", "finishedAt": "2026-01-02T03:04:05Z"});
+    bed.set_status(&request.name_any(), failed).await?;
+    for line in ["/deploy status checkout", "/deploy status quick"] {
+        foredeck_testkit::wait_for("the end is known", PATIENCE, async || {
+            let answer = bed.typed("alice", "deploys", line).await?;
+            anyhow::ensure!(
+                text(&answer).contains("Last: "),
+                "{line}: {}",
+                text(&answer)
+            );
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_in_the_apps_own_conversation_is_answered_in_the_open() -> Result<()> {
+    let bed = Bed::new("owncommand").await?;
+    let _receiver = bed.receiver().await?;
+    let alice = bed.slack.user("alice");
+    alice.direct_message("status")?.answered().await?;
+    let channel = bed.slack.direct_messages("alice")[0].channel.clone();
+    alice
+        .command(&channel, "/deploy checkout main to staging")?
+        .answered()
+        .await?;
+    bed.slack
+        .until("a plan", PATIENCE, |world| {
+            let all = world.direct_messages("alice");
+            all.into_iter()
+                .find(|message| message.content.text.starts_with("Plan:"))
+        })
+        .await?;
+    assert!(bed.slack.ephemerals("alice").is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_conversation_between_two_people_is_not_the_apps() -> Result<()> {
+    let bed = Bed::new("pair").await?;
+    let _receiver = bed.receiver().await?;
+    let bob = bed.slack.user("bob").id().to_owned();
+    let pair = bed
+        .slack
+        .add_channel("", ChannelKind::Direct(bob), &["alice", "bob"]);
+    let plan = bed
+        .typed("alice", &pair, "/deploy checkout main to staging")
+        .await?;
+    assert!(text(&plan).contains("I am no member"), "{}", text(&plan));
+    assert!(bed.slack.messages(&pair).is_empty());
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::{
         actions,
         blocks::{Block, Message, RichText, Section},
         elements::{Button, Element, Style, Value},
-        ids::ChannelId,
+        ids::{ChannelId, UserId},
         text::{Mrkdwn, Plain},
     },
 };
@@ -52,6 +52,8 @@ pub(in crate::receiver) enum Telling {
     Direct {
         /// Where it would be told.
         channel: ChannelId,
+        /// The app as people mention it, where that is known.
+        bot: Option<UserId>,
     },
 }
 
@@ -291,12 +293,23 @@ fn told(telling: &Telling) -> Option<Mrkdwn> {
         Telling::Channel(channel) => {
             Some(Mrkdwn::fixed("How it goes is told in ") + Mrkdwn::channel(channel) + ".")
         }
-        Telling::Direct { channel } => Some(
-            Mrkdwn::fixed("I am no member of ")
-                + Mrkdwn::channel(channel)
-                + ", so I can't tell there how it goes: `/invite @foredeck` there, or follow it in the direct message \
-                   that you get.",
-        ),
+        Telling::Direct { channel, .. } if channel.is_direct() => Some(Mrkdwn::fixed(
+            "I am no member of this conversation, so I can't tell here how it goes: follow it in the direct message that \
+             you get.",
+        )),
+        Telling::Direct { channel, bot } => {
+            let invite = bot.as_ref().map_or_else(
+                || Mrkdwn::fixed("invite me"),
+                |bot| Mrkdwn::fixed("/invite ") + Mrkdwn::user(bot),
+            );
+            Some(
+                Mrkdwn::fixed("I am no member of ")
+                    + Mrkdwn::channel(channel)
+                    + ", so I can't tell there how it goes: "
+                    + invite
+                    + " there, or follow it in the direct message that you get.",
+            )
+        }
     }
 }
 

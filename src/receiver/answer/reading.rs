@@ -184,10 +184,12 @@ fn listed(first: Mrkdwn, lines: impl IntoIterator<Item = Mrkdwn>) -> Message {
     Message::new(first, blocks.collect::<Vec<_>>())
 }
 
-/// What this person can say here, examples first.
+/// What this person can say here, examples first. Without `everywhere`, there may be actions that they may do in places
+/// that nobody looked at.
 pub(in crate::receiver) fn help(
     vocabulary: &Vocabulary,
     allowed: &[String],
+    everywhere: bool,
     topic: Option<&str>,
 ) -> Message {
     let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
@@ -202,7 +204,12 @@ pub(in crate::receiver) fn help(
         text.bold(&line.example).line(&line.sentence)
     });
     blocks.push(lines.into());
-    if allowed.is_empty() {
+    if !everywhere {
+        blocks.push(Block::context([Mrkdwn::fixed(
+            "I looked at the first few applications and environments only, so you may be allowed more than this says. Ask \
+             for what you want: the answer tells whether you may.",
+        )]));
+    } else if allowed.is_empty() {
         blocks.push(Block::context([Mrkdwn::fixed(
             "You may look, but start nothing: no role in a namespace that you may see gives you an action's verb. \
              Whoever can change a team's RoleBindings can change that.",

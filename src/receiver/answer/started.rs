@@ -137,7 +137,8 @@ fn named(request: &DeployRequest) -> Mrkdwn {
     let namespace = request.namespace().unwrap_or_default();
     Mrkdwn::fixed("Request ")
         + Mrkdwn::code(&format!("{namespace}/{}", request.name_any()))
-        + ". How it goes is told in one message that stays up to date."
+        + ". How it goes is told in one message that stays up to date; where I am no member of the channel, in a direct \
+           message."
 }
 
 /// What a plan asks for.

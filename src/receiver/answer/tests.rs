@@ -23,7 +23,7 @@ use crate::{
         blocks::Message,
         elements::Value as Carried,
         grammar::{self, ApplicationRef, Vocabulary},
-        ids::{ChannelId, TeamId, TriggerId},
+        ids::{ChannelId, TeamId, TriggerId, UserId},
     },
 };
 
@@ -193,7 +193,15 @@ fn plans_read_like_this() {
     elsewhere.telling = planned::Telling::Channel(channel.clone());
     elsewhere.changed = true;
     let mut outside = beside(None);
-    outside.telling = planned::Telling::Direct { channel };
+    outside.telling = planned::Telling::Direct {
+        channel,
+        bot: Some(UserId::new("U0BOT").unwrap()),
+    };
+    let mut between = beside(None);
+    between.telling = planned::Telling::Direct {
+        channel: ChannelId::new("D0PEOPLE").unwrap(),
+        bot: None,
+    };
     let mut restart = shown();
     restart.action = "restart".to_owned();
     restart.version_given = false;
@@ -217,6 +225,10 @@ fn plans_read_like_this() {
             (
                 "not a member",
                 planned::message(&restart, &outside, buttons())
+            ),
+            (
+                "between people",
+                planned::message(&shown(), &between, buttons())
             ),
             (
                 "under way already",
