@@ -79,6 +79,11 @@ async fn a_post_that_arrives_after_its_deadline_is_not_posted_again() -> Result<
     bed.status("one", failed()).await?;
     bed.until_says("deploys", "*production*: failed").await?;
     bed.until_posted("one", "end").await?;
+    bed.until_seen("the late one is there", |_| {
+        let posts = bed.slack.calls_of(POST);
+        posts.first()?.answer.is_some().then_some(())
+    })
+    .await?;
     assert_eq!(all_for(&bed.slack, "deploys", "live").len(), 1);
     Ok(())
 }
