@@ -3,7 +3,7 @@
 use foredeck::slack::{
     blocks::{Block, Message, Metadata},
     client::{
-        Destination, Post, Posted, Priority, SlackClient, SlackError, SlackSettings, ViewRef,
+        Destination, Post, Posted, Priority, SlackClient, SlackError, SlackSettings, Span, ViewRef,
     },
     elements::Button,
     ids::{ChannelId, MessageTs, TriggerId, UserId},
@@ -95,7 +95,11 @@ async fn messages_are_posted_updated_and_found_again() {
     client.update_message(permit, &posted, &new).await.unwrap();
     let reply = post(&client, Some(&posted.ts), &message("it took two minutes")).await;
 
-    let history = client.history(&general, &posted.ts, None).await.unwrap();
+    let span = Span {
+        oldest: &posted.ts,
+        latest: &reply.ts,
+    };
+    let history = client.history(&general, span, None).await.unwrap();
     let found = history
         .items
         .iter()
@@ -105,7 +109,10 @@ async fn messages_are_posted_updated_and_found_again() {
         found.has_mark("foredeck", "uid", "1"),
         "an update without a mark took it away: {found:?}"
     );
-    let replies = client.replies(&general, &posted.ts, None).await.unwrap();
+    let replies = client
+        .replies(&general, &posted.ts, span, None)
+        .await
+        .unwrap();
     let replies: Vec<&str> = replies
         .items
         .iter()
@@ -132,7 +139,10 @@ async fn messages_are_posted_updated_and_found_again() {
         .await
         .unwrap();
     client.delete_message(&reply).await.unwrap();
-    let left = client.replies(&general, &posted.ts, None).await.unwrap();
+    let left = client
+        .replies(&general, &posted.ts, span, None)
+        .await
+        .unwrap();
     assert_eq!(left.items.len(), 1);
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use foredeck::slack::{
     blocks::{Block, Message, Metadata},
     client::{
-        Answering, Destination, Method, Post, Posted, Priority, SlackClient, SlackSettings, ViewRef,
+        Answering, Destination, Method, Post, Posted, Priority, SlackClient, SlackSettings, Span,
+        ViewRef,
     },
     elements::Button,
     ids::{ChannelId, MessageTs, TriggerId, UserId},
@@ -139,9 +140,16 @@ async fn every_call_is_as_slacks_reference_has_it() {
         .post_ephemeral(&deploys, &alice, Some(&posted.ts), &message("for you"))
         .await
         .unwrap();
-    let found = client.history(&deploys, &posted.ts, None).await.unwrap();
+    let span = Span {
+        oldest: &posted.ts,
+        latest: &reply.ts,
+    };
+    let found = client.history(&deploys, span, None).await.unwrap();
     assert!(found.items.iter().any(|found| found.ts == posted.ts));
-    let found = client.replies(&deploys, &posted.ts, None).await.unwrap();
+    let found = client
+        .replies(&deploys, &posted.ts, span, None)
+        .await
+        .unwrap();
     assert_eq!(found.items.len(), 2);
     client.delete_message(&reply).await.unwrap();
 
