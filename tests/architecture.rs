@@ -15,7 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("api", &[]),
     ("domain", &["api"]),
     ("spinnaker", &["api"]),
-    ("slack", &["api", "runtime"]),
+    ("slack", &["runtime"]),
     ("runtime", &["api"]),
     ("identity", &["api", "runtime", "slack"]),
     ("controller", &["api", "domain", "runtime", "spinnaker"]),
@@ -47,7 +47,7 @@ const PURE: [&str; 2] = ["api", "domain"];
 const PURE_FOLDERS: [&str; 3] = [
     "src/receiver/plan",
     "src/receiver/team",
-    "src/slack/grammar",
+    "src/receiver/grammar",
 ];
 
 /// What a pure module must not name: paths by their beginning, or by their last two words.

@@ -5,9 +5,9 @@
 use std::{env, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use foredeck::slack::{
-    grammar::table::FORMS,
-    manifest::{CommandName, Mode, RequestUrls, manifest},
+use foredeck::{
+    receiver::grammar::table::FORMS,
+    slack::manifest::{CommandName, Mode, RequestUrls, manifest},
 };
 
 /// The address in the example for HTTP.

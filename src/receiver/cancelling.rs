@@ -14,7 +14,8 @@ use super::{
 use crate::{
     api::{DeployRequest, bounds},
     identity::Permission,
-    slack::{actions::Target, grammar::Cancel},
+    receiver::grammar::Cancel,
+    slack::actions::Target,
 };
 
 /// The verb that somebody needs who cancels what others asked for.

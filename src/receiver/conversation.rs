@@ -19,11 +19,9 @@ use super::{
 use crate::{
     api::Application,
     identity::{AccessError, Permission},
+    receiver::grammar::{self, Act, ApplicationRef, Draft, Intent, Typed},
     runtime::telemetry,
-    slack::{
-        grammar::{self, Act, ApplicationRef, Draft, Intent, Typed},
-        ids::{ChannelId, MessageTs},
-    },
+    slack::ids::{ChannelId, MessageTs},
 };
 
 impl Receiver {

@@ -20,11 +20,11 @@ use crate::{
         deploy_request::DEFAULT_ACTION,
     },
     domain::ids,
+    receiver::grammar::{ApplicationRef, Draft, version_name},
     slack::{
         actions,
         blocks::{Block, Input},
         elements::{Choice, ExternalSelect, PlainTextInput, StaticSelect},
-        grammar::{ApplicationRef, Draft, version_name},
         inbound::Values,
         text::{Mrkdwn, Plain},
         view::View,

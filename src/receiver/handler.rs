@@ -19,11 +19,11 @@ use super::{
     plan::PlanId,
 };
 use crate::{
+    receiver::grammar::Typed,
     runtime::{crash, telemetry},
     slack::{
         actions,
         blocks::{Block, Message},
-        grammar::Typed,
         ids::UserId,
         inbound::{
             AppMessage, BlockActions, BlockSuggestion, Delivery, Event, Handler, Inbound, Reply,

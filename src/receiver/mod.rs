@@ -11,6 +11,7 @@ mod conversation;
 mod directory;
 mod error;
 mod form;
+pub mod grammar;
 mod handler;
 mod metrics;
 mod modals;

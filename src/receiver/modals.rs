@@ -14,12 +14,14 @@ use super::{
     steps::{self, Stage},
     team::Found,
 };
-use crate::slack::{
-    actions,
-    elements::{Choice, Value},
-    grammar::{Act, ApplicationRef, Draft},
-    inbound::{BlockSuggestion, OpenView},
-    text::Plain,
+use crate::{
+    receiver::grammar::{Act, ApplicationRef, Draft},
+    slack::{
+        actions,
+        elements::{Choice, Value},
+        inbound::{BlockSuggestion, OpenView},
+        text::Plain,
+    },
 };
 
 /// What is wrong with a submitted form, by the block that it is about.

@@ -17,8 +17,9 @@ use super::{
 use crate::{
     api::{Application, DeployRequest, DeployTarget, Environment},
     identity::{Access, AccessError, Person},
+    receiver::grammar::Vocabulary,
     runtime::cache::Guarded,
-    slack::{grammar::Vocabulary, ids::ChannelId},
+    slack::ids::ChannelId,
 };
 
 /// Reviews under way at once for one sight. Their answers are remembered, so this is the cost of the first.

@@ -6,7 +6,10 @@ use super::{
     sight::Sight,
     team::Answer,
 };
-use crate::slack::{blocks::Message, grammar::ApplicationRef, ids::ChannelId};
+use crate::{
+    receiver::grammar::ApplicationRef,
+    slack::{blocks::Message, ids::ChannelId},
+};
 
 /// Ended requests shown where nothing is under way.
 const MOST_ENDED: usize = 3;

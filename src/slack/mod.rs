@@ -8,7 +8,6 @@ pub mod actions;
 pub mod blocks;
 pub mod client;
 pub mod elements;
-pub mod grammar;
 pub mod http;
 pub mod ids;
 pub mod inbound;

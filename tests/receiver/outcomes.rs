@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use foredeck::receiver::plan::{PlanId, request_name};
 use foredeck_testkit::{
     ApiProxy,
     api_proxy::{ApiEffect, ApiFault, Weather},
@@ -69,13 +70,19 @@ async fn an_old_plan_of_which_nobody_says_whether_it_was_started_claims_neither(
     let proxy = ApiProxy::start(bed.plane).await?;
     drop(early);
     let _late = bed.receiver_behind_at(&proxy, late).await?;
+    // Only the look-up by name: a list or a watch would have it otherwise.
+    let asked = bed.slack.deliveries().pop().context("the command")?;
+    let trigger = asked.payload()["trigger_id"]
+        .as_str()
+        .context("a trigger")?;
+    let id = PlanId::of_command(&bed.slack.team_id().parse()?, &trigger.parse()?);
     proxy.inject(
         ApiFault::new(
             reqwest::Method::GET,
             "deployrequests",
             ApiEffect::Refuse(503),
         )
-        .times(1),
+        .of(&request_name(&id)),
     );
     let told = bed.pressed("alice", &plan, "plan-deploy").await?;
     let all = text(&told);

@@ -3,12 +3,12 @@
 use super::standing::{self, Prefix};
 use crate::{
     api::{Application, DeployRequest, deploy_target::Run},
+    receiver::grammar::{ApplicationRef, Vocabulary, table},
     receiver::team::{Absent, AbsentKind, Running, team_and_name},
     slack::{
         actions,
         blocks::{Block, Message, RichText},
         elements::{Button, Element, Style, Value},
-        grammar::{ApplicationRef, Vocabulary, table},
         text::Mrkdwn,
     },
 };

@@ -3,12 +3,12 @@
 use super::{reading::said, started::ordered};
 use crate::{
     identity::{Missing, Person},
+    receiver::grammar::ParseError,
     receiver::plan::{Plan, seal::SealError},
     slack::{
         actions,
         blocks::{Block, Message, RichText},
         elements::{Button, Element, Value},
-        grammar::ParseError,
         ids::ChannelId,
         text::Mrkdwn,
     },

@@ -9,6 +9,7 @@ use super::{cancelled, planned, reading, refusing, standing, started};
 use crate::{
     api::{DeployRequest, deploy_request::SlackPerson},
     identity::{Missing, Nobody, Person},
+    receiver::grammar::{self, ApplicationRef, Vocabulary},
     receiver::{
         object::Likeness,
         occasion::Attempted,
@@ -22,7 +23,6 @@ use crate::{
     slack::{
         blocks::Message,
         elements::Value as Carried,
-        grammar::{self, ApplicationRef, Vocabulary},
         ids::{ChannelId, TeamId, TriggerId, UserId},
     },
 };

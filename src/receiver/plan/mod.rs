@@ -21,7 +21,7 @@ use crate::{
             DeployRequestSpec, RequestNotify, Requester, SlackPerson, SlackPlace, TargetOverride,
         },
     },
-    slack::grammar::{Act, ApplicationRef, Draft},
+    receiver::grammar::{Act, ApplicationRef, Draft},
 };
 
 pub use id::{PlanId, request_name};

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::slack::{
-    grammar::{Intent, Vocabulary, parse},
-    ids::{ChannelId, MessageTs, TeamId, TriggerId, ViewId},
+use crate::{
+    receiver::grammar::{Intent, Vocabulary, parse},
+    slack::ids::{ChannelId, MessageTs, TeamId, TriggerId, ViewId},
 };
 
 pub(super) fn now() -> Timestamp {

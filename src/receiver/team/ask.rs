@@ -11,7 +11,7 @@ use crate::{
         Application, DeployRequest, DeployTarget, Environment,
         deploy_request::{DeployRequestStatus, Phase},
     },
-    slack::grammar::{ApplicationRef, CancelWhat},
+    receiver::grammar::{ApplicationRef, CancelWhat},
 };
 
 /// The answer to a question.

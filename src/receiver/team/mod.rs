@@ -12,7 +12,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::{
     api::{Application, DeployRequest, DeployTarget, Environment},
-    slack::grammar::{ApplicationRef, Vocabulary, closest},
+    receiver::grammar::{ApplicationRef, Vocabulary, closest},
 };
 
 pub use ask::{Answer, Cancellable, Running};

@@ -11,7 +11,7 @@ use super::{Sight, team_and_name};
 use crate::{
     api::{Application, Environment, bounds},
     domain::ids,
-    slack::grammar::version_name,
+    receiver::grammar::version_name,
 };
 
 /// How many options Slack takes.

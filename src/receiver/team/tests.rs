@@ -6,7 +6,7 @@ use std::fmt::{Debug, Write as _};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::slack::grammar::{CancelWhat, Intent, parse};
+use crate::receiver::grammar::{CancelWhat, Intent, parse};
 
 const SHOP: &str = "C0SHOP";
 const BANK: &str = "C0BANK";
@@ -525,7 +525,7 @@ fn everything(world: &World, channel: &str, text: &str) -> String {
     add(&mut all, &vocabulary);
     add(
         &mut all,
-        &crate::slack::grammar::table::help(
+        &crate::receiver::grammar::table::help(
             &vocabulary,
             &vocabulary.verbs().collect::<Vec<_>>(),
             None,
