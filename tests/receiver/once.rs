@@ -60,6 +60,42 @@ async fn a_redelivered_event_creates_one_request() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_comes_again_after_a_minute_and_after_five_creates_nothing_more() -> Result<()> {
+    fn after_one() -> Timestamp {
+        Timestamp::now() + Duration::from_secs(61)
+    }
+    fn after_five() -> Timestamp {
+        Timestamp::now() + Duration::from_secs(301)
+    }
+    let bed = Bed::new("again").await?;
+    let first = bed.receiver().await?;
+    let alice = bed.slack.user("alice");
+    let command = alice.command("deploys", "/deploy checkout v1 to quick")?;
+    command.answered().await?;
+    let event = alice.mention("deploys", None, "checkout v2 to quick")?;
+    event.answered().await?;
+    let plan = bed.typed("alice", "deploys", STAGING).await?;
+    let click = bed.press("alice", &plan, "plan-deploy")?;
+    click.answered().await?;
+    let created = wait_for("three requests", PATIENCE, async || {
+        let all = names(&bed.requests().await?);
+        ensure!(all.len() == 3, "{all:?}");
+        Ok(all)
+    })
+    .await?;
+    drop(first);
+    for clock in [after_one, after_five] {
+        // Another process, which remembers nothing of it.
+        let _later = bed.receiver_as(bed.plane.admin_config(), clock).await?;
+        for delivery in [&command, &event, &click] {
+            bed.slack.redeliver(delivery).answered().await?;
+        }
+        assert_eq!(names(&bed.requests().await?), created);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_click_that_comes_often_creates_one_request() -> Result<()> {
     let bed = Bed::new("click").await?;
     let _receiver = bed.receiver().await?;
