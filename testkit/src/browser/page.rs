@@ -240,7 +240,8 @@ impl Page {
             let Some(id) = node["backendDOMNodeId"].as_i64() else {
                 continue;
             };
-            let name = node["name"]["value"].as_str().unwrap_or_default();
+            // A label's name has the space before what it labels.
+            let name = node["name"]["value"].as_str().unwrap_or_default().trim();
             let named = name == place.name || self.label(id).await? == place.name;
             if named && node["ignored"] != true && self.middle(id).await.is_ok() {
                 return Ok(id);
