@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use foredeck_testkit::{StandInSlack, slack::Message, wait_for};
+use foredeck_testkit::{StandInSlack, wait_for};
 
 /// How long a step may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -18,12 +18,6 @@ pub(crate) async fn deploy(slack: &StandInSlack, channel: &str) -> Result<()> {
     let alice = slack.user("alice");
     let line = "/deploy checkout 1.5.0 to staging";
     println!("\nin #{channel}, alice types: {line}");
-    let first = |message: &Message| !message.is_reply();
-    let before = slack
-        .messages(channel)
-        .iter()
-        .filter(|message| first(message))
-        .count();
     alice.command(channel, line)?;
     let plan = wait_for("the plan", PATIENCE, async || {
         slack.ephemerals(alice.id()).pop().context("nothing yet")
@@ -35,10 +29,10 @@ pub(crate) async fn deploy(slack: &StandInSlack, channel: &str) -> Result<()> {
     let shown = Mutex::new(String::new());
     wait_for("its message to show the end", PATIENCE, async || {
         let messages = slack.messages(channel);
+        // Others before it may still be on their way there.
         let message = messages
             .iter()
-            .filter(|message| first(message))
-            .nth(before)
+            .find(|message| !message.is_reply() && message.text().contains("`1.5.0`"))
             .context("no message yet")?;
         let text = message.text();
         let before = mem::replace(
