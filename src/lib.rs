@@ -1,8 +1,8 @@
 //! Foredeck: the deck in front of Spinnaker.
 //!
-//! Arrows point one way: `cli` → `controller` → {`domain`, `spinnaker`} → `api`; `slack` speaks Slack's protocol and knows
-//! nothing of deployments; `runtime` is what a process needs (clients, admin server, shutdown). `tests/architecture.rs`
-//! holds it.
+//! Arrows point one way: `cli` → {`controller`, `receiver`, `relay`} → {`domain`, `identity`, `spinnaker`, `slack`} →
+//! `api`. The three roles don't know each other: objects in the API server are all that passes between them. `runtime` is
+//! what a process needs (clients, caches, admin server, shutdown). `tests/architecture.rs` holds it.
 
 pub mod api;
 pub mod cli;

@@ -139,6 +139,24 @@ fn every_file_begins_with_its_purpose() -> Result<()> {
     Ok(())
 }
 
+/// All roles can be one process (`foredeck run`), and two gates of one name would open and close each other.
+#[test]
+fn each_readiness_gate_has_a_name_of_its_own() -> Result<()> {
+    let mut names = Vec::new();
+    for (path, text) in sources("src")? {
+        for rest in text.split("readiness.gate(\"").skip(1) {
+            let name = rest.split('"').next().unwrap_or_default().to_owned();
+            names.push((name, path.clone()));
+        }
+    }
+    assert!(names.len() >= 5, "{names:?}");
+    names.sort();
+    for pair in names.windows(2) {
+        assert_ne!(pair[0].0, pair[1].0, "{pair:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn no_file_holds_two_ideas() -> Result<()> {
     for (path, text) in sources("src")? {

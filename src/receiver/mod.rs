@@ -1,8 +1,9 @@
 //! From what people say to requests. Touches Slack and the API server, but for what decides.
 //!
-//! What was asked is written down first and answered second, and no answer says more than what was written. The receiver
-//! keeps nothing: a plan travels in the buttons that show it, and a request's name comes from the plan alone, so any
-//! replica may take any delivery, and twice.
+//! What was asked is written down first and answered second, and no answer says more than what was written. Nothing that
+//! matters is kept here: a plan travels in the buttons that show it, and a request's name comes from the plan alone, so
+//! any replica may take any delivery, and twice. What a process does remember (what it began a moment ago, which messages
+//! it heard) only spares people a repetition that the API server doesn't show yet.
 
 mod answer;
 mod begun;

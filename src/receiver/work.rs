@@ -79,9 +79,9 @@ pub async fn run(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> Result<(), ReceiverError> {
-    let caches = readiness.gate("caches");
+    let caches = readiness.gate("receiver-caches");
     let gate = Standing {
-        gate: readiness.gate("slack"),
+        gate: readiness.gate("receiver-slack"),
         grace_ends: match &door.transport {
             Transport::Socket { grace, .. } => Some(Instant::now() + *grace),
             Transport::Http { .. } => None,

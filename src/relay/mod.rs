@@ -138,11 +138,8 @@ pub async fn run(
 ) -> Result<(), RelayError> {
     let caches = parts.readiness.gate("relay-caches");
     let metrics = RelayMetrics::register(&parts.metrics);
-    let standing = Standing::new(parts.readiness.gate("slack"), metrics.clone());
-    let scopes = match settings.namespaces.as_slice() {
-        [] => vec![Scope::Cluster],
-        namespaces => namespaces.iter().cloned().map(Scope::Namespace).collect(),
-    };
+    let standing = Standing::new(parts.readiness.gate("relay-slack"), metrics.clone());
+    let scopes = Scope::of(&settings.namespaces);
     let left = Arc::new(AtomicUsize::new(scopes.len()));
     let engines = scopes.into_iter().map(|scope| {
         let (caches, left) = (caches.clone(), left.clone());

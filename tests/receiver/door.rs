@@ -119,7 +119,7 @@ async fn a_token_that_slack_refuses_stops_a_rollout_whatever_the_grace() -> Resu
     wait_for("filled caches", PATIENCE, async || {
         let closed = start.readiness.closed();
         ensure!(
-            closed.iter().all(|(gate, _)| *gate == "slack"),
+            closed.iter().all(|(gate, _)| *gate == "receiver-slack"),
             "{closed:?}"
         );
         ensure!(!closed.is_empty(), "ready with a token that Slack refuses");

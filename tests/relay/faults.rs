@@ -315,7 +315,7 @@ async fn a_revoked_token_is_said_and_nothing_is_lost() -> Result<()> {
     assert!(
         closed
             .iter()
-            .any(|(gate, why)| *gate == "slack" && why.contains("token_revoked")),
+            .any(|(gate, why)| *gate == "relay-slack" && why.contains("token_revoked")),
         "{closed:?}"
     );
     assert!(relay.metrics()?.contains("relay_stopped 1"));
