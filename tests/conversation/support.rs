@@ -285,7 +285,26 @@ impl Bed {
             .with_context(|| format!("start the {name}"))?;
         let mut process = Process { child, admin, log };
         process.until_ready(name).await?;
+        if ["controller", "run"].contains(&name) {
+            self.until_looked_at().await?;
+        }
         Ok(process)
+    }
+
+    /// Waits until the controller has said what it thinks of the application: a plan made before that is made anew when
+    /// it is confirmed, and a test that confirms once would wait for ever.
+    async fn until_looked_at(&self) -> Result<()> {
+        wait_for("the application to be ready", PATIENCE, async || {
+            let application = self.api::<Application>().get("checkout").await?;
+            let status = application.status.unwrap_or_default();
+            let ready = status
+                .conditions
+                .iter()
+                .any(|one| one.type_ == "Ready" && one.status == "True");
+            ensure!(ready, "{:?}", status.conditions);
+            Ok(())
+        })
+        .await
     }
 }
 
