@@ -1,9 +1,10 @@
 //! Foredeck: the deck in front of Spinnaker.
 //!
-//! Arrows point one way: `cli` → {`controller`, `receiver`, `relay`} → {`domain`, `identity`, `spinnaker`, `slack`} →
-//! `api`. The three roles don't know each other: objects in the API server are all that passes between them. `runtime` is
+//! Arrows point one way: `cli` → {`controller`, `receiver`, `relay`} → {`access`, `identity`, `spinnaker`, `slack`} →
+//! `domain` → `api`. The three roles don't know each other: objects in the API server are all that passes between them. `runtime` is
 //! what a process needs (clients, caches, admin server, shutdown). `tests/architecture.rs` holds it.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod controller;

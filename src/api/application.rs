@@ -99,6 +99,10 @@ pub struct Action {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "super::deploy_request::parameters")]
     pub parameters: BTreeMap<String, String>,
+    /// The names of parameters whose values are shown nowhere but in the request itself and in Spinnaker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::PARAMETERS), inner(length(min = 1, max = bounds::NAME)))]
+    pub secret_parameters: Vec<String>,
 }
 
 /// What the controller found.

@@ -29,6 +29,12 @@ pub const STAGES: usize = 100;
 pub const HISTORY: usize = 20;
 /// Idempotency keys that a target remembers.
 pub const KEYS: usize = 500;
+/// Groups of one person, by one source or as stamped.
+pub const GROUPS: usize = 200;
+/// Decisions kept in a request's status.
+pub const DECISIONS: usize = 50;
+/// Inputs and roles of one manual judgment.
+pub const INPUTS: usize = 50;
 /// Messages in Slack about one request.
 pub const SLACK_MESSAGES: usize = 32;
 /// Pipelines described in an application's status.

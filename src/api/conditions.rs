@@ -16,6 +16,16 @@ pub enum ConditionType {
     Reconciling,
     /// kstatus: work can't go on without somebody.
     Stalled,
+    /// Whoever asked may.
+    Authorized,
+    /// Everybody who has to say yes did.
+    Approved,
+    /// On a `DeployApproval`: it counts.
+    Counts,
+    /// `False` where somebody who may not wanted to cancel it.
+    Cancelable,
+    /// `False` where it is not told in a channel that it names.
+    Notified,
     /// Spinnaker has the execution.
     Started,
     /// It ended well (`True`) or not (`False`).
@@ -64,7 +74,17 @@ pub enum Reason {
     Expired,
     StartRefused,
     Invalid,
+    NotAuthorized,
+    Nobody,
+    IdentityStale,
+    Rejected,
+    VersionMoves,
     // What a request waits for.
+    PoliciesMissing,
+    PoliciesAltered,
+    AccessUnknown,
+    GroupsUnknown,
+    ApprovalMissing,
     ApplicationNotFound,
     EnvironmentNotFound,
     ConnectionNotFound,
@@ -90,6 +110,22 @@ pub enum Reason {
     Canceled,
     TimedOut,
     Released,
+    // Who may, and whose word counts.
+    Authorized,
+    Approved,
+    Counts,
+    DigestChanged,
+    ApprovalExpired,
+    ApprovalTaken,
+    ApproverIsRequester,
+    ApproverNotAuthorized,
+    SamePerson,
+    RequestGone,
+    JudgmentOver,
+    InputNotOffered,
+    RoleMissing,
+    CancelRefused,
+    ChannelNotListed,
     // Configuration.
     ConfigurationValid,
     TargetShared,

@@ -7,7 +7,7 @@ use kube::{CustomResource, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{bounds, connection::TriggerMode};
+use super::{actor::Actor, bounds, connection::TriggerMode};
 
 /// Who wants which version of what, where, and how it went.
 ///
@@ -99,10 +99,9 @@ pub struct DeployRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub idempotency_key: Option<String>,
-    /// On whose behalf it was made. The receiver writes it for requests from Slack; nothing yet keeps others from
-    /// claiming to be somebody.
+    /// On whose behalf it was made; stamped by the receiver for requests from Slack, by admission for all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requester: Option<Requester>,
+    pub requester: Option<Actor>,
     /// Where to tell how it goes, beside the Environment's own channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<RequestNotify>,
@@ -156,30 +155,6 @@ pub struct TargetOverride {
     pub namespace: Option<String>,
 }
 
-/// Who wants it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Requester {
-    /// The Kubernetes user name.
-    #[schemars(length(min = 1, max = bounds::NAME))]
-    pub username: String,
-    /// The same person in Slack.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slack: Option<SlackPerson>,
-}
-
-/// A person in Slack.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SlackPerson {
-    /// The workspace's id.
-    #[schemars(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))]
-    pub team: String,
-    /// The user's id there.
-    #[schemars(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))]
-    pub user: String,
-}
-
 /// Where to tell how it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -210,6 +185,9 @@ pub struct Cancel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::VALUE))]
     pub reason: Option<String>,
+    /// Who; stamped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
 }
 
 /// Where a request stands. Terminal phases never change again.
@@ -231,6 +209,8 @@ pub enum Phase {
     /// Not yet resolved: something that it names is missing or doesn't answer.
     #[default]
     Pending,
+    /// Complete and valid, waiting for people to approve it.
+    AwaitingApproval,
     /// Complete and valid, waiting for its target.
     Queued,
     /// It holds its target; the start is being prepared or under way.
@@ -245,14 +225,17 @@ pub enum Phase {
     Failed,
     /// Ended because somebody, or a newer request, asked for it.
     Canceled,
+    /// Whoever asked may not, or somebody who may said no; nothing was started.
+    Denied,
     /// Waited too long, or is a copy of another object.
     Expired,
 }
 
 impl Phase {
     /// Every phase, for tables and tests.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Pending,
+        Self::AwaitingApproval,
         Self::Queued,
         Self::Starting,
         Self::Running,
@@ -260,6 +243,7 @@ impl Phase {
         Self::Succeeded,
         Self::Failed,
         Self::Canceled,
+        Self::Denied,
         Self::Expired,
     ];
 
@@ -267,7 +251,7 @@ impl Phase {
     pub fn is_terminal(self) -> bool {
         matches!(
             self,
-            Self::Succeeded | Self::Failed | Self::Canceled | Self::Expired
+            Self::Succeeded | Self::Failed | Self::Canceled | Self::Denied | Self::Expired
         )
     }
 }
@@ -286,7 +270,8 @@ pub struct DeployRequestStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Reconciling and Stalled (kstatus), Started, Succeeded.
+    /// Reconciling and Stalled (kstatus), Authorized, Approved, Started, Succeeded, and Cancelable and Notified where
+    /// something that was asked for doesn't count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The key under which this runs once; fixed at first sight.
@@ -299,6 +284,16 @@ pub struct DeployRequestStatus {
     /// The one attempt to start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// The approvals that it needs and has; absent where none are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Approvals>,
+    /// The manual judgment that its execution waits at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgment: Option<Judgment>,
+    /// What was decided about it, by whom and why, oldest first: the last 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::DECISIONS))]
+    pub decisions: Vec<DecisionRecord>,
     /// What Spinnaker says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionStatus>,
@@ -321,6 +316,113 @@ pub struct DeployRequestStatus {
     /// What was told in Slack; the relay's, and nobody else's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<SlackStatus>,
+}
+
+/// The approvals that a request needs and has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approvals {
+    /// How many are needed, from as many people.
+    pub required: u32,
+    /// Those that count now, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub given: Vec<GivenApproval>,
+    /// The groups of which somebody still has to say yes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(max = bounds::NAME)))]
+    pub missing_groups: Vec<String>,
+    /// When the first of them lapses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}
+
+/// An approval that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenApproval {
+    /// The `DeployApproval`.
+    #[schemars(length(max = bounds::NAME))]
+    pub name: String,
+    /// Whose word it is, by their Kubernetes user name.
+    #[schemars(length(max = bounds::NAME))]
+    pub by: String,
+    /// When they gave it.
+    pub at: Time,
+    /// What they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::VALUE))]
+    pub comment: Option<String>,
+}
+
+/// A manual judgment that an execution waits at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Judgment {
+    /// Spinnaker's id of the stage.
+    #[schemars(length(max = bounds::NAME))]
+    pub stage: String,
+    /// As the pipeline names it.
+    #[schemars(length(max = bounds::NAME))]
+    pub name: String,
+    /// What it tells people, without markup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::MESSAGE))]
+    pub instructions: Option<String>,
+    /// The inputs that it offers, of which one has to be chosen; none where it offers none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::INPUTS), inner(length(max = bounds::VALUE)))]
+    pub inputs: Vec<String>,
+    /// The roles of which a judge must have one, by Spinnaker's names; anybody who may judge where it names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::INPUTS), inner(length(max = bounds::NAME)))]
+    pub roles: Vec<String>,
+    /// The answer that is being handed to Spinnaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<GivenApproval>,
+}
+
+/// Something that was decided about a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionRecord {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub what: DecisionKind,
+    /// By whom, by their Kubernetes user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NAME))]
+    pub by: Option<String>,
+    /// Why: the rule that allowed it, the comment, what was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::VALUE))]
+    pub why: Option<String>,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DecisionKind {
+    /// Somebody asked for it.
+    Requested,
+    /// Whoever asked may.
+    Authorized,
+    /// Whoever asked may not.
+    Denied,
+    /// Somebody approved it.
+    Approved,
+    /// Somebody said no.
+    Rejected,
+    /// An approval no longer counts.
+    Lapsed,
+    /// It was sent to Spinnaker.
+    Started,
+    /// Somebody answered a manual judgment.
+    Judged,
+    /// Somebody cancelled it.
+    Canceled,
+    /// Somebody who may not wanted to cancel, approve or judge it.
+    Refused,
 }
 
 /// What was told in Slack.
@@ -558,6 +660,10 @@ pub struct Failure {
 pub enum WaitingFor {
     /// An Application, Environment, connection or Secret that isn't there yet or isn't in order.
     Configuration,
+    /// The API server, or whoever knows the requester's groups, to say whether they may.
+    Authorization,
+    /// People who may approve it.
+    Approval,
     /// Its target: another request holds it or comes first.
     Queue,
     /// Gate's or Orca's answer.

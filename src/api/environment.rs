@@ -98,6 +98,80 @@ pub struct Protection {
         inner(length(max = 32), regex(pattern = "^[A-Z0-9]{2,32}$"))
     )]
     pub channels: Vec<String>,
+    /// Whether it may be asked for and told in channels that are shared with other organisations.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_shared: bool,
+    /// Who has to say yes before anything starts; nobody when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<ApprovalRules>,
+    /// Which `ServiceAccount`s and other `system:` users may ask, and for what. All others are nobody, whatever RBAC
+    /// grants them; these need the verb too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub automation: Vec<Automation>,
+    /// Which group (as RBAC names it) has which of the roles that manual judgment stages name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub judgment_roles: Vec<JudgmentRole>,
+}
+
+/// Who has to say yes before anything starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalRules {
+    /// From how many people, each with the verb `approve` on the Environment and on the Application.
+    #[schemars(range(min = 1, max = 10))]
+    pub required: u32,
+    /// Whether one of them may be who asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requester_may_approve: bool,
+    /// How long an approval is good for; until the request expires when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,8}(ms|s|m|h))+$"))]
+    pub expire_after: Option<Duration>,
+    /// Groups of each of which somebody has to be among them. What automation asks for needs at least one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = bounds::NAME)))]
+    pub groups: Vec<String>,
+    /// A regular expression that the whole of a version must match to count as one that never moves, beside commits and
+    /// digests. `v?[0-9]+(\\.[0-9]+)+([-+.][0-9A-Za-z.-]+)?` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub fixed_versions: Option<String>,
+    /// The ids of Slack user groups or users who are mentioned, once, when an approval is needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 5),
+        inner(length(max = 32), regex(pattern = "^[SUW][A-Z0-9]{1,31}$"))
+    )]
+    pub mention: Vec<String>,
+}
+
+/// A `system:` user that may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Automation {
+    /// Its Kubernetes user name: `system:serviceaccount:flux-system:kustomize-controller`.
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub username: String,
+    /// The actions that it may ask for, and `cancel`.
+    #[schemars(
+        length(min = 1, max = 17),
+        inner(length(max = 31), regex(pattern = "^[a-z][a-z0-9-]{1,30}$"))
+    )]
+    pub verbs: Vec<String>,
+}
+
+/// A group that has a role in Spinnaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JudgmentRole {
+    /// The role, by Spinnaker's name.
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub role: String,
+    /// The group, as RBAC names it.
+    #[schemars(length(min = 1, max = bounds::NAME))]
+    pub group: String,
 }
 
 /// Whether somebody who asks in Slack is shown a plan to confirm before anything is created.

@@ -1,12 +1,15 @@
 //! The kinds of `foredeck.dev/v1alpha1`: serde, schema and CEL rules, nothing else. Touches nothing outside.
 
+pub mod actor;
 pub mod application;
 pub mod bounds;
 pub mod conditions;
 pub mod connection;
+pub mod deploy_approval;
 pub mod deploy_request;
 pub mod deploy_target;
 pub mod environment;
+pub mod person;
 mod schema;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -14,15 +17,20 @@ use kube::CustomResourceExt;
 
 pub use application::Application;
 pub use connection::SpinnakerConnection;
+pub use deploy_approval::DeployApproval;
 pub use deploy_request::DeployRequest;
 pub use deploy_target::DeployTarget;
 pub use environment::Environment;
+pub use person::Person;
 
 /// The API group of every kind here.
 pub const GROUP: &str = "foredeck.dev";
 
 /// The field manager of the controller's writes.
 pub const CONTROLLER: &str = "foredeck-controller";
+
+/// The field manager of the receiver's writes.
+pub const RECEIVER: &str = "foredeck-receiver";
 
 /// The field manager of the relay's writes.
 pub const RELAY: &str = "foredeck-relay";
@@ -35,9 +43,11 @@ pub const SEEN_ANNOTATION: &str = "foredeck.dev/seen";
 pub fn crds() -> Vec<CustomResourceDefinition> {
     [
         Application::crd(),
+        DeployApproval::crd(),
         DeployRequest::crd(),
         DeployTarget::crd(),
         Environment::crd(),
+        Person::crd(),
         SpinnakerConnection::crd(),
     ]
     .into_iter()

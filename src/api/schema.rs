@@ -37,6 +37,10 @@ pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResource
             match kind.as_str() {
                 "DeployRequest" => make_immutable(spec, &SET_ONCE, &[]),
                 "DeployTarget" => make_immutable(spec, &[], &PEOPLES),
+                "DeployApproval" => {
+                    make_immutable(spec, &[], &[]);
+                    approval_rules(spec);
+                }
                 _ => {}
             }
         }
@@ -94,6 +98,35 @@ fn walk(schema: &mut JSONSchemaProps) {
     }
 }
 
+/// What each kind of approval has to name.
+fn approval_rules(spec: &mut JSONSchemaProps) {
+    let rules = [
+        (
+            "self.__for__ == 'Start' ? has(self.digest) && !has(self.judgment) : has(self.judgment) && !has(self.digest)",
+            "for a Start give digest (status.resolved.digest of the request), for a Judgment give judgment, and not both",
+        ),
+        (
+            "self.decision == 'Approve' || (has(self.comment) && self.comment.size() > 0)",
+            "a rejection needs a comment: say why",
+        ),
+    ];
+    spec.x_kubernetes_validations
+        .get_or_insert_default()
+        .extend(rules.map(|(rule, message)| ValidationRule {
+            rule: rule.to_owned(),
+            message: Some(message.to_owned()),
+            ..ValidationRule::default()
+        }));
+}
+
+/// A property as CEL names it: its reserved words are written otherwise.
+fn identifier(property: &str) -> String {
+    match property {
+        "for" => "__for__".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
 fn make_immutable(spec: &mut JSONSchemaProps, set_once: &[&str], free: &[&str]) {
     let names: Vec<String> = spec
         .properties
@@ -101,15 +134,16 @@ fn make_immutable(spec: &mut JSONSchemaProps, set_once: &[&str], free: &[&str]) 
         .flat_map(|properties| properties.keys().cloned())
         .collect();
     let rules = names.into_iter().filter(|name| !free.contains(&name.as_str())).map(|name| {
+        let field = identifier(&name);
         let (rule, message) = if set_once.contains(&name.as_str()) {
             (
-                format!("!has(oldSelf.{name}) || (has(self.{name}) && self.{name} == oldSelf.{name})"),
+                format!("!has(oldSelf.{field}) || (has(self.{field}) && self.{field} == oldSelf.{field})"),
                 format!("{name} can be set once, and not changed or taken back"),
             )
         } else {
             (
                 format!(
-                    "has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+                    "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
                 ),
                 format!("{name} is immutable: make a new object"),
             )

@@ -1,8 +1,10 @@
 //! Pure decisions: what a request becomes, given what is seen. No I/O, no clock, no randomness.
 
+pub mod access;
 pub mod backoff;
 pub mod decide;
 pub mod fitting;
+pub mod gates;
 pub mod ids;
 pub mod outcome;
 pub mod parameters;

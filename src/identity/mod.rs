@@ -1,6 +1,5 @@
-//! Who somebody is and what they may do. Touches Slack (`users.info`) and the API server (access reviews).
+//! Who somebody is. Touches Slack (`users.info`).
 
-pub mod access;
 pub mod person;
 
 use std::{
@@ -10,7 +9,6 @@ use std::{
 
 use moka::{Expiry, future::Cache};
 
-pub use access::{Access, AccessError, Missing, Permission};
 pub use person::{Nobody, Person};
 
 use crate::slack::{

@@ -1,7 +1,8 @@
 //! Whether a Slack account is a human whom Kubernetes may know, and under which name. Touches nothing.
 
 use crate::{
-    api::deploy_request::SlackPerson,
+    api::actor::SlackPerson,
+    domain::access::Subject,
     slack::{client::Account, ids::TeamId},
 };
 
@@ -10,8 +11,20 @@ use crate::{
 pub struct Person {
     /// The Kubernetes user name: the verified e-mail address, in lower case.
     pub username: String,
+    /// Their groups, with the prefixes of their sources.
+    pub groups: Vec<String>,
     /// The same person in Slack.
     pub slack: SlackPerson,
+}
+
+impl Person {
+    /// As whom the API server is asked about them.
+    pub fn subject(&self) -> Subject {
+        Subject {
+            username: self.username.clone(),
+            groups: self.groups.clone(),
+        }
+    }
 }
 
 /// Why an account is nobody: it may see and do nothing.
@@ -79,6 +92,7 @@ pub fn judge(account: &Account, home: &TeamId) -> Result<Person, Nobody> {
         .ok_or(Nobody::NoEmail)?;
     Ok(Person {
         username: email.to_ascii_lowercase(),
+        groups: Vec::new(),
         slack: SlackPerson {
             team: home.to_string(),
             user: account.id.to_string(),

@@ -12,8 +12,8 @@ use super::{
     team::Cancellable,
 };
 use crate::{
+    access::Permission,
     api::{DeployRequest, bounds},
-    identity::Permission,
     receiver::grammar::Cancel,
     slack::actions::Target,
 };
@@ -89,7 +89,7 @@ impl Receiver {
             let permission = self
                 .access
                 .may(
-                    person,
+                    &person.subject(),
                     VERB,
                     &request.namespace().unwrap_or_default(),
                     &spec.application,

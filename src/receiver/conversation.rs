@@ -17,8 +17,8 @@ use super::{
     tell::{self, Question},
 };
 use crate::{
+    access::AccessError,
     api::Application,
-    identity::{AccessError, Permission},
     receiver::grammar::{self, Act, ApplicationRef, Draft, Intent, Typed},
     runtime::telemetry,
     slack::ids::{ChannelId, MessageTs},
@@ -178,14 +178,11 @@ impl Receiver {
                 let environments = sight.environments(&namespace);
                 everywhere &= environments.len() <= MOST_PLACES;
                 for environment in environments.into_iter().take(MOST_PLACES) {
-                    let may = self.access.may(
-                        &sight.person,
-                        &action,
-                        &namespace,
-                        &application,
-                        &environment,
-                    );
-                    if may.await.map_err(|error| silent(&error))? == Permission::Granted {
+                    let subject = sight.person.subject();
+                    let may =
+                        self.access
+                            .may(&subject, &action, &namespace, &application, &environment);
+                    if may.await.map_err(|error| silent(&error))?.is_granted() {
                         return Ok((Some(action), true));
                     }
                 }

@@ -53,7 +53,8 @@ pub use self::{
     work::{Door, Transport, run},
 };
 use crate::{
-    identity::{Access, Identity, IdentityError, Person},
+    access::Access,
+    identity::{Identity, IdentityError, Person},
     runtime::{metrics::Metrics, telemetry},
     slack::client::SlackClient,
 };

@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::deploy_request::SlackPerson,
+        api::actor::SlackPerson,
         receiver::plan::PlanId,
         slack::ids::{TeamId, TriggerId},
     };
@@ -103,6 +103,7 @@ mod tests {
     fn person() -> Person {
         Person {
             username: "alice@corp.example".to_owned(),
+            groups: Vec::new(),
             slack: plan("1.2.x").asker,
         }
     }

@@ -248,6 +248,7 @@ pub(super) async fn cancel(
     let name = request.name_any();
     let cancel = Cancel {
         reason: Some(reason),
+        by: None,
     };
     // The uid: another request of that name, made since, isn't what was meant.
     let patch = json!({"metadata": {"uid": request.metadata.uid}, "spec": {"cancel": cancel}});

@@ -15,8 +15,9 @@ use super::{
     team,
 };
 use crate::{
+    access::{Access, AccessError},
     api::{Application, DeployRequest, DeployTarget, Environment},
-    identity::{Access, AccessError, Person},
+    identity::Person,
     receiver::grammar::Vocabulary,
     runtime::cache::Guarded,
     slack::ids::ChannelId,
@@ -46,9 +47,9 @@ impl Sight {
             .pick(|application: &Application| application.namespace())
             .into_iter()
             .collect();
-        let person_of = &person;
+        let subject = &person.subject();
         let answers: Vec<_> = stream::iter(teams)
-            .map(|team| async move { (access.sees(person_of, &team).await, team) })
+            .map(|team| async move { (access.sees(subject, &team).await, team) })
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;

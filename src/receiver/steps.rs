@@ -28,11 +28,11 @@ use super::{
     sight::{Sight, decoded},
 };
 use crate::{
+    access::Permission,
     api::{
         Application, DeployRequest, DeployTarget, Environment, deploy_request::Phase,
         environment::Confirm,
     },
-    identity::Permission,
     runtime::{cache::Guarded, telemetry},
     slack::{blocks::Message, elements::Value, ids::ChannelId},
 };
@@ -79,7 +79,7 @@ impl Receiver {
         let permission = self
             .access
             .may(
-                &sight.person,
+                &sight.person.subject(),
                 &order.action,
                 &plan.namespace,
                 &order.application,
@@ -373,7 +373,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::deploy_request::SlackPerson,
+        api::actor::SlackPerson,
         identity::Person,
         receiver::plan::PlanId,
         slack::ids::{TeamId, TriggerId},
@@ -400,7 +400,15 @@ mod tests {
             shown: String::new(),
         };
         let username = "alice@corp.example".to_owned();
-        let own = object::request(&plan, &Person { username, slack }, None);
+        let own = object::request(
+            &plan,
+            &Person {
+                username,
+                groups: Vec::new(),
+                slack,
+            },
+            None,
+        );
         let attempted = Attempted {
             namespace: plan.namespace.clone(),
             name: plan.request_name(),

@@ -54,6 +54,10 @@ fn status(phase: Phase) -> Value {
             "message": "there is no Environment \"production\" in this namespace; it goes on as soon as somebody creates it.",
             "waiting": {"for": "Configuration", "message": "there is no Environment \"production\" in this namespace; it goes on as soon as somebody creates it.", "since": "2026-03-04T10:00:01Z", "until": "2026-03-05T10:00:00Z"},
         }),
+        Phase::AwaitingApproval => json!({
+            "resolved": resolved, "approvals": {"required": 2, "given": [{"name": "approval-1", "by": "bob@corp.example", "at": "2026-03-04T10:00:30Z"}]},
+            "waiting": {"for": "Approval", "message": "1 of 2 approvals: somebody with the verb approve has to say yes.", "since": "2026-03-04T10:00:01Z", "until": "2026-03-05T10:00:00Z"},
+        }),
         Phase::Queued => json!({
             "resolved": resolved,
             "waiting": {"for": "Queue", "message": "\"checkout-v41\" holds the target.", "since": "2026-03-04T10:00:01Z"},
@@ -80,6 +84,9 @@ fn status(phase: Phase) -> Value {
         }
         Phase::Canceled => json!({
             "resolved": resolved, "finishedAt": finished, "message": "it was canceled before anything was started.",
+        }),
+        Phase::Denied => json!({
+            "finishedAt": finished, "message": "\"alice@corp.example\" has no verb deploy on Environment \"production\".",
         }),
         Phase::Expired => json!({
             "finishedAt": finished, "message": "it waited for more than 24 h. It last waited because its turn did not come.",

@@ -268,8 +268,10 @@ fn every(mut check: impl FnMut(&str, &DeployRequest, &Facts, &Decision)) {
                     let mut request = request(phase);
                     let mut facts = facts(target.clone(), sighting.clone());
                     if on(0) {
-                        request.spec.cancel =
-                            Some(crate::api::deploy_request::Cancel { reason: None });
+                        request.spec.cancel = Some(crate::api::deploy_request::Cancel {
+                            reason: None,
+                            by: None,
+                        });
                     }
                     facts.plan = match (on(1), on(2)) {
                         (false, false) => Ok(plan()),

@@ -4,8 +4,9 @@ use kube::ResourceExt;
 
 use super::{reading::said, standing};
 use crate::{
+    access::Missing,
     api::DeployRequest,
-    identity::{Missing, Person},
+    identity::Person,
     slack::{
         actions::{self, Target},
         blocks::{Block, Message, Section},

@@ -2,7 +2,8 @@
 
 use super::{reading::said, started::ordered};
 use crate::{
-    identity::{Missing, Person},
+    access::Missing,
+    identity::Person,
     receiver::grammar::ParseError,
     receiver::plan::{Plan, seal::SealError},
     slack::{

@@ -71,6 +71,7 @@ pub(in crate::receiver) fn phase(request: &DeployRequest) -> Phase {
 pub(in crate::receiver) fn sign(phase: Phase) -> Mrkdwn {
     Mrkdwn::fixed(match phase {
         Phase::Pending => ":hourglass_flowing_sand: pending",
+        Phase::AwaitingApproval => ":raised_hand: waiting for approval",
         Phase::Queued => ":hourglass_flowing_sand: waiting in line",
         Phase::Starting => ":arrow_forward: starting",
         Phase::Running => ":arrow_forward: running",
@@ -78,6 +79,7 @@ pub(in crate::receiver) fn sign(phase: Phase) -> Mrkdwn {
         Phase::Succeeded => ":white_check_mark: succeeded",
         Phase::Failed => ":x: failed",
         Phase::Canceled => ":no_entry_sign: canceled",
+        Phase::Denied => ":no_entry: denied",
         Phase::Expired => ":no_entry_sign: expired",
     })
 }

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::{cancelled, planned, reading, refusing, standing, started};
 use crate::{
-    api::{DeployRequest, deploy_request::SlackPerson},
-    identity::{Missing, Nobody, Person},
+    access::Missing,
+    api::{DeployRequest, actor::SlackPerson},
+    identity::{Nobody, Person},
     receiver::grammar::{self, ApplicationRef, Vocabulary},
     receiver::{
         object::Likeness,
@@ -62,6 +63,7 @@ fn at() -> Timestamp {
 fn person() -> Person {
     Person {
         username: "alice@corp.example".to_owned(),
+        groups: Vec::new(),
         slack: plan().asker,
     }
 }

@@ -17,9 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::{
         DeployRequest,
-        deploy_request::{
-            DeployRequestSpec, RequestNotify, Requester, SlackPerson, SlackPlace, TargetOverride,
-        },
+        actor::{Actor, SlackPerson},
+        deploy_request::{DeployRequestSpec, RequestNotify, SlackPlace, TargetOverride},
     },
     receiver::grammar::{Act, ApplicationRef, Draft},
 };
@@ -70,7 +69,7 @@ impl Order {
     /// The spec of a request for it.
     pub fn spec(
         &self,
-        requester: Option<Requester>,
+        requester: Option<Actor>,
         notify: Option<RequestNotify>,
     ) -> DeployRequestSpec {
         DeployRequestSpec {
@@ -143,8 +142,9 @@ impl Plan {
 
     /// The request that confirming it creates, on behalf of `username`.
     pub fn request(&self, username: impl Into<String>) -> DeployRequest {
-        let requester = Requester {
+        let requester = Actor {
             username: username.into(),
+            groups: Vec::new(),
             slack: Some(self.asker.clone()),
         };
         let notify = RequestNotify {

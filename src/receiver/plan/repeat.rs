@@ -75,9 +75,9 @@ pub fn repeat<'a>(
 fn counted(request: &DeployRequest, now: Timestamp) -> Option<Repeat<'_>> {
     let status = request.status.as_ref();
     match status.and_then(|status| status.phase).unwrap_or_default() {
-        Phase::Pending | Phase::Queued => Some(Repeat::Waiting(request)),
+        Phase::Pending | Phase::AwaitingApproval | Phase::Queued => Some(Repeat::Waiting(request)),
         Phase::Starting | Phase::Running | Phase::Unknown => Some(Repeat::Active(request)),
-        Phase::Succeeded | Phase::Failed | Phase::Canceled | Phase::Expired => {
+        Phase::Succeeded | Phase::Failed | Phase::Canceled | Phase::Denied | Phase::Expired => {
             let ended = status
                 .and_then(|status| status.finished_at.as_ref())
                 .map(|time| time.0)

@@ -25,7 +25,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{Order, Plan, PlanId};
-use crate::api::deploy_request::{SlackPerson, SlackPlace, TargetOverride};
+use crate::api::{
+    actor::SlackPerson,
+    deploy_request::{SlackPlace, TargetOverride},
+};
 
 /// What a button's value holds, in characters.
 pub const BUTTON: usize = 2000;

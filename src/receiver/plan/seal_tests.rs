@@ -8,7 +8,7 @@ use super::{
     super::tests::{alice, now, order, plan},
     BUTTON, METADATA, Nonce, Purpose, SealError, Sealer,
 };
-use crate::api::deploy_request::{SlackPerson, TargetOverride};
+use crate::api::{actor::SlackPerson, deploy_request::TargetOverride};
 
 fn sealer(tokens: &[&str]) -> Sealer {
     let tokens: Vec<SecretString> = tokens

@@ -23,12 +23,17 @@ pub(super) fn state(request: &DeployRequest) -> (&'static str, &'static str) {
         (Phase::Succeeded, _) => ("✅", "succeeded"),
         (Phase::Failed, _) => ("❌", "failed"),
         (Phase::Canceled, _) => ("🚫", "canceled"),
+        (Phase::Denied, _) => ("⛔", "denied"),
         (Phase::Expired, _) => ("⌛", "expired"),
         (Phase::Unknown, _) => ("⚠️", "unclear whether it runs"),
         (_, Some(WaitingFor::Person)) => ("⚠️", "needs a person"),
         (_, Some(WaitingFor::Judgment)) if !canceling => ("✋", "waits for a judgment"),
         (_, _) if canceling => ("🔄", "being canceled"),
         (_, Some(WaitingFor::Configuration)) => ("⚠️", "waits for its configuration"),
+        (_, Some(WaitingFor::Authorization)) => ("⏳", "waits to know who may"),
+        (Phase::AwaitingApproval, _) | (_, Some(WaitingFor::Approval)) => {
+            ("✋", "waits for approval")
+        }
         (Phase::Running, _) => ("🔄", "running"),
         (_, Some(WaitingFor::Spinnaker)) => ("⏳", "waits for Spinnaker"),
         (Phase::Starting, _) => ("🔄", "starting"),
@@ -43,6 +48,8 @@ pub(super) fn who_can(subject: WaitingFor) -> &'static str {
         WaitingFor::Configuration => {
             "Whoever keeps the team's configuration can mend it; the request then goes on by itself."
         }
+        WaitingFor::Authorization => "It goes on by itself once that is known.",
+        WaitingFor::Approval => "Whoever may approve there says yes or no.",
         WaitingFor::Queue => "It goes on by itself. To let it go sooner, cancel what is before it.",
         WaitingFor::Spinnaker => "It is tried again by itself.",
         WaitingFor::Judgment => "Whoever may judge there answers in Spinnaker.",

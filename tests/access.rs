@@ -1,22 +1,16 @@
-//! What a person may see and do is what the real API server's RBAC says.
+//! What somebody may see and do is what the real API server's RBAC says.
 
 use anyhow::Result;
-use foredeck::{
-    api::deploy_request::SlackPerson,
-    identity::{Access, Missing, Permission, Person},
-};
+use foredeck::access::{Access, Missing, Permission, Subject};
 use foredeck_testkit::ControlPlane;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 
-fn person(username: &str) -> Person {
-    Person {
+fn person(username: &str) -> Subject {
+    Subject {
         username: username.to_owned(),
-        slack: SlackPerson {
-            team: "T0001".to_owned(),
-            user: "U0001".to_owned(),
-        },
+        groups: Vec::new(),
     }
 }
 
@@ -58,7 +52,7 @@ async fn a_person_may_what_rbac_grants_on_application_and_environment() -> Resul
     assert!(!access.sees(&bob, &namespace).await?);
     assert!(!access.sees(&alice, "default").await?);
 
-    let may = async |who: &Person, verb: &str, environment: &str| {
+    let may = async |who: &Subject, verb: &str, environment: &str| {
         access
             .may(who, verb, &namespace, "checkout", environment)
             .await
@@ -68,7 +62,10 @@ async fn a_person_may_what_rbac_grants_on_application_and_environment() -> Resul
         resource,
         name: name.to_owned(),
     };
-    assert_eq!(may(&alice, "deploy", "staging").await?, Permission::Granted);
+    let Permission::Granted(rule) = may(&alice, "deploy", "staging").await? else {
+        panic!("alice may deploy to staging");
+    };
+    assert!(rule.contains("RoleBinding \"granted/"), "{rule}");
     assert_eq!(
         may(&alice, "deploy", "production").await?,
         Permission::Refused(vec![missing("deploy", "environments", "production")])

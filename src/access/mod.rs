@@ -1,4 +1,4 @@
-//! What a person may see and do, by Kubernetes RBAC. Touches the API server: access reviews.
+//! What somebody may see and do, by Kubernetes RBAC. Touches the API server: access reviews.
 //!
 //! An action is a verb on an `Application` *and* on an `Environment`; to see a team is to be allowed to list its
 //! `Application`s. Answers are remembered for a moment, refusals too, so that a busy channel asks no more than one person
@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec,
 };
@@ -15,7 +16,7 @@ use kube::{
 };
 use moka::future::Cache;
 
-use super::Person;
+pub use crate::domain::access::{Missing, Permission, Subject};
 use crate::{api::GROUP, runtime::telemetry::chain};
 
 /// How long an answer on seeing is good.
@@ -29,35 +30,18 @@ const REMEMBERED: u64 = 200_000;
 /// The group of everybody whom the API server knows, and so of a person whose user name we know.
 const AUTHENTICATED: &str = "system:authenticated";
 
+/// What the API server says: whether they may, and by which rule. It names none when they may not.
+type Answer = Option<String>;
+
 /// What is asked of the API server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Question {
-    username: String,
+    subject: Subject,
     verb: String,
     resource: &'static str,
     namespace: String,
     /// Any, when absent.
     name: Option<String>,
-}
-
-/// A verb that is missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// The verb.
-    pub verb: String,
-    /// `applications` or `environments`.
-    pub resource: &'static str,
-    /// The object.
-    pub name: String,
-}
-
-/// What a person may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Permission {
-    /// They may.
-    Granted,
-    /// They lack these verbs.
-    Refused(Vec<Missing>),
 }
 
 /// Why the API server gave no answer. Nobody may anything then.
@@ -94,8 +78,8 @@ impl AccessError {
 #[derive(Clone)]
 pub struct Access {
     client: Client,
-    seeing: Cache<Question, bool>,
-    acting: Cache<Question, bool>,
+    seeing: Cache<Question, Answer>,
+    acting: Cache<Question, Answer>,
 }
 
 impl Access {
@@ -114,62 +98,66 @@ impl Access {
         }
     }
 
-    /// Whether the person may see what a team (a namespace) can deploy.
-    pub async fn sees(&self, person: &Person, namespace: &str) -> Result<bool, AccessError> {
+    /// Whether somebody may see what a team (a namespace) can deploy.
+    ///
+    /// # Errors
+    /// When the API server doesn't say.
+    pub async fn sees(&self, subject: &Subject, namespace: &str) -> Result<bool, AccessError> {
         let question = Question {
-            username: person.username.clone(),
+            subject: subject.clone(),
             verb: "list".to_owned(),
             resource: "applications",
             namespace: namespace.to_owned(),
             name: None,
         };
-        self.ask(&self.seeing, question).await
+        let answer = self.remembered(&self.seeing, question).await?;
+        Ok(answer.is_some())
     }
 
-    /// Whether the person may do this to that application there. `verb` is the action's name, or one of foredeck's own
-    /// (`cancel`, …).
+    /// Whether somebody may do this to that application there. `verb` is the action's name, or one of foredeck's own
+    /// (`cancel`, `approve`, …). The answer may be some seconds old.
+    ///
+    /// # Errors
+    /// When the API server doesn't say.
     pub async fn may(
         &self,
-        person: &Person,
+        subject: &Subject,
         verb: &str,
         namespace: &str,
         application: &str,
         environment: &str,
     ) -> Result<Permission, AccessError> {
-        let question = |resource, name: &str| Question {
-            username: person.username.clone(),
-            verb: verb.to_owned(),
-            resource,
-            namespace: namespace.to_owned(),
-            name: Some(name.to_owned()),
-        };
-        let both = [("applications", application), ("environments", environment)];
-        let answers = futures::future::try_join_all(
-            both.map(|(resource, name)| self.ask(&self.acting, question(resource, name))),
-        )
-        .await?;
-        let missing: Vec<_> = both
-            .into_iter()
-            .zip(answers)
-            .filter(|(_, allowed)| !allowed)
-            .map(|((resource, name), _)| Missing {
-                verb: verb.to_owned(),
-                resource,
-                name: name.to_owned(),
-            })
-            .collect();
-        Ok(if missing.is_empty() {
-            Permission::Granted
-        } else {
-            Permission::Refused(missing)
-        })
+        let questions = questions(subject, verb, namespace, application, environment);
+        let answers = try_join_all(
+            questions
+                .clone()
+                .map(|question| self.remembered(&self.acting, question)),
+        );
+        Ok(permission(questions, answers.await?))
     }
 
-    async fn ask(
+    /// As [`Access::may`], but asks now, whatever was answered before.
+    ///
+    /// # Errors
+    /// When the API server doesn't say.
+    pub async fn may_now(
         &self,
-        remembered: &Cache<Question, bool>,
+        subject: &Subject,
+        verb: &str,
+        namespace: &str,
+        application: &str,
+        environment: &str,
+    ) -> Result<Permission, AccessError> {
+        let questions = questions(subject, verb, namespace, application, environment);
+        let answers = try_join_all(questions.clone().map(|question| self.review(question)));
+        Ok(permission(questions, answers.await?))
+    }
+
+    async fn remembered(
+        &self,
+        remembered: &Cache<Question, Answer>,
         question: Question,
-    ) -> Result<bool, AccessError> {
+    ) -> Result<Answer, AccessError> {
         let asking = self.review(question.clone());
         remembered
             .try_get_with(question, asking)
@@ -177,18 +165,20 @@ impl Access {
             .map_err(|error| AccessError::clone(&error))
     }
 
-    async fn review(&self, question: Question) -> Result<bool, AccessError> {
+    async fn review(&self, question: Question) -> Result<Answer, AccessError> {
         let api: Api<LocalSubjectAccessReview> =
             Api::namespaced(self.client.clone(), &question.namespace);
-        let username = question.username.clone();
+        let username = question.subject.username.clone();
+        let mut groups = question.subject.groups;
+        groups.push(AUTHENTICATED.to_owned());
         let review = LocalSubjectAccessReview {
             metadata: ObjectMeta {
                 namespace: Some(question.namespace.clone()),
                 ..ObjectMeta::default()
             },
             spec: SubjectAccessReviewSpec {
-                user: Some(question.username),
-                groups: Some(vec![AUTHENTICATED.to_owned()]),
+                user: Some(question.subject.username),
+                groups: Some(groups),
                 resource_attributes: Some(ResourceAttributes {
                     group: Some(GROUP.to_owned()),
                     resource: Some(question.resource.to_owned()),
@@ -213,7 +203,48 @@ impl Access {
             }
             Ok(Ok(answered)) => Ok(answered
                 .status
-                .is_some_and(|status| status.allowed && status.denied != Some(true))),
+                .filter(|status| status.allowed && status.denied != Some(true))
+                .map(|status| status.reason.unwrap_or_default())),
         }
+    }
+}
+
+/// The verb on both.
+fn questions(
+    subject: &Subject,
+    verb: &str,
+    namespace: &str,
+    application: &str,
+    environment: &str,
+) -> [Question; 2] {
+    [("applications", application), ("environments", environment)].map(|(resource, name)| {
+        Question {
+            subject: subject.clone(),
+            verb: verb.to_owned(),
+            resource,
+            namespace: namespace.to_owned(),
+            name: Some(name.to_owned()),
+        }
+    })
+}
+
+fn permission(questions: [Question; 2], answers: Vec<Answer>) -> Permission {
+    let mut rule = String::new();
+    let mut missing = Vec::new();
+    for (question, answer) in questions.into_iter().zip(answers) {
+        match answer {
+            // The Environment's is the one that tells.
+            Some(said) => rule = said,
+            None => missing.push(Missing {
+                verb: question.verb,
+                resource: question.resource,
+                name: question.name.unwrap_or_default(),
+            }),
+        }
+    }
+    if missing.is_empty() {
+        Permission::Granted(rule)
+    } else {
+        Permission::Refused(missing)
     }
 }
