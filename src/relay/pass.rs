@@ -251,7 +251,7 @@ async fn act(context: &Context, scene: &Scene, step: Step) -> Result<Done, Relay
         Step::Whisper(posting, user) => super::post::whisper(context, scene, posting, &user).await,
         Step::Update {
             purpose, priority, ..
-        } => super::update::update(context, scene, &purpose, priority).await,
+        } => Box::pin(super::update::update(context, scene, &purpose, priority)).await,
     }
 }
 
