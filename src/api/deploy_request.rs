@@ -286,10 +286,10 @@ pub struct DeployRequestStatus {
     pub attempt: Option<Attempt>,
     /// The approvals that it needs and has; absent where none are needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approvals: Option<Approvals>,
+    pub approvals: Option<Box<Approvals>>,
     /// The manual judgment that its execution waits at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judgment: Option<Judgment>,
+    pub judgment: Option<Box<Judgment>>,
     /// What was decided about it, by whom and why, oldest first: the last 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::DECISIONS))]

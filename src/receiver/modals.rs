@@ -120,7 +120,7 @@ impl Receiver {
     ) -> Result<Result<Answer, Wrong>, Trouble> {
         let sight = self.sight(occasion).await?;
         match view.callback_id.as_str() {
-            actions::FORM => Box::pin(self.form_submitted(occasion, &sight, view)).await,
+            actions::FORM => self.form_submitted(occasion, &sight, view).await,
             actions::PLAN => {
                 let confirmed =
                     self.plan_submitted(occasion, &sight, view, Purpose::Deploy, Stage::Confirmed);
