@@ -4,6 +4,8 @@
 //! `Application`s. Answers are remembered for a moment, refusals too, so that a busy channel asks no more than one person
 //! would; the API server's failures are not.
 
+pub mod policies;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
