@@ -67,7 +67,7 @@ spec:
     - expression: variables.isController || variables.isRelay || variables.isAdministrator
       messageExpression: >-
         '"' + variables.user + '" may not write the status of deployrequests: it is foredeck\'s controller\'s and relay\'s
-        alone. To end a request set spec.cancel, or ask an administrator ({{ join ", " .Values.admission.administrators }})'
+        alone. To end a request set spec.cancel{{ include "foredeck.byhand" . }}'
       reason: Forbidden
     - expression: "!variables.isController || object.?status.?slack == oldObject.?status.?slack"
       message: status.slack is the relay's alone, and foredeck's controller may not change it
