@@ -155,7 +155,11 @@ fn the_gitops_repository_builds() -> Result<()> {
     let written = manifests("examples/gitops/repository")?;
     let is_input = |object: &Value| object["kind"] == "Kustomization";
     let inputs = written.iter().filter(|(_, object)| !is_input(object));
-    assert_eq!(built.len(), inputs.count(), "each manifest is in the kustomization");
+    assert_eq!(
+        built.len(),
+        inputs.count(),
+        "each manifest is in the kustomization"
+    );
     assert!(
         built
             .iter()
