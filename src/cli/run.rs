@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::{
     controller::{self, ControllerFlags},
+    people::PeopleArguments,
     process::{self, LeaseArguments, ProcessArguments},
     receiver::{self, ReceiverFlags},
     relay::{self, RelayFlags},
@@ -30,6 +31,8 @@ pub(super) struct RunArguments {
     #[command(flatten)]
     slack: SlackArguments,
     #[command(flatten)]
+    people: PeopleArguments,
+    #[command(flatten)]
     controller: ControllerFlags,
     #[command(flatten)]
     receiver: ReceiverFlags,
@@ -44,6 +47,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
         lease,
         roles_namespace,
         slack,
+        people,
         controller,
         receiver,
         relay,
@@ -65,7 +69,13 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
             return controller.await;
         }
         let metrics = SlackMetrics::register(&process.metrics);
-        let receiver = receiver::work(role("receiver").await?, &slack, receiver, metrics.clone());
+        let receiver = receiver::work(
+            role("receiver").await?,
+            &slack,
+            people,
+            receiver,
+            metrics.clone(),
+        );
         let relay = relay::work(role("relay").await?, lease, &slack, relay, metrics);
         tokio::try_join!(controller, Box::pin(receiver), Box::pin(relay))?;
         Ok(())

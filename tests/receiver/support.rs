@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use foredeck::{
     api::{Application, DeployRequest, Environment},
+    identity::PeopleSettings,
     receiver::{self, Door, ReceiverSettings, Transport},
     runtime::{admin::Readiness, client, metrics::Metrics},
     slack::{
@@ -127,6 +128,11 @@ impl Bed {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let created = api.create(&PostParams::default(), &object).await;
         created.with_context(|| format!("create {} {name}", K::kind(&())))
+    }
+
+    /// Who counts: this test's own people, without groups.
+    pub(crate) fn people(&self) -> PeopleSettings {
+        PeopleSettings::new(self.namespace.clone())
     }
 
     pub(crate) fn requests_api(&self) -> Api<DeployRequest> {
@@ -318,6 +324,7 @@ impl Replica {
                 namespaces: bed.teams.clone(),
                 command: "/deploy".to_owned(),
                 bot_tokens: vec![bed.slack.bot_token().into()],
+                people: bed.people(),
                 ttl: Some(Duration::from_hours(24 * 30)),
                 clock,
                 draw: || [7; 12],
