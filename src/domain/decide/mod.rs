@@ -11,7 +11,7 @@ mod holding;
 mod tests;
 mod waiting;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -83,7 +83,7 @@ pub struct Plan {
 }
 
 /// How it would be started now.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Start {
     /// The attempt as it would be claimed.
     pub attempt: Attempt,
@@ -145,6 +145,16 @@ pub enum Effect {
     Release,
     /// Remove the object after its time.
     Delete,
+}
+
+/// The bytes hold what is secret.
+impl fmt::Debug for Start {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Start")
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PartialEq for Start {
