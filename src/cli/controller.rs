@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context;
 use clap::Args;
 
 use super::{
@@ -10,7 +9,10 @@ use super::{
     process::{self, LeaseArguments, Process, ProcessArguments},
     values,
 };
-use crate::controller::{self, ControllerSettings};
+use crate::{
+    access::policies::Policies,
+    controller::{self, ControllerSettings},
+};
 
 #[derive(Args, Debug)]
 pub(super) struct ControllerArguments {
@@ -74,12 +76,9 @@ pub(super) async fn work(
     people: PeopleArguments,
     own: ControllerFlags,
 ) -> anyhow::Result<()> {
-    let admission_policies = match &own.admission_policies {
-        Some(file) => Some(
-            std::fs::read_to_string(file)
-                .with_context(|| format!("can't read the policies in {}", file.display()))?,
-        ),
-        None => None,
+    let policies = match &own.admission_policies {
+        Some(file) => Policies::from_file(file)?,
+        None => Policies::default(),
     };
     let settings = ControllerSettings {
         namespaces: process.namespaces.clone(),
@@ -88,7 +87,7 @@ pub(super) async fn work(
         people_namespace: people.people_namespace,
         groups_max_age: own.groups_max_age,
         stamped_groups_max_age: own.stamped_groups_max_age,
-        admission_policies,
+        policies,
     };
     process::under_lease(&process, "lease", lease, own.lease_name, |claim| {
         let process = process.clone();

@@ -22,7 +22,7 @@ use super::{
     metrics::ControllerMetrics,
 };
 use crate::{
-    access::{Access, holders::Holders},
+    access::{Access, holders::Holders, policies::Policies},
     api::{
         Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
         SpinnakerConnection,
@@ -58,6 +58,8 @@ pub(super) struct Context {
     pub audit: Audit,
     /// Who may do what.
     pub access: Access,
+    /// What vouches for who asked.
+    pub policies: Policies,
     /// Whom to ask for a right, where that may be read.
     pub holders: Holders,
     /// How old what is known of people may be.
@@ -148,8 +150,8 @@ pub struct ControllerSettings {
     pub groups_max_age: Duration,
     /// How long after an object was created the groups count that were stamped into it, of people who are not in Slack.
     pub stamped_groups_max_age: Duration,
-    /// The admission policies as they have to be: YAML documents. Without them nothing is vouched for, and nothing starts.
-    pub admission_policies: Option<String>,
+    /// The admission policies as they have to be. Without any, nothing is vouched for, and nothing starts.
+    pub policies: Policies,
 }
 
 impl Default for ControllerSettings {
@@ -161,7 +163,7 @@ impl Default for ControllerSettings {
             people_namespace: "foredeck-system".to_owned(),
             groups_max_age: Duration::from_mins(10),
             stamped_groups_max_age: Duration::from_hours(24),
-            admission_policies: None,
+            policies: Policies::default(),
         }
     }
 }

@@ -175,6 +175,7 @@ async fn engine(
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
         audit: audit::Audit::default(),
+        policies: settings.policies.clone(),
         holders: Holders::new(client.clone()),
         limits: Limits {
             groups: settings.groups_max_age,

@@ -31,6 +31,7 @@ use crate::{
         gates::{Access, Approval, Gates},
         people::People,
         refusal::Refusal,
+        resolve,
     },
     runtime::telemetry,
 };
@@ -259,7 +260,7 @@ pub(super) async fn judged(
         asking,
     };
     let (vouched, access, judged) = tokio::join!(
-        vouched(context, asking),
+        context.policies.vouch(&context.client, created(request)),
         asked.requester(),
         asked.approvals(rules(named), plan, &ground.approvals)
     );
@@ -273,11 +274,6 @@ pub(super) async fn judged(
         },
         verdicts: judged.verdicts,
     }
-}
-
-/// Whether what admission stamps can be believed.
-async fn vouched(_context: &Context, _asking: Asking) -> Result<(), Refusal> {
-    Ok(())
 }
 
 /// Nobody can say anything now.
@@ -363,11 +359,18 @@ impl Asked<'_> {
             Some(_) => self.who_may(APPROVE).await,
             None => None,
         };
+        let before = self
+            .request
+            .status
+            .as_ref()
+            .and_then(|status| status.resolved.as_ref());
+        let changes = before.map(|before| resolve::changes(before, &plan.resolved));
+        let changes = changes.unwrap_or_default();
         let matter = Matter {
             request: self.request,
             rules,
             digest: &plan.resolved.digest,
-            changes: &[],
+            changes: &changes,
             people: self.people,
             holders: holders.as_deref(),
             now: Timestamp::now(),
