@@ -62,6 +62,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
         let controller = Box::pin(controller::work(
             role("controller").await?,
             lease.clone(),
+            people.clone(),
             controller,
         ));
         if !speaks {
