@@ -301,6 +301,7 @@ impl Bed {
             .env("SLACK_APP_TOKEN", self.slack.app_token())
             .env("SLACK_SIGNING_SECRET", self.slack.signing_secret())
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .stderr(File::create(&log)?);
         let child = command
             .spawn()

@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use foredeck::{
+    access::policies::Policies,
     api::{Application, DeployRequest, Environment, SpinnakerConnection, deploy_request::Phase},
     controller::{self, ControllerSettings},
     identity::PeopleSettings,
@@ -196,6 +197,7 @@ impl Deck {
         let readiness = readiness.clone();
         let settings = ControllerSettings {
             namespaces: vec![self.namespace.clone()],
+            policies: Policies::from_file(&Path::new(INSTALL).join("admission.yaml"))?,
             ..ControllerSettings::default()
         };
         let shutdown = self.shutdown.clone();
