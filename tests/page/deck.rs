@@ -226,7 +226,7 @@ impl Deck {
             namespaces: vec![self.namespace.clone()],
             command: "/deploy".to_owned(),
             bot_tokens: vec![self.slack.bot_token().into()],
-            people: PeopleSettings::new(self.namespace.clone()),
+            people: PeopleSettings::new("foredeck-system".to_owned()),
             ttl: None,
             clock: Timestamp::now,
             draw: || {
