@@ -58,3 +58,16 @@ async fn without_domains_the_receiver_may_speak_for_any_name() -> Result<()> {
     assert!(told.contains("[\"@corp.example\"].exists(domain"));
     Ok(())
 }
+
+#[tokio::test]
+async fn nobody_needs_to_be_an_administrator() -> Result<()> {
+    assert!(
+        render(&[])
+            .await?
+            .contains("a member of system:masters may")
+    );
+    let none = render(&["--set-json", "admission.administrators=[]"]).await?;
+    assert!(none.contains("group in []"));
+    assert!(!none.contains("mended by hand"));
+    Ok(())
+}
