@@ -79,10 +79,11 @@ impl Records {
         !self.persons.filter(both).is_empty()
     }
 
+    /// Notes whose account a changed `Person` is of. One that was deleted stays noted: it isn't found when it is looked up.
     fn note(&self, object: &Guarded<Person>) {
         let name = object.name_any();
-        let now = self.persons.get(&self.namespace, &name);
-        let now = now.and_then(|person| person.spec.slack);
+        let now = object.0.as_ref().ok();
+        let now = now.and_then(|person| person.spec.slack.clone());
         let mut mapped = self.mapped.write().unwrap_or_else(PoisonError::into_inner);
         mapped.retain(|account, names| {
             if now.as_ref() != Some(account) {
