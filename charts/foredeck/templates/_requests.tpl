@@ -25,6 +25,13 @@ spec:
     - expression: "variables.asks || !variables.isRelay"
       message: foredeck's relay changes nothing of a request but status.slack
       reason: Forbidden
+    - expression: >-
+        variables.asks || !variables.isReceiver || (object.metadata.?labels == oldObject.metadata.?labels &&
+        object.metadata.?annotations == oldObject.metadata.?annotations &&
+        object.metadata.?finalizers == oldObject.metadata.?finalizers &&
+        object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences)
+      message: foredeck's receiver changes nothing of a request but spec.cancel
+      reason: Forbidden
     - expression: "variables.asks || !variables.isController || object.spec == oldObject.spec"
       message: foredeck's controller never changes what was asked
       reason: Forbidden
