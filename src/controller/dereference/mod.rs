@@ -57,6 +57,8 @@ pub(super) struct Memo {
     pub pipeline: Option<Asked>,
     /// Who said what, as this pass read it before a start.
     pub ground: Option<Result<Ground, Refusal>>,
+    /// Whether each approval counts, as this pass found last: what has been sent since is no more asked about.
+    pub verdicts: Vec<(DeployApproval, Verdict)>,
 }
 
 /// The facts, and what acting on them takes.
@@ -66,8 +68,6 @@ pub(super) struct Gathered {
     pub target: Option<DeployTarget>,
     pub gate: Option<Gate>,
     pub named: Named,
-    /// Whether each approval counts, and the approvals; nothing where it doesn't matter any more.
-    pub verdicts: Vec<(DeployApproval, Verdict)>,
 }
 
 /// Gathers.
@@ -82,7 +82,6 @@ pub(super) async fn gather(
         target: None,
         gate: None,
         named,
-        verdicts: Vec::new(),
     };
     let uid = request.uid().unwrap_or_default();
     let met = request.annotations().get(SEEN_ANNOTATION) == Some(&uid);
@@ -175,7 +174,7 @@ pub(super) async fn gather(
             ))
             .await;
             gathered.facts.gates = found.gates;
-            gathered.verdicts = with_approvals(&ground, found.verdicts);
+            memo.verdicts = with_approvals(&ground, found.verdicts);
         }
         if let Some(status) = status.filter(|status| status.active.is_none())
             && gathered.facts.plan.is_ok()
