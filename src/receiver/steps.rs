@@ -406,6 +406,7 @@ mod tests {
                 username,
                 groups: Vec::new(),
                 slack,
+                silent: Vec::new(),
             },
             None,
         );

@@ -11,16 +11,18 @@ mod holding;
 mod tests;
 mod waiting;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 pub use self::ending::WATCH_FINISHED;
 
 use super::{
-    backoff, ids,
+    backoff, decisions,
+    gates::Gates,
+    ids,
     outcome::{Observation, Outcome},
-    refusal::Refusal,
+    refusal::{Refusal, humane},
     status::Next,
     target,
 };
@@ -28,7 +30,9 @@ use crate::api::{
     DeployRequest, SEEN_ANNOTATION,
     conditions::Reason,
     connection::OnUnknown,
-    deploy_request::{Attempt, DeployRequestStatus, Phase, Resolved, WaitingFor},
+    deploy_request::{
+        Attempt, Cancel, DecisionKind, DeployRequestStatus, Phase, Resolved, WaitingFor,
+    },
     deploy_target::{Active, DeployTargetStatus, Run, Seen},
     environment::Concurrency,
 };
@@ -43,6 +47,8 @@ pub struct Facts {
     pub plan: Result<Plan, Refusal>,
     /// How long the request may wait for its start.
     pub expire_after: Duration,
+    /// What people and policies say. Looked at where something may start, and for a cancel always.
+    pub gates: Gates,
     /// What to do when a start's outcome can't be known.
     pub on_unknown: OnUnknown,
     /// How long Gate has to answer "not found" before it is sent again.
@@ -79,7 +85,7 @@ pub struct Plan {
 }
 
 /// How it would be started now.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Start {
     /// The attempt as it would be claimed.
     pub attempt: Attempt,
@@ -143,6 +149,16 @@ pub enum Effect {
     Delete,
 }
 
+/// The bytes hold what is secret.
+impl fmt::Debug for Start {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Start")
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
 impl PartialEq for Start {
     fn eq(&self, other: &Self) -> bool {
         self.attempt == other.attempt
@@ -172,13 +188,17 @@ impl Decision {
 
 /// Decides.
 pub fn decide(request: &DeployRequest, facts: &Facts, now: Timestamp) -> Decision {
-    Machine {
+    let mut decision = Machine {
         request,
         facts,
         now,
         uid: request.metadata.uid.as_deref().unwrap_or_default(),
     }
-    .decide()
+    .decide();
+    if !facts.gone && decision.effect.is_none() {
+        decisions::append(request, &mut decision.status, &facts.gates, now);
+    }
+    decision
 }
 
 struct Machine<'a> {
@@ -289,7 +309,28 @@ impl Machine<'_> {
             if let Some(attempt) = status.attempt.as_mut().filter(|_| !sent) {
                 attempt.sent_at = None;
             }
+            let gates = &self.facts.gates;
+            gates.tell_cancel(self.request, status, self.now);
+            // What may have been sent was let through; nobody asks again. Without a plan there was nothing to ask about.
+            if !sent && !self.facts.gone && self.facts.plan.is_ok() {
+                gates.tell_start(self.request, status, false, self.now);
+            }
         })
+    }
+
+    /// `spec.cancel`, if it counts. Once it was heeded it counts whatever became of the rights of who wrote it.
+    fn cancel(&self) -> Option<&Cancel> {
+        let cancel = self.request.spec.cancel.as_ref()?;
+        let heeded = self.request.status.as_ref().is_some_and(|status| {
+            let mut decisions = status.decisions.iter();
+            decisions.any(|decision| decision.what == DecisionKind::Canceled)
+        });
+        (heeded || self.facts.gates.cancel.is_ok()).then_some(cancel)
+    }
+
+    /// Why nothing may be sent now, if people or policies say so.
+    fn closed(&self) -> Option<Refusal> {
+        self.facts.gates.closed(self.request)
     }
 
     fn plan_into(&self, status: &mut DeployRequestStatus) {
@@ -323,7 +364,7 @@ impl Machine<'_> {
         let recorded = (subject == WaitingFor::Spinnaker).then_some(retry);
         let until = (!sent).then(|| self.expires_at());
         let status = next.waiting(phase, refusal, until, recorded);
-        Decision::record(status, Some(self.by_expiry(retry)))
+        Decision::record(status, Some(self.in_time(retry)))
     }
 
     fn retry_after(&self, refusal: &Refusal) -> Duration {
@@ -340,7 +381,10 @@ impl Machine<'_> {
             .creation_timestamp
             .as_ref()
             .map_or(self.now, |time| time.0);
-        created + self.facts.expire_after
+        // A wait that leads past the end of time is one without end.
+        created
+            .checked_add(self.facts.expire_after)
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn expired(&self) -> Option<Outcome> {
@@ -364,15 +408,15 @@ impl Machine<'_> {
         })
     }
 
-    fn by_expiry(&self, requeue: Duration) -> Duration {
-        let left =
-            Duration::try_from(self.expires_at().duration_since(self.now)).unwrap_or_default();
-        // Past its expiry somebody else decides: a request that may have been sent does not expire.
-        if left.is_zero() {
-            requeue
-        } else {
-            requeue.min(left)
-        }
+    /// No later than its expiry, and than the first of its approvals lapses.
+    fn in_time(&self, requeue: Duration) -> Duration {
+        [Some(self.expires_at()), self.facts.gates.until()]
+            .into_iter()
+            .flatten()
+            .map(|end| backoff::elapsed(self.now, end))
+            // Past its expiry somebody else decides: a request that may have been sent does not expire.
+            .filter(|left| !left.is_zero())
+            .fold(requeue, Duration::min)
     }
 
     fn act(&self, effect: Effect) -> Decision {
@@ -391,13 +435,3 @@ impl Machine<'_> {
 
 /// The settle time where nobody says otherwise, and the shortest that is safe: Gate waits 120 s for Orca.
 pub const SHORTEST_SETTLE: Duration = Duration::from_secs(150);
-
-/// `24h`, `90s`: the largest unit that says it exactly.
-fn humane(duration: Duration) -> String {
-    match duration.as_secs() {
-        0 => format!("{}ms", duration.as_millis()),
-        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
-        seconds => format!("{seconds}s"),
-    }
-}

@@ -1,5 +1,8 @@
 //! Every phase × every kind of fact, exhaustively: what must hold whatever is seen.
 
+mod gates;
+mod walk;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
@@ -74,6 +77,7 @@ pub(super) fn plan() -> Plan {
         resolved: Resolved {
             connection: "gate".to_owned(),
             pipeline: pipeline(),
+            revision: None,
             parameters: BTreeMap::new(),
             version: Some("main".to_owned()),
             target: Place {
@@ -168,6 +172,7 @@ pub(super) fn facts(target: TargetFact, sighting: Sighting) -> Facts {
     Facts {
         plan: Ok(plan()),
         expire_after: Duration::from_hours(1),
+        gates: Gates::open(),
         on_unknown: OnUnknown::Retry,
         settle: SHORTEST_SETTLE,
         target,
