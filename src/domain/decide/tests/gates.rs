@@ -85,10 +85,13 @@ pub(super) fn rows() -> Vec<Row> {
     let missing = waits(
         Phase::Pending,
         WaitingFor::Configuration,
-        Reason::PoliciesMissing,
+        Reason::ConnectionInvalid,
     );
-    row("policies missing", false, missing, &|gates| {
-        gates.vouched = Err(passing(WaitingFor::Configuration, Reason::PoliciesMissing));
+    row("not vouched for", false, missing, &|gates| {
+        gates.vouched = Err(passing(
+            WaitingFor::Configuration,
+            Reason::ConnectionInvalid,
+        ));
     });
     let unknown = waits(
         Phase::Pending,
