@@ -17,7 +17,7 @@ fn now() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
 }
 
-fn rules(change: Value) -> ApprovalRules {
+fn rules(change: &Value) -> ApprovalRules {
     let mut rules = json!({"required": 2});
     for (name, value) in change.as_object().unwrap() {
         rules[name] = value.clone();
@@ -51,7 +51,7 @@ fn people() -> People {
 }
 
 /// A yes by somebody, so many seconds ago; `change` is merged into its spec.
-fn yes(name: &str, by: &str, seconds: i64, change: Value) -> DeployApproval {
+fn yes(name: &str, by: &str, seconds: i64, change: &Value) -> DeployApproval {
     let at = now() - jiff::SignedDuration::from_secs(seconds);
     let mut spec = json!({
         "request": {"name": "r", "uid": "u-1"}, "decision": "Approve", "digest": DIGEST, "approver": {"username": by},
@@ -65,6 +65,7 @@ fn yes(name: &str, by: &str, seconds: i64, change: Value) -> DeployApproval {
     serde_json::from_value(object).unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as what judging takes")]
 fn may(groups: &[&str]) -> Known {
     Ok(standing(
         groups,
@@ -83,6 +84,7 @@ fn standing(groups: &[&str], permission: Permission) -> Standing {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as what judging takes")]
 fn may_not() -> Known {
     let missing = Missing {
         verb: "approve".to_owned(),
@@ -178,7 +180,7 @@ fn each_kind_of_voice_counts_or_says_why_not() {
     let cases: [(&str, DeployApproval, Known, Option<bool>, Reason); 13] = [
         (
             "a yes",
-            yes("a", "bob", 1, json!({})),
+            yes("a", "bob", 1, &json!({})),
             may(&[]),
             Some(true),
             Reason::Counts,
@@ -189,7 +191,7 @@ fn each_kind_of_voice_counts_or_says_why_not() {
                 "a",
                 "bob",
                 1,
-                json!({"request": {"name": "r", "uid": "u-0"}}),
+                &json!({"request": {"name": "r", "uid": "u-0"}}),
             ),
             may(&[]),
             Some(false),
@@ -197,77 +199,77 @@ fn each_kind_of_voice_counts_or_says_why_not() {
         ),
         (
             "nobody's",
-            yes("a", "bob", 1, json!({"approver": null})),
+            yes("a", "bob", 1, &json!({"approver": null})),
             may(&[]),
             Some(false),
             Reason::Nobody,
         ),
         (
             "automation's",
-            yes("a", FLUX, 1, json!({})),
+            yes("a", FLUX, 1, &json!({})),
             may(&[]),
             Some(false),
             Reason::Nobody,
         ),
         (
             "of something else",
-            yes("a", "bob", 1, json!({"digest": "d0"})),
+            yes("a", "bob", 1, &json!({"digest": "d0"})),
             may(&[]),
             Some(false),
             Reason::DigestChanged,
         ),
         (
             "of nothing",
-            yes("a", "bob", 1, json!({"digest": null})),
+            yes("a", "bob", 1, &json!({"digest": null})),
             may(&[]),
             Some(false),
             Reason::DigestChanged,
         ),
         (
             "too old",
-            yes("a", "bob", 600, json!({})),
+            yes("a", "bob", 600, &json!({})),
             may(&[]),
             Some(false),
             Reason::ApprovalExpired,
         ),
         (
             "nearly too old",
-            yes("a", "bob", 599, json!({})),
+            yes("a", "bob", 599, &json!({})),
             may(&[]),
             Some(true),
             Reason::Counts,
         ),
         (
             "who asked",
-            yes("a", "ALICE", 1, json!({})),
+            yes("a", "ALICE", 1, &json!({})),
             may(&[]),
             Some(false),
             Reason::ApproverIsRequester,
         ),
         (
             "without the verb",
-            yes("a", "bob", 1, json!({})),
+            yes("a", "bob", 1, &json!({})),
             may_not(),
             Some(false),
             Reason::ApproverNotAuthorized,
         ),
         (
             "not known",
-            yes("a", "bob", 1, json!({})),
+            yes("a", "bob", 1, &json!({})),
             unknown(),
             None,
             Reason::GroupsUnknown,
         ),
         (
             "nobody any more",
-            yes("a", "bob", 1, json!({})),
+            yes("a", "bob", 1, &json!({})),
             Err(Refusal::permanent(Reason::Nobody, "gone.")),
             Some(false),
             Reason::Nobody,
         ),
         (
             "stamped long ago",
-            yes("a", "bob", 1, json!({})),
+            yes("a", "bob", 1, &json!({})),
             Err(Refusal::permanent(Reason::IdentityStale, "old.")),
             Some(false),
             Reason::IdentityStale,
@@ -280,7 +282,7 @@ fn each_kind_of_voice_counts_or_says_why_not() {
                 voice.spec.decision = ApprovalDecision::Reject;
                 voice.spec.comment = Some("no".to_owned());
             }
-            let rules = rules(json!({"expireAfter": "10m", "required": 1}));
+            let rules = rules(&json!({"expireAfter": "10m", "required": 1}));
             let judged = judged("alice", &rules, &[(voice.clone(), known.clone())]);
             assert_eq!(
                 verdicts(&judged),
@@ -294,7 +296,7 @@ fn each_kind_of_voice_counts_or_says_why_not() {
             );
             match (decision, counts) {
                 ("Approve", Some(true)) => {
-                    assert!(matches!(judged.approval, Approval::Enough(_)), "{name}")
+                    assert!(matches!(judged.approval, Approval::Enough(_)), "{name}");
                 }
                 ("Reject", Some(true)) => assert!(
                     matches!(judged.approval, Approval::Rejected { .. }),
@@ -322,7 +324,7 @@ fn each_kind_of_voice_counts_or_says_why_not() {
 fn what_needs_no_review_is_told_without_one() {
     let people = people();
     let request = request(Some("alice"));
-    let rules = rules(json!({}));
+    let rules = rules(&json!({}));
     let matter = Matter {
         request: &request,
         rules: Some(&rules),
@@ -332,8 +334,8 @@ fn what_needs_no_review_is_told_without_one() {
         holders: None,
         now: now(),
     };
-    assert_eq!(settled(&matter, &yes("a", "bob", 1, json!({}))), None);
-    let own = settled(&matter, &yes("a", "alice", 1, json!({}))).unwrap();
+    assert_eq!(settled(&matter, &yes("a", "bob", 1, &json!({}))), None);
+    let own = settled(&matter, &yes("a", "alice", 1, &json!({}))).unwrap();
     assert_eq!(
         (own.counts, own.reason),
         (Some(false), Reason::ApproverIsRequester)
@@ -346,7 +348,7 @@ fn nobody_has_to_say_yes_where_no_rules_are() {
         "a",
         "bob",
         1,
-        json!({"decision": "Reject", "comment": "no"}),
+        &json!({"decision": "Reject", "comment": "no"}),
     );
     let judged = judged_of(&request(Some("alice")), None, &[(no, may(&[]))]);
     assert_eq!(judged.approval, Approval::NotNeeded);
@@ -358,16 +360,16 @@ fn nobody_has_to_say_yes_where_no_rules_are() {
 
 #[test]
 fn as_many_humans_as_are_required_and_each_once() {
-    let rules = rules(json!({}));
+    let rules = rules(&json!({}));
     let voices = [
-        (yes("b", "erin@corp.example", 20, json!({})), may(&[])),
-        (yes("c", "ERIN", 10, json!({})), may(&[])),
+        (yes("b", "erin@corp.example", 20, &json!({})), may(&[])),
+        (yes("c", "ERIN", 10, &json!({})), may(&[])),
         (
             yes(
                 "a",
                 "erin",
                 30,
-                json!({"decision": "Approve", "digest": "d0"}),
+                &json!({"decision": "Approve", "digest": "d0"}),
             ),
             may(&[]),
         ),
@@ -382,17 +384,17 @@ fn as_many_humans_as_are_required_and_each_once() {
             ("c", Some(false), Reason::SamePerson)
         ]
     );
-    let bob = (yes("d", "bob", 5, json!({})), may(&[]));
+    let bob = (yes("d", "bob", 5, &json!({})), may(&[]));
     let judged_two = judged("alice", &rules, &[voices.as_slice(), &[bob]].concat());
     assert_eq!(given(&judged_two), (true, vec!["erin@corp.example", "bob"]));
 }
 
 #[test]
 fn an_earlier_word_that_does_not_count_bars_no_later_one_of_the_same_human() {
-    let rules = rules(json!({"required": 1}));
+    let rules = rules(&json!({"required": 1}));
     let voices = [
-        (yes("a", "erin", 20, json!({})), may_not()),
-        (yes("b", "erin@corp.example", 10, json!({})), may(&[])),
+        (yes("a", "erin", 20, &json!({})), may_not()),
+        (yes("b", "erin@corp.example", 10, &json!({})), may(&[])),
     ];
     assert_eq!(
         given(&judged("alice", &rules, &voices)),
@@ -402,13 +404,13 @@ fn an_earlier_word_that_does_not_count_bars_no_later_one_of_the_same_human() {
 
 #[test]
 fn who_asked_may_say_yes_only_where_the_rules_let_them_and_under_no_other_name() {
-    let voice = [(yes("a", "erin@corp.example", 1, json!({})), may(&[]))];
-    let strict = rules(json!({"required": 1}));
+    let voice = [(yes("a", "erin@corp.example", 1, &json!({})), may(&[]))];
+    let strict = rules(&json!({"required": 1}));
     assert_eq!(
         verdicts(&judged("erin", &strict, &voice)),
         [("a", Some(false), Reason::ApproverIsRequester)]
     );
-    let lenient = rules(json!({"required": 1, "requesterMayApprove": true}));
+    let lenient = rules(&json!({"required": 1, "requesterMayApprove": true}));
     assert_eq!(
         given(&judged("erin", &lenient, &voice)),
         (true, vec!["erin@corp.example"])
@@ -423,12 +425,12 @@ fn who_asked_may_say_yes_only_where_the_rules_let_them_and_under_no_other_name()
 
 #[test]
 fn a_no_ends_it_however_many_said_yes_before_and_whoever_said_yes_may_say_no() {
-    let rules = rules(json!({"required": 1}));
+    let rules = rules(&json!({"required": 1}));
     let no = json!({"decision": "Reject", "comment": "the disks are full"});
     let voices = [
-        (yes("a", "bob", 30, json!({})), may(&[])),
-        (yes("b", "carol", 20, json!({})), may(&[])),
-        (yes("c", "bob", 10, no.clone()), may(&[])),
+        (yes("a", "bob", 30, &json!({})), may(&[])),
+        (yes("b", "carol", 20, &json!({})), may(&[])),
+        (yes("c", "bob", 10, &no), may(&[])),
     ];
     let rejected = judged("alice", &rules, &voices).approval;
     assert_eq!(
@@ -438,15 +440,12 @@ fn a_no_ends_it_however_many_said_yes_before_and_whoever_said_yes_may_say_no() {
             comment: "the disks are full".to_owned()
         }
     );
-    let stranger = [
-        voices[0].clone(),
-        (yes("c", "mallory", 10, no.clone()), may_not()),
-    ];
+    let stranger = [voices[0].clone(), (yes("c", "mallory", 10, &no), may_not())];
     assert!(
         given(&judged("alice", &rules, &stranger)).0,
         "a stranger's no stops nothing"
     );
-    let perhaps = [voices[0].clone(), (yes("c", "dave", 10, no), unknown())];
+    let perhaps = [voices[0].clone(), (yes("c", "dave", 10, &no), unknown())];
     let judged = judged("alice", &rules, &perhaps);
     assert_eq!(
         given(&judged),
@@ -461,13 +460,13 @@ fn a_no_ends_it_however_many_said_yes_before_and_whoever_said_yes_may_say_no() {
 
 #[test]
 fn of_each_group_somebody_has_to_be_among_them() {
-    let rules = rules(json!({"groups": ["okta:sre", "okta:qa"]}));
-    let bob = (yes("a", "bob", 30, json!({})), may(&["okta:sre"]));
+    let rules = rules(&json!({"groups": ["okta:sre", "okta:qa"]}));
+    let bob = (yes("a", "bob", 30, &json!({})), may(&["okta:sre"]));
     let carol = (
-        yes("b", "carol", 20, json!({})),
+        yes("b", "carol", 20, &json!({})),
         may(&["okta:sre", "okta:dev"]),
     );
-    let dave = (yes("c", "dave", 10, json!({})), may(&["okta:qa"]));
+    let dave = (yes("c", "dave", 10, &json!({})), may(&["okta:qa"]));
     let two = judged("alice", &rules, &[bob.clone(), carol.clone()]);
     assert_eq!(given(&two), (false, vec!["bob", "carol"]));
     let Approval::Missing(approvals, refusal) = &two.approval else {
@@ -486,9 +485,9 @@ fn of_each_group_somebody_has_to_be_among_them() {
 
 #[test]
 fn what_automation_asks_for_is_approved_by_the_named_groups_alone() {
-    let bob = (yes("a", "bob", 30, json!({})), may(&["okta:sre"]));
-    let carol = (yes("b", "carol", 20, json!({})), may(&["okta:dev"]));
-    let none = rules(json!({"required": 1}));
+    let bob = (yes("a", "bob", 30, &json!({})), may(&["okta:sre"]));
+    let carol = (yes("b", "carol", 20, &json!({})), may(&["okta:dev"]));
+    let none = rules(&json!({"required": 1}));
     let nobody = judged(FLUX, &none, std::slice::from_ref(&bob));
     assert_eq!(given(&nobody), (false, Vec::new()));
     assert_eq!(
@@ -496,7 +495,7 @@ fn what_automation_asks_for_is_approved_by_the_named_groups_alone() {
         Some(WaitingFor::Configuration)
     );
     assert!(missing(&nobody).message.contains("approvals.groups"));
-    let named = rules(json!({"groups": ["okta:sre"]}));
+    let named = rules(&json!({"groups": ["okta:sre"]}));
     let one = judged(FLUX, &named, &[bob, carol]);
     assert_eq!(given(&one), (false, vec!["bob"]));
     assert_eq!(
@@ -506,7 +505,7 @@ fn what_automation_asks_for_is_approved_by_the_named_groups_alone() {
     let system = judged(
         FLUX,
         &named,
-        &[(yes("a", FLUX, 1, json!({})), may(&["okta:sre"]))],
+        &[(yes("a", FLUX, 1, &json!({})), may(&["okta:sre"]))],
     );
     assert_eq!(
         given(&system),
@@ -517,11 +516,11 @@ fn what_automation_asks_for_is_approved_by_the_named_groups_alone() {
 
 #[test]
 fn the_first_that_lapses_is_when_to_look_again() {
-    let rules = rules(json!({"expireAfter": "10m"}));
+    let rules = rules(&json!({"expireAfter": "10m"}));
     let voices = [
-        (yes("a", "bob", 100, json!({})), may(&[])),
-        (yes("b", "carol", 400, json!({})), may(&[])),
-        (yes("c", "dave", 590, json!({})), may_not()),
+        (yes("a", "bob", 100, &json!({})), may(&[])),
+        (yes("b", "carol", 400, &json!({})), may(&[])),
+        (yes("c", "dave", 590, &json!({})), may_not()),
     ];
     let judged = judged("alice", &rules, &voices);
     assert_eq!(given(&judged), (true, vec!["carol", "bob"]), "oldest first");
@@ -535,30 +534,30 @@ fn the_first_that_lapses_is_when_to_look_again() {
 
 #[test]
 fn a_life_that_never_ends_lapses_never() {
-    let rules = rules(json!({"expireAfter": "99999999h", "required": 1}));
+    let rules = rules(&json!({"expireAfter": "99999999h", "required": 1}));
     let judged = judged(
         "alice",
         &rules,
-        &[(yes("a", "bob", 1, json!({})), may(&[]))],
+        &[(yes("a", "bob", 1, &json!({})), may(&[]))],
     );
     assert_eq!((given(&judged).0, judged.again), (true, None));
 }
 
 #[test]
 fn what_changed_is_said_where_it_is_known_and_stays_said() {
-    let rules = rules(json!({}));
+    let rules = rules(&json!({}));
     let message = |approval: DeployApproval| {
         let judged = judged("alice", &rules, &[(approval, may(&[]))]);
         let refusal = missing(&judged).message.clone();
         (judged.verdicts[0].message.clone(), refusal)
     };
-    let (known, refusal) = message(yes("a", "bob", 1, json!({"digest": "d0"})));
+    let (known, refusal) = message(yes("a", "bob", 1, &json!({"digest": "d0"})));
     assert_eq!(
         known,
         "what would run has changed since (the pipeline's definition); look at it and approve again."
     );
     assert!(refusal.contains(&known), "{refusal}");
-    let mut told = yes("a", "bob", 1, json!({"digest": "of before"}));
+    let mut told = yes("a", "bob", 1, &json!({"digest": "of before"}));
     assert!(
         message(told.clone())
             .0
@@ -573,8 +572,8 @@ fn what_changed_is_said_where_it_is_known_and_stays_said() {
 
 #[test]
 fn judgments_are_no_approvals_of_a_start() {
-    let judgment = yes("a", "bob", 1, json!({"for": "Judgment"}));
-    let rules = rules(json!({"required": 1}));
+    let judgment = yes("a", "bob", 1, &json!({"for": "Judgment"}));
+    let rules = rules(&json!({"required": 1}));
     let judged = judged("alice", &rules, &[(judgment, may(&[]))]);
     assert_eq!(given(&judged), (false, Vec::new()));
     assert_eq!(judged.verdicts, Vec::new());
@@ -585,12 +584,12 @@ fn refused_words_are_told_but_not_without_end() {
     let voices: Vec<(DeployApproval, Known)> = (0..30)
         .map(|number| {
             (
-                yes(&format!("a{number:02}"), "mallory", 60 - number, json!({})),
+                yes(&format!("a{number:02}"), "mallory", 60 - number, &json!({})),
                 may_not(),
             )
         })
         .collect();
-    let judged = judged("alice", &rules(json!({})), &voices);
+    let judged = judged("alice", &rules(&json!({})), &voices);
     assert_eq!((judged.verdicts.len(), judged.refused.len()), (30, REFUSED));
     assert_eq!(judged.refused[0].by.as_deref(), Some("mallory"));
     assert!(
@@ -609,19 +608,19 @@ fn a_status_shows_no_more_than_it_can_hold() {
                     &format!("a{number}"),
                     &format!("person-{number}"),
                     1,
-                    json!({}),
+                    &json!({}),
                 ),
                 may(&[]),
             )
         })
         .collect();
-    let judged = judged("alice", &rules(json!({"required": 10})), &voices);
+    let judged = judged("alice", &rules(&json!({"required": 10})), &voices);
     assert_eq!((given(&judged).0, given(&judged).1.len()), (true, SHOWN));
 }
 
 #[test]
 fn a_version_that_moves_can_not_be_approved() {
-    let plain = rules(json!({}));
+    let plain = rules(&json!({}));
     let sha = "0123456789abcdef0123456789abcdef01234567";
     let digest = format!("sha256:{}", "a".repeat(64));
     let image = format!("registry.example/shop/checkout@{digest}");
@@ -660,7 +659,7 @@ fn a_version_that_moves_can_not_be_approved() {
             "{moving:?}"
         );
     }
-    let own = rules(json!({"fixedVersions": "build-[0-9]+|nightly"}));
+    let own = rules(&json!({"fixedVersions": "build-[0-9]+|nightly"}));
     assert_eq!(fixed(&own, "build-7"), Ok(()));
     assert_eq!(fixed(&own, sha), Ok(()), "a commit never moves");
     for moving in ["build-7-next", "nightly-next", "v1.2.3"] {
@@ -670,7 +669,7 @@ fn a_version_that_moves_can_not_be_approved() {
         );
     }
     for odd in ["(", "a)|(b", "["] {
-        let refusal = fixed(&rules(json!({"fixedVersions": odd})), "main").unwrap_err();
+        let refusal = fixed(&rules(&json!({"fixedVersions": odd})), "main").unwrap_err();
         assert_eq!(
             (refusal.reason, refusal.waiting_for),
             (Reason::PatternInvalid, Some(WaitingFor::Configuration)),
