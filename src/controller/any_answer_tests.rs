@@ -32,6 +32,7 @@ use crate::{
     domain::{
         Effect, Facts, decide,
         decide::{Sighting, TargetFact},
+        gates::Gates,
         outcome::Observation,
         target::{self, Evidence},
     },
@@ -229,6 +230,7 @@ impl Subject {
             resolved: Some(Resolved {
                 connection: "gate".to_owned(),
                 pipeline,
+                revision: None,
                 parameters: BTreeMap::new(),
                 version: None,
                 target: place(),
@@ -281,6 +283,7 @@ fn facts(target: &DeployTargetStatus, sighting: Sighting) -> Facts {
     Facts {
         plan: Err(refusal("gate", &GateError::BackendDown)),
         expire_after: Duration::from_hours(1),
+        gates: Gates::open(),
         on_unknown: OnUnknown::Hold,
         settle: Duration::from_secs(150),
         target_name: Some("t".to_owned()),

@@ -144,10 +144,14 @@ pub(super) async fn among_strangers(
     match shared {
         Ok(false) => Ok(None),
         Ok(true) => elsewhere(context, scene, posting, SHARED).await.map(Some),
-        // Not known, so not told: it is asked again.
-        Err(error) => later(context, scene, &posting.purpose, &error)
-            .await
-            .map(Some),
+        // Not known, so not told: it is asked again, ever more slowly.
+        Err(error) => {
+            context.begin(&scene.uid(), |memory| {
+                memory.request = Some(scene.request.clone());
+            });
+            let later = later(context, scene, &posting.purpose, &error).await;
+            later.map(Some)
+        }
     }
 }
 

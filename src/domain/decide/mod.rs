@@ -11,16 +11,18 @@ mod holding;
 mod tests;
 mod waiting;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 pub use self::ending::WATCH_FINISHED;
 
 use super::{
-    backoff, ids,
+    backoff,
+    gates::Gates,
+    ids,
     outcome::{Observation, Outcome},
-    refusal::Refusal,
+    refusal::{Refusal, humane},
     status::Next,
     target,
 };
@@ -43,6 +45,8 @@ pub struct Facts {
     pub plan: Result<Plan, Refusal>,
     /// How long the request may wait for its start.
     pub expire_after: Duration,
+    /// What people and policies say. Looked at where something may start, and for a cancel always.
+    pub gates: Gates,
     /// What to do when a start's outcome can't be known.
     pub on_unknown: OnUnknown,
     /// How long Gate has to answer "not found" before it is sent again.
@@ -79,7 +83,7 @@ pub struct Plan {
 }
 
 /// How it would be started now.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Start {
     /// The attempt as it would be claimed.
     pub attempt: Attempt,
@@ -141,6 +145,16 @@ pub enum Effect {
     Release,
     /// Remove the object after its time.
     Delete,
+}
+
+/// The bytes hold what is secret.
+impl fmt::Debug for Start {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Start")
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PartialEq for Start {
@@ -391,13 +405,3 @@ impl Machine<'_> {
 
 /// The settle time where nobody says otherwise, and the shortest that is safe: Gate waits 120 s for Orca.
 pub const SHORTEST_SETTLE: Duration = Duration::from_secs(150);
-
-/// `24h`, `90s`: the largest unit that says it exactly.
-fn humane(duration: Duration) -> String {
-    match duration.as_secs() {
-        0 => format!("{}ms", duration.as_millis()),
-        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
-        seconds => format!("{seconds}s"),
-    }
-}

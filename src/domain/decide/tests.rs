@@ -74,6 +74,7 @@ pub(super) fn plan() -> Plan {
         resolved: Resolved {
             connection: "gate".to_owned(),
             pipeline: pipeline(),
+            revision: None,
             parameters: BTreeMap::new(),
             version: Some("main".to_owned()),
             target: Place {
@@ -168,6 +169,7 @@ pub(super) fn facts(target: TargetFact, sighting: Sighting) -> Facts {
     Facts {
         plan: Ok(plan()),
         expire_after: Duration::from_hours(1),
+        gates: Gates::open(),
         on_unknown: OnUnknown::Retry,
         settle: SHORTEST_SETTLE,
         target,

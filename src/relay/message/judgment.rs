@@ -216,11 +216,14 @@ fn over(request: &DeployRequest, since: Option<Timestamp>) -> (Mrkdwn, Vec<Block
         .or(since);
     match begun.and_then(|begun| judged(request, begun)) {
         Some(decision) => {
-            let by = decision.by.as_deref().unwrap_or_default();
+            let by = match &decision.by {
+                Some(by) => Mrkdwn::fixed("by ") + Mrkdwn::code_within(by, 80),
+                None => Mrkdwn::fixed("in Spinnaker"),
+            };
             let line = Mrkdwn::fixed("☑️ ")
                 + of_stage(request, name)
-                + ": judged by "
-                + Mrkdwn::code_within(by, 80)
+                + ": judged "
+                + by
                 + ", "
                 + Mrkdwn::date(decision.at.0);
             let said = decision.why.as_deref().filter(|why| !why.trim().is_empty());
