@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::error::ReceiverError;
 use crate::{
-    api::{Application, DeployRequest, DeployTarget, Environment},
+    api::{Application, DeployRequest, DeployTarget, Environment, conditions::ConditionType},
     runtime::cache::{Cache, Guarded, Scope},
 };
 
@@ -168,7 +168,11 @@ fn trim_target(target: &mut DeployTarget) {
 fn trim_request(request: &mut DeployRequest) {
     if let Some(status) = &mut request.status {
         status.attempt = None;
-        status.conditions = Vec::new();
+        // Whether its cancel counts.
+        let kept = ConditionType::Cancelable.to_string();
+        status
+            .conditions
+            .retain(|condition| condition.type_ == kept);
         if let Some(resolved) = &mut status.resolved {
             resolved.parameters.clear();
         }

@@ -17,7 +17,7 @@ use super::{
     conversation::silent,
     form,
     object::{self, Likeness},
-    occasion::{Answer, Attempted, Occasion, Trouble},
+    occasion::{Answer, Attempted, Occasion, Trouble, What},
     persist::{self, Created, Settled},
     plan::{
         Plan,
@@ -251,6 +251,7 @@ impl Receiver {
         let attempted = Attempted {
             namespace: plan.namespace.clone(),
             name: plan.request_name(),
+            what: What::Request,
         };
         let _first = occasion.attempted.set(attempted.clone());
         let created =
@@ -412,6 +413,7 @@ mod tests {
         let attempted = Attempted {
             namespace: plan.namespace.clone(),
             name: plan.request_name(),
+            what: What::Request,
         };
         let said = |found: &DeployRequest| {
             let settled = Settled::New(Box::new(found.clone()));

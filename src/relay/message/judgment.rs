@@ -79,7 +79,7 @@ pub fn judgment(
     marked(Message::new(line, blocks), request, &purpose)
 }
 
-/// `*checkout* `v42` to *production*, stage `Go?``.
+/// What goes where, and at which stage.
 fn of_stage(request: &DeployRequest, stage: Option<&str>) -> Mrkdwn {
     match stage {
         Some(stage) => words::subject(request) + ", stage " + Mrkdwn::code_within(stage, 80),
