@@ -227,9 +227,9 @@ async fn nothing_is_told_where_another_organisation_reads_along() -> Result<()> 
             told.messages.iter().any(|entry| entry.refused.is_some())
         })
         .await?;
-    let line = entry(&told, &format!("ended:{}", bed.deploys))
+    let refused = entry(&told, &format!("ended:{}", bed.deploys))
         .or(entry(&told, &format!("started:{}", bed.deploys)));
-    assert_eq!(line.unwrap().refused.as_deref(), Some("shared_channel"));
+    assert_eq!(refused.unwrap().refused.as_deref(), Some("shared_channel"));
     let note = bed.until_event("one", "SlackMoved").await?;
     assert!(note.contains("shared with another organisation"), "{note}");
     for channel in ["general", "deploys"] {

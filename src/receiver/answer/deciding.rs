@@ -222,6 +222,9 @@ pub(in crate::receiver) fn recorded(request: &DeployRequest, approval: &DeployAp
         }
     };
     let rest = match spec.subject {
+        ApprovalSubject::Start if spec.decision == ApprovalDecision::Reject => {
+            "If your word counts, it ends without having started anything; that is told in the thread."
+        }
         ApprovalSubject::Start => {
             "It is looked at again right before anything starts; how it stands is told in the thread."
         }
@@ -387,3 +390,7 @@ fn named(approval: &DeployApproval) -> Mrkdwn {
     let namespace = approval.namespace().unwrap_or_default();
     Mrkdwn::fixed("DeployApproval ") + Mrkdwn::code(&format!("{namespace}/{}", approval.name_any()))
 }
+
+#[cfg(test)]
+#[path = "deciding_tests.rs"]
+mod tests;

@@ -11,6 +11,7 @@ use crate::{
         },
         environment::ApprovalRules,
     },
+    domain::access,
     slack::{
         actions::{self, Question, Target},
         blocks::{Actions, Block, Message, RichText, Section},
@@ -118,7 +119,7 @@ fn rules(environment: Option<&Environment>) -> Option<&ApprovalRules> {
 
 /// Whether people are asked to approve it now.
 pub fn is_asked(request: &DeployRequest) -> bool {
-    super::phase(request) == Phase::AwaitingApproval && request.spec.cancel.is_none()
+    super::phase(request) == Phase::AwaitingApproval && !access::is_canceled(request)
 }
 
 fn standing(request: &DeployRequest) -> Standing<'_> {

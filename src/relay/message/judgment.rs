@@ -9,7 +9,7 @@ use crate::{
         DeployRequest, Environment,
         deploy_request::{DecisionKind, DecisionRecord, EarlierMessage, Judgment, StageStatus},
     },
-    domain::{ids, roles},
+    domain::{access, ids, roles},
     slack::{
         actions,
         blocks::{Actions, Block, Message, RichText},
@@ -98,7 +98,7 @@ fn open(
     if !instructions.trim().is_empty() {
         blocks.push(RichText::new().quote(instructions).into());
     }
-    if request.spec.cancel.is_some() {
+    if access::is_canceled(request) {
         let note = "It was asked to end; nobody is asked to judge it any more.";
         blocks.push(Block::section(Mrkdwn::fixed(note)));
         return blocks;

@@ -11,8 +11,10 @@ use super::{
 use crate::{
     api::{
         DeployRequest,
+        conditions::{self, ConditionType},
         deploy_request::{DeployRequestStatus, EarlierMessage, Failure, Phase, StageStatus},
     },
+    domain::access,
     slack::{
         actions,
         blocks::{Actions, Block, Message, RichText, Section},
@@ -165,6 +167,11 @@ fn waits(status: &DeployRequestStatus) -> Vec<Block> {
 
 fn canceling(request: &DeployRequest) -> Option<Block> {
     let cancel = request.spec.cancel.as_ref()?;
+    if !access::is_canceled(request) {
+        let conditions = &super::status(request)?.conditions;
+        let refused = conditions::find(conditions, ConditionType::Cancelable)?;
+        return Some(RichText::new().line(&capital(&refused.message)).into());
+    }
     let reason = cancel.reason.as_deref().unwrap_or_default();
     let note = match (super::phase(request).is_terminal(), reason.trim()) {
         (true, "") => return None,

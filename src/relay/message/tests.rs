@@ -134,6 +134,24 @@ fn people_are_asked_only_while_their_word_can_count() {
     }
 }
 
+/// It may still start, so people are still asked.
+#[test]
+fn a_cancel_that_does_not_count_is_told_and_changes_nothing_else() {
+    let condition = json!({
+        "type": "Cancelable", "status": "False", "reason": "CancelRefused", "lastTransitionTime": "2026-03-04T10:00:00Z",
+        "message": "it is not cancelled, as who wanted that neither asked for it nor may.",
+    });
+    let refused = json!({"spec": {"cancel": {}}, "status": {"conditions": [condition]}});
+    let request = changed(Phase::AwaitingApproval, &refused);
+    assert!(is_asked(&request));
+    let live = to_json(&live(&request, None)).to_string();
+    assert!(
+        live.contains("It is not cancelled, as who wanted that"),
+        "{live}"
+    );
+    assert!(live.contains("waits for approval"), "{live}");
+}
+
 #[test]
 fn what_is_approved_is_repeated_before_it_is_approved() {
     let message = to_json(&approval(&request(Phase::AwaitingApproval), None, None));

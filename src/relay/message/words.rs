@@ -9,6 +9,7 @@ use crate::{
             DEFAULT_ACTION, DeployRequestStatus, Phase, ROLLBACK_ACTION, StageStatus, WaitingFor,
         },
     },
+    domain::access,
     slack::text::Mrkdwn,
 };
 
@@ -17,7 +18,7 @@ pub(super) fn state(request: &DeployRequest) -> (&'static str, &'static str) {
     let status = request.status.as_ref();
     let phase = super::phase(request);
     let waiting = status.and_then(|status| status.waiting.as_ref());
-    let canceling = request.spec.cancel.is_some();
+    let canceling = access::is_canceled(request);
     match (phase, waiting.map(|waiting| waiting.subject)) {
         (Phase::Succeeded, _) if request.spec.dry_run => ("✅", "valid, nothing was started"),
         (Phase::Succeeded, _) => ("✅", "succeeded"),
