@@ -20,12 +20,13 @@ use crate::{
     },
 };
 
-/// Parameters shown; more are counted.
-const MOST_PARAMETERS: usize = 40;
+/// The most characters of all parameters, and of all that people said: Slack takes some 13,000 in one message, and without
+/// its blocks it would lose its buttons.
+const MOST_TEXT: usize = 4000;
 /// The most characters of a parameter's value.
 const MOST_VALUE: usize = 120;
 /// The most characters of what somebody said.
-const MOST_COMMENT: usize = 300;
+const MOST_COMMENT: usize = 200;
 
 /// How it stands with the approvals.
 enum Standing<'a> {
@@ -221,20 +222,15 @@ fn parameters(request: &DeployRequest) -> Mrkdwn {
     else {
         return Mrkdwn::default();
     };
-    let shown = parameters
-        .iter()
-        .take(MOST_PARAMETERS)
-        .map(|(name, value)| {
-            Mrkdwn::code_within(name, 80) + " = " + Mrkdwn::code_within(value, MOST_VALUE)
-        });
-    let mut lines: Vec<Mrkdwn> = std::iter::once(Mrkdwn::fixed("*Parameters*"))
-        .chain(shown)
-        .collect();
-    if parameters.len() > MOST_PARAMETERS {
-        let more = Mrkdwn::number(parameters.len() - MOST_PARAMETERS);
-        lines.push(more + " more stand in the request's `status.resolved.parameters`");
+    let lines = parameters.iter().map(|(name, value)| {
+        Mrkdwn::code_within(name, 80) + " = " + Mrkdwn::code_within(value, MOST_VALUE)
+    });
+    let all = Mrkdwn::fixed("*Parameters*\n") + Mrkdwn::join(lines, "\n");
+    let shown = all.clone().cut(MOST_TEXT);
+    if shown == all {
+        return all;
     }
-    Mrkdwn::join(lines, "\n")
+    shown + "\nAll of them stand in the request's `status.resolved.parameters`."
 }
 
 /// Who said yes so far, when, and what they said.
@@ -252,7 +248,7 @@ fn given(request: &DeployRequest) -> Mrkdwn {
             None => line,
         }
     });
-    Mrkdwn::join(lines, "\n")
+    Mrkdwn::join(lines, "\n").cut(MOST_TEXT)
 }
 
 /// Whose word counts, by which rule.
