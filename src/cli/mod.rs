@@ -3,6 +3,8 @@
 
 mod controller;
 mod crds;
+mod identity;
+mod people;
 mod print;
 mod process;
 mod receiver;
@@ -29,11 +31,11 @@ enum Command {
     /// Start and follow the pipeline executions that `DeployRequests` ask for
     Controller(controller::ControllerArguments),
     /// Turn what people say in Slack into `DeployRequests`
-    Receiver(receiver::ReceiverArguments),
+    Receiver(Box<receiver::ReceiverArguments>),
     /// Tell in Slack how `DeployRequests` go
     Relay(relay::RelayArguments),
     /// Run all roles in one process
-    Run(run::RunArguments),
+    Run(Box<run::RunArguments>),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
     Crds,
     /// Print the manifest of the Slack app as JSON
@@ -45,9 +47,9 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Controller(arguments) => until_done(controller::run(arguments)),
-            Command::Receiver(arguments) => until_done(receiver::run(arguments)),
+            Command::Receiver(arguments) => until_done(receiver::run(*arguments)),
             Command::Relay(arguments) => until_done(relay::run(arguments)),
-            Command::Run(arguments) => until_done(run::run(arguments)),
+            Command::Run(arguments) => until_done(run::run(*arguments)),
             Command::Crds => crds::print(),
             Command::SlackManifest(arguments) => slack_manifest::print(&arguments),
         }

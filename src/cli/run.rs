@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::{
     controller::{self, ControllerFlags},
+    people::PeopleArguments,
     process::{self, LeaseArguments, ProcessArguments},
     receiver::{self, ReceiverFlags},
     relay::{self, RelayFlags},
@@ -21,6 +22,8 @@ pub(super) struct RunArguments {
     #[command(flatten)]
     slack: SlackArguments,
     #[command(flatten)]
+    people: PeopleArguments,
+    #[command(flatten)]
     controller: ControllerFlags,
     #[command(flatten)]
     receiver: ReceiverFlags,
@@ -34,6 +37,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
         process,
         lease,
         slack,
+        people,
         controller,
         receiver,
         relay,
@@ -47,7 +51,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
             return controller.await;
         }
         let metrics = SlackMetrics::register(&process.metrics);
-        let receiver = receiver::work(process.clone(), &slack, receiver, metrics.clone());
+        let receiver = receiver::work(process.clone(), &slack, people, receiver, metrics.clone());
         let relay = relay::work(process, lease, &slack, relay, metrics);
         tokio::try_join!(controller, Box::pin(receiver), Box::pin(relay))?;
         Ok(())

@@ -299,6 +299,8 @@ impl Pass<'_> {
             status.idempotency_key = status.idempotency_key.take().or(key);
         });
         let status = next.starting(
+            &self.request,
+            &gathered.facts.gates,
             resolved,
             active.map_or_else(|| start.attempt.clone(), |active| active.attempt),
             &self.context.holder,

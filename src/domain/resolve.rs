@@ -335,10 +335,10 @@ pub fn changes(before: &Resolved, after: &Resolved) -> Vec<String> {
     if before.digest == after.digest {
         return Vec::new();
     }
-    let mut changes = Vec::new();
+    let mut found = Vec::new();
     let mut changed = |is: bool, what: &str| {
         if is {
-            changes.push(what.to_owned());
+            found.push(what.to_owned());
         }
     };
     changed(before.connection != after.connection, "the connection");
@@ -361,14 +361,14 @@ pub fn changes(before: &Resolved, after: &Resolved) -> Vec<String> {
         .collect();
     for name in names {
         if before.parameters.get(name) != after.parameters.get(name) {
-            changes.push(format!("parameter `{name}`"));
+            found.push(format!("parameter `{name}`"));
         }
     }
-    if changes.is_empty() {
+    if found.is_empty() {
         // All that is shown is as it was.
-        changes.push("a parameter that is secret".to_owned());
+        found.push("a parameter that is secret".to_owned());
     }
-    changes
+    found
 }
 
 /// Every parameter that would be sent: the action's own, rendered, and the request's.

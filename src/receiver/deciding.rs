@@ -21,15 +21,13 @@ use super::{
 use crate::{
     access::Permission,
     api::{
-        DeployApproval, DeployRequest, Environment,
-        actor::Actor,
-        bounds,
+        DeployApproval, DeployRequest, Environment, bounds,
         deploy_approval::{
             ApprovalDecision, ApprovalSubject, DeployApprovalSpec, JudgmentAnswer, RequestReference,
         },
         deploy_request::{Judgment, Phase},
     },
-    domain::{access, ids, people::People, roles},
+    domain::{access, ids, roles},
     identity::Person,
     runtime::telemetry,
     slack::{
@@ -195,7 +193,7 @@ impl Receiver {
             .as_ref()
             .and_then(|environment| environment.spec.protection.approvals.as_ref());
         let own_counts = rules.is_some_and(|rules| rules.requester_may_approve);
-        if !own_counts && asked_themselves(&request, &sight.person) {
+        if !own_counts && self.asked_themselves(&request, &sight.person) {
             return told(deciding::own(&request));
         }
         let requester = request.spec.requester.as_ref();
@@ -280,6 +278,13 @@ impl Receiver {
                 asked, person, request, &missing,
             ))),
         }
+    }
+
+    /// Whether this is the human who asked for it, under whichever name.
+    fn asked_themselves(&self, request: &DeployRequest, person: &Person) -> bool {
+        let requester = request.spec.requester.as_ref();
+        let records = self.identity.records();
+        requester.is_some_and(|requester| records.same_human(requester, &person.actor()))
     }
 
     /// Creates it, and says what became of that.
@@ -396,16 +401,10 @@ impl Judged {
                 input,
             }),
             comment,
-            approver: Some(actor(person)),
+            approver: Some(person.actor()),
         };
         word(&self.request, &ids::judgment_name(&self.mark), spec)
     }
-}
-
-/// Whether this is the human who asked for it.
-fn asked_themselves(request: &DeployRequest, person: &Person) -> bool {
-    let requester = request.spec.requester.as_ref();
-    requester.is_some_and(|requester| People::default().same_human(requester, &actor(person)))
 }
 
 fn start_word(
@@ -424,7 +423,7 @@ fn start_word(
         digest: Some(digest),
         judgment: None,
         comment,
-        approver: Some(actor(person)),
+        approver: Some(person.actor()),
     };
     word(request, &name, spec)
 }
@@ -447,16 +446,6 @@ fn reference(request: &DeployRequest) -> RequestReference {
     RequestReference {
         name: request.name_any(),
         uid: request.uid().unwrap_or_default(),
-    }
-}
-
-/// Whose word it is, as the receiver stamps it.
-fn actor(person: &Person) -> Actor {
-    let groups = person.groups.iter().take(bounds::GROUPS).cloned();
-    Actor {
-        username: person.username.clone(),
-        groups: groups.collect(),
-        slack: Some(person.slack.clone()),
     }
 }
 

@@ -272,16 +272,12 @@ pub(super) enum Cancelled {
 pub(super) async fn cancel(
     client: &Client,
     request: &DeployRequest,
-    reason: String,
+    cancel: Cancel,
     deadline: Instant,
 ) -> Cancelled {
     let api: Api<DeployRequest> =
         Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
     let name = request.name_any();
-    let cancel = Cancel {
-        reason: Some(reason),
-        by: None,
-    };
     // The uid: another request of that name, made since, isn't what was meant.
     let patch = json!({"metadata": {"uid": request.metadata.uid}, "spec": {"cancel": cancel}});
     crash::point("before-ask-cancel");

@@ -424,6 +424,7 @@ mod tests {
                 username,
                 groups: Vec::new(),
                 slack,
+                silent: Vec::new(),
             },
             None,
         );

@@ -270,6 +270,7 @@ impl Bed {
             .args(["--namespace", &self.namespace, "--admin-listen", &admin])
             .args(arguments)
             .env("KUBECONFIG", self.plane.admin_kubeconfig())
+            .env("FOREDECK_PEOPLE_NAMESPACE", &self.namespace)
             .env("RUST_LOG", "foredeck=debug,warn")
             .env("SLACK_API_URL", self.slack.api_url())
             .env("SLACK_BOT_TOKEN", self.slack.bot_token())

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use foredeck::{
     api::{Application, DeployRequest, Environment, SpinnakerConnection, deploy_request::Phase},
     controller::{self, ControllerSettings},
+    identity::PeopleSettings,
     receiver::{self, Door, ReceiverSettings, Transport},
     relay::{self, RelayParts, RelaySettings},
     runtime::{
@@ -207,6 +208,7 @@ impl Deck {
             namespaces: vec![self.namespace.clone()],
             command: "/deploy".to_owned(),
             bot_tokens: vec![self.slack.bot_token().into()],
+            people: PeopleSettings::new(self.namespace.clone()),
             ttl: None,
             clock: Timestamp::now,
             draw: || {

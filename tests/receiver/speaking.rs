@@ -336,10 +336,10 @@ async fn a_request_is_cancelled_by_a_line_and_a_late_one_is_explained() -> Resul
         .await?;
     assert!(answer.text.contains("To be canceled"), "{}", text(&answer));
     let cancel = bed.request().await?.spec.cancel.unwrap();
-    assert_eq!(
-        cancel.reason.as_deref(),
-        Some("alice@harbor.example in Slack: wrong branch")
-    );
+    assert_eq!(cancel.reason.as_deref(), Some("wrong branch"));
+    let by = cancel.by.unwrap();
+    assert_eq!(by.username, "alice@harbor.example");
+    assert_eq!(by.slack, bed.request().await?.spec.requester.unwrap().slack);
     bed.set_status(
         &name,
         serde_json::json!({"phase": "Canceled", "finishedAt": "2026-01-02T03:04:05Z"}),

@@ -1,5 +1,8 @@
 //! Every phase × every kind of fact, exhaustively: what must hold whatever is seen.
 
+mod gates;
+mod walk;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;

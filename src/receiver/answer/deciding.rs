@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use kube::ResourceExt;
 
-use super::{reading::said, refusing::names, standing};
+use super::{
+    reading::said,
+    refusing::{names, silent_sources},
+    standing,
+};
 use crate::{
     access::Missing,
     api::{
@@ -119,8 +123,14 @@ pub(in crate::receiver) fn not_allowed(
             + Mrkdwn::join(lacking, " and no ")
             + " in namespace "
             + Mrkdwn::name(&request.namespace().unwrap_or_default())
-            + ". Whoever can change the RoleBindings there can change that.",
+            + ". Whoever can change the RoleBindings there can change that."
+            + silence(person),
     )
+}
+
+/// That groups of theirs may be missing, if so.
+fn silence(person: &Person) -> Mrkdwn {
+    silent_sources(person).map_or_else(Mrkdwn::default, |why| Mrkdwn::fixed("\n") + why)
 }
 
 /// Who asked may not approve it too.
@@ -149,7 +159,8 @@ pub(in crate::receiver) fn not_of_groups(
             + Mrkdwn::name(&request.spec.environment)
             + "), and "
             + Mrkdwn::code(&person.username)
-            + " is in none of them.",
+            + " is in none of them."
+            + silence(person),
     )
 }
 
@@ -180,7 +191,7 @@ pub(in crate::receiver) fn no_role(
     if let Some(link) = standing::execution_link(request) {
         text = text + " " + link;
     }
-    said(text)
+    said(text + silence(person))
 }
 
 /// The input isn't one that the stage offers.

@@ -65,6 +65,7 @@ pub(super) fn person() -> Person {
         username: "alice@corp.example".to_owned(),
         groups: Vec::new(),
         slack: plan().asker,
+        silent: Vec::new(),
     }
 }
 
