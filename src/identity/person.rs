@@ -1,12 +1,12 @@
 //! Whether a Slack account is a human whom Kubernetes may know, and under which name. Touches nothing.
 
-use super::username::{EmailDomain, UsernameFormat, is_system};
+use super::username::{EmailDomain, UsernameFormat};
 use crate::{
     api::{
         actor::{Actor, SlackPerson},
         bounds,
     },
-    domain::access::Subject,
+    domain::access::{Subject, is_system},
     slack::{client::Account, ids::TeamId},
 };
 

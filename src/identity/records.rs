@@ -14,6 +14,7 @@ use crate::{
         actor::{Actor, SlackPerson},
         person::name_of,
     },
+    domain::people::People,
     runtime::cache::{Cache, Guarded, Scope},
 };
 
@@ -70,13 +71,12 @@ impl Records {
             })
     }
 
-    /// Whether both are one human: by one Slack account, by one user name, or by one `Person` that has both.
+    /// Whether both are one human, by everybody who is written down. Takes a moment where there are thousands.
     pub fn same_human(&self, one: &Actor, other: &Actor) -> bool {
-        if is(one, other) {
-            return true;
-        }
-        let both = |person: &Person| has(person, one) && has(person, other);
-        !self.persons.filter(both).is_empty()
+        let all = self.persons.0.state();
+        let all = all.iter().filter_map(|person| person.0.as_ref().ok());
+        let people = People::new(&self.namespace, all.cloned().map(Arc::new));
+        people.same_human(one, other)
     }
 
     /// Notes whose account a changed `Person` is of. One that was deleted stays noted: it isn't found when it is looked up.
@@ -103,24 +103,4 @@ async fn watch(records: Arc<Records>, changes: impl Stream<Item = Arc<Guarded<Pe
         std::future::ready(())
     });
     noted.await;
-}
-
-fn is(one: &Actor, other: &Actor) -> bool {
-    let name = one.username.eq_ignore_ascii_case(&other.username);
-    name || (one.slack.is_some() && one.slack == other.slack)
-}
-
-fn has(person: &Person, actor: &Actor) -> bool {
-    let told = person.status.as_ref();
-    let told = told.and_then(|status| status.username.as_ref());
-    let names = person.spec.username.iter().chain(told);
-    let mut names = names.chain(&person.spec.usernames);
-    let slack = actor
-        .slack
-        .as_ref()
-        .is_some_and(|slack| match &person.spec.slack {
-            Some(own) => own == slack,
-            None => person.metadata.name.as_deref() == Some(name_of(slack).as_str()),
-        });
-    slack || names.any(|name| name.eq_ignore_ascii_case(&actor.username))
 }

@@ -2,14 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::api::bounds;
+use crate::{api::bounds, domain::access::is_system};
 
 /// Where the address goes in a format.
 const PLACE: &str = "{email}";
 /// The longest text around the address.
 const MOST_AROUND: usize = 100;
-/// What the names and groups of Kubernetes' own parts begin with.
-const SYSTEM: &str = "system:";
 
 /// A user name, a format, a domain or a prefix that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,13 +88,6 @@ impl fmt::Display for UsernameFormat {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}{PLACE}{}", self.before, self.after)
     }
-}
-
-/// Whether a user name or a group is one of Kubernetes' own, in whatever case: those are told apart by it, but people
-/// read over it.
-pub fn is_system(name: &str) -> bool {
-    name.get(..SYSTEM.len())
-        .is_some_and(|beginning| beginning.eq_ignore_ascii_case(SYSTEM))
 }
 
 /// What addresses end with behind their `@`: the whole of it, so that `corp.example` isn't `sub.corp.example`.

@@ -120,11 +120,16 @@ do. Everybody is themselves, and no more; the receiver speaks for people in Slac
   reason: Forbidden
 {{- end }}
 
+{{/* Who else may write what is foredeck's own, where anybody may. */}}
+{{- define "foredeck.byhand" -}}
+{{- with .Values.admission.administrators }}. Where it has to be mended by hand, a member of {{ join ", " . }} may{{ end -}}
+{{- end }}
+
 {{/* Who writes a status that is one role's alone: `role` is its name, `mine` the variable that says it writes. */}}
 {{- define "foredeck.written" -}}
 - expression: variables.{{ .mine }} || variables.isAdministrator
   messageExpression: >-
     '"' + variables.user + '" may not write the status of ' + request.resource.resource + ': it is foredeck\'s {{ .role }}\'s
-    alone. Change the spec, or ask an administrator ({{ join ", " .root.Values.admission.administrators }})'
+    alone{{ include "foredeck.byhand" .root }}'
   reason: Forbidden
 {{- end }}

@@ -93,7 +93,7 @@ pub(super) async fn held(
         // Before the first sighting a "not found" counts only while the whole path answers.
         let path_answers = known.is_some()
             || gathered.facts.gone
-            || request.spec.cancel.is_some()
+            || (request.spec.cancel.is_some() && gathered.facts.gates.cancel.is_ok())
             || !passing_trouble(&gathered.facts);
         sighting::sighting(context, &gate, active, lookup, path_answers).await
     };

@@ -11,8 +11,8 @@ use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::{person::Nobody, username::is_system};
-use crate::{api::bounds, slack::ids::UserId};
+use super::person::Nobody;
+use crate::{api::bounds, domain::access::is_system, slack::ids::UserId};
 
 /// The longest prefix.
 const MOST_PREFIX: usize = 64;
