@@ -14,7 +14,10 @@ use tokio::sync::watch;
 
 use super::error::ReceiverError;
 use crate::{
-    api::{Application, DeployApproval, DeployRequest, DeployTarget, Environment},
+    api::{
+        Application, DeployApproval, DeployRequest, DeployTarget, Environment,
+        conditions::ConditionType,
+    },
     runtime::cache::{Cache, Guarded, Scope},
 };
 
@@ -176,7 +179,11 @@ fn trim_target(target: &mut DeployTarget) {
 fn trim_request(request: &mut DeployRequest) {
     if let Some(status) = &mut request.status {
         status.attempt = None;
-        status.conditions = Vec::new();
+        // Whether its cancel counts.
+        let kept = ConditionType::Cancelable.to_string();
+        status
+            .conditions
+            .retain(|condition| condition.type_ == kept);
         if let Some(resolved) = &mut status.resolved {
             resolved.parameters.clear();
         }

@@ -9,6 +9,7 @@ mod answer;
 mod begun;
 mod cancelling;
 mod conversation;
+mod deciding;
 mod directory;
 mod error;
 mod form;

@@ -70,8 +70,14 @@ pub const SCOPES: [Scope; 12] = [
     needed("app_mentions:read", "mentions of the app"),
     needed("im:history", "direct messages to the app"),
     needed("im:write", "direct messages of the app"),
-    needed("channels:read", "whether the app is in a public channel"),
-    needed("groups:read", "whether the app is in a private channel"),
+    needed(
+        "channels:read",
+        "whether the app is in a public channel, and whether strangers are",
+    ),
+    needed(
+        "groups:read",
+        "whether the app is in a private channel, and whether strangers are",
+    ),
     optional(
         "channels:history",
         "a message in a public channel whose post was cut off",

@@ -2,6 +2,7 @@
 //! answer is true.
 
 mod asking;
+mod deciding;
 mod door;
 mod forms;
 mod killed;

@@ -34,7 +34,7 @@ use crate::{
         decide::{SHORTEST_SETTLE, Sighting, TargetFact},
         gates::Gates,
         refusal::Refusal,
-        resolve, target as target_status,
+        resolve, speaking, target as target_status,
     },
 };
 
@@ -78,7 +78,7 @@ pub(super) async fn gather(
 ) -> Result<Gathered, ControllerError> {
     let named = Named::known(context, request).await?;
     let mut gathered = Gathered {
-        facts: bare_facts(context, &named, memo),
+        facts: bare_facts(context, request, &named, memo),
         target: None,
         gate: None,
         named,
@@ -219,7 +219,7 @@ fn behind(request: &DeployRequest, phase: Phase, status: Option<&DeployTargetSta
     !told && !phase.is_terminal() && phase != Phase::Queued
 }
 
-fn bare_facts(context: &Context, named: &Named, memo: &Memo) -> Facts {
+fn bare_facts(context: &Context, request: &DeployRequest, named: &Named, memo: &Memo) -> Facts {
     let connection = named.connection.as_ref();
     let shortest = SHORTEST_SETTLE.max(context.connections.minimum_settle());
     Facts {
@@ -245,6 +245,12 @@ fn bare_facts(context: &Context, named: &Named, memo: &Memo) -> Facts {
         trouble: memo.trouble.clone(),
         gone: memo.gone_from.is_some(),
         release_order: None,
+        unlisted: speaking::unlisted(
+            request,
+            named.environment.as_ref(),
+            named.application.as_ref(),
+        )
+        .map(str::to_owned),
     }
 }
 

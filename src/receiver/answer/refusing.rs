@@ -129,6 +129,16 @@ pub(in crate::receiver) fn wrong_channel(plan: &Plan, allowed: &[String]) -> Mes
     )
 }
 
+/// People of another organisation read along.
+pub(in crate::receiver) fn shared_channel(plan: &Plan) -> Message {
+    said(
+        Mrkdwn::fixed(
+            ":no_entry_sign: Nothing was started: this channel is shared with another organisation, and environment ",
+        ) + Mrkdwn::name(&plan.order.environment)
+            + " takes no requests from such channels (`spec.protection.allowShared`). Ask in another channel or in a direct message, or ask who owns the environment to allow it.",
+    )
+}
+
 /// The plan fits neither a button nor a modal.
 pub(in crate::receiver) fn too_long() -> Message {
     said(Mrkdwn::fixed(

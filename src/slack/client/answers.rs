@@ -64,9 +64,26 @@ pub struct Conversation {
     /// Not everybody can see it.
     #[serde(default)]
     pub is_private: bool,
+    /// Shared with another workspace, of whichever organisation.
+    #[serde(default)]
+    pub is_shared: bool,
+    /// Shared within one organisation.
+    #[serde(default)]
+    pub is_org_shared: bool,
     /// Shared with another organisation.
     #[serde(default)]
     pub is_ext_shared: bool,
+    /// About to be.
+    #[serde(default)]
+    pub is_pending_ext_shared: bool,
+}
+
+impl Conversation {
+    /// Whether people of another organisation read along, or soon may.
+    pub fn has_strangers(&self) -> bool {
+        let elsewhere = self.is_shared && !self.is_org_shared;
+        self.is_ext_shared || self.is_pending_ext_shared || elsewhere
+    }
 }
 
 /// A person's account.
