@@ -21,7 +21,7 @@ use crate::{
         outcome::{Ended, Mark, Observation},
         refusal::Refusal,
     },
-    spinnaker::{Execution, Lookup, Status},
+    spinnaker::{Execution, Lookup, Moment, Status},
 };
 
 /// How many of a pipeline's executions are looked through for a correlation id.
@@ -187,8 +187,10 @@ pub(super) async fn observe(gate: &Gate, execution: &Execution) -> Observation {
         cancellation: cancellation(execution),
         looks_started_twice: execution.looks_started_twice(),
         judgment: execution
-            .waiting_for_judgment()
-            .map(|stage| stage.label().to_owned()),
+            .judgments()
+            .into_iter()
+            .find(|stage| !matches!(stage.moment, Moment::Ahead | Moment::Over))
+            .map(|stage| stage.judgment.name),
         stage,
         worked,
         changed: milliseconds(changed).unwrap_or(now),
