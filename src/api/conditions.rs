@@ -115,6 +115,7 @@ pub enum Reason {
     Approved,
     Counts,
     DigestChanged,
+    ApprovalNotNeeded,
     ApprovalExpired,
     ApprovalTaken,
     ApproverIsRequester,

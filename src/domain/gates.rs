@@ -1,5 +1,7 @@
 //! What has to be open before anything starts, and whether it is. Touches nothing.
 
+use jiff::Timestamp;
+
 use super::refusal::Refusal;
 use crate::api::deploy_request::Approvals;
 
@@ -15,6 +17,35 @@ pub struct Gates {
     /// Whether `spec.cancel` counts: who wrote it may. A refusal says why it doesn't; it stands for nothing where there
     /// is no `spec.cancel`.
     pub cancel: Result<(), Refusal>,
+    /// Words on the start that don't count since whoever gave them may not, for the record.
+    pub refused: Vec<RefusedVoice>,
+}
+
+/// A word that doesn't count since whoever gave it may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedVoice {
+    /// Who, by their Kubernetes user name, where that is known.
+    pub by: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// Why it doesn't count.
+    pub why: String,
+}
+
+impl Gates {
+    /// Everything open: for whoever decides about what no gate stands before, and for tests.
+    pub fn open() -> Self {
+        Self {
+            vouched: Ok(()),
+            access: Access::Granted {
+                username: String::new(),
+                rule: String::new(),
+            },
+            approval: Approval::NotNeeded,
+            cancel: Ok(()),
+            refused: Vec::new(),
+        }
+    }
 }
 
 /// Whether whoever asked may.

@@ -1,6 +1,7 @@
 //! Pure decisions: what a request becomes, given what is seen. No I/O, no clock, no randomness.
 
 pub mod access;
+pub mod approvals;
 pub mod backoff;
 pub mod decide;
 pub mod fitting;
@@ -8,6 +9,7 @@ pub mod gates;
 pub mod ids;
 pub mod outcome;
 pub mod parameters;
+pub mod people;
 pub mod readiness;
 pub mod refusal;
 pub mod resolve;

@@ -28,6 +28,7 @@ use crate::{
     domain::{
         Facts,
         decide::{SHORTEST_SETTLE, Sighting, TargetFact},
+        gates::Gates,
         refusal::Refusal,
         resolve, target as target_status,
     },
@@ -179,6 +180,7 @@ fn bare_facts(context: &Context, named: &Named, memo: &Memo) -> Facts {
             "it was not looked at yet",
         )),
         expire_after: expire_after(named.environment.as_ref()),
+        gates: Gates::open(),
         on_unknown: connection
             .map(|connection| connection.spec.on_unknown)
             .unwrap_or_default(),

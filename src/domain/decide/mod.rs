@@ -18,9 +18,11 @@ use jiff::Timestamp;
 pub use self::ending::WATCH_FINISHED;
 
 use super::{
-    backoff, ids,
+    backoff,
+    gates::Gates,
+    ids,
     outcome::{Observation, Outcome},
-    refusal::Refusal,
+    refusal::{Refusal, humane},
     status::Next,
     target,
 };
@@ -43,6 +45,8 @@ pub struct Facts {
     pub plan: Result<Plan, Refusal>,
     /// How long the request may wait for its start.
     pub expire_after: Duration,
+    /// What people and policies say. Looked at where something may start, and for a cancel always.
+    pub gates: Gates,
     /// What to do when a start's outcome can't be known.
     pub on_unknown: OnUnknown,
     /// How long Gate has to answer "not found" before it is sent again.
@@ -391,13 +395,3 @@ impl Machine<'_> {
 
 /// The settle time where nobody says otherwise, and the shortest that is safe: Gate waits 120 s for Orca.
 pub const SHORTEST_SETTLE: Duration = Duration::from_secs(150);
-
-/// `24h`, `90s`: the largest unit that says it exactly.
-fn humane(duration: Duration) -> String {
-    match duration.as_secs() {
-        0 => format!("{}ms", duration.as_millis()),
-        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
-        seconds => format!("{seconds}s"),
-    }
-}

@@ -168,6 +168,7 @@ pub(super) fn facts(target: TargetFact, sighting: Sighting) -> Facts {
     Facts {
         plan: Ok(plan()),
         expire_after: Duration::from_hours(1),
+        gates: Gates::open(),
         on_unknown: OnUnknown::Retry,
         settle: SHORTEST_SETTLE,
         target,
