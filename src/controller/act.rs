@@ -78,6 +78,7 @@ impl Pass<'_> {
                 .await?;
             }
             Effect::Send(start) => self.send(&start, gathered).await?,
+            Effect::Judge(_) => {}
             Effect::CancelStray(id) => self.cancel_stray(&id).await,
             Effect::Adopt(seen) => {
                 let (uid, now, ask) = (

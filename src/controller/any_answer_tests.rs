@@ -32,6 +32,8 @@ use crate::{
     domain::{
         Effect, Facts, decide,
         decide::{Sighting, TargetFact},
+        gates::Gates,
+        judgment::JudgmentFacts,
         outcome::Observation,
         target::{self, Evidence},
     },
@@ -281,6 +283,7 @@ fn facts(target: &DeployTargetStatus, sighting: Sighting) -> Facts {
     Facts {
         plan: Err(refusal("gate", &GateError::BackendDown)),
         expire_after: Duration::from_hours(1),
+        gates: Gates::open(),
         on_unknown: OnUnknown::Hold,
         settle: Duration::from_secs(150),
         target_name: Some("t".to_owned()),
@@ -289,6 +292,7 @@ fn facts(target: &DeployTargetStatus, sighting: Sighting) -> Facts {
         newer: None,
         rerun: None,
         sighting,
+        judgments: JudgmentFacts::default(),
         trouble: None,
         gone: false,
         release_order: None,

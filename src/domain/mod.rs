@@ -7,6 +7,7 @@ pub mod decide;
 pub mod fitting;
 pub mod gates;
 pub mod ids;
+pub mod judgment;
 pub mod outcome;
 pub mod parameters;
 pub mod people;

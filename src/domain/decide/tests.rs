@@ -103,14 +103,14 @@ fn changed_plan() -> Plan {
     }
 }
 
-fn shown(build_time: Option<i64>) -> Seen {
+pub(super) fn shown(build_time: Option<i64>) -> Seen {
     Seen {
         id: "01EXECUTION".to_owned(),
         build_time,
     }
 }
 
-fn active(uid: &str, sent: bool, seen: Option<Seen>) -> Active {
+pub(super) fn active(uid: &str, sent: bool, seen: Option<Seen>) -> Active {
     Active {
         uid: uid.to_owned(),
         name: format!("name-{uid}"),
@@ -148,7 +148,7 @@ pub(super) fn observation(uid: &str, ended: Option<Ended>, build_time: i64) -> S
         ended,
         cancellation: None,
         looks_started_twice: false,
-        judgment: None,
+        judgments: Vec::new(),
         stage: None,
         worked: Duration::ZERO,
         changed: now(),
@@ -177,13 +177,14 @@ pub(super) fn facts(target: TargetFact, sighting: Sighting) -> Facts {
         newer: None,
         rerun: None,
         sighting,
+        judgments: JudgmentFacts::default(),
         trouble: None,
         gone: false,
         release_order: None,
     }
 }
 
-fn ready(active: Option<Active>) -> TargetFact {
+pub(super) fn ready(active: Option<Active>) -> TargetFact {
     TargetFact::Ready(Box::new(DeployTargetStatus {
         initialized: Some(Time(now())),
         active,
