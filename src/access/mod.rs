@@ -4,6 +4,9 @@
 //! `Application`s. Answers are remembered for a moment, refusals too, so that a busy channel asks no more than one person
 //! would; the API server's failures are not.
 
+pub mod holders;
+pub mod policies;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
@@ -136,7 +139,7 @@ impl Access {
         Ok(permission(questions, answers.await?))
     }
 
-    /// As [`Access::may`], but asks now, whatever was answered before.
+    /// As [`Access::may`], but asks now, whatever was answered before; and remembers that.
     ///
     /// # Errors
     /// When the API server doesn't say.
@@ -149,8 +152,16 @@ impl Access {
         environment: &str,
     ) -> Result<Permission, AccessError> {
         let questions = questions(subject, verb, namespace, application, environment);
-        let answers = try_join_all(questions.clone().map(|question| self.review(question)));
-        Ok(permission(questions, answers.await?))
+        let asking = questions.clone().map(async |question| {
+            // Of its own, and not with somebody who began to ask before: theirs may be an answer of before.
+            let answer = self.review(question.clone()).await;
+            match &answer {
+                Ok(answer) => self.acting.insert(question, answer.clone()).await,
+                Err(_) => self.acting.invalidate(&question).await,
+            }
+            answer
+        });
+        Ok(permission(questions, try_join_all(asking).await?))
     }
 
     async fn remembered(

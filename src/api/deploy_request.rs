@@ -493,7 +493,11 @@ pub struct Resolved {
     pub connection: String,
     /// The pipeline.
     pub pipeline: PipelineRef,
-    /// Every parameter that is sent.
+    /// SHA-256 of the pipeline's definition, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::DIGEST))]
+    pub revision: Option<String>,
+    /// Every parameter that is sent; `***` for what the Application calls secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "parameters")]
     pub parameters: BTreeMap<String, String>,
@@ -506,7 +510,8 @@ pub struct Resolved {
     /// The `DeployTarget` that it claims.
     #[schemars(length(max = bounds::NAME))]
     pub deploy_target: String,
-    /// SHA-256 over all of the above, in hexadecimal.
+    /// SHA-256 over all of the above with every real value, and this object's uid, in hexadecimal: what approvals are
+    /// bound to.
     #[schemars(length(max = 64))]
     pub digest: String,
 }

@@ -1,14 +1,18 @@
 //! `foredeck controller`: its flags, and how [`crate::controller`] is run. Touches what that touches.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
 use super::{
+    people::PeopleArguments,
     process::{self, LeaseArguments, Process, ProcessArguments},
     values,
 };
-use crate::controller::{self, ControllerSettings};
+use crate::{
+    access::policies::Policies,
+    controller::{self, ControllerSettings},
+};
 
 #[derive(Args, Debug)]
 pub(super) struct ControllerArguments {
@@ -16,6 +20,8 @@ pub(super) struct ControllerArguments {
     process: ProcessArguments,
     #[command(flatten)]
     lease: LeaseArguments,
+    #[command(flatten)]
+    people: PeopleArguments,
     #[command(flatten)]
     own: ControllerFlags,
 }
@@ -32,6 +38,18 @@ pub(super) struct ControllerFlags {
     )]
     lease_name: String,
 
+    /// How old the groups of a person in Slack may be; older, and the request waits
+    #[arg(long, value_name = "DURATION", env = "FOREDECK_GROUPS_MAX_AGE", default_value = "10m", value_parser = values::duration)]
+    groups_max_age: Duration,
+
+    /// How long the groups count that admission stamped into an object, from its creation on; after that, Denied
+    #[arg(long, value_name = "DURATION", env = "FOREDECK_STAMPED_GROUPS_MAX_AGE", default_value = "24h", value_parser = values::duration)]
+    stamped_groups_max_age: Duration,
+
+    /// File with the admission policies as they have to be; without it nothing starts
+    #[arg(long, value_name = "FILE", env = "FOREDECK_ADMISSION_POLICIES")]
+    admission_policies: Option<PathBuf>,
+
     /// Post again after an unknown outcome sooner than is safe against a real Spinnaker
     #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
     test_minimum_settle: Option<Duration>,
@@ -45,21 +63,31 @@ pub(super) async fn run(arguments: ControllerArguments) -> anyhow::Result<()> {
     let ControllerArguments {
         process,
         lease,
+        people,
         own,
     } = arguments;
-    process::run(process, |process| work(process, lease, own)).await
+    process::run(process, |process| work(process, lease, people, own)).await
 }
 
 /// The role itself, in whatever process.
 pub(super) async fn work(
     process: Process,
     lease: LeaseArguments,
+    people: PeopleArguments,
     own: ControllerFlags,
 ) -> anyhow::Result<()> {
+    let policies = match &own.admission_policies {
+        Some(file) => Policies::from_file(file)?,
+        None => Policies::default(),
+    };
     let settings = ControllerSettings {
         namespaces: process.namespaces.clone(),
         minimum_settle: own.test_minimum_settle,
         refresh: own.test_refresh,
+        people_namespace: people.people_namespace,
+        groups_max_age: own.groups_max_age,
+        stamped_groups_max_age: own.stamped_groups_max_age,
+        policies,
     };
     process::under_lease(&process, "lease", lease, own.lease_name, |claim| {
         let process = process.clone();
@@ -99,6 +127,7 @@ mod tests {
         let ControllerArguments {
             process,
             lease,
+            people,
             own,
         } = parse("").unwrap();
         assert!(process.namespaces.is_empty());
@@ -110,6 +139,10 @@ mod tests {
         assert_eq!(lease.lease_namespace, "foredeck-system");
         assert_eq!(own.lease_name, "foredeck-controller");
         assert_eq!(lease.lease_duration, Duration::from_secs(15));
+        assert_eq!(people.people_namespace, "foredeck-system");
+        assert_eq!(own.groups_max_age, Duration::from_mins(10));
+        assert_eq!(own.stamped_groups_max_age, Duration::from_hours(24));
+        assert_eq!(own.admission_policies, None);
         assert_eq!(own.test_minimum_settle, None);
         assert_eq!(process.test_crash_at, None);
     }

@@ -3,6 +3,7 @@
 
 mod controller;
 mod crds;
+mod people;
 mod print;
 mod process;
 mod receiver;
@@ -33,7 +34,7 @@ enum Command {
     /// Tell in Slack how `DeployRequests` go
     Relay(relay::RelayArguments),
     /// Run all roles in one process
-    Run(run::RunArguments),
+    Run(Box<run::RunArguments>),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
     Crds,
     /// Print the manifest of the Slack app as JSON
@@ -47,7 +48,7 @@ impl Cli {
             Command::Controller(arguments) => until_done(controller::run(arguments)),
             Command::Receiver(arguments) => until_done(receiver::run(arguments)),
             Command::Relay(arguments) => until_done(relay::run(arguments)),
-            Command::Run(arguments) => until_done(run::run(arguments)),
+            Command::Run(arguments) => until_done(run::run(*arguments)),
             Command::Crds => crds::print(),
             Command::SlackManifest(arguments) => slack_manifest::print(&arguments),
         }

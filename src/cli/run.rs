@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::{
     controller::{self, ControllerFlags},
+    people::PeopleArguments,
     process::{self, LeaseArguments, ProcessArguments},
     receiver::{self, ReceiverFlags},
     relay::{self, RelayFlags},
@@ -21,6 +22,8 @@ pub(super) struct RunArguments {
     #[command(flatten)]
     slack: SlackArguments,
     #[command(flatten)]
+    people: PeopleArguments,
+    #[command(flatten)]
     controller: ControllerFlags,
     #[command(flatten)]
     receiver: ReceiverFlags,
@@ -34,6 +37,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
         process,
         lease,
         slack,
+        people,
         controller,
         receiver,
         relay,
@@ -41,7 +45,12 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
     let speaks = slack.is_configured()?;
     process::run(process, async move |process| {
         // On the heap: three roles in one future are larger than a stack should hold.
-        let controller = Box::pin(controller::work(process.clone(), lease.clone(), controller));
+        let controller = Box::pin(controller::work(
+            process.clone(),
+            lease.clone(),
+            people,
+            controller,
+        ));
         if !speaks {
             tracing::info!("no bot token for Slack: kubectl and commits are the ways in");
             return controller.await;

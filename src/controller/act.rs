@@ -11,7 +11,7 @@ use kube::{
 use super::{
     connections::{Gate, refusal},
     context::Context,
-    dereference::{Gathered, Memo, Named},
+    dereference::{Gathered, Ground, Memo, Named, open_now},
     error::ControllerError,
     metrics::ControllerMetrics,
     objects::{self, within},
@@ -26,7 +26,13 @@ use crate::{
         deploy_target::{DeployTargetSpec, DeployTargetStatus, Seen},
     },
     domain::{
-        Effect, decide::Start, ids, outcome::Outcome, refusal::Refusal, resolve, status::Next,
+        Effect,
+        decide::{Plan, Start},
+        ids,
+        outcome::Outcome,
+        refusal::Refusal,
+        resolve,
+        status::Next,
         target,
     },
     runtime::crash,
@@ -78,7 +84,7 @@ impl Pass<'_> {
                 .await?;
             }
             Effect::Send(start) => self.send(&start, gathered).await?,
-            Effect::Judge(_) => {}
+            Effect::Judge(handover) => Box::pin(self.judge(&handover, gathered)).await?,
             Effect::CancelStray(id) => self.cancel_stray(&id).await,
             Effect::Adopt(seen) => {
                 let (uid, now, ask) = (
@@ -219,7 +225,7 @@ impl Pass<'_> {
     ) -> Result<(), ControllerError> {
         let context = self.context;
         let uid = self.uid();
-        let (Some(gate), Ok(plan)) = (gathered.gate.clone(), &gathered.facts.plan) else {
+        let (Some(gate), Ok(plan)) = (gathered.gate.clone(), gathered.facts.plan.clone()) else {
             return Ok(());
         };
         let resolved = plan.resolved.clone();
@@ -243,9 +249,9 @@ impl Pass<'_> {
         )
         .await?;
         context.absences.over(&uid);
-        let fresh = Named::read(context, &self.request, &resolved.connection).await;
+        let (fresh, (open, ground)) = self.may_start_now(&plan, gathered).await;
         let unchanged = matches!(&fresh, Ok(fresh) if fresh.version() == gathered.named.version());
-        if !unchanged || !context.claim.is_current() {
+        if !unchanged || !open || !context.claim.is_current() {
             self.write_target(
                 gathered,
                 "take back a start",
@@ -258,6 +264,8 @@ impl Pass<'_> {
             if !unchanged {
                 context.behind.found(&self.request);
             }
+            // What is decided next is decided on what was read.
+            self.memo.ground = Some(ground);
             return if context.claim.is_current() {
                 Ok(())
             } else {
@@ -277,6 +285,22 @@ impl Pass<'_> {
         };
         crash::point("after-post");
         self.sent(sent, &resolved, start, gathered).await
+    }
+
+    /// What the request names and whether everything is open, as the API server has it now.
+    async fn may_start_now(
+        &self,
+        plan: &Plan,
+        gathered: &Gathered,
+    ) -> (
+        Result<Named, ControllerError>,
+        (bool, Result<Ground, Refusal>),
+    ) {
+        let (context, request) = (self.context, &self.request);
+        tokio::join!(
+            Box::pin(Named::read(context, request, &plan.resolved.connection)),
+            Box::pin(open_now(context, request, &gathered.named, plan))
+        )
     }
 
     async fn mark_request(
@@ -300,6 +324,8 @@ impl Pass<'_> {
             status.idempotency_key = status.idempotency_key.take().or(key);
         });
         let status = next.starting(
+            &self.request,
+            &gathered.facts.gates,
             resolved,
             active.map_or_else(|| start.attempt.clone(), |active| active.attempt),
             &self.context.holder,

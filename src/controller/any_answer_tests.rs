@@ -231,6 +231,7 @@ impl Subject {
             resolved: Some(Resolved {
                 connection: "gate".to_owned(),
                 pipeline,
+                revision: None,
                 parameters: BTreeMap::new(),
                 version: None,
                 target: place(),

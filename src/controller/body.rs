@@ -1,5 +1,7 @@
 //! The bytes that start an execution. Touches nothing.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,6 +19,8 @@ const USER: &str = "foredeck";
 /// What goes into the body beside the pipeline's own configuration.
 pub(super) struct Contents<'a> {
     pub resolved: &'a Resolved,
+    /// With their real values, unlike those of `resolved`.
+    pub parameters: &'a BTreeMap<String, String>,
     pub mark: &'a Mark,
     pub execution_id: &'a str,
     pub correlation_id: &'a str,
@@ -27,7 +31,7 @@ pub(super) fn body(mode: TriggerMode, config: &Value, contents: &Contents<'_>) -
     let mut trigger = json!({
         "type": "manual",
         "user": USER,
-        "parameters": contents.resolved.parameters,
+        "parameters": contents.parameters,
         "correlationId": contents.correlation_id,
         "foredeck": contents.mark,
     });

@@ -1,6 +1,12 @@
 //! What every run of a reconcile shares. Touches nothing itself.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::{
     Client,
@@ -9,13 +15,19 @@ use kube::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    audit::Audit,
     catalog::Catalog,
     connections::{Absences, Connections},
-    dereference::Behind,
+    dereference::{Behind, BehindGround},
     metrics::ControllerMetrics,
 };
 use crate::{
-    api::{Application, DeployRequest, DeployTarget, Environment, SpinnakerConnection},
+    access::{Access, holders::Holders, policies::Policies},
+    api::{
+        Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
+        SpinnakerConnection,
+    },
+    domain::people::{Limits, People},
     runtime::{
         cache::{Cache, Guarded},
         lease::Claim,
@@ -38,14 +50,28 @@ pub(super) struct Context {
     pub absences: Absences,
     /// Whose configuration the caches have an old version of.
     pub behind: Behind,
+    /// Whose approvals or people the caches have old versions of.
+    pub behind_ground: BehindGround,
     /// Kubernetes events.
     pub recorder: Recorder,
+    /// What was told of the decisions.
+    pub audit: Audit,
+    /// Who may do what.
+    pub access: Access,
+    /// What vouches for who asked.
+    pub policies: Policies,
+    /// Whom to ask for a right, where that may be read.
+    pub holders: Holders,
+    /// How old what is known of people may be.
+    pub limits: Limits,
     /// Counters.
     pub metrics: ControllerMetrics,
     /// Caches: good for waiting, queueing and following, never for starting.
     pub caches: Caches,
     /// Wakes a request.
     pub wake_request: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
+    /// Wakes an approval.
+    pub wake_approval: UnboundedSender<ObjectRef<Guarded<DeployApproval>>>,
     /// Wakes a target.
     pub wake_target: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
     /// What is said of the configuration.
@@ -64,10 +90,53 @@ pub(super) struct Caches {
     pub environments: Cache<Environment>,
     /// Connections.
     pub connections: Cache<SpinnakerConnection>,
+    /// Approvals.
+    pub approvals: Cache<DeployApproval>,
+    /// Persons, of foredeck's own namespace.
+    pub persons: Persons,
+}
+
+/// The persons. Nobody waits for them to be known: what runs is followed also where the controller may not read them.
+pub(super) struct Persons {
+    /// As far as they are known.
+    pub cache: Cache<Person>,
+    /// Whether they were listed once.
+    pub known: AtomicBool,
+    /// Where they are.
+    pub namespace: String,
+    /// Who is who among them, until one changes.
+    pub people: Mutex<Option<Arc<People>>>,
+}
+
+impl Persons {
+    /// Whether they were listed once.
+    pub(super) fn are_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// Who is who, as far as they are known.
+    pub(super) fn people(&self) -> Arc<People> {
+        let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = people.get_or_insert_with(|| Arc::new(People::new(&self.namespace, self.all())));
+        Arc::clone(made)
+    }
+
+    /// Every one that decodes.
+    pub(super) fn all(&self) -> Vec<Arc<Person>> {
+        let all = self.cache.filter(|_| true);
+        all.iter()
+            .filter_map(|object| object.0.as_ref().ok().cloned().map(Arc::new))
+            .collect()
+    }
+
+    /// One of them changed.
+    pub(super) fn changed(&self) {
+        *self.people.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// How a controller is to work.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ControllerSettings {
     /// Namespaces to work in; all when empty.
     pub namespaces: Vec<String>,
@@ -75,4 +144,26 @@ pub struct ControllerSettings {
     pub minimum_settle: Option<Duration>,
     /// How often configuration that is in order is looked at again; 3 min unless a test is in a hurry.
     pub refresh: Option<Duration>,
+    /// Where Persons count.
+    pub people_namespace: String,
+    /// How old what is known of a person in Slack may be: their groups, and that they are somebody.
+    pub groups_max_age: Duration,
+    /// How long after an object was created the groups count that were stamped into it, of people who are not in Slack.
+    pub stamped_groups_max_age: Duration,
+    /// The admission policies as they have to be. Without any, nothing is vouched for, and nothing starts.
+    pub policies: Policies,
+}
+
+impl Default for ControllerSettings {
+    fn default() -> Self {
+        Self {
+            namespaces: Vec::new(),
+            minimum_settle: None,
+            refresh: None,
+            people_namespace: "foredeck-system".to_owned(),
+            groups_max_age: Duration::from_mins(10),
+            stamped_groups_max_age: Duration::from_hours(24),
+            policies: Policies::default(),
+        }
+    }
 }

@@ -8,6 +8,7 @@ use kube::{Resource, ResourceExt, runtime::controller::Action};
 
 use super::{
     act::{Done, Pass},
+    approvals, audit,
     context::Context,
     dereference::{self, Memo},
     error::ControllerError,
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     api::DeployRequest,
     api::deploy_request::{Phase, WaitingFor},
-    domain::{backoff, decide},
+    domain::{access, backoff, decide},
     runtime::cache::Guarded,
 };
 
@@ -117,7 +118,9 @@ pub(super) async fn pass(
             }
             None => {
                 if pass.memo.gone_from.is_none() {
-                    record::record(context, &pass.request, &decision.status).await?;
+                    let written = record::record(context, &pass.request, &decision.status).await?;
+                    audit::tell(context, written.as_ref().unwrap_or(&pass.request)).await;
+                    approvals::say_all(context, &gathered.verdicts).await;
                 }
                 return Ok(decision
                     .requeue
@@ -138,7 +141,7 @@ fn backing_off(request: &DeployRequest, _context: &Context) -> Option<Duration> 
         .is_some_and(|waiting| waiting.subject == WaitingFor::Spinnaker);
     let left = backoff::elapsed(Timestamp::now(), next);
     (waiting
-        && request.spec.cancel.is_none()
+        && !access::is_canceled(request)
         && request.meta().generation == status.observed_generation
         && left > Duration::ZERO)
         .then_some(left)

@@ -5,6 +5,8 @@
 mod act;
 #[cfg(test)]
 mod any_answer_tests;
+mod approvals;
+mod audit;
 mod body;
 mod catalog;
 mod connections;
@@ -12,6 +14,7 @@ mod context;
 mod dereference;
 mod driver;
 mod error;
+mod judge;
 mod metrics;
 mod objects;
 mod rebuild;
@@ -23,7 +26,10 @@ mod targets;
 use std::{
     convert::Infallible,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -44,16 +50,17 @@ use tokio_util::sync::CancellationToken;
 use self::{
     catalog::{Catalog, Looks},
     connections::{Absences, Connections},
-    context::{Caches, Context},
+    context::{Caches, Context, Persons},
     metrics::ControllerMetrics,
 };
 pub use self::{context::ControllerSettings, error::ControllerError};
 use crate::{
+    access::{Access, holders::Holders},
     api::{
-        Application, CONTROLLER, DeployRequest, DeployTarget, Environment, SpinnakerConnection,
-        deploy_request::Phase,
+        Application, CONTROLLER, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
+        SpinnakerConnection, deploy_request::Phase,
     },
-    domain::decide::SHORTEST_SETTLE,
+    domain::{decide::SHORTEST_SETTLE, people::Limits},
     runtime::{
         admin::Readiness,
         cache::{Cache, Guarded, Scope, named, reference},
@@ -82,10 +89,11 @@ pub async fn run(
     let installation = installation(&client).await?;
     let scopes = Scope::of(&settings.namespaces);
     let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
+    let access = Access::new(client.clone());
     let engines = scopes.into_iter().map(|scope| {
         let (gate, ready) = (gate.clone(), ready.clone());
         let on_ready = move || {
-            if ready.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+            if ready.fetch_sub(1, Ordering::SeqCst) == 1 {
                 gate.ready();
             }
         };
@@ -93,6 +101,7 @@ pub async fn run(
             scope,
             &settings,
             client.clone(),
+            access.clone(),
             claim.clone(),
             installation.clone(),
             metrics.clone(),
@@ -119,6 +128,7 @@ async fn engine(
     scope: Scope,
     settings: &ControllerSettings,
     client: Client,
+    access: Access,
     claim: Claim,
     installation: String,
     metrics: ControllerMetrics,
@@ -135,12 +145,21 @@ async fn engine(
         Cache::<Environment>::start(client.clone(), &scope, drop_nothing);
     let (connections, connection_changes) =
         Cache::<SpinnakerConnection>::start(client.clone(), &scope, drop_nothing);
+    let (approvals, approval_changes) =
+        Cache::<DeployApproval>::start(client.clone(), &scope, drop_nothing);
+    let people = Scope::Namespace(settings.people_namespace.clone());
+    let (persons, person_changes) = Cache::<Person>::start(client.clone(), &people, drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
+    let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
     let (wake_application, woken_applications) = unbounded_channel();
     let (wake_environment, woken_environments) = unbounded_channel();
     let (wake_connection, woken_connections) = unbounded_channel();
-    let (request_store, target_store) = (requests.0.clone(), deploy_targets.0.clone());
+    let (request_store, target_store, approval_store) = (
+        requests.0.clone(),
+        deploy_targets.0.clone(),
+        approvals.0.clone(),
+    );
     let (application_store, environment_store, connection_store) = (
         applications.0.clone(),
         environments.0.clone(),
@@ -155,6 +174,15 @@ async fn engine(
         ),
         absences: Absences::default(),
         behind: dereference::Behind::default(),
+        behind_ground: dereference::BehindGround::default(),
+        audit: audit::Audit::default(),
+        policies: settings.policies.clone(),
+        holders: Holders::new(client.clone()),
+        limits: Limits {
+            groups: settings.groups_max_age,
+            stamped: settings.stamped_groups_max_age,
+        },
+        access,
         recorder: Recorder::new(
             client.clone(),
             Reporter {
@@ -169,8 +197,16 @@ async fn engine(
             applications,
             environments,
             connections,
+            approvals,
+            persons: Persons {
+                cache: persons,
+                known: AtomicBool::new(false),
+                namespace: settings.people_namespace.clone(),
+                people: std::sync::Mutex::default(),
+            },
         },
         wake_request,
+        wake_approval,
         wake_target,
         catalog: Catalog {
             wake_application,
@@ -183,7 +219,9 @@ async fn engine(
         client,
     });
     let wake = |context: &Arc<Context>| context.clone();
-    let (one, two, three, four, five) = (
+    let (one, two, three, four, five, six, seven) = (
+        wake(&context),
+        wake(&context),
         wake(&context),
         wake(&context),
         wake(&context),
@@ -219,6 +257,12 @@ async fn engine(
                 configuration_changed(&five, &*object, |_, _| true);
             })
             .boxed(),
+        approval_changes
+            .map(move |object| approvals::approval_changed(&six, &object))
+            .boxed(),
+        person_changes
+            .map(move |object| approvals::person_changed(&seven, &object))
+            .boxed(),
     ]);
     let watching = watching.for_each(|()| async {});
     let caches_ready = {
@@ -231,9 +275,17 @@ async fn engine(
                 caches.applications.0.wait_until_ready(),
                 caches.environments.0.wait_until_ready(),
                 caches.connections.0.wait_until_ready(),
+                caches.approvals.0.wait_until_ready(),
             );
             all.map(|_| ()).map_err(|_| ControllerError::WatchEnded)
         }
+    };
+    let persons_known = async {
+        let persons = &context.caches.persons;
+        if persons.cache.0.wait_until_ready().await.is_ok() {
+            persons.known.store(true, Ordering::Release);
+        }
+        std::future::pending::<()>().await;
     };
     let work = async {
         caches_ready.await?;
@@ -251,6 +303,13 @@ async fn engine(
             &context,
             target_store,
             woken_targets,
+            shutdown.clone(),
+        );
+        let approvals = drive(
+            approvals::reconcile,
+            &context,
+            approval_store,
+            woken_approvals,
             shutdown.clone(),
         );
         let applications = drive(
@@ -274,12 +333,20 @@ async fn engine(
             woken_connections,
             shutdown.clone(),
         );
-        tokio::join!(requests, targets, applications, environments, connections);
+        tokio::join!(
+            requests,
+            targets,
+            approvals,
+            applications,
+            environments,
+            connections
+        );
         Ok(())
     };
     tokio::select! {
         outcome = work => outcome,
         () = watching => Err(ControllerError::WatchEnded),
+        () = persons_known => Err(ControllerError::WatchEnded),
     }
 }
 
@@ -352,6 +419,13 @@ fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
     drop(context.wake_request.send(reference(object)));
     let Ok(request) = &object.0 else { return };
     let namespace = request.namespace().unwrap_or_default();
+    let present = context.caches.requests.0.get(&reference(object)).is_some();
+    if !present {
+        let uid = request.uid().unwrap_or_default();
+        context.audit.forget(&uid);
+        context.behind_ground.over(&uid);
+        approvals::request_gone(context, request);
+    }
     let Some(target) = request
         .status
         .as_ref()
@@ -361,7 +435,6 @@ fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
         return;
     };
     let phase = request.status.as_ref().and_then(|status| status.phase);
-    let present = context.caches.requests.0.get(&reference(object)).is_some();
     if !present {
         drop(context.wake_target.send(named(&namespace, &target)));
     }

@@ -21,15 +21,15 @@ use crate::{
 /// The API server's own bound on an event's text.
 const NOTE: usize = 1000;
 
-/// Writes the status where it differs from what the request says now.
+/// Writes the status where it differs from what the request says now, and gives the request as it was written.
 pub(super) async fn record(
     context: &Context,
     request: &DeployRequest,
     status: &DeployRequestStatus,
-) -> Result<(), ControllerError> {
+) -> Result<Option<DeployRequest>, ControllerError> {
     let known = request.status.as_ref();
     if known.is_some_and(|known| known == status) {
-        return Ok(());
+        return Ok(None);
     }
     crash::point("before-status");
     let written = match objects::write_status(
@@ -58,7 +58,7 @@ pub(super) async fn record(
     if written.is_some() {
         tell(context, request, known, status).await;
     }
-    Ok(())
+    Ok(written)
 }
 
 /// What can't be refused: our own words, and what the API server had accepted before.

@@ -127,6 +127,7 @@ fn remembered(target: &DeployTarget, active: &Active) -> DeployRequest {
             resolved: Some(Resolved {
                 connection: pinned.connection.clone(),
                 pipeline: pinned.pipeline.clone(),
+                revision: None,
                 parameters: BTreeMap::new(),
                 version: active.version.clone(),
                 target: target.spec.place.clone(),

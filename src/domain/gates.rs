@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 
 use super::refusal::Refusal;
-use crate::api::deploy_request::Approvals;
+use crate::api::{
+    DeployRequest,
+    conditions::{self, ConditionType, Reason},
+    deploy_request::{Approvals, DeployRequestStatus, WaitingFor},
+};
 
 /// What people and policies say about a request, as it was found for one decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,22 +34,6 @@ pub struct RefusedVoice {
     pub at: Timestamp,
     /// Why it doesn't count.
     pub why: String,
-}
-
-impl Gates {
-    /// Everything open: for whoever decides about what no gate stands before, and for tests.
-    pub fn open() -> Self {
-        Self {
-            vouched: Ok(()),
-            access: Access::Granted {
-                username: String::new(),
-                rule: String::new(),
-            },
-            approval: Approval::NotNeeded,
-            cancel: Ok(()),
-            refused: Vec::new(),
-        }
-    }
 }
 
 /// Whether whoever asked may.
@@ -81,4 +69,229 @@ pub enum Approval {
         /// What they said.
         comment: String,
     },
+}
+
+impl Gates {
+    /// Everything open: for whoever decides about what no gate stands before, and for tests.
+    pub fn open() -> Self {
+        Self {
+            vouched: Ok(()),
+            access: Access::Granted {
+                username: String::new(),
+                rule: String::new(),
+            },
+            approval: Approval::NotNeeded,
+            cancel: Ok(()),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Why nothing may be sent for the request now, if anything says so. Where it can't be said whether a cancel counts,
+    /// it may.
+    pub fn closed(&self, request: &DeployRequest) -> Option<Refusal> {
+        if let Some(refusal) = self.undecided_cancel(request) {
+            return Some(refusal.clone());
+        }
+        if let Err(refusal) = &self.vouched {
+            return Some(refusal.clone());
+        }
+        match &self.access {
+            Access::Granted { .. } => {}
+            Access::Denied(refusal) | Access::Unknown(refusal) => return Some(refusal.clone()),
+        }
+        match &self.approval {
+            Approval::NotNeeded | Approval::Enough(_) => None,
+            Approval::Missing(_, refusal) => Some(refusal.clone()),
+            Approval::Rejected { by, comment } => Some(rejected(by, comment)),
+        }
+    }
+
+    /// Why it can't be said whether `spec.cancel` counts, where there is one.
+    pub fn undecided_cancel(&self, request: &DeployRequest) -> Option<&Refusal> {
+        request.spec.cancel.as_ref()?;
+        self.cancel
+            .as_ref()
+            .err()
+            .filter(|refusal| refusal.waiting_for.is_some())
+    }
+
+    /// When what is open now closes by itself: the first approval lapses.
+    pub fn until(&self) -> Option<Timestamp> {
+        match &self.approval {
+            Approval::Enough(approvals) | Approval::Missing(approvals, _) => {
+                approvals.until.as_ref().map(|until| until.0)
+            }
+            Approval::NotNeeded | Approval::Rejected { .. } => None,
+        }
+    }
+
+    /// Says in the status whether a cancel counts.
+    pub fn tell_cancel(
+        &self,
+        request: &DeployRequest,
+        status: &mut DeployRequestStatus,
+        now: Timestamp,
+    ) {
+        if request.spec.cancel.is_none() {
+            return;
+        }
+        let was = conditions::find(&status.conditions, ConditionType::Cancelable).is_some();
+        let (truth, reason, message) = match &self.cancel {
+            Ok(()) if was => (
+                Some(true),
+                Reason::CancelRequested,
+                "it is cancelled as asked.",
+            ),
+            Ok(()) => return,
+            Err(refusal) if refusal.waiting_for.is_some() => {
+                (None, refusal.reason, refusal.message.as_str())
+            }
+            Err(refusal) => (Some(false), refusal.reason, refusal.message.as_str()),
+        };
+        tell(
+            status,
+            ConditionType::Cancelable,
+            truth,
+            reason,
+            message,
+            request,
+            now,
+        );
+    }
+
+    /// Says in the status whether whoever asked may and whether everybody said yes. `starting` when it is about to be
+    /// sent: then the rule by which they may is told anew, else the one that was told first stays, since the API server
+    /// names now this and now that of several.
+    pub fn tell_start(
+        &self,
+        request: &DeployRequest,
+        status: &mut DeployRequestStatus,
+        starting: bool,
+        now: Timestamp,
+    ) {
+        let authorized = ConditionType::Authorized;
+        let closed = match (&self.vouched, &self.access) {
+            (Ok(()), Access::Granted { username, rule }) => {
+                let known = conditions::find(&status.conditions, authorized)
+                    .filter(|known| known.status == "True")
+                    .is_some_and(|known| known.message.starts_with(&granted(username, "")));
+                if starting || !known {
+                    let message = granted(username, rule);
+                    tell(
+                        status,
+                        authorized,
+                        Some(true),
+                        Reason::Authorized,
+                        &message,
+                        request,
+                        now,
+                    );
+                }
+                None
+            }
+            (Err(refusal), _) | (Ok(()), Access::Unknown(refusal)) => Some((None, refusal)),
+            (Ok(()), Access::Denied(refusal)) => Some((Some(false), refusal)),
+        };
+        if let Some((truth, refusal)) = closed {
+            tell(
+                status,
+                authorized,
+                truth,
+                refusal.reason,
+                &refusal.message,
+                request,
+                now,
+            );
+            return;
+        }
+        if request.spec.dry_run {
+            return;
+        }
+        let (truth, reason, message) = match &self.approval {
+            Approval::NotNeeded => {
+                status.approvals = None;
+                (
+                    Some(true),
+                    Reason::Approved,
+                    "nobody has to approve it.".to_owned(),
+                )
+            }
+            Approval::Enough(approvals) => {
+                status.approvals = Some(Box::new(approvals.clone()));
+                (Some(true), Reason::Approved, approved(approvals))
+            }
+            Approval::Missing(approvals, refusal) => {
+                let unknown = refusal.waiting_for == Some(WaitingFor::Authorization);
+                // Nobody took anything back while it can't be said whether their word counts.
+                if !unknown || status.approvals.is_none() {
+                    status.approvals = Some(Box::new(approvals.clone()));
+                }
+                (
+                    (!unknown).then_some(false),
+                    refusal.reason,
+                    refusal.message.clone(),
+                )
+            }
+            Approval::Rejected { by, comment } => {
+                (Some(false), Reason::Rejected, rejected(by, comment).message)
+            }
+        };
+        tell(
+            status,
+            ConditionType::Approved,
+            truth,
+            reason,
+            &message,
+            request,
+            now,
+        );
+    }
+}
+
+fn tell(
+    status: &mut DeployRequestStatus,
+    kind: ConditionType,
+    truth: Option<bool>,
+    reason: Reason,
+    message: &str,
+    request: &DeployRequest,
+    now: Timestamp,
+) {
+    let generation = request.metadata.generation;
+    conditions::set(
+        &mut status.conditions,
+        kind,
+        truth,
+        reason,
+        message,
+        generation,
+        now,
+    );
+}
+
+/// That somebody who may approve said no.
+pub fn rejected(by: &str, comment: &str) -> Refusal {
+    let comment = comment.trim();
+    let why = if comment.is_empty() {
+        "without saying why".to_owned()
+    } else {
+        format!("saying: {comment}")
+    };
+    Refusal::permanent(
+        Reason::Rejected,
+        format!("`{by}` rejected it, {why}. Make a new request once that is settled."),
+    )
+}
+
+fn granted(username: &str, rule: &str) -> String {
+    format!("`{username}` may. {rule}").trim_end().to_owned()
+}
+
+fn approved(approvals: &Approvals) -> String {
+    let names: Vec<String> = approvals
+        .given
+        .iter()
+        .map(|given| format!("`{}`", given.by))
+        .collect();
+    format!("approved by {}.", names.join(", "))
 }

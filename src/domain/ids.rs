@@ -1,13 +1,13 @@
 //! Names and ids, derived and never drawn: whoever computes them again gets the same. Touches nothing.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
-use crate::api::deploy_request::{DeployRequestSpec, PipelineRef, Place};
+use crate::api::deploy_request::{DeployRequestSpec, Place};
 
 /// SHA-256 of `bytes`, in lower-case hexadecimal (64 characters).
 pub fn sha256(bytes: &[u8]) -> String {
@@ -38,7 +38,7 @@ struct Ask<'a> {
     environment: &'a str,
     action: &'a str,
     version: &'a Option<String>,
-    parameters: &'a std::collections::BTreeMap<String, String>,
+    parameters: &'a BTreeMap<String, String>,
     target: &'a Option<crate::api::deploy_request::TargetOverride>,
 }
 
@@ -70,22 +70,37 @@ pub fn target_name(application: &str, environment: &str, place: &Place) -> Strin
     format!("{application}.{environment}.{}", &hash[..12])
 }
 
+/// What exactly is to run.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run<'a> {
+    /// For which request: an approval of one is none of another that would run the same.
+    pub uid: &'a str,
+    /// Through which connection.
+    pub connection: &'a str,
+    /// The Spinnaker application that the pipeline belongs to.
+    pub spinnaker_application: &'a str,
+    /// The pipeline's id.
+    pub pipeline: &'a str,
+    /// The digest of its definition.
+    pub revision: Option<&'a str>,
+    /// With their real values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: &'a BTreeMap<String, String>,
+    /// The version.
+    pub version: Option<&'a str>,
+    /// By its name, the Application, the Environment, the account and the namespace.
+    pub deploy_target: &'a str,
+}
+
 /// The digest of what exactly is to run, as approvals are bound to it and the trigger carries it.
-pub fn run_digest(
-    connection: &str,
-    pipeline: &PipelineRef,
-    parameters: &std::collections::BTreeMap<String, String>,
-    version: Option<&str>,
-    deploy_target: &str,
-) -> String {
-    digest(&(
-        connection,
-        &pipeline.application,
-        &pipeline.id,
-        parameters,
-        version,
-        deploy_target,
-    ))
+pub fn run_digest(run: &Run<'_>) -> String {
+    digest(run)
+}
+
+/// The digest of a pipeline's definition, whatever the order of its fields.
+pub fn revision(definition: &serde_json::Value) -> String {
+    digest(definition)
 }
 
 /// The execution's id: a ULID of the request's creation time and a hash of its uid.

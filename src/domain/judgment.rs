@@ -10,13 +10,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     access::{self, Known, Wish},
     approvals::Verdict,
+    decisions,
     refusal::Refusal,
 };
 use crate::api::{
-    DeployApproval, DeployRequest, bounds,
+    DeployApproval, DeployRequest,
     conditions::{self, ConditionType, Reason},
     deploy_approval::{ApprovalDecision, JudgmentAnswer},
-    deploy_request::{DecisionKind, DecisionRecord, DeployRequestStatus, GivenApproval, Judgment},
+    deploy_request::{DecisionKind, DeployRequestStatus, GivenApproval, Judgment},
     environment::JudgmentRole,
 };
 
@@ -75,7 +76,8 @@ pub struct ShownAnswer {
 pub struct Answer {
     /// The object.
     pub approval: DeployApproval,
-    /// About its approver and the verb `judge`; absent where nothing waits for their answer, and nobody was asked.
+    /// About its approver and the verb `judge`, or why nobody vouches for who that is; absent where nothing waits for
+    /// their answer, and nobody was asked.
     pub known: Option<Known>,
 }
 
@@ -101,8 +103,6 @@ pub struct Matter<'a> {
     pub stages: &'a [JudgmentStage],
     /// What was gathered.
     pub facts: &'a JudgmentFacts,
-    /// Whether what admission stamps can be believed.
-    pub vouched: &'a Result<(), Refusal>,
 }
 
 /// An answer that is to be handed to Spinnaker. Safe to repeat: it says the same again.
@@ -193,8 +193,8 @@ pub fn weigh(matter: Matter<'_>, held: Option<&str>) -> Weighed {
 
 /// What is said of an answer to a request that has ended, or is to be cancelled, where Spinnaker doesn't show otherwise:
 /// nothing, if that was settled.
-pub fn too_late(matter: Matter<'_>, approval: &DeployApproval) -> Option<Verdict> {
-    if let Some(stage) = stage_of(matter.stages, approval)
+pub fn too_late(stages: &[JudgmentStage], approval: &DeployApproval) -> Option<Verdict> {
+    if let Some(stage) = stage_of(stages, approval)
         && stage.moment == Moment::Over
     {
         return Some(over(stage, approval).about(approval));
@@ -278,9 +278,6 @@ fn standing<'a>(
             return wait(Reason::Accepted, message);
         }
         Moment::Opening | Moment::Waiting | Moment::Answered => {}
-    }
-    if let Err(refusal) = matter.vouched {
-        return wait(refusal.reason, refusal.message.clone());
     }
     let Some(known) = &answer.known else {
         let message = "whether its author may judge is being looked at.";
@@ -466,7 +463,7 @@ pub fn mark(status: &mut DeployRequestStatus, handover: &Handover, now: Timestam
         handover.stage.name,
         name(&handover.approval)
     );
-    remember(status, Some(handover.by.clone()), &why, now);
+    remember(status, Some(&handover.by), &why, now);
 }
 
 /// The judgment that a request shows is over: it shows it no longer, and remembers an answer that was not ours.
@@ -491,22 +488,15 @@ pub fn close(status: &mut DeployRequestStatus, stages: &[JudgmentStage], now: Ti
     }
 }
 
-fn remember(status: &mut DeployRequestStatus, by: Option<String>, why: &str, now: Timestamp) {
-    let record = DecisionRecord {
-        at: Time(now),
-        what: DecisionKind::Judged,
-        by,
-        why: Some(bounds::cut(why, bounds::VALUE)),
-    };
-    let same = |known: &DecisionRecord| {
-        (known.what, &known.by, &known.why) == (record.what, &record.by, &record.why)
-    };
-    if status.decisions.iter().any(same) {
-        return;
+fn remember(status: &mut DeployRequestStatus, by: Option<&str>, why: &str, now: Timestamp) {
+    let known = status.decisions.iter().any(|known| {
+        known.what == DecisionKind::Judged
+            && known.by.as_deref() == by
+            && known.why.as_deref() == Some(why)
+    });
+    if !known {
+        decisions::remember(status, DecisionKind::Judged, by, why, now);
     }
-    status.decisions.push(record);
-    let surplus = status.decisions.len().saturating_sub(bounds::DECISIONS);
-    status.decisions.drain(..surplus);
 }
 
 #[cfg(test)]

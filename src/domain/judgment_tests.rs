@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::bounds;
 use crate::api::deploy_request::WaitingFor;
 use crate::domain::access::{Missing, Permission, Standing, Subject};
 
@@ -92,7 +93,6 @@ fn weighed(stage: JudgmentStage, answers: Vec<Answer>, held: Option<&str>) -> We
         execution: "E",
         stages: &stages,
         facts: &facts,
-        vouched: &Ok(()),
     };
     weigh(matter, held)
 }
@@ -414,42 +414,9 @@ fn a_restarted_stage_takes_a_new_answer() {
 }
 
 #[test]
-fn nothing_counts_while_nobody_vouches_for_who_answered() {
-    let refusal = Refusal::passing(
-        WaitingFor::Configuration,
-        Reason::PoliciesMissing,
-        "no policies",
-    );
-    let facts = JudgmentFacts {
-        answers: vec![answer("alice", 1, &json!({}))],
-        ..JudgmentFacts::default()
-    };
-    let (request, stages) = (request(), [stage(Moment::Waiting)]);
-    let matter = Matter {
-        request: &request,
-        execution: "E",
-        stages: &stages,
-        facts: &facts,
-        vouched: &Err(refusal),
-    };
-    let given = weigh(matter, None);
-    assert_eq!(given.counted, None);
-    assert_eq!(reasons(&given)["alice"], (None, Reason::PoliciesMissing));
-}
-
-#[test]
 fn what_came_too_late_is_told_so_and_what_counted_keeps_its_word() {
-    let facts = JudgmentFacts::default();
-    let request = request();
     let told = |stages: &[JudgmentStage], approval: &DeployApproval| {
-        let matter = Matter {
-            request: &request,
-            execution: "E",
-            stages,
-            facts: &facts,
-            vouched: &Ok(()),
-        };
-        too_late(matter, approval).map(|verdict| (verdict.counts, verdict.reason))
+        too_late(stages, approval).map(|verdict| (verdict.counts, verdict.reason))
     };
     let mut approval = answer("alice", 1, &json!({})).approval;
     let over = Some((Some(false), Reason::JudgmentOver));

@@ -4,6 +4,7 @@ pub mod access;
 pub mod approvals;
 pub mod backoff;
 pub mod decide;
+pub mod decisions;
 pub mod fitting;
 pub mod gates;
 pub mod ids;

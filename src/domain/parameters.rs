@@ -11,16 +11,32 @@ use crate::api::{application::ParameterDescription, bounds, conditions::Reason};
 /// The start of an expression that Spinnaker would evaluate wherever it meets one.
 const EXPRESSION: &str = "${";
 
-/// Checks `values` against `declared`: whether exactly they can be sent. Defaults are Spinnaker's to fill in.
+/// Checks `values` against `declared`: whether exactly they can be sent. Defaults are Spinnaker's to fill in. No refusal
+/// shows a value of the `secret` ones.
 pub fn validate(
     pipeline: &str,
     declared: &[ParameterDescription],
     values: &BTreeMap<String, String>,
+    secret: &[String],
 ) -> Result<(), Refusal> {
-    problems(pipeline, declared, values)
+    problems(pipeline, declared, values, secret)
         .into_iter()
         .next()
         .map_or(Ok(()), Err)
+}
+
+/// What is shown of a secret value.
+pub const MASK: &str = "***";
+
+/// The values as they may be shown: those under `secret` names are not.
+pub fn masked(values: &BTreeMap<String, String>, secret: &[String]) -> BTreeMap<String, String> {
+    values
+        .iter()
+        .map(|(name, value)| {
+            let shown = if secret.contains(name) { MASK } else { value };
+            (name.clone(), shown.to_owned())
+        })
+        .collect()
 }
 
 /// Everything for which `values` would be refused, what is missing last.
@@ -28,6 +44,7 @@ pub fn problems(
     pipeline: &str,
     declared: &[ParameterDescription],
     values: &BTreeMap<String, String>,
+    secret: &[String],
 ) -> Vec<Refusal> {
     let mut found = Vec::new();
     if values.len() > bounds::PARAMETERS {
@@ -41,7 +58,14 @@ pub fn problems(
         ));
     }
     for (name, value) in values {
-        found.extend(takes(pipeline, declared, name, Some(value)).err());
+        let refusal = takes(pipeline, declared, name, Some(value)).err();
+        found.extend(refusal.map(|refusal| match refusal.reason {
+            Reason::ParameterNotOffered if secret.contains(name) => Refusal::permanent(
+                Reason::ParameterNotOffered,
+                format!("what is given for {name:?}, which is secret, is not among the values that pipeline {pipeline:?} offers for it."),
+            ),
+            _ => refusal,
+        }));
     }
     let missing = missing(declared, values).map(|missing| {
         Refusal::permanent(
@@ -155,7 +179,7 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        validate("Deploy", &declared(), &values)
+        validate("Deploy", &declared(), &values, &[])
             .err()
             .map(|refusal| refusal.reason)
     }

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
-    parameters,
+    approvals, parameters,
     refusal::Refusal,
     resolve::{self, Configuration, Pipeline},
     template::{self, Scope},
@@ -192,6 +192,9 @@ pub fn environment(
         .and_then(|allowed| allowed.namespace_pattern.as_deref());
     if let Some(pattern) = pattern {
         resolve::namespace_pattern(pattern)?;
+    }
+    if let Some(rules) = &environment.spec.protection.approvals {
+        approvals::fixed_versions(rules)?;
     }
     not_shared?;
     resolve::place_allowed(environment, connection, &environment.spec.target)?;

@@ -55,6 +55,7 @@ fn pipeline(application: &str, disabled: bool) -> Pipeline {
         id: "4f0a".to_owned(),
         name: "Deploy".to_owned(),
         disabled,
+        revision: None,
         parameters: vec![ParameterDescription {
             name: "size".to_owned(),
             required: true,

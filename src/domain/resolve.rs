@@ -3,12 +3,16 @@
 //! In three steps, since each needs what the one before names: the place (and with it the target), the pipeline's
 //! name, and, with the pipeline as Spinnaker has it, everything else.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use regex_lite::Regex;
 
 use super::{
-    ids, parameters,
+    approvals, ids, parameters,
     refusal::Refusal,
     template::{self, Scope},
     wildcard,
@@ -19,6 +23,7 @@ use crate::api::{
     conditions::Reason,
     deploy_request::{PipelineRef, Place, ROLLBACK_ACTION, Resolved, WaitingFor},
     deploy_target::{DeployTargetStatus, Run},
+    environment::ApprovalRules,
 };
 
 /// How long a request may wait when its Environment doesn't say.
@@ -46,8 +51,28 @@ pub struct Pipeline {
     pub name: String,
     /// Switched off in Spinnaker.
     pub disabled: bool,
+    /// The digest of its definition, where that is known.
+    pub revision: Option<String>,
     /// What it takes.
     pub parameters: Vec<ParameterDescription>,
+}
+
+/// What exactly is to run, and what of it is shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Resolution {
+    /// As everybody may see it: values that the Application calls secret are masked.
+    pub resolved: Resolved,
+    /// Every parameter with its real value, for the bytes that are sent and for nothing else.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Resolution {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Resolution")
+            .field("resolved", &self.resolved)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Something that is named and isn't there.
@@ -223,7 +248,7 @@ pub fn resolve(
     place: &Place,
     target: Option<&DeployTargetStatus>,
     pipeline: &Pipeline,
-) -> Result<Resolved, Refusal> {
+) -> Result<Resolution, Refusal> {
     let version = version(request, target)?;
     startable(configuration, place, pipeline)?;
     for (what, text) in [
@@ -234,32 +259,116 @@ pub fn resolve(
             parameters::refuse_expression(what, text)?;
         }
     }
+    let action = action(request, configuration.application)?;
+    if let Some(rules) = &configuration.environment.spec.protection.approvals {
+        let previous = target.and_then(previous);
+        fixed(request, action, rules, version.as_deref(), previous)?;
+    }
     let values = values(request, configuration.application, place, target)?;
-    parameters::validate(&pipeline.name, &pipeline.parameters, &values)?;
+    let secret = &action.secret_parameters;
+    parameters::validate(&pipeline.name, &pipeline.parameters, &values, secret)?;
     let connection = configuration.environment.spec.connection.as_str();
     let deploy_target =
         ids::target_name(&request.spec.application, &request.spec.environment, place);
-    let pipeline = PipelineRef {
-        application: pipeline.application.clone(),
-        name: pipeline.name.clone(),
-        id: pipeline.id.clone(),
-    };
-    let digest = ids::run_digest(
+    let digest = ids::run_digest(&ids::Run {
+        uid: request.metadata.uid.as_deref().unwrap_or_default(),
         connection,
-        &pipeline,
-        &values,
-        version.as_deref(),
-        &deploy_target,
-    );
-    Ok(Resolved {
-        connection: connection.to_owned(),
-        pipeline,
+        spinnaker_application: &pipeline.application,
+        pipeline: &pipeline.id,
+        revision: pipeline.revision.as_deref(),
+        parameters: &values,
+        version: version.as_deref(),
+        deploy_target: &deploy_target,
+    });
+    Ok(Resolution {
+        resolved: Resolved {
+            connection: connection.to_owned(),
+            pipeline: PipelineRef {
+                application: pipeline.application.clone(),
+                name: pipeline.name.clone(),
+                id: pipeline.id.clone(),
+            },
+            revision: pipeline.revision.clone(),
+            parameters: parameters::masked(&values, secret),
+            version,
+            target: place.clone(),
+            deploy_target,
+            digest,
+        },
         parameters: values,
-        version,
-        target: place.clone(),
-        deploy_target,
-        digest,
     })
+}
+
+/// Whether what somebody approves now is what runs later: a version that the request names, and any that the action's
+/// templates use, must not move.
+fn fixed(
+    request: &DeployRequest,
+    action: &Action,
+    rules: &ApprovalRules,
+    version: Option<&str>,
+    previous: Option<&str>,
+) -> Result<(), Refusal> {
+    let templates = || action.parameters.values().chain([&action.pipeline]);
+    let uses = |name: &str| {
+        templates().any(|template| {
+            // What can't be read is refused where it is rendered.
+            template::names(template).is_ok_and(|names| {
+                names
+                    .iter()
+                    .any(|used| used.split('.').next() == Some(name))
+            })
+        })
+    };
+    if let Some(version) = version
+        && (request.spec.version.is_some() || uses("version"))
+    {
+        approvals::fixed(rules, version)?;
+    }
+    match previous {
+        Some(previous) if uses("previous") => approvals::fixed(rules, previous),
+        _ => Ok(()),
+    }
+}
+
+/// What of it is another than before, in words for people; empty when it is the same.
+pub fn changes(before: &Resolved, after: &Resolved) -> Vec<String> {
+    if before.digest == after.digest {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let mut changed = |is: bool, what: &str| {
+        if is {
+            found.push(what.to_owned());
+        }
+    };
+    changed(before.connection != after.connection, "the connection");
+    changed(
+        before.target != after.target || before.deploy_target != after.deploy_target,
+        "the cluster or namespace",
+    );
+    let other = before.pipeline.id != after.pipeline.id
+        || before.pipeline.application != after.pipeline.application;
+    changed(other, "the pipeline");
+    changed(
+        !other && before.revision != after.revision,
+        "the pipeline's definition",
+    );
+    changed(before.version != after.version, "the version");
+    let names: BTreeSet<&String> = before
+        .parameters
+        .keys()
+        .chain(after.parameters.keys())
+        .collect();
+    for name in names {
+        if before.parameters.get(name) != after.parameters.get(name) {
+            found.push(format!("parameter `{name}`"));
+        }
+    }
+    if found.is_empty() {
+        // All that is shown is as it was.
+        found.push("a parameter that is secret".to_owned());
+    }
+    found
 }
 
 /// Every parameter that would be sent: the action's own, rendered, and the request's.

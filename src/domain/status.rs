@@ -6,6 +6,8 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
+    decisions,
+    gates::Gates,
     outcome::{Observation, Outcome},
     refusal::Refusal,
 };
@@ -91,13 +93,16 @@ impl Next {
         self.phase(phase, message)
     }
 
-    /// It is about to be sent, by this holder.
+    /// It is about to be sent, by this holder, through gates that are open.
     pub fn starting(
         mut self,
+        request: &DeployRequest,
+        gates: &Gates,
         resolved: &Resolved,
         attempt: Attempt,
         holder: &str,
     ) -> DeployRequestStatus {
+        gates.tell_start(request, &mut self.status, true, self.now);
         self.status.resolved = Some(resolved.clone());
         self.status.attempt = Some(Attempt {
             sent_at: Some(Time(self.now)),
@@ -109,7 +114,10 @@ impl Next {
         let message = "it holds its target and is being sent to Spinnaker.";
         self.set(ConditionType::Reconciling, true, Reason::Starting, message);
         self.set(ConditionType::Stalled, false, Reason::Starting, "");
-        self.phase(Phase::Starting, message.to_owned())
+        let now = self.now;
+        let mut status = self.phase(Phase::Starting, message.to_owned());
+        decisions::append(request, &mut status, gates, now);
+        status
     }
 
     /// Since when it has waited for what it waits for now.

@@ -1,20 +1,26 @@
-//! Logs of the process: on stderr, as text or JSON lines, filtered by `RUST_LOG`. Touches the environment and stderr.
+//! Logs of the process: on stderr, as text or JSON lines, filtered by `RUST_LOG`. The audit lines: on stdout, always as JSON,
+//! always all. Touches the environment, stderr and stdout.
 
 use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
 use thiserror::Error;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    filter::{FromEnvError, ParseError},
-    fmt,
+    EnvFilter, Layer,
+    filter::{FilterExt, FromEnvError, ParseError, filter_fn},
+    fmt::{self, MakeWriter},
     layer::SubscriberExt,
+    registry::LookupSpan,
     util::{SubscriberInitExt, TryInitError},
 };
 
 /// What is logged without `RUST_LOG`. kube's client logs each failed answer as an error, also those we expect and
 /// handle; our own callers log what matters, once.
 const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off";
+
+/// The target of events that are audit lines. They go to stdout, one JSON object a line, whatever `RUST_LOG` says; to
+/// the logs they don't go.
+pub const AUDIT: &str = "audit";
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -58,13 +64,35 @@ pub fn install(format: LogFormat) -> Result<(), TelemetryError> {
         }
         _ => EnvFilter::try_new(DEFAULT_FILTER).map_err(TelemetryError::DefaultFilter)?,
     };
+    let logs = filter.and(filter_fn(|line| line.target() != AUDIT));
     tracing_subscriber::registry()
-        .with(lines(format).with_filter(filter))
+        .with(audit(io::stdout))
+        .with(lines(format).with_filter(logs))
         .try_init()
         .map_err(TelemetryError::Installed)
 }
 
-fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
+/// The audit lines: when it was written, and the event's own fields.
+fn audit<S, W>(writer: W) -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_level(false)
+        .with_target(false)
+        .with_writer(writer)
+        .with_filter(filter_fn(|line| line.target() == AUDIT))
+}
+
+fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
     match format {
         LogFormat::Text => fmt::layer()
             .with_writer(io::stderr)
@@ -94,7 +122,44 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_audit_line_is_one_json_object_with_the_events_own_fields_and_nothing_else_is_one() {
+        let page = Page::default();
+        let writer = page.clone();
+        let subscriber = tracing_subscriber::registry().with(audit(move || writer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            let _span = tracing::info_span!("pass", request = "other").entered();
+            tracing::info!("a log line");
+            let nobody: Option<&str> = None;
+            tracing::info!(target: AUDIT, audit = true, by = "alice\n\"x\"", why = nobody);
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let mut line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(line["timestamp"].take().is_string());
+        assert_eq!(
+            line,
+            serde_json::json!({"timestamp": null, "audit": true, "by": "alice\n\"x\""})
+        );
+    }
 
     #[test]
     fn default_filter_is_read() {

@@ -6,6 +6,7 @@ pub mod api_proxy;
 pub mod browser;
 pub mod control_plane;
 pub mod gate;
+pub mod helm;
 mod provision;
 mod server;
 pub mod slack;

@@ -1,6 +1,8 @@
 //! Gathers the facts of one run: what the request names, its target, its place in the queue, what Spinnaker shows.
 //! Touches the API server (reads) and Gate (reads).
 
+mod gates;
+mod judgments;
 mod named;
 mod plan;
 mod queue;
@@ -12,7 +14,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 
+use self::gates::Asking;
 pub(super) use self::{
+    gates::{BehindGround, Ground, open_now},
+    judgments::judgments_now,
     named::{Behind, Named},
     plan::{Asked, described, not_shared},
     queue::{in_line, place_in_line},
@@ -20,13 +25,14 @@ pub(super) use self::{
 use super::{connections::Gate, context::Context, error::ControllerError};
 use crate::{
     api::{
-        DeployRequest, DeployTarget, Environment, SEEN_ANNOTATION,
+        DeployApproval, DeployRequest, DeployTarget, Environment, SEEN_ANNOTATION,
         conditions::Reason,
         deploy_request::{Phase, WaitingFor},
         deploy_target::DeployTargetStatus,
     },
     domain::{
         Facts,
+        approvals::Verdict,
         decide::{SHORTEST_SETTLE, Sighting, TargetFact},
         gates::Gates,
         judgment::JudgmentFacts,
@@ -52,6 +58,10 @@ pub(super) struct Memo {
     pub target: Option<DeployTarget>,
     /// The pipeline as this pass read it.
     pub pipeline: Option<Asked>,
+    /// Who said what, as this pass read it before a start.
+    pub ground: Option<Result<Ground, Refusal>>,
+    /// What was answered and by whom, as this pass read it before it would have handed an answer over.
+    pub judgments: Option<JudgmentFacts>,
 }
 
 /// The facts, and what acting on them takes.
@@ -61,6 +71,8 @@ pub(super) struct Gathered {
     pub target: Option<DeployTarget>,
     pub gate: Option<Gate>,
     pub named: Named,
+    /// Whether each approval counts, and the approvals; nothing where it doesn't matter any more.
+    pub verdicts: Vec<(DeployApproval, Verdict)>,
 }
 
 /// Gathers.
@@ -75,6 +87,7 @@ pub(super) async fn gather(
         target: None,
         gate: None,
         named,
+        verdicts: Vec::new(),
     };
     let uid = request.uid().unwrap_or_default();
     let met = request.annotations().get(SEEN_ANNOTATION) == Some(&uid);
@@ -114,6 +127,9 @@ pub(super) async fn gather(
             gathered.facts.sighting =
                 sight::finished(context, request, status, &namespace, &uid).await;
         }
+        if !phase.is_terminal() {
+            Box::pin(judgments::look(context, request, memo, &mut gathered)).await;
+        }
         return Ok(gathered);
     }
     let active = status
@@ -122,8 +138,23 @@ pub(super) async fn gather(
     let following = active
         .as_ref()
         .is_some_and(|active| active.execution.is_some());
-    let canceled = request.spec.cancel.is_some() && active.is_none();
-    if following || canceled || gathered.facts.gone {
+    let over = following || gathered.facts.gone;
+    let ground = match memo.ground.clone() {
+        Some(ground) => ground,
+        None if over && request.spec.cancel.is_none() => Ok(Ground::default()),
+        None => Ground::known(context, request).await,
+    };
+    let asking = Asking::Remembered;
+    let cancel = Box::pin(gates::cancel(
+        context,
+        request,
+        &gathered.named,
+        &ground,
+        asking,
+    ))
+    .await;
+    let canceled = request.spec.cancel.is_some() && cancel.is_ok();
+    if over || (canceled && active.is_none()) {
         gathered.facts.plan = Err(Refusal::passing(
             WaitingFor::Configuration,
             Reason::Accepted,
@@ -145,6 +176,15 @@ pub(super) async fn gather(
                 }
             }
         };
+        if let Ok(plan) = &gathered.facts.plan {
+            let named = &gathered.named;
+            let found = Box::pin(gates::judged(
+                context, request, named, plan, &ground, asking,
+            ))
+            .await;
+            gathered.facts.gates = found.gates;
+            gathered.verdicts = with_approvals(&ground, found.verdicts);
+        }
         if let Some(status) = status.filter(|status| status.active.is_none())
             && gathered.facts.plan.is_ok()
             && gathered.facts.ahead.is_none()
@@ -152,10 +192,28 @@ pub(super) async fn gather(
             sight::rerun(status, &mut gathered).await;
         }
     }
+    gathered.facts.gates.cancel = cancel;
     if let Some(active) = &active {
         sight::held(context, request, &namespace, active, &mut gathered).await;
+        Box::pin(judgments::look(context, request, memo, &mut gathered)).await;
     }
     Ok(gathered)
+}
+
+/// The verdicts, each with what it is about.
+fn with_approvals(
+    ground: &Result<Ground, Refusal>,
+    verdicts: Vec<Verdict>,
+) -> Vec<(DeployApproval, Verdict)> {
+    let Ok(ground) = ground else {
+        return Vec::new();
+    };
+    let found = verdicts.into_iter().filter_map(|verdict| {
+        let mut all = ground.approvals.iter();
+        let approval = all.find(|approval| approval.name_any() == verdict.name)?;
+        Some((approval.clone(), verdict))
+    });
+    found.collect()
 }
 
 /// Whether the cached target is older than the cached request.

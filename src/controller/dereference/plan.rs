@@ -114,7 +114,9 @@ pub(super) async fn make(
         name: pipeline_name,
         config: config.clone(),
     });
-    let resolved = resolve::resolve(request, configuration, &place, status, &described(&config))?;
+    let pipeline = described(&config);
+    let resolution = resolve::resolve(request, configuration, &place, status, &pipeline)?;
+    let resolved = resolution.resolved;
     let (uid, namespace) = (
         request.uid().unwrap_or_default(),
         request.namespace().unwrap_or_default(),
@@ -144,6 +146,7 @@ pub(super) async fn make(
     let execution_id = ids::execution_id(&uid, created);
     let contents = Contents {
         resolved: &resolved,
+        parameters: &resolution.parameters,
         mark: &mark,
         execution_id: &execution_id,
         correlation_id: &correlation_id,
@@ -191,6 +194,7 @@ pub(in crate::controller) fn described(config: &PipelineConfig) -> Pipeline {
         id: config.id.clone(),
         name: config.name.clone(),
         disabled: config.disabled,
+        revision: Some(ids::revision(&config.raw)),
         parameters: config
             .parameters
             .iter()

@@ -44,7 +44,8 @@ pub(super) fn look(context: &Context, request: &DeployRequest, gathered: &mut Ga
     gathered.facts.newer = newer.map(ResourceExt::name_any);
 }
 
-/// Requests that wait for this target, as far as the cache knows.
+/// Requests that wait for this target, as far as the cache knows. One that is cancelled stands in line until it says
+/// itself that it isn't: whether a cancel counts is its own to find out.
 pub(in crate::controller) fn in_line(
     context: &Context,
     namespace: &str,
@@ -52,7 +53,6 @@ pub(in crate::controller) fn in_line(
 ) -> Vec<Arc<Guarded<DeployRequest>>> {
     context.caches.requests.filter(|other| {
         other.namespace().as_deref() == Some(namespace)
-            && other.spec.cancel.is_none()
             && other.status.as_ref().is_some_and(|status| {
                 status.phase == Some(Phase::Queued)
                     && status

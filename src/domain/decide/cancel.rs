@@ -23,7 +23,7 @@ const CANCEL_AGAIN: Duration = Duration::from_secs(2);
 
 impl Machine<'_> {
     pub(super) fn canceled_before_the_start(&self) -> Option<Outcome> {
-        let cancel = self.request.spec.cancel.as_ref()?;
+        let cancel = self.cancel()?;
         let why = cancel
             .reason
             .as_deref()
@@ -42,7 +42,7 @@ impl Machine<'_> {
         active: &Active,
         observation: Option<&Observation>,
     ) -> Option<Outcome> {
-        if let Some(cancel) = &self.request.spec.cancel {
+        if let Some(cancel) = self.cancel() {
             let why = cancel
                 .reason
                 .as_deref()
@@ -55,13 +55,15 @@ impl Machine<'_> {
             ));
         }
         let Some(limit) = self.request.spec.timeout.map(Duration::from) else {
-            // Deleted after it had been asked for: the target remembers the wish, if not the words.
+            // Deleted after it had been asked for, or whether that counts can't be said any more: the target remembers
+            // the wish, if not the words.
             return active.cancel_requested_at.is_some().then(|| {
-                Outcome::new(
-                    Phase::Canceled,
-                    Reason::Canceled,
-                    "cancelled as asked before the request was deleted.",
-                )
+                let message = if self.facts.gone {
+                    "cancelled as asked before the request was deleted."
+                } else {
+                    "cancelled as asked."
+                };
+                Outcome::new(Phase::Canceled, Reason::Canceled, message)
             });
         };
         let late = observation.is_some_and(|observation| observation.worked > limit);

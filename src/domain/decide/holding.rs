@@ -46,7 +46,9 @@ impl Machine<'_> {
                 moved || self.canceled_before_the_start().is_some() || self.expired().is_some()
             }
         };
-        if blocked {
+        // One that Spinnaker shows is followed, not sent: no gate stands before that.
+        let shown = matches!(self.facts.sighting, Sighting::Seen(_));
+        if blocked || (!shown && self.closed().is_some()) {
             return self.act(Effect::Release);
         }
         let Ok(plan) = &self.facts.plan else {
@@ -188,27 +190,38 @@ impl Machine<'_> {
                     None,
                 )
             }
-            Ok(plan) => match &self.facts.trouble {
-                Some(trouble) => self.unknown(
+            Ok(plan) => match (self.closed(), &self.facts.trouble) {
+                (Some(refusal), _) => self.not_again(active, &refusal),
+                (None, Some(trouble)) => self.unknown(
                     active,
                     WaitingFor::Spinnaker,
                     trouble.reason,
                     trouble.message.clone(),
                     None,
                 ),
-                None => match &plan.start {
+                (None, None) => match &plan.start {
                     Some(start) => self.act(Effect::Send(Box::new(start.clone()))),
                     None => self.keep(),
                 },
             },
-            Err(refusal) => {
-                let message = format!(
-                    "whether Spinnaker started it can't be known; it is not sent again, since {}",
-                    refusal.message
-                );
-                self.unknown(active, WaitingFor::Person, refusal.reason, message, None)
-            }
+            Err(refusal) => self.not_again(
+                active,
+                &Refusal {
+                    waiting_for: None,
+                    ..refusal.clone()
+                },
+            ),
         }
+    }
+
+    /// It may have been sent once and never came to be, and now something stands in the way of sending it again.
+    fn not_again(&self, active: &Active, refusal: &Refusal) -> Decision {
+        let message = format!(
+            "whether Spinnaker started it can't be known; it is not sent again, since {}",
+            refusal.message
+        );
+        let subject = refusal.waiting_for.unwrap_or(WaitingFor::Person);
+        self.unknown(active, subject, refusal.reason, message, None)
     }
 
     pub(super) fn unclear(&self, active: &Active, refusal: &Refusal) -> Decision {

@@ -14,13 +14,13 @@ use crate::{
     api::{
         DeployRequest,
         conditions::{self, ConditionType, Reason},
-        deploy_request::{Judgment, Phase, WaitingFor},
+        deploy_request::{Judgment, WaitingFor},
         deploy_target::Active,
     },
     domain::{
         approvals::Verdict,
         backoff,
-        judgment::{self, Handover, JudgmentStage, Matter, Moment, Weighed},
+        judgment::{self, Handover, Matter, Moment, Weighed},
         outcome::Observation,
         refusal::Refusal,
     },
@@ -67,7 +67,10 @@ impl Machine<'_> {
         let pause = self.pause(&weighed);
         let again = waits.unwrap_or(self.now + pause);
         status.next_attempt_at = Some(Time(again));
-        if let Some(shown) = &mut status.judgment {
+        // Written down first by whoever hands it over, and kept here.
+        if let Some(shown) = &mut status.judgment
+            && held(self.request) == handover.approval.metadata.name.as_deref()
+        {
             shown.answer = Some(handover.given());
         }
         let look = if pause == AGAIN { LOOK } else { poll.max(LOOK) };
@@ -202,42 +205,17 @@ pub fn handed_over() -> Refusal {
 
 /// What is said of each answer to a manual judgment of this request, where anything is to be said.
 pub fn verdicts(request: &DeployRequest, facts: &Facts) -> Vec<Verdict> {
-    let status = request.status.as_ref();
-    let over = request.spec.cancel.is_some() && facts.gates.cancel.is_ok()
-        || status
-            .and_then(|status| status.phase)
-            .is_some_and(Phase::is_terminal);
     let Sighting::Seen(observation) = &facts.sighting else {
-        return if over {
-            late(request, facts, "", &[])
-        } else {
-            Vec::new()
-        };
+        return Vec::new();
     };
+    let over = request.spec.cancel.is_some() && facts.gates.cancel.is_ok();
     if over || observation.ended.is_some() {
-        let execution = observation.execution.id.as_str();
-        return late(request, facts, execution, &observation.judgments);
+        let answers = facts.judgments.answers.iter();
+        return answers
+            .filter_map(|answer| judgment::too_late(&observation.judgments, &answer.approval))
+            .collect();
     }
     judgment::weigh(matter(request, facts, observation), held(request)).verdicts
-}
-
-fn late(
-    request: &DeployRequest,
-    facts: &Facts,
-    execution: &str,
-    stages: &[JudgmentStage],
-) -> Vec<Verdict> {
-    let matter = Matter {
-        request,
-        execution,
-        stages,
-        facts: &facts.judgments,
-        vouched: &facts.gates.vouched,
-    };
-    let answers = facts.judgments.answers.iter();
-    answers
-        .filter_map(|answer| judgment::too_late(matter, &answer.approval))
-        .collect()
 }
 
 fn matter<'a>(
@@ -250,7 +228,6 @@ fn matter<'a>(
         execution: &observation.execution.id,
         stages: &observation.judgments,
         facts: &facts.judgments,
-        vouched: &facts.gates.vouched,
     }
 }
 

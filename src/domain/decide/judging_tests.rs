@@ -7,11 +7,11 @@ use super::{
     *,
 };
 use crate::{
-    api::deploy_request::Cancel,
+    api::deploy_request::{Cancel, DecisionKind, Phase},
     domain::{
         access::{Permission, Standing, Subject},
         decide::decide,
-        judgment::{Answer, JudgmentFacts, ShownAnswer},
+        judgment::{Answer, JudgmentFacts, JudgmentStage, ShownAnswer},
     },
 };
 
@@ -71,6 +71,18 @@ fn running(stages: Vec<JudgmentStage>, answers: Vec<Answer>) -> Facts {
 
 fn judged(decision: &Decision) -> bool {
     matches!(decision.effect, Some(Effect::Judge(_)))
+}
+
+/// The request as it is once alice's answer was handed over.
+fn marked(facts: &Facts) -> DeployRequest {
+    let mut request = request(Some(Phase::Running));
+    let Some(Effect::Judge(handover)) = decide(&request, facts, now()).effect else {
+        panic!("it is not handed over")
+    };
+    let mut status = request.status.take().unwrap();
+    judgment::mark(&mut status, &handover, now());
+    request.status = Some(status);
+    request
 }
 
 /// The request as it is once the decision was recorded.
@@ -133,11 +145,13 @@ fn an_answer_is_handed_over_only_to_a_stage_that_waits_of_a_request_that_nobody_
                 facts.judgments.answers.clear();
             }
             if on(2) {
-                facts.gates.vouched = Err(Refusal::passing(
-                    WaitingFor::Configuration,
-                    Reason::PoliciesMissing,
-                    "no",
-                ));
+                facts.judgments.answers[..].iter_mut().for_each(|answer| {
+                    answer.known = Some(Err(Refusal::passing(
+                        WaitingFor::Configuration,
+                        Reason::PoliciesMissing,
+                        "no",
+                    )));
+                });
             }
             if on(3) {
                 let Sighting::Seen(seen) = &mut facts.sighting else {
@@ -155,11 +169,10 @@ fn an_answer_is_handed_over_only_to_a_stage_that_waits_of_a_request_that_nobody_
 #[test]
 fn an_answer_that_was_lost_is_handed_over_again_and_no_sooner_than_after_a_second() {
     let mut facts = running(vec![stage(Moment::Waiting)], vec![alice()]);
-    let before = decide(&request(Some(Phase::Running)), &facts, now());
-    assert!(judged(&before));
+    let request = marked(&facts);
     // In the same pass, after the call.
     facts.trouble = Some(handed_over());
-    let after = decide(&request(Some(Phase::Running)), &facts, now());
+    let after = decide(&request, &facts, now());
     assert!(!judged(&after));
     assert!(after.requeue.unwrap() <= LOOK, "{:?}", after.requeue);
     let shown = after.status.judgment.as_ref().unwrap();
@@ -188,6 +201,8 @@ fn what_spinnaker_refused_or_took_back_is_said_and_tried_again_later() {
         "Gate can't be reached.",
     ));
     let refused = decide(&request(Some(Phase::Running)), &facts, now());
+    let shown = refused.status.judgment.as_ref().unwrap();
+    assert_eq!(shown.answer, None, "it was not handed over");
     let waiting = refused.status.waiting.as_ref().unwrap();
     assert_eq!(waiting.subject, WaitingFor::Judgment);
     assert_eq!(
@@ -268,7 +283,9 @@ fn an_answer_in_deck_is_remembered_when_the_execution_ends_with_it() {
     let ended = decide(&waits, &facts, now());
     assert_eq!(ended.status.phase, Some(Phase::Failed));
     assert_eq!(ended.status.judgment, None);
-    let why = ended.status.decisions[0].why.as_deref();
+    let mut decisions = ended.status.decisions.iter();
+    let answered = decisions.find(|record| record.what == DecisionKind::Judged);
+    let why = answered.and_then(|record| record.why.as_deref());
     assert_eq!(
         why,
         Some("stop, by carol in Spinnaker at stage \"Looks good?\"")

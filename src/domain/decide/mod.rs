@@ -12,7 +12,7 @@ mod judging;
 mod tests;
 mod waiting;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -22,7 +22,7 @@ pub use self::{
 };
 
 use super::{
-    backoff,
+    backoff, decisions,
     gates::Gates,
     ids,
     judgment::{self, Handover, JudgmentFacts},
@@ -35,7 +35,9 @@ use crate::api::{
     DeployRequest, SEEN_ANNOTATION,
     conditions::Reason,
     connection::OnUnknown,
-    deploy_request::{Attempt, DeployRequestStatus, Phase, Resolved, WaitingFor},
+    deploy_request::{
+        Attempt, Cancel, DecisionKind, DeployRequestStatus, Phase, Resolved, WaitingFor,
+    },
     deploy_target::{Active, DeployTargetStatus, Run, Seen},
     environment::Concurrency,
 };
@@ -90,7 +92,7 @@ pub struct Plan {
 }
 
 /// How it would be started now.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Start {
     /// The attempt as it would be claimed.
     pub attempt: Attempt,
@@ -156,6 +158,16 @@ pub enum Effect {
     Delete,
 }
 
+/// The bytes hold what is secret.
+impl fmt::Debug for Start {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Start")
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
 impl PartialEq for Start {
     fn eq(&self, other: &Self) -> bool {
         self.attempt == other.attempt
@@ -185,13 +197,17 @@ impl Decision {
 
 /// Decides.
 pub fn decide(request: &DeployRequest, facts: &Facts, now: Timestamp) -> Decision {
-    Machine {
+    let mut decision = Machine {
         request,
         facts,
         now,
         uid: request.metadata.uid.as_deref().unwrap_or_default(),
     }
-    .decide()
+    .decide();
+    if !facts.gone && decision.effect.is_none() {
+        decisions::append(request, &mut decision.status, &facts.gates, now);
+    }
+    decision
 }
 
 struct Machine<'a> {
@@ -305,7 +321,28 @@ impl Machine<'_> {
             if let Sighting::Seen(observation) = &self.facts.sighting {
                 judgment::close(status, &observation.judgments, self.now);
             }
+            let gates = &self.facts.gates;
+            gates.tell_cancel(self.request, status, self.now);
+            // What may have been sent was let through; nobody asks again. Without a plan there was nothing to ask about.
+            if !sent && !self.facts.gone && self.facts.plan.is_ok() {
+                gates.tell_start(self.request, status, false, self.now);
+            }
         })
+    }
+
+    /// `spec.cancel`, if it counts. Once it was heeded it counts whatever became of the rights of who wrote it.
+    fn cancel(&self) -> Option<&Cancel> {
+        let cancel = self.request.spec.cancel.as_ref()?;
+        let heeded = self.request.status.as_ref().is_some_and(|status| {
+            let mut decisions = status.decisions.iter();
+            decisions.any(|decision| decision.what == DecisionKind::Canceled)
+        });
+        (heeded || self.facts.gates.cancel.is_ok()).then_some(cancel)
+    }
+
+    /// Why nothing may be sent now, if people or policies say so.
+    fn closed(&self) -> Option<Refusal> {
+        self.facts.gates.closed(self.request)
     }
 
     fn plan_into(&self, status: &mut DeployRequestStatus) {
@@ -339,7 +376,7 @@ impl Machine<'_> {
         let recorded = (subject == WaitingFor::Spinnaker).then_some(retry);
         let until = (!sent).then(|| self.expires_at());
         let status = next.waiting(phase, refusal, until, recorded);
-        Decision::record(status, Some(self.by_expiry(retry)))
+        Decision::record(status, Some(self.in_time(retry)))
     }
 
     fn retry_after(&self, refusal: &Refusal) -> Duration {
@@ -356,7 +393,10 @@ impl Machine<'_> {
             .creation_timestamp
             .as_ref()
             .map_or(self.now, |time| time.0);
-        created + self.facts.expire_after
+        // A wait that leads past the end of time is one without end.
+        created
+            .checked_add(self.facts.expire_after)
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn expired(&self) -> Option<Outcome> {
@@ -380,15 +420,15 @@ impl Machine<'_> {
         })
     }
 
-    fn by_expiry(&self, requeue: Duration) -> Duration {
-        let left =
-            Duration::try_from(self.expires_at().duration_since(self.now)).unwrap_or_default();
-        // Past its expiry somebody else decides: a request that may have been sent does not expire.
-        if left.is_zero() {
-            requeue
-        } else {
-            requeue.min(left)
-        }
+    /// No later than its expiry, and than the first of its approvals lapses.
+    fn in_time(&self, requeue: Duration) -> Duration {
+        [Some(self.expires_at()), self.facts.gates.until()]
+            .into_iter()
+            .flatten()
+            .map(|end| backoff::elapsed(self.now, end))
+            // Past its expiry somebody else decides: a request that may have been sent does not expire.
+            .filter(|left| !left.is_zero())
+            .fold(requeue, Duration::min)
     }
 
     fn act(&self, effect: Effect) -> Decision {

@@ -74,6 +74,7 @@ pub(super) fn plan() -> Plan {
         resolved: Resolved {
             connection: "gate".to_owned(),
             pipeline: pipeline(),
+            revision: None,
             parameters: BTreeMap::new(),
             version: Some("main".to_owned()),
             target: Place {

@@ -10,7 +10,13 @@ use crate::{
         deploy_target::{Active, DeployTargetStatus},
         environment::Concurrency,
     },
-    domain::{ids, outcome::Outcome, refusal::Refusal, target},
+    domain::{
+        gates::{self, Access, Approval},
+        ids,
+        outcome::Outcome,
+        refusal::Refusal,
+        target,
+    },
 };
 
 /// How often a request that waits for its turn looks by itself; a target's release wakes it at once.
@@ -32,11 +38,22 @@ impl Machine<'_> {
         if let Some(outcome) = self.canceled_before_the_start() {
             return self.end(&outcome);
         }
+        if let Some(refusal) = self.facts.gates.undecided_cancel(self.request) {
+            return self.shut(refusal);
+        }
         let plan = match &self.facts.plan {
             Ok(plan) => plan,
             Err(refusal) if self.hangs_on_the_past(refusal) => return self.prepare(),
             Err(refusal) => return self.refused(refusal),
         };
+        if let Err(refusal) = &self.facts.gates.vouched {
+            return self.shut(refusal);
+        }
+        match &self.facts.gates.access {
+            Access::Granted { .. } => {}
+            Access::Unknown(refusal) => return self.shut(refusal),
+            Access::Denied(refusal) => return self.denied(refusal),
+        }
         if self.request.spec.dry_run {
             return self.end(&Outcome::new(
                 Phase::Succeeded,
@@ -50,7 +67,35 @@ impl Machine<'_> {
         match &self.facts.target {
             TargetFact::Unresolved | TargetFact::Unprepared => self.prepare(),
             TargetFact::Unreadable(problem) => self.unreadable(problem),
-            TargetFact::Ready(status) => self.queued(plan, status),
+            TargetFact::Ready(status) => match self.ran_before(status) {
+                Some(outcome) => self.end(&outcome),
+                None => self.approved(plan, status),
+            },
+        }
+    }
+
+    /// It waits for people to say yes, in nobody's way: only who is through stands in line.
+    fn approved(&self, plan: &Plan, status: &DeployTargetStatus) -> Decision {
+        match &self.facts.gates.approval {
+            Approval::NotNeeded | Approval::Enough(_) => self.queued(plan, status),
+            Approval::Missing(_, refusal) => self.wait(Phase::AwaitingApproval, refusal),
+            Approval::Rejected { by, comment } => self.denied(&gates::rejected(by, comment)),
+        }
+    }
+
+    fn denied(&self, refusal: &Refusal) -> Decision {
+        self.end(&Outcome::new(
+            Phase::Denied,
+            refusal.reason,
+            refusal.message.clone(),
+        ))
+    }
+
+    /// It can't be said whether it may; that may come right until it expires.
+    fn shut(&self, refusal: &Refusal) -> Decision {
+        match self.expired() {
+            Some(outcome) => self.end(&outcome),
+            None => self.wait(Phase::Pending, refusal),
         }
     }
 
@@ -80,29 +125,36 @@ impl Machine<'_> {
         }
     }
 
-    fn queued(&self, plan: &Plan, status: &DeployTargetStatus) -> Decision {
-        let key = self.key();
-        if let Some(earlier) = target::earlier(status, &key, self.uid) {
-            if earlier.digest != ids::ask_digest(&self.request.spec) {
-                return self.end(&Outcome::new(
-                    Phase::Failed,
-                    Reason::IdempotencyKeyReused,
-                    format!("its idempotency key was used by {:?} for something else; give it another key.", earlier.name),
-                ));
-            }
-            if let Some(phase) = earlier.outcome {
-                return self.end(&Outcome::new(
-                    phase,
-                    Reason::AlreadyRan,
-                    format!(
-                        "it ran on {} as {:?}{}; to run it again, give it another name or idempotency key.",
-                        earlier.at.0.strftime("%Y-%m-%d %H:%M UTC"),
-                        earlier.name,
-                        earlier.execution_id.as_ref().map(|id| format!(", execution {id}")).unwrap_or_default()
-                    ),
-                ));
-            }
+    /// How it ended under another name, if it did: nobody has to approve that.
+    fn ran_before(&self, status: &DeployTargetStatus) -> Option<Outcome> {
+        let earlier = target::earlier(status, &self.key(), self.uid)?;
+        if earlier.digest != ids::ask_digest(&self.request.spec) {
+            return Some(Outcome::new(
+                Phase::Failed,
+                Reason::IdempotencyKeyReused,
+                format!(
+                    "its idempotency key was used by {:?} for something else; give it another key.",
+                    earlier.name
+                ),
+            ));
         }
+        Some(Outcome::new(
+            earlier.outcome?,
+            Reason::AlreadyRan,
+            format!(
+                "it ran on {} as {:?}{}; to run it again, give it another name or idempotency key.",
+                earlier.at.0.strftime("%Y-%m-%d %H:%M UTC"),
+                earlier.name,
+                earlier
+                    .execution_id
+                    .as_ref()
+                    .map(|id| format!(", execution {id}"))
+                    .unwrap_or_default()
+            ),
+        ))
+    }
+
+    fn queued(&self, plan: &Plan, status: &DeployTargetStatus) -> Decision {
         let taken = status.active.as_ref().map(|active| active.name.as_str());
         if taken.is_some() || self.facts.ahead.is_some() || self.facts.rerun.is_some() {
             return self.in_line(plan, taken);
@@ -162,7 +214,7 @@ impl Machine<'_> {
             Some(self.expires_at()),
             None,
         );
-        Decision::record(status, Some(self.by_expiry(requeue)))
+        Decision::record(status, Some(self.in_time(requeue)))
     }
 
     /// The claim of this plan, if it was prepared to be started.
@@ -191,9 +243,6 @@ impl Machine<'_> {
                 refusal.message.clone(),
             ));
         }
-        match self.expired() {
-            Some(outcome) => self.end(&outcome),
-            None => self.wait(Phase::Pending, refusal),
-        }
+        self.shut(refusal)
     }
 }

@@ -4,7 +4,6 @@
 //! suggestion, an error, the nearest name) can't tell of what they may not see, which is answered as if it were absent.
 
 mod ask;
-mod suggest;
 
 use std::collections::BTreeSet;
 
@@ -16,7 +15,6 @@ use crate::{
 };
 
 pub use ask::{Answer, Cancellable, Running};
-pub use suggest::{MOST_SUGGESTIONS, Suggestion, picked, picked_version};
 
 /// What one person may see, from the conversation in which they ask.
 #[derive(Debug, Clone, Default)]
@@ -100,34 +98,6 @@ pub enum Found<T> {
     Absent(Absent),
 }
 
-/// What something that is to be done comes to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Meaning<'a> {
-    /// This.
-    One {
-        /// The Application; its namespace is the team.
-        application: &'a Application,
-        /// The Environment, of the same namespace.
-        environment: &'a Environment,
-    },
-    /// Several teams have such an application: the person has to pick.
-    Team(Vec<&'a Application>),
-    /// No environment was named: the person has to pick. There may be none.
-    Where {
-        /// The Application.
-        application: &'a Application,
-        /// The Environments of its namespace that may be asked for from here.
-        environments: Vec<&'a Environment>,
-    },
-    /// It may not be asked for from here.
-    Elsewhere {
-        /// The Environment.
-        environment: &'a Environment,
-    },
-    /// The application or the environment isn't there.
-    Absent(Absent),
-}
-
 impl<'a> Sight<'a> {
     /// Of somebody who may see these namespaces and asks in this channel.
     pub fn new(visible: BTreeSet<String>, channel: impl Into<String>) -> Self {
@@ -190,15 +160,6 @@ impl<'a> Sight<'a> {
         Vocabulary::new(verbs, applications, environments)
     }
 
-    /// What can be done with what they may see: each Application with its actions. Whether they may is for the caller to
-    /// ask before it is shown as help.
-    pub fn actions(&self) -> impl Iterator<Item = (&'a Application, &'a str)> {
-        self.applications.iter().flat_map(|application| {
-            let actions = application.spec.actions.keys();
-            actions.map(|action| (*application, action.as_str()))
-        })
-    }
-
     /// The application that a reference means: `team/application` names it; else it is the one whose team this channel
     /// is; else the only one of that name. Of several the person has to pick.
     pub fn application(&self, reference: &ApplicationRef) -> Found<&'a Application> {
@@ -222,39 +183,6 @@ impl<'a> Sight<'a> {
                 Found::Several(meant)
             }
         }
-    }
-
-    /// What an application and an environment, as they were typed, come to.
-    pub fn meaning(&self, reference: &ApplicationRef, environment: Option<&str>) -> Meaning<'a> {
-        let application = match self.application(reference) {
-            Found::One(application) => application,
-            Found::Several(several) => return Meaning::Team(several),
-            Found::Absent(absent) => return Meaning::Absent(absent),
-        };
-        let Some(named) = environment else {
-            let environments = self
-                .environments_of(application)
-                .filter(|environment| self.may_ask_for(environment))
-                .collect();
-            return Meaning::Where {
-                application,
-                environments,
-            };
-        };
-        match self.environment_of(application, named) {
-            Ok(environment) if self.may_ask_for(environment) => Meaning::One {
-                application,
-                environment,
-            },
-            Ok(environment) => Meaning::Elsewhere { environment },
-            Err(absent) => Meaning::Absent(absent),
-        }
-    }
-
-    /// Whether this Environment may be asked for from here.
-    pub fn may_ask_for(&self, environment: &Environment) -> bool {
-        let channels = &environment.spec.protection.channels;
-        channels.is_empty() || channels.contains(&self.channel)
     }
 
     /// The Environments of an Application's namespace.
@@ -320,18 +248,6 @@ impl<'a> Sight<'a> {
             .filter_map(|application| application.namespace())
             .collect()
     }
-}
-
-/// Why an Environment may not be asked for from here, and from where it may: the ids of the channels, which Slack shows
-/// by name only to those who may see them.
-pub fn elsewhere(environment: &Environment) -> (String, &[String]) {
-    let name = environment.name_any();
-    (
-        format!(
-            "Environment \"{name}\" takes requests from Slack only in its own channels (spec.protection.channels). Nothing was started. Ask in one of them:"
-        ),
-        &environment.spec.protection.channels,
-    )
 }
 
 /// The name that differs least, if one differs little.

@@ -143,28 +143,15 @@ fn world() -> World {
 
 const BOTH: &[&str] = &["shop", "bank"];
 
-fn team(meaning: &Meaning<'_>) -> String {
-    match meaning {
-        Meaning::One {
-            application,
-            environment,
-        } => {
-            assert_eq!(application.namespace(), environment.namespace());
-            format!("{} {}", team_and_name(application), environment.name_any())
-        }
-        Meaning::Team(several) => {
+/// The teams and names that a reference comes to, or why it comes to none.
+fn team(found: Found<&Application>) -> String {
+    match found {
+        Found::One(application) => team_and_name(application),
+        Found::Several(several) => {
             let names: Vec<String> = several.iter().map(|one| team_and_name(one)).collect();
             format!("pick {}", names.join(" "))
         }
-        Meaning::Where {
-            application,
-            environments,
-        } => {
-            let names: Vec<String> = environments.iter().map(|one| one.name_any()).collect();
-            format!("where {} {}", team_and_name(application), names.join(" "))
-        }
-        Meaning::Elsewhere { environment } => format!("elsewhere {}", environment.name_any()),
-        Meaning::Absent(absent) => absent.reason().to_owned(),
+        Found::Absent(absent) => absent.reason().to_owned(),
     }
 }
 
@@ -172,7 +159,7 @@ fn meant(channel: &str, visible: &[&str], text: &str) -> String {
     let world = world();
     let sight = world.sight(channel, visible);
     match parse(text, &sight.vocabulary()) {
-        Ok(Intent::Act(act)) => team(&sight.meaning(&act.application, act.environment.as_deref())),
+        Ok(Intent::Act(act)) => team(sight.application(&act.application)),
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -180,8 +167,8 @@ fn meant(channel: &str, visible: &[&str], text: &str) -> String {
 #[test]
 fn a_bare_name_means_the_channels_team_and_elsewhere_the_person_picks() {
     for (channel, expected) in [
-        (SHOP, "shop/checkout staging"),
-        (BANK, "bank/checkout staging"),
+        (SHOP, "shop/checkout"),
+        (BANK, "bank/checkout"),
         (NEITHER, "pick bank/checkout shop/checkout"),
         (DIRECT, "pick bank/checkout shop/checkout"),
     ] {
@@ -192,27 +179,19 @@ fn a_bare_name_means_the_channels_team_and_elsewhere_the_person_picks() {
         );
         assert_eq!(
             meant(channel, BOTH, "bank/checkout main to staging"),
-            "bank/checkout staging"
+            "bank/checkout"
         );
         assert_eq!(
             meant(channel, BOTH, "shop/checkout main to staging"),
-            "shop/checkout staging"
+            "shop/checkout"
         );
     }
     assert_eq!(
         meant(SHOP, BOTH, "ledger main to staging"),
-        "bank/ledger staging",
+        "bank/ledger",
         "the only one of that name"
     );
-    assert_eq!(
-        meant(DIRECT, BOTH, "cart main to production"),
-        "shop/cart production"
-    );
-    assert_eq!(
-        meant(SHOP, BOTH, "checkout main to vault"),
-        "no-environment",
-        "the team is not guessed by the environment"
-    );
+    assert_eq!(meant(DIRECT, BOTH, "cart main to production"), "shop/cart");
 }
 
 #[test]
@@ -221,14 +200,13 @@ fn who_sees_one_team_is_never_asked_about_the_other() {
         let shop: &[&str] = &["shop"];
         assert_eq!(
             meant(channel, shop, "checkout main to staging"),
-            "shop/checkout staging",
+            "shop/checkout",
             "{channel}"
         );
         for (text, expected) in [
             ("bank/checkout main to staging", "no-application"),
             ("nowhere/checkout main to staging", "no-application"),
             ("ledger main to staging", "no-application"),
-            ("shop/checkout main to vault", "no-environment"),
         ] {
             assert_eq!(meant(channel, shop, text), expected, "{channel} {text}");
         }
@@ -274,39 +252,11 @@ fn two_applications_of_one_name_in_one_channel_are_picked_from() {
     let mut world = world();
     world.application("third", "checkout", &[SHOP], &["deploy"]);
     let sight = world.sight(SHOP, &["shop", "bank", "third"]);
-    let found = sight.meaning(&ApplicationRef::bare("checkout"), Some("staging"));
     assert_eq!(
-        team(&found),
+        team(sight.application(&ApplicationRef::bare("checkout"))),
         "pick shop/checkout third/checkout",
         "the channel's, and not the bank's"
     );
-}
-
-#[test]
-fn an_environment_may_be_asked_for_from_its_channels_alone() {
-    let act = "bank/checkout main to audit";
-    assert_eq!(meant(BANK, BOTH, act), "bank/checkout audit");
-    for channel in [SHOP, NEITHER, DIRECT] {
-        assert_eq!(meant(channel, BOTH, act), "elsewhere audit");
-        assert_eq!(
-            meant(channel, BOTH, "bank/checkout@main"),
-            "where bank/checkout staging vault"
-        );
-    }
-    assert_eq!(
-        meant(BANK, BOTH, "bank/checkout@main"),
-        "where bank/checkout audit staging vault"
-    );
-    assert_eq!(meant(BANK, &["shop"], act), "no-application");
-    let world = world();
-    let audit = world
-        .environments
-        .iter()
-        .find(|one| one.name_any() == "audit")
-        .unwrap();
-    let (sentence, channels) = elsewhere(audit);
-    assert!(sentence.contains("audit") && sentence.contains("spec.protection.channels"));
-    assert_eq!(channels, [BANK]);
 }
 
 #[test]
@@ -428,92 +378,6 @@ fn a_cancel_finds_the_request_by_its_name_or_its_target() {
     assert_eq!(cancel(SHOP, &["shop"], "cancel slack-bank"), "no-request");
 }
 
-#[test]
-fn what_is_suggested_can_be_picked_and_nothing_else() {
-    let mut world = world();
-    let long = "x".repeat(63);
-    world.application(&long, &long, &[], &["deploy"]);
-    world.ran(&long, &long, "staging", &[&"v".repeat(200)]);
-    let visible = ["shop", "bank", long.as_str()];
-    let sight = world.sight(BANK, &visible);
-    let texts = |suggestions: &[Suggestion]| {
-        suggestions
-            .iter()
-            .map(|one| one.text.clone())
-            .collect::<Vec<_>>()
-    };
-    let all = sight.suggest_applications("");
-    assert_eq!(
-        texts(&all)[..4],
-        ["bank/checkout", "ledger", "cart", "shop/checkout"]
-    );
-    assert!(
-        all.iter()
-            .all(|one| one.text.chars().count() <= 75 && one.value.chars().count() <= 75)
-    );
-    for suggestion in &all {
-        let application = sight.picked_application(&suggestion.value).unwrap();
-        assert_eq!(
-            &Sight::application_option(application).value,
-            &suggestion.value
-        );
-    }
-    assert_eq!(
-        texts(&sight.suggest_applications(" CHECK")),
-        ["bank/checkout", "shop/checkout"]
-    );
-    let shop = world.sight(BANK, &["shop"]);
-    assert_eq!(texts(&shop.suggest_applications("")), ["cart", "checkout"]);
-    assert_eq!(shop.picked_application("=bank/checkout"), None);
-    let bank = sight.picked_application("=bank/checkout").unwrap();
-    assert_eq!(
-        texts(&sight.suggest_environments(bank, "a")),
-        ["audit", "staging", "vault"]
-    );
-    assert!(sight.picked_environment(bank, "=audit").is_some());
-    assert!(
-        sight.picked_environment(bank, "=production").is_none(),
-        "another team's"
-    );
-    let elsewhere = world.sight(DIRECT, BOTH);
-    assert!(
-        elsewhere.picked_environment(bank, "=audit").is_none(),
-        "not from here"
-    );
-    assert_eq!(
-        texts(&sight.suggest_versions(bank, Some("staging"), "")),
-        ["bank-v2", "bank-v1"]
-    );
-    assert_eq!(
-        texts(&sight.suggest_versions(bank, Some("staging"), "V1")),
-        ["V1", "bank-v1"]
-    );
-    let versions = sight.versions(bank, None);
-    assert_eq!(
-        picked_version("=bank-v1", &versions).as_deref(),
-        Some("bank-v1")
-    );
-    assert_eq!(
-        picked_version("=feature/x", &versions).as_deref(),
-        Some("feature/x")
-    );
-    for bad in ["", "=", "bank-v1", "#0", "=\u{202e}x"] {
-        assert_eq!(picked_version(bad, &versions), None, "{bad}");
-    }
-    let own = sight
-        .applications
-        .iter()
-        .find(|one| one.name_any() == long)
-        .unwrap();
-    let suggested = sight.suggest_versions(own, None, "vv");
-    assert_eq!(suggested.len(), 2, "what is typed, and what ran");
-    let versions = sight.versions(own, None);
-    assert_eq!(
-        picked_version(&suggested[1].value, &versions),
-        Some("v".repeat(200))
-    );
-}
-
 /// Everything that can be said to somebody who types this, in one text.
 fn everything(world: &World, channel: &str, text: &str) -> String {
     fn add(all: &mut String, what: &impl Debug) {
@@ -531,13 +395,6 @@ fn everything(world: &World, channel: &str, text: &str) -> String {
             None,
         ),
     );
-    add(
-        &mut all,
-        &sight
-            .actions()
-            .map(|(application, action)| (team_and_name(application), action))
-            .collect::<Vec<_>>(),
-    );
     match parse(text, &vocabulary) {
         Err(error) => add(&mut all, &error.sentence()),
         Ok(intent) => add(&mut all, &intent),
@@ -550,6 +407,11 @@ fn everything(world: &World, channel: &str, text: &str) -> String {
             team,
             name: name.to_owned(),
         };
+        let found = sight.application(&reference);
+        if let Found::Absent(absent) = &found {
+            all.push_str(&absent.sentence());
+        }
+        add(&mut all, &found);
         for environment in [
             None,
             Some("staging"),
@@ -558,11 +420,6 @@ fn everything(world: &World, channel: &str, text: &str) -> String {
             Some("audit"),
             Some("nowhere"),
         ] {
-            let meaning = sight.meaning(&reference, environment);
-            if let Meaning::Absent(absent) = &meaning {
-                all.push_str(&absent.sentence());
-            }
-            add(&mut all, &meaning);
             add(&mut all, &sight.status(Some(&reference), environment));
             add(&mut all, &sight.status(None, environment));
             add(&mut all, &sight.what(environment));
@@ -575,20 +432,6 @@ fn everything(world: &World, channel: &str, text: &str) -> String {
             add(&mut all, &sight.cancellable(&target));
         }
         add(&mut all, &sight.cancellable(&CancelWhat::Named(reference)));
-        add(&mut all, &sight.suggest_applications(word));
-        for application in &sight.applications {
-            add(&mut all, &sight.suggest_environments(application, word));
-            add(
-                &mut all,
-                &sight.suggest_versions(application, Some("vault"), word),
-            );
-        }
-        add(
-            &mut all,
-            &sight
-                .picked_application(&format!("={word}"))
-                .map(team_and_name),
-        );
     }
     all
 }

@@ -7,6 +7,7 @@
 mod access;
 mod definitions;
 mod leash;
+mod manifests;
 mod programs;
 mod servers;
 mod service_account_keys;
@@ -178,6 +179,17 @@ impl ControlPlane {
     /// wants a control plane of its own.
     pub async fn install_crds(&self, definitions: &[CustomResourceDefinition]) -> Result<()> {
         definitions::install(&self.admin(), definitions).await
+    }
+
+    /// Applies manifests, several YAML documents, as `kubectl apply --server-side --force-conflicts` would, and refuses
+    /// fields that the API server doesn't know. Their own order is kept.
+    pub async fn apply(&self, manifests: &str) -> Result<()> {
+        manifests::apply(&self.admin(), manifests).await
+    }
+
+    /// Returns once all admission policies that are installed count. The API server takes a second or two to heed a new one.
+    pub async fn policies_in_force(&self) -> Result<()> {
+        manifests::in_force(&self.admin()).await
     }
 
     fn new_kubeconfig(&self, folder: Option<&Path>) -> PathBuf {

@@ -1,0 +1,130 @@
+{{/*
+The parts that policies are put together from. Each field that the API server would fill in is written out, so that what
+it holds and what is written here can be compared as they are.
+*/}}
+
+{{/* What a policy looks at: resources, operations. */}}
+{{- define "foredeck.constraints" -}}
+matchConstraints:
+  matchPolicy: Equivalent
+  namespaceSelector: {}
+  objectSelector: {}
+  resourceRules:
+    - apiGroups: ["foredeck.dev"]
+      apiVersions: ["v1alpha1"]
+      operations: {{ toJson .operations }}
+      resources: {{ toJson .resources }}
+      scope: "*"
+{{- end }}
+
+{{/* What every validating policy knows of whoever writes. */}}
+{{- define "foredeck.variables" -}}
+variables:
+  - name: user
+    expression: request.userInfo.username
+  - name: groups
+    expression: "has(request.userInfo.groups) ? request.userInfo.groups : []"
+  - name: isReceiver
+    expression: request.userInfo.username == {{ include "foredeck.user" (dict "root" . "role" "receiver") | toJson }}
+  - name: isController
+    expression: request.userInfo.username == {{ include "foredeck.user" (dict "root" . "role" "controller") | toJson }}
+  - name: isRelay
+    expression: request.userInfo.username == {{ include "foredeck.user" (dict "root" . "role" "relay") | toJson }}
+  - name: isAdministrator
+    expression: variables.groups.exists(group, group in {{ toJson .Values.admission.administrators }})
+{{- end }}
+
+{{/* A binding that refuses everywhere. */}}
+{{- define "foredeck.binding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ . }}
+spec:
+  policyName: {{ . }}
+  validationActions: [Deny]
+{{- end }}
+
+{{/* Whether a user name is one that the receiver may speak for: a CEL expression over `name`, or nothing. */}}
+{{- define "foredeck.known" -}}
+{{- $domains := list -}}
+{{- range .root.Values.identity.emailDomains }}{{ $domains = append $domains (printf "@%s" .) }}{{ end -}}
+{{- if $domains -}}
+({{ toJson $domains }}.exists(domain, {{ .name }}.lowerAscii().endsWith(domain)) || {{ .name }} in {{ toJson .root.Values.identity.usernames }})
+{{- else -}}
+true
+{{- end -}}
+{{- end }}
+
+{{/* Whether a group is one that the receiver may name: a CEL expression over `group`. */}}
+{{- define "foredeck.prefixed" -}}
+(!group.startsWith('system:') && {{ toJson .Values.identity.groupPrefixes }}.exists(prefix, group.startsWith(prefix)))
+{{- end }}
+
+{{/*
+What holds for an actor: `field` is where it stands, `when` the CEL expression under which it is looked at, `does` what they
+do. Everybody is themselves, and no more; the receiver speaks for people in Slack, and for nobody else.
+*/}}
+{{- define "foredeck.actor" -}}
+{{- $actor := printf "object.%s" .field -}}
+{{- $when := printf "(%s)" .when -}}
+{{- $given := printf "!%s || !has(%s)" $when $actor -}}
+- expression: "!{{ $when }} || has({{ $actor }})"
+  messageExpression: >-
+    '{{ .field }} is missing, and it says who {{ .does }}: write {{ .field }}.username: "' + variables.user + '", which is
+    your own user name here'
+  reason: Invalid
+- expression: >-
+    {{ $given }} || variables.isReceiver || {{ $actor }}.username == variables.user
+  messageExpression: >-
+    '{{ .field }}.username is "' + {{ $actor }}.username + '", and you are "' + variables.user + '": nobody {{ .does }} in
+    the name of another. Write your own user name'
+  reason: Forbidden
+- expression: >-
+    {{ $given }} || variables.isReceiver || !has({{ $actor }}.groups) ||
+    {{ $actor }}.groups.all(group, group in variables.groups)
+  messageExpression: >-
+    '{{ .field }}.groups names groups that "' + variables.user + '" is not in: ' +
+    {{ $actor }}.groups.filter(group, !(group in variables.groups)).join(', ') + '. Leave them out'
+  reason: Forbidden
+- expression: >-
+    {{ $given }} || variables.isReceiver || !has({{ $actor }}.slack)
+  message: >-
+    {{ .field }}.slack is for those who do it in Slack, and only foredeck's receiver writes it: leave it out
+  reason: Forbidden
+- expression: >-
+    {{ $given }} || !variables.isReceiver || has({{ $actor }}.slack)
+  message: >-
+    {{ .field }}.slack is missing: foredeck's receiver speaks for people in Slack only, and has to say for whom
+  reason: Forbidden
+- expression: >-
+    {{ $given }} || !variables.isReceiver || !{{ $actor }}.username.startsWith('system:')
+  messageExpression: >-
+    '{{ .field }}.username is "' + {{ $actor }}.username + '": nobody in Slack is one of Kubernetes\' own users'
+  reason: Forbidden
+- expression: >-
+    {{ $given }} || !variables.isReceiver ||
+    {{ include "foredeck.known" (dict "root" .root "name" (printf "%s.username" $actor)) }}
+  messageExpression: >-
+    '{{ .field }}.username is "' + {{ $actor }}.username + '", which is in none of the e-mail domains that foredeck\'s
+    receiver may speak for. The platform team lists them in the chart\'s identity.emailDomains and identity.usernames'
+  reason: Forbidden
+- expression: >-
+    {{ $given }} || !variables.isReceiver || !has({{ $actor }}.groups) ||
+    {{ $actor }}.groups.all(group, {{ include "foredeck.prefixed" .root }})
+  messageExpression: >-
+    '{{ .field }}.groups names groups that foredeck\'s receiver may not: ' +
+    {{ $actor }}.groups.filter(group, !{{ include "foredeck.prefixed" .root }}).join(', ') +
+    '. Each has to begin with one of {{ join ", " .root.Values.identity.groupPrefixes }} (the chart\'s
+    identity.groupPrefixes)'
+  reason: Forbidden
+{{- end }}
+
+{{/* Who writes a status that is one role's alone: `role` is its name, `mine` the variable that says it writes. */}}
+{{- define "foredeck.written" -}}
+- expression: variables.{{ .mine }} || variables.isAdministrator
+  messageExpression: >-
+    '"' + variables.user + '" may not write the status of ' + request.resource.resource + ': it is foredeck\'s {{ .role }}\'s
+    alone. Change the spec, or ask an administrator ({{ join ", " .root.Values.admission.administrators }})'
+  reason: Forbidden
+{{- end }}

@@ -1,0 +1,75 @@
+{{/* What may be asked, changed and recorded of a DeployRequest. */}}
+
+{{- define "foredeck.policies.requests" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: foredeck-deployrequests
+spec:
+  failurePolicy: Fail
+  {{- include "foredeck.constraints" (dict "operations" (list "CREATE" "UPDATE") "resources" (list "deployrequests")) | nindent 2 }}
+  {{- include "foredeck.variables" . | nindent 2 }}
+    - name: asks
+      expression: request.operation == 'CREATE'
+    - name: cancels
+      expression: has(object.spec.cancel) && (request.operation == 'CREATE' || !has(oldObject.spec.cancel))
+    - name: isRequester
+      expression: >-
+        has(object.spec.requester) && (object.spec.requester.username == variables.user ||
+        (variables.user.contains('@') && object.spec.requester.username.lowerAscii() == variables.user.lowerAscii()))
+  validations:
+    - expression: "!variables.asks || !(variables.isController || variables.isRelay)"
+      messageExpression: >-
+        '"' + variables.user + '" asks for no deployments: foredeck\'s controller and relay never do'
+      reason: Forbidden
+    {{- include "foredeck.actor" (dict "root" . "field" "spec.requester" "when" "variables.asks" "does" "asks") | nindent 4 }}
+    {{- include "foredeck.actor" (dict "root" . "field" "spec.cancel.by" "when" "variables.cancels" "does" "cancels") | nindent 4 }}
+    - expression: >-
+        variables.asks || !variables.cancels || variables.isReceiver || variables.isRequester ||
+        (authorizer.group('foredeck.dev').resource('environments').namespace(request.namespace).name(object.spec.environment).check('cancel').allowed() &&
+        authorizer.group('foredeck.dev').resource('applications').namespace(request.namespace).name(object.spec.application).check('cancel').allowed())
+      messageExpression: >-
+        '"' + variables.user + '" may not cancel what another asked for: that takes the verb cancel on the Environment "' +
+        object.spec.environment + '" and on the Application "' + object.spec.application + '" in ' + request.namespace + '.
+        Ask whoever asked for it, or somebody who has the verb'
+      reason: Forbidden
+    - expression: "variables.asks || !variables.isRelay"
+      message: foredeck's relay changes nothing of a request but status.slack
+      reason: Forbidden
+    - expression: "variables.asks || !variables.isController || object.spec == oldObject.spec"
+      message: foredeck's controller never changes what was asked
+      reason: Forbidden
+    - expression: >-
+        variables.asks || variables.isController || variables.isAdministrator ||
+        object.metadata.?annotations[?'foredeck.dev/seen'] == oldObject.metadata.?annotations[?'foredeck.dev/seen']
+      message: >-
+        the annotation foredeck.dev/seen is foredeck's controller's alone: it tells a request from a copy. Leave it as it is
+      reason: Forbidden
+---
+{{ include "foredeck.binding" "foredeck-deployrequests" }}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: foredeck-deployrequests-status
+spec:
+  failurePolicy: Fail
+  {{- include "foredeck.constraints" (dict "operations" (list "UPDATE") "resources" (list "deployrequests/status")) | nindent 2 }}
+  {{- include "foredeck.variables" . | nindent 2 }}
+  validations:
+    - expression: variables.isController || variables.isRelay || variables.isAdministrator
+      messageExpression: >-
+        '"' + variables.user + '" may not write the status of deployrequests: it is foredeck\'s controller\'s and relay\'s
+        alone. To end a request set spec.cancel, or ask an administrator ({{ join ", " .Values.admission.administrators }})'
+      reason: Forbidden
+    - expression: "!variables.isController || object.?status.?slack == oldObject.?status.?slack"
+      message: status.slack is the relay's alone, and foredeck's controller may not change it
+      reason: Forbidden
+    {{- range (list "phase" "message" "observedGeneration" "conditions" "idempotencyKey" "resolved" "attempt" "approvals" "judgment" "decisions" "execution" "stage" "waiting" "nextAttemptAt" "startedAt" "finishedAt") }}
+    - expression: "!variables.isRelay || object.?status.?{{ . }} == oldObject.?status.?{{ . }}"
+      message: status.{{ . }} is the controller's alone, and foredeck's relay may change status.slack only
+      reason: Forbidden
+    {{- end }}
+---
+{{ include "foredeck.binding" "foredeck-deployrequests-status" }}
+{{- end }}

@@ -1,0 +1,54 @@
+{{/* The API server itself writes who asks, cancels and approves, over whatever stands there; the receiver writes it itself. */}}
+
+{{/* One stamp: its name, resource and operations, when it applies, and what it writes. */}}
+{{- define "foredeck.stamp" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata:
+  name: {{ .name }}
+spec:
+  failurePolicy: Fail
+  reinvocationPolicy: IfNeeded
+  {{- include "foredeck.constraints" . | nindent 2 }}
+  matchConditions:
+    - name: by-anybody-but-the-receiver
+      expression: request.userInfo.username != {{ include "foredeck.user" (dict "root" .root "role" "receiver") | toJson }}
+    - name: when
+      expression: {{ .when | quote }}
+  variables:
+    - name: groups
+      expression: "has(request.userInfo.groups) ? request.userInfo.groups : []"
+  mutations:
+    {{- range .patches }}
+    - patchType: JSONPatch
+      jsonPatch:
+        expression: {{ . | quote }}
+    {{- end }}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+spec:
+  policyName: {{ .name }}
+{{- end }}
+
+{{- define "foredeck.stamped" -}}
+[JSONPatch{op: 'add', path: '/{{ replace "." "/" . }}', value: Object.{{ . }}{username: request.userInfo.username, groups: variables.groups}}]
+{{- end }}
+
+{{- define "foredeck.policies.stamps" -}}
+{{ include "foredeck.stamp" (dict "root" . "name" "foredeck-requester" "resources" (list "deployrequests") "operations" (list "CREATE")
+  "when" "has(object.spec)"
+  "patches" (list (include "foredeck.stamped" "spec.requester"))) }}
+---
+{{ include "foredeck.stamp" (dict "root" . "name" "foredeck-cancel" "resources" (list "deployrequests") "operations" (list "CREATE" "UPDATE")
+  "when" "has(object.spec) && has(object.spec.cancel) && (request.operation == 'CREATE' || !has(oldObject.spec.cancel))"
+  "patches" (list (include "foredeck.stamped" "spec.cancel.by"))) }}
+---
+{{ include "foredeck.stamp" (dict "root" . "name" "foredeck-approver" "resources" (list "deployapprovals") "operations" (list "CREATE")
+  "when" "has(object.spec) && has(object.spec.request) && has(object.spec.request.name) && has(object.spec.request.uid)"
+  "patches" (list
+    (include "foredeck.stamped" "spec.approver")
+    "[JSONPatch{op: 'add', path: '/metadata/ownerReferences', value: [Object.metadata.ownerReferences{apiVersion: 'foredeck.dev/v1alpha1', kind: 'DeployRequest', name: object.spec.request.name, uid: object.spec.request.uid}]}]")) }}
+{{- end }}

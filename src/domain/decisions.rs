@@ -1,0 +1,328 @@
+//! What was decided about a request, by whom and why, as its status keeps it. Touches nothing.
+//!
+//! Each record is derived from the status before and the status after, so that a fact is written down by the write that
+//! makes it one, and by no later one: what stands in the status before is not new.
+
+use jiff::{Timestamp, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    gates::{Access, Approval, Gates},
+    resolve,
+};
+use crate::api::{
+    DeployRequest, bounds,
+    conditions::{self, ConditionType},
+    deploy_request::{DecisionKind, DecisionRecord, DeployRequestStatus, GivenApproval, Phase},
+};
+
+/// Appends to `next` what it decides beyond what the request's status says. At most [`bounds::DECISIONS`] are kept: the
+/// first, which says who asked, and the latest.
+pub fn append(
+    request: &DeployRequest,
+    next: &mut DeployRequestStatus,
+    gates: &Gates,
+    now: Timestamp,
+) {
+    let none = DeployRequestStatus::default();
+    let before = request.status.as_ref().unwrap_or(&none);
+    if before.phase.is_some_and(Phase::is_terminal) {
+        return;
+    }
+    let mut records = Records {
+        all: std::mem::take(&mut next.decisions),
+        now,
+    };
+    requested(&mut records, request);
+    authorized(&mut records, before, next, gates);
+    approvals(&mut records, before, next);
+    refused(&mut records, request, before, next, gates);
+    started(&mut records, before, next);
+    judged(&mut records, before, next);
+    canceled(&mut records, request, gates);
+    denied(&mut records, request, next, gates);
+    next.decisions = records.bounded();
+}
+
+/// Appends one decision that no status tells by itself.
+pub(super) fn remember(
+    status: &mut DeployRequestStatus,
+    what: DecisionKind,
+    by: Option<&str>,
+    why: &str,
+    now: Timestamp,
+) {
+    let mut records = Records {
+        all: std::mem::take(&mut status.decisions),
+        now,
+    };
+    records.push(what, now, by, Some(why));
+    status.decisions = records.bounded();
+}
+
+struct Records {
+    all: Vec<DecisionRecord>,
+    now: Timestamp,
+}
+
+impl Records {
+    fn push(&mut self, what: DecisionKind, at: Timestamp, by: Option<&str>, why: Option<&str>) {
+        let text = |text: &str, most| Some(bounds::cut(text, most)).filter(|text| !text.is_empty());
+        self.all.push(DecisionRecord {
+            // As the API server will tell it.
+            at: Time(whole_second(at)),
+            what,
+            by: by.and_then(|by| text(by, bounds::NAME)),
+            why: why.and_then(|why| text(why, bounds::VALUE)),
+        });
+    }
+
+    fn has(&self, what: DecisionKind) -> bool {
+        self.all.iter().any(|record| record.what == what)
+    }
+
+    /// The latest of these kinds by somebody.
+    fn latest(&self, kinds: &[DecisionKind], by: &str) -> Option<&DecisionRecord> {
+        let by = bounds::cut(by, bounds::NAME);
+        self.all
+            .iter()
+            .rev()
+            .find(|record| kinds.contains(&record.what) && record.by.as_ref() == Some(&by))
+    }
+
+    fn bounded(mut self) -> Vec<DecisionRecord> {
+        while self.all.len() > bounds::DECISIONS {
+            let oldest = self
+                .all
+                .iter()
+                .position(|record| record.what != DecisionKind::Requested)
+                .unwrap_or_default();
+            self.all.remove(oldest);
+        }
+        self.all
+    }
+}
+
+fn requested(records: &mut Records, request: &DeployRequest) {
+    if records.has(DecisionKind::Requested) {
+        return;
+    }
+    let at = request
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(records.now, |time| time.0);
+    let by = request.spec.requester_name();
+    let why = request.spec.reason.as_deref();
+    records.push(DecisionKind::Requested, at, by.as_deref(), why);
+}
+
+fn authorized(
+    records: &mut Records,
+    before: &DeployRequestStatus,
+    next: &DeployRequestStatus,
+    gates: &Gates,
+) {
+    let Access::Granted { username, rule } = &gates.access else {
+        return;
+    };
+    let new = is(next, ConditionType::Authorized, "True")
+        && !is(before, ConditionType::Authorized, "True");
+    let known = records
+        .latest(&[DecisionKind::Authorized], username)
+        .is_some();
+    if new && !known {
+        records.push(
+            DecisionKind::Authorized,
+            records.now,
+            Some(username),
+            Some(rule),
+        );
+    }
+}
+
+fn approvals(records: &mut Records, before: &DeployRequestStatus, next: &DeployRequestStatus) {
+    let given = |status: &DeployRequestStatus| -> Vec<GivenApproval> {
+        status
+            .approvals
+            .as_ref()
+            .map(|approvals| approvals.given.clone())
+            .unwrap_or_default()
+    };
+    let (old, new) = (given(before), given(next));
+    for lapsed in old.iter().filter(|one| !new.contains(one)) {
+        let why = why_lapsed(before, next, lapsed, records.now);
+        records.push(
+            DecisionKind::Lapsed,
+            records.now,
+            Some(&lapsed.by),
+            Some(&why),
+        );
+    }
+    for given in new.iter().filter(|one| !old.contains(one)) {
+        let known = records
+            .latest(&[DecisionKind::Approved, DecisionKind::Lapsed], &given.by)
+            .is_some_and(|record| {
+                let at = Time(whole_second(given.at.0));
+                record.what == DecisionKind::Approved && record.at == at
+            });
+        if !known {
+            let why = given.comment.as_deref();
+            records.push(DecisionKind::Approved, given.at.0, Some(&given.by), why);
+        }
+    }
+}
+
+fn why_lapsed(
+    before: &DeployRequestStatus,
+    next: &DeployRequestStatus,
+    lapsed: &GivenApproval,
+    now: Timestamp,
+) -> String {
+    let changes = match (&before.resolved, &next.resolved) {
+        (Some(old), Some(new)) => resolve::changes(old, new),
+        _ => Vec::new(),
+    };
+    if !changes.is_empty() {
+        return format!("what would run has changed: {}.", changes.join(", "));
+    }
+    let over = before.approvals.as_ref().is_some_and(|approvals| {
+        let first = approvals.given.iter().map(|given| given.at.0).min();
+        let until = approvals.until.as_ref().map(|until| until.0);
+        // All live as long, so those that lapsed are the ones that were given first.
+        until.is_some_and(|until| {
+            let late = now.duration_since(until);
+            first.is_some_and(|first| lapsed.at.0.duration_since(first) <= late)
+        })
+    });
+    if over {
+        "its time is over.".to_owned()
+    } else {
+        "it was taken back, or who gave it may no longer approve.".to_owned()
+    }
+}
+
+fn refused(
+    records: &mut Records,
+    request: &DeployRequest,
+    before: &DeployRequestStatus,
+    next: &DeployRequestStatus,
+    gates: &Gates,
+) {
+    let new = is(next, ConditionType::Cancelable, "False")
+        && !is(before, ConditionType::Cancelable, "False");
+    if let (true, Err(refusal)) = (new, &gates.cancel) {
+        let by = request
+            .spec
+            .cancel
+            .as_ref()
+            .and_then(|cancel| cancel.by.as_ref());
+        let by = by.map(|actor| actor.username.as_str());
+        records.push(
+            DecisionKind::Refused,
+            records.now,
+            by,
+            Some(&refusal.message),
+        );
+    }
+    for voice in &gates.refused {
+        let at = Time(whole_second(voice.at));
+        let by = voice.by.as_deref().map(|by| bounds::cut(by, bounds::NAME));
+        let known = records.all.iter().any(|record| {
+            record.what == DecisionKind::Refused && record.at == at && record.by == by
+        });
+        if !known {
+            records.push(
+                DecisionKind::Refused,
+                voice.at,
+                by.as_deref(),
+                Some(&voice.why),
+            );
+        }
+    }
+}
+
+fn started(records: &mut Records, before: &DeployRequestStatus, next: &DeployRequestStatus) {
+    let sent = |status: &DeployRequestStatus| {
+        let attempt = status.attempt.as_ref()?;
+        let at = attempt.sent_at.as_ref()?.0;
+        Some((at, attempt.execution_id.clone()))
+    };
+    // One that was taken back is sent again, and that is no other start.
+    if let (None, Some((at, id))) = (sent(before), sent(next))
+        && !records.has(DecisionKind::Started)
+    {
+        let why = format!("execution {id}");
+        records.push(DecisionKind::Started, at, None, Some(&why));
+    }
+}
+
+fn judged(records: &mut Records, before: &DeployRequestStatus, next: &DeployRequestStatus) {
+    let answer = |status: &DeployRequestStatus| {
+        let judgment = status.judgment.as_ref()?;
+        Some((judgment.stage.clone(), judgment.answer.clone()?))
+    };
+    let Some((stage, answered)) = answer(next) else {
+        return;
+    };
+    let at = Time(whole_second(answered.at.0));
+    let known = answer(before)
+        .is_some_and(|(old, given)| old == stage && given.name == answered.name)
+        || records
+            .latest(&[DecisionKind::Judged], &answered.by)
+            .is_some_and(|record| record.at == at);
+    if !known {
+        let why = answered.comment.as_deref();
+        records.push(DecisionKind::Judged, answered.at.0, Some(&answered.by), why);
+    }
+}
+
+fn canceled(records: &mut Records, request: &DeployRequest, gates: &Gates) {
+    let Some(cancel) = request
+        .spec
+        .cancel
+        .as_ref()
+        .filter(|_| gates.cancel.is_ok())
+    else {
+        return;
+    };
+    if !records.has(DecisionKind::Canceled) {
+        let by = cancel.by.as_ref().map(|actor| actor.username.as_str());
+        let why = cancel.reason.as_deref();
+        records.push(DecisionKind::Canceled, records.now, by, why);
+    }
+}
+
+fn denied(
+    records: &mut Records,
+    request: &DeployRequest,
+    next: &DeployRequestStatus,
+    gates: &Gates,
+) {
+    if next.phase != Some(Phase::Denied) {
+        return;
+    }
+    match (&gates.access, &gates.approval) {
+        (Access::Granted { .. }, Approval::Rejected { by, comment }) => {
+            records.push(DecisionKind::Rejected, records.now, Some(by), Some(comment));
+        }
+        _ => {
+            let by = request.spec.requester_name();
+            let why = next.message.as_deref();
+            records.push(DecisionKind::Denied, records.now, by.as_deref(), why);
+        }
+    }
+}
+
+fn is(status: &DeployRequestStatus, kind: ConditionType, truth: &str) -> bool {
+    conditions::find(&status.conditions, kind).is_some_and(|condition| condition.status == truth)
+}
+
+fn whole_second(time: Timestamp) -> Timestamp {
+    time.round(
+        jiff::TimestampRound::new()
+            .smallest(Unit::Second)
+            .mode(jiff::RoundMode::Trunc),
+    )
+    .unwrap_or(time)
+}
