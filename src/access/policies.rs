@@ -296,8 +296,9 @@ where
         return Err(unvouched(
             Reason::PoliciesAltered,
             format!(
-                "Nobody vouches for who asked: the {kind} \"{name}\" isn't what foredeck's chart says. The platform team \
-                 finds out who changed it, and installs the chart again."
+                "Nobody vouches for who asked: the {kind} \"{name}\" isn't what foredeck's chart says. The platform \
+                 team finds out who changed it, deletes it and installs the chart again: what was asked meanwhile is then asked \
+                 anew."
             ),
         ));
     }

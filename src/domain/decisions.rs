@@ -37,7 +37,7 @@ pub fn append(
     authorized(&mut records, before, next, gates);
     approvals(&mut records, before, next);
     refused(&mut records, request, before, next, gates);
-    started(&mut records, before, next);
+    started(&mut records, next);
     judged(&mut records, before, next);
     canceled(&mut records, request, gates);
     denied(&mut records, request, next, gates);
@@ -242,18 +242,17 @@ fn refused(
     }
 }
 
-fn started(records: &mut Records, before: &DeployRequestStatus, next: &DeployRequestStatus) {
-    let sent = |status: &DeployRequestStatus| {
-        let attempt = status.attempt.as_ref()?;
-        let at = attempt.sent_at.as_ref()?.0;
-        Some((at, attempt.execution_id.clone()))
-    };
-    // One that was taken back is sent again, and that is no other start.
-    if let (None, Some((at, id))) = (sent(before), sent(next))
+/// A start is one once Spinnaker has it: a mark may still be taken back.
+fn started(records: &mut Records, next: &DeployRequestStatus) {
+    let sent_at = next
+        .attempt
+        .as_ref()
+        .and_then(|attempt| attempt.sent_at.as_ref());
+    if let (Some(at), Some(execution)) = (sent_at, &next.execution)
         && !records.has(DecisionKind::Started)
     {
-        let why = format!("execution {id}");
-        records.push(DecisionKind::Started, at, None, Some(&why));
+        let why = format!("execution {}", execution.id);
+        records.push(DecisionKind::Started, at.0, None, Some(&why));
     }
 }
 

@@ -2,20 +2,14 @@
 //!
 //! `UPDATE_INSTALL=1 cargo test --test chart` writes `examples/install` anew.
 
+mod approvals;
+mod cancel;
 mod install;
-
-use std::path::Path;
-
-use anyhow::Result;
-use foredeck_testkit::helm;
-
-/// The chart, rendered for foredeck's own namespace.
-async fn render(arguments: &[&str]) -> Result<String> {
-    let chart = root().join("charts/foredeck");
-    let all = [&["--namespace", "foredeck-system"], arguments].concat();
-    helm::template(&chart, &all).await
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+mod persons;
+mod requester;
+mod roles;
+mod status;
+mod support;
+mod targets;
+mod values;
+mod vouching;

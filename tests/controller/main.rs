@@ -1,5 +1,8 @@
 //! The controller from outside: real API server, real binary, stand-in Gate.
 
+mod access;
+mod approvals;
+mod audit;
 mod cancel;
 mod crash;
 mod deleted;
@@ -8,6 +11,7 @@ mod input;
 mod keys;
 mod leadership;
 mod life;
+mod people;
 mod queue;
 mod readiness;
 mod stale;

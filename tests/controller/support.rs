@@ -28,6 +28,11 @@ use tokio::sync::OnceCell;
 
 /// The settle time of these tests: the stand-in has no Orca that goes on for two minutes.
 pub(crate) const SETTLE: Duration = Duration::from_secs(3);
+/// The admission policies, as the chart renders them.
+pub(crate) const POLICIES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/examples/install/admission.yaml"
+);
 /// How long anything here may take: far longer than it does.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -46,7 +51,11 @@ impl Bed {
         static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
         let plane = ControlPlane::shared().await;
         DEFINITIONS
-            .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
+            .get_or_try_init(|| async {
+                plane.install_crds(&foredeck::api::crds()).await?;
+                plane.apply(&fs::read_to_string(POLICIES)?).await?;
+                plane.policies_in_force().await
+            })
             .await?;
         let bed = Self {
             plane,
@@ -375,6 +384,7 @@ impl Bed {
             COUNT.fetch_add(1, Ordering::Relaxed)
         ));
         let file = File::create(&log)?;
+        let audit = log.with_extension("audit");
         let child = Command::new(env!("CARGO_BIN_EXE_foredeck"))
             .args(["controller", "--test-minimum-settle", "1s"])
             .args(if arguments.contains(&"--admin-listen") {
@@ -387,14 +397,22 @@ impl Bed {
                 &self.namespace,
                 "--lease-namespace",
                 &self.namespace,
+                "--people-namespace",
+                &self.namespace,
             ])
+            .args(if arguments.contains(&"--admission-policies") {
+                [].as_slice()
+            } else {
+                ["--admission-policies", POLICIES].as_slice()
+            })
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "foredeck=debug,warn")
+            .stdout(File::create(&audit)?)
             .stderr(file)
             .spawn()
             .context("start the controller")?;
-        Ok(Controller { child, log })
+        Ok(Controller { child, log, audit })
     }
 }
 
@@ -402,6 +420,7 @@ impl Bed {
 pub(crate) struct Controller {
     child: Child,
     log: PathBuf,
+    audit: PathBuf,
 }
 
 impl Controller {
@@ -437,6 +456,15 @@ impl Controller {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its audit lines so far, each as it is: one that is no JSON object is a mistake.
+    pub(crate) fn audit(&self) -> Result<Vec<Value>> {
+        let text = fs::read_to_string(&self.audit)?;
+        let lines = text.lines().map(|line| {
+            serde_json::from_str(line).with_context(|| format!("{line:?} is no audit line"))
+        });
+        lines.collect()
     }
 }
 

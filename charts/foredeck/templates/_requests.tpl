@@ -22,6 +22,12 @@ spec:
       messageExpression: >-
         '"' + variables.user + '" asks for no deployments: foredeck\'s controller and relay never do'
       reason: Forbidden
+    - expression: "variables.asks || !variables.isRelay"
+      message: foredeck's relay changes nothing of a request but status.slack
+      reason: Forbidden
+    - expression: "variables.asks || !variables.isController || object.spec == oldObject.spec"
+      message: foredeck's controller never changes what was asked
+      reason: Forbidden
     {{- include "foredeck.actor" (dict "root" . "field" "spec.requester" "when" "variables.asks" "does" "asks") | nindent 4 }}
     {{- include "foredeck.actor" (dict "root" . "field" "spec.cancel.by" "when" "variables.cancels" "does" "cancels") | nindent 4 }}
     - expression: >-
@@ -32,12 +38,6 @@ spec:
         '"' + variables.user + '" may not cancel what another asked for: that takes the verb cancel on the Environment "' +
         object.spec.environment + '" and on the Application "' + object.spec.application + '" in ' + request.namespace + '.
         Ask whoever asked for it, or somebody who has the verb'
-      reason: Forbidden
-    - expression: "variables.asks || !variables.isRelay"
-      message: foredeck's relay changes nothing of a request but status.slack
-      reason: Forbidden
-    - expression: "variables.asks || !variables.isController || object.spec == oldObject.spec"
-      message: foredeck's controller never changes what was asked
       reason: Forbidden
     - expression: >-
         variables.asks || variables.isController || variables.isAdministrator ||

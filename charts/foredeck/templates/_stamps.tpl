@@ -37,6 +37,7 @@ spec:
 [JSONPatch{op: 'add', path: '/{{ replace "." "/" . }}', value: Object.{{ . }}{username: request.userInfo.username, groups: variables.groups}}]
 {{- end }}
 
+{{/* In two steps where a list holds objects: the API server of Kubernetes 1.36 panics on such a list in one value. */}}
 {{- define "foredeck.policies.stamps" -}}
 {{ include "foredeck.stamp" (dict "root" . "name" "foredeck-requester" "resources" (list "deployrequests") "operations" (list "CREATE")
   "when" "has(object.spec)"
@@ -50,5 +51,5 @@ spec:
   "when" "has(object.spec) && has(object.spec.request) && has(object.spec.request.name) && has(object.spec.request.uid)"
   "patches" (list
     (include "foredeck.stamped" "spec.approver")
-    "[JSONPatch{op: 'add', path: '/metadata/ownerReferences', value: [Object.metadata.ownerReferences{apiVersion: 'foredeck.dev/v1alpha1', kind: 'DeployRequest', name: object.spec.request.name, uid: object.spec.request.uid}]}]")) }}
+    "[JSONPatch{op: 'add', path: '/metadata/ownerReferences', value: []}, JSONPatch{op: 'add', path: '/metadata/ownerReferences/-', value: Object.metadata.ownerReferences{apiVersion: 'foredeck.dev/v1alpha1', kind: 'DeployRequest', name: object.spec.request.name, uid: object.spec.request.uid}}]")) }}
 {{- end }}

@@ -1,0 +1,288 @@
+//! Control planes with the chart installed, with and without the policies that stamp; and who writes there.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use foredeck::api::{
+    Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
+    SpinnakerConnection,
+};
+use foredeck_testkit::{ControlPlane, helm};
+use kube::{
+    Api, Client, Resource,
+    api::{ApiResource, Patch, PatchParams, PostParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// Where foredeck itself lives.
+pub(crate) const HOME: &str = "foredeck-system";
+/// Members may write every object of foredeck's as far as RBAC goes, but hold none of foredeck's own verbs: what is refused
+/// to them is refused by the policies.
+pub(crate) const WRITERS: &str = "writers";
+/// Somebody.
+pub(crate) const ALICE: &str = "alice@corp.example";
+/// Somebody else.
+pub(crate) const BOB: &str = "bob@corp.example";
+
+/// What the chart is installed with.
+const VALUES: [&str; 4] = [
+    "--set",
+    "identity.emailDomains={corp.example,corp.test}",
+    "--set",
+    "identity.usernames={kube-alice}",
+];
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The chart, rendered for foredeck's own namespace.
+pub(crate) async fn render(arguments: &[&str]) -> Result<String> {
+    let chart = root().join("charts/foredeck");
+    helm::template(&chart, &[&["--namespace", HOME], arguments].concat()).await
+}
+
+/// The whole chart as the tests install it.
+pub(crate) async fn whole(mutating: bool) -> Result<String> {
+    let mutating = format!("admission.mutating={}", if mutating { "on" } else { "off" });
+    let values = [&VALUES[..], &["--set-string", &mutating]].concat();
+    render(&values).await
+}
+
+/// A control plane of the caller's own with the chart installed.
+pub(crate) async fn installed(mutating: bool) -> Result<ControlPlane> {
+    let plane = ControlPlane::start().await?;
+    plane.install_crds(&foredeck::api::crds()).await?;
+    let home = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}});
+    plane.apply(&home.to_string()).await?;
+    plane.apply(&whole(mutating).await?).await?;
+    plane.apply(&writers()).await?;
+    plane.policies_in_force().await?;
+    Ok(plane)
+}
+
+fn writers() -> String {
+    let plurals = all_resources().map(|resource| resource.plural);
+    let resources: Vec<String> = plurals
+        .iter()
+        .flat_map(|plural| [plural.clone(), format!("{plural}/status")])
+        .collect();
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": WRITERS},
+        "rules": [{
+            "apiGroups": ["foredeck.dev"], "resources": resources,
+            "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
+        }],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": WRITERS},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": WRITERS},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": WRITERS}],
+    });
+    format!("{role}\n---\n{binding}\n")
+}
+
+/// Every kind.
+pub(crate) fn all_resources() -> [ApiResource; 7] {
+    [
+        resource::<Application>(),
+        resource::<DeployApproval>(),
+        resource::<DeployRequest>(),
+        resource::<DeployTarget>(),
+        resource::<Environment>(),
+        resource::<Person>(),
+        resource::<SpinnakerConnection>(),
+    ]
+}
+
+fn resource<K: Resource<DynamicType = ()>>() -> ApiResource {
+    ApiResource::erase::<K>(&())
+}
+
+/// One installation, and a namespace of the test's own.
+pub(crate) struct Bed {
+    pub(crate) plane: &'static ControlPlane,
+    pub(crate) namespace: String,
+    /// Whether the API server stamps.
+    pub(crate) mutating: bool,
+}
+
+impl Bed {
+    pub(crate) async fn new(mutating: bool, prefix: &str) -> Result<Self> {
+        static WITH: OnceCell<Result<ControlPlane>> = OnceCell::const_new();
+        static WITHOUT: OnceCell<Result<ControlPlane>> = OnceCell::const_new();
+        let plane = if mutating { &WITH } else { &WITHOUT };
+        let plane = match plane.get_or_init(|| installed(mutating)).await {
+            Ok(plane) => plane,
+            Err(error) => bail!("no control plane with the chart: {error:#}"),
+        };
+        Ok(Self {
+            plane,
+            namespace: plane.namespace(prefix).await?,
+            mutating,
+        })
+    }
+
+    /// One with the policies that stamp, and one without.
+    pub(crate) async fn both(prefix: &str) -> Result<[Self; 2]> {
+        Ok([
+            Self::new(true, prefix).await?,
+            Self::new(false, prefix).await?,
+        ])
+    }
+
+    /// Somebody whom RBAC lets write, in those further groups.
+    pub(crate) fn somebody(&self, user: &str, groups: &[&str]) -> Writer<'_> {
+        self.writer(user, &[&[WRITERS], groups].concat())
+    }
+
+    /// A role's `ServiceAccount`, which RBAC lets write far more than the chart does.
+    pub(crate) fn role(&self, role: &str) -> Writer<'_> {
+        self.somebody(&account(role), &[])
+    }
+
+    /// The administrator.
+    pub(crate) fn administrator(&self) -> Writer<'_> {
+        Writer {
+            bed: self,
+            client: self.plane.admin(),
+        }
+    }
+
+    fn writer(&self, user: &str, groups: &[&str]) -> Writer<'_> {
+        Writer {
+            bed: self,
+            client: self.plane.client_as(user, groups),
+        }
+    }
+
+    /// Gives somebody a verb on objects of that name.
+    pub(crate) async fn grant(&self, user: &str, verb: &str, on: &[(&str, &str)]) -> Result<()> {
+        let rules: Vec<Value> = on
+            .iter()
+            .map(|(resource, name)| {
+                json!({"apiGroups": ["foredeck.dev"], "resources": [resource], "resourceNames": [name], "verbs": [verb]})
+            })
+            .collect();
+        let name = format!("{}-{verb}", user.replace(['@', ':'], "-"));
+        let metadata = json!({"name": name, "namespace": self.namespace});
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules,
+        });
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        });
+        self.plane.apply(&format!("{role}\n---\n{binding}\n")).await
+    }
+
+    /// A request of that name, asked by somebody in their own name.
+    pub(crate) async fn asked_by(&self, user: &str, name: &str) -> Result<DynamicObject> {
+        let requester = json!({"username": user});
+        self.somebody(user, &[])
+            .create::<DeployRequest>(name, request(&json!({"requester": requester})))
+            .await
+            .with_context(|| format!("{user} asks for {name}"))
+    }
+}
+
+/// The user name of a role's `ServiceAccount`.
+pub(crate) fn account(role: &str) -> String {
+    format!("system:serviceaccount:{HOME}:foredeck-{role}")
+}
+
+/// A request's spec with something more.
+pub(crate) fn request(more: &Value) -> Value {
+    let mut spec = json!({"application": "checkout", "environment": "production"});
+    merge(&mut spec, more);
+    spec
+}
+
+fn merge(into: &mut Value, more: &Value) {
+    for (name, value) in more.as_object().into_iter().flatten() {
+        into[name] = value.clone();
+    }
+}
+
+/// Who the receiver may speak for.
+pub(crate) fn slack_actor(username: &str, groups: &[&str]) -> Value {
+    json!({"username": username, "groups": groups, "slack": {"team": "T01", "user": "U01"}})
+}
+
+/// Somebody who writes to the API server.
+pub(crate) struct Writer<'a> {
+    bed: &'a Bed,
+    client: Client,
+}
+
+impl Writer<'_> {
+    pub(crate) fn api<K: Resource<DynamicType = ()>>(&self) -> Api<DynamicObject> {
+        let resource = resource::<K>();
+        let namespace = if resource.kind == "Person" {
+            HOME
+        } else {
+            &self.bed.namespace
+        };
+        Api::namespaced_with(self.client.clone(), namespace, &resource)
+    }
+
+    pub(crate) async fn create<K: Resource<DynamicType = ()>>(
+        &self,
+        name: &str,
+        spec: Value,
+    ) -> kube::Result<DynamicObject> {
+        let object = DynamicObject::new(name, &resource::<K>()).data(json!({"spec": spec}));
+        self.api::<K>()
+            .create(&PostParams::default(), &object)
+            .await
+    }
+
+    pub(crate) async fn patch<K: Resource<DynamicType = ()>>(
+        &self,
+        name: &str,
+        patch: Value,
+    ) -> kube::Result<DynamicObject> {
+        let patch = Patch::Merge(patch);
+        self.api::<K>()
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+    }
+
+    pub(crate) async fn status<K: Resource<DynamicType = ()>>(
+        &self,
+        name: &str,
+        status: Value,
+    ) -> kube::Result<DynamicObject> {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.api::<K>()
+            .patch_status(name, &PatchParams::default(), &patch)
+            .await
+    }
+}
+
+/// Checks that a policy refused, in a sentence with these words in it; gives the sentence.
+pub(crate) fn refused(
+    what: &str,
+    answer: kube::Result<DynamicObject>,
+    words: &[&str],
+) -> Result<String> {
+    let message = match answer {
+        Ok(object) => bail!("{what} was let through: {}", object.data),
+        Err(kube::Error::Api(status)) => status.message.clone(),
+        Err(other) => return Err(other).with_context(|| what.to_owned()),
+    };
+    ensure!(
+        message.contains("ValidatingAdmissionPolicy 'foredeck-"),
+        "{what} was not refused by a policy: {message}"
+    );
+    for word in words {
+        ensure!(
+            message.contains(word),
+            "{what}: {word:?} is missing in: {message}"
+        );
+    }
+    Ok(message)
+}
