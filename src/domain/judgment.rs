@@ -186,7 +186,7 @@ pub fn weigh(matter: Matter<'_>, held: Option<&str>) -> Weighed {
                 }
             },
         };
-        weighed.verdicts.push(word.about(approval));
+        weighed.verdicts.extend(word.about(approval));
     }
     weighed
 }
@@ -197,15 +197,20 @@ pub fn too_late(stages: &[JudgmentStage], approval: &DeployApproval) -> Option<V
     if let Some(stage) = stage_of(stages, approval)
         && stage.moment == Moment::Over
     {
-        return Some(over(stage, approval).about(approval));
+        return over(stage, approval).about(approval);
     }
-    let counted = approval.status.as_ref().is_some_and(|status| {
-        conditions::find(&status.conditions, ConditionType::Counts)
-            .is_some_and(|condition| condition.status == "True")
-    });
-    (!counted).then(|| {
-        let message = "the request has ended or is to be cancelled, and takes no answer any more.";
-        Word::No(Reason::JudgmentOver, message.to_owned()).about(approval)
+    if was_said(approval, "True") {
+        return None;
+    }
+    let message = "the request has ended or is to be cancelled, and takes no answer any more.";
+    Word::No(Reason::JudgmentOver, message.to_owned()).about(approval)
+}
+
+/// Whether it was said of an answer that it counts (`True`), or doesn't (`False`).
+fn was_said(approval: &DeployApproval, status: &str) -> bool {
+    approval.status.as_ref().is_some_and(|known| {
+        conditions::find(&known.conditions, ConditionType::Counts)
+            .is_some_and(|condition| condition.status == status)
     })
 }
 
@@ -376,13 +381,15 @@ fn over(stage: &JudgmentStage, approval: &DeployApproval) -> Word {
             words(approval)
         ));
     }
-    let message = match &stage.shown {
-        Some(shown) if shown.decision.is_some() => {
-            format!("stage {name:?} was answered: {}.", shown.words())
-        }
-        _ => format!("stage {name:?} ended without an answer."),
-    };
-    Word::No(Reason::JudgmentOver, message)
+    match &stage.shown {
+        Some(shown) if shown.decision.is_some() => Word::No(
+            Reason::JudgmentOver,
+            format!("stage {name:?} was answered: {}.", shown.words()),
+        ),
+        // Read without what it was answered: that was said when it was read last.
+        _ if was_said(approval, "True") || was_said(approval, "False") => Word::AsItWas,
+        _ => Word::No(Reason::JudgmentOver, format!("stage {name:?} is over.")),
+    }
 }
 
 impl ShownAnswer {
@@ -430,21 +437,24 @@ enum Word {
     Yes(String),
     No(Reason, String),
     Unknown(Reason, String),
+    /// Nothing new is known.
+    AsItWas,
 }
 
 impl Word {
-    fn about(self, approval: &DeployApproval) -> Verdict {
+    fn about(self, approval: &DeployApproval) -> Option<Verdict> {
         let (counts, reason, message) = match self {
             Self::Yes(message) => (Some(true), Reason::Counts, message),
             Self::No(reason, message) => (Some(false), reason, message),
             Self::Unknown(reason, message) => (None, reason, message),
+            Self::AsItWas => return None,
         };
-        Verdict {
+        Some(Verdict {
             name: name(approval).to_owned(),
             counts,
             reason,
             message,
-        }
+        })
     }
 }
 

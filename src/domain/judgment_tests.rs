@@ -361,13 +361,8 @@ fn what_spinnaker_shows_says_whose_answer_it_was() {
             false,
             "stop",
         ),
-        (
-            Moment::Over,
-            Some(shown(None, None)),
-            false,
-            "ended without an answer",
-        ),
-        (Moment::Over, None, false, "ended without an answer"),
+        (Moment::Over, Some(shown(None, None)), false, "is over"),
+        (Moment::Over, None, false, "is over"),
     ] {
         let stage = JudgmentStage {
             shown,
@@ -442,6 +437,9 @@ fn what_came_too_late_is_told_so_and_what_counted_keeps_its_word() {
         told(&[answered], &approval),
         Some((Some(true), Reason::Counts))
     );
+    // Read without its context, it says nothing new.
+    assert_eq!(told(&[stage(Moment::Over)], &approval), None);
+    approval.status = None;
     assert_eq!(told(&[stage(Moment::Over)], &approval), over);
 }
 
