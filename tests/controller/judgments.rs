@@ -24,6 +24,14 @@ const ALICE: &str = "alice@corp.example";
 const BOB: &str = "bob@corp.example";
 const EVE: &str = "eve@corp.example";
 
+/// Where the controller dies around an answer.
+pub(crate) const POINTS: [&str; 4] = [
+    "before-mark-judged",
+    "after-mark-judged",
+    "before-judge",
+    "after-judge",
+];
+
 /// A bed where alice and bob may judge on these environments, whose pipelines wait for that.
 async fn judging(prefix: &str, environments: &[&str]) -> Result<Bed> {
     let bed = Bed::new(prefix, QUICK).await?;
@@ -441,14 +449,8 @@ async fn an_answer_in_deck_wins_and_a_cancelled_request_is_never_judged() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_dies_around_the_call_leaves_one_answer() -> Result<()> {
-    let points = [
-        "before-mark-judged",
-        "after-mark-judged",
-        "before-judge",
-        "after-judge",
-    ];
-    let bed = judging("dies", &points).await?;
-    for (done, point) in points.into_iter().enumerate() {
+    let bed = judging("dies", &POINTS).await?;
+    for (done, point) in POINTS.into_iter().enumerate() {
         let mut first = bed.controller_lasting("2s", &["--test-crash-at", point])?;
         let asked = waits(&bed, point).await?;
         let alice = bed.somebody(ALICE, &[]);
