@@ -52,6 +52,7 @@ async fn a_real_api_server_takes_every_example() -> Result<()> {
     // A DeployTarget is the controller's to make.
     let expected = [
         "Application",
+        "DeployApproval",
         "DeployRequest",
         "Environment",
         "SpinnakerConnection",

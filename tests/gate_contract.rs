@@ -784,6 +784,7 @@ async fn a_judgment_is_taken_when_its_task_runs_and_keeps_our_keys() {
         "judgmentStatus": "continue",
         "judgmentInput": "eu",
         "approvedBy": "U123 alice",
+        "foredeck": {"judgedBy": "alice", "approval": "alice-says-yes"},
     });
     let answer = gate.patch(&id, &stage, verdict).await;
     assert_eq!(answer.status(), StatusCode::OK);
@@ -792,8 +793,35 @@ async fn a_judgment_is_taken_when_its_task_runs_and_keeps_our_keys() {
     assert_eq!(context["judgmentStatus"], "continue");
     assert_eq!(context["judgmentInput"], "eu");
     assert_eq!(context["approvedBy"], "U123 alice");
+    assert_eq!(context["foredeck"]["judgedBy"], "alice");
+    assert_eq!(context["foredeck"]["approval"], "alice-says-yes");
     assert!(context["lastModifiedBy"].is_string());
     assert!(execution["stages"][0]["lastModified"]["lastModifiedTime"].is_u64());
+}
+
+#[tokio::test]
+async fn a_judgment_stage_shows_what_it_asks_as_it_was_written() {
+    let gate = Gate::new().await;
+    let asked = json!({
+        "instructions": "<b>Look</b> at it &amp; decide.<br>Then go.",
+        "judgmentInputs": [{"value": "eu"}, {"value": "us"}],
+        "selectedStageRoles": ["qa"],
+        "notifications": [],
+    });
+    let stages = json!([stage("1", "manualJudgment", &asked)]);
+    let config = gate.pipeline(stages, json!({})).await;
+    let id = gate.start(&config).await;
+    let execution = gate
+        .until(&id, "waiting for a judgment", |execution| {
+            execution["stages"][0]["tasks"][0]["status"] == "RUNNING"
+        })
+        .await;
+    let context = &execution["stages"][0]["context"];
+    for key in ["instructions", "judgmentInputs", "selectedStageRoles"] {
+        assert_eq!(context[key], asked[key], "{key}");
+    }
+    assert!(context.get("judgmentStatus").is_none(), "{context}");
+    gate.cancel(&id).await;
 }
 
 #[tokio::test]

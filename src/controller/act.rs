@@ -84,6 +84,7 @@ impl Pass<'_> {
                 .await?;
             }
             Effect::Send(start) => self.send(&start, gathered).await?,
+            Effect::Judge(handover) => Box::pin(self.judge(&handover, gathered)).await?,
             Effect::CancelStray(id) => self.cancel_stray(&id).await,
             Effect::Adopt(seen) => {
                 let (uid, now, ask) = (

@@ -18,7 +18,7 @@ use crate::{
         deploy_request::Phase,
         person::name_of,
     },
-    domain::approvals::Verdict,
+    domain::{approvals::Verdict, judgment},
     runtime::{
         cache::{Guarded, named, reference},
         telemetry,
@@ -129,10 +129,23 @@ pub(super) async fn reconcile(
                 ))
             }
         }
+        Some(request)
+            if approval.spec.subject == ApprovalSubject::Judgment && has_ended(&request) =>
+        {
+            match judgment::too_late(&[], approval) {
+                Some(verdict) => verdict,
+                None => return Ok(Action::await_change()),
+            }
+        }
         Some(_) => return Ok(Action::await_change()),
     };
     say(&context, approval, &verdict).await?;
     Ok(Action::await_change())
+}
+
+fn has_ended(request: &DeployRequest) -> bool {
+    let phase = request.status.as_ref().and_then(|status| status.phase);
+    phase.is_some_and(Phase::is_terminal)
 }
 
 /// Whether nothing that is said of its start matters any more.

@@ -14,6 +14,7 @@ mod context;
 mod dereference;
 mod driver;
 mod error;
+mod judge;
 mod metrics;
 mod objects;
 mod rebuild;

@@ -18,10 +18,11 @@ use crate::{
     },
     domain::{
         decide::Sighting,
+        judgment::{JudgmentStage, Moment, ShownAnswer},
         outcome::{Ended, Mark, Observation},
         refusal::Refusal,
     },
-    spinnaker::{Execution, Lookup, Status},
+    spinnaker::{self, Execution, Lookup, Status},
 };
 
 /// How many of a pipeline's executions are looked through for a correlation id.
@@ -88,7 +89,7 @@ async fn correlated(gate: &Gate, attempt: &Attempt) -> Lookup {
             return Lookup::Absent;
         }
     }
-    Lookup::Unclear(crate::spinnaker::GateError::Unclear {
+    Lookup::Unclear(spinnaker::GateError::Unclear {
         status: None,
         detail: "too many executions since the attempt to find ours among them".to_owned(),
     })
@@ -152,7 +153,7 @@ pub(super) async fn observe(gate: &Gate, execution: &Execution) -> Observation {
             let names: Vec<&str> = execution
                 .current_stages()
                 .into_iter()
-                .map(crate::spinnaker::Stage::label)
+                .map(spinnaker::Stage::label)
                 .collect();
             (!names.is_empty()).then(|| bounds::cut(&names.join(", "), bounds::NAME))
         }
@@ -186,13 +187,33 @@ pub(super) async fn observe(gate: &Gate, execution: &Execution) -> Observation {
         ended,
         cancellation: cancellation(execution),
         looks_started_twice: execution.looks_started_twice(),
-        judgment: execution
-            .waiting_for_judgment()
-            .map(|stage| stage.label().to_owned()),
+        judgments: execution.judgments().into_iter().map(judgment).collect(),
         stage,
         worked,
         changed: milliseconds(changed).unwrap_or(now),
         execution: summary,
+    }
+}
+
+/// A judgment stage as decisions see it.
+fn judgment(stage: spinnaker::JudgmentStage) -> JudgmentStage {
+    JudgmentStage {
+        judgment: stage.judgment,
+        moment: match stage.moment {
+            spinnaker::Moment::Ahead => Moment::Ahead,
+            spinnaker::Moment::Unread => Moment::Unread,
+            spinnaker::Moment::Opening => Moment::Opening,
+            spinnaker::Moment::Waiting => Moment::Waiting,
+            spinnaker::Moment::Answered => Moment::Answered,
+            spinnaker::Moment::Over => Moment::Over,
+        },
+        shown: stage.given.map(|given| ShownAnswer {
+            decision: given.decision,
+            input: given.input,
+            by: given.by,
+            approval: given.approval,
+        }),
+        restarted_at: stage.restarted_at.and_then(bounds::date),
     }
 }
 
@@ -224,7 +245,7 @@ fn cancellation(execution: &Execution) -> Option<String> {
     let why = execution
         .cancellation_reason
         .as_deref()
-        .map(crate::spinnaker::clean);
+        .map(spinnaker::clean);
     match (by, why) {
         (None, None) => None,
         (Some(by), None) => Some(format!("by {by}")),

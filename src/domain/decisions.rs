@@ -44,6 +44,22 @@ pub fn append(
     next.decisions = records.bounded();
 }
 
+/// Appends one decision that no status tells by itself.
+pub(super) fn remember(
+    status: &mut DeployRequestStatus,
+    what: DecisionKind,
+    by: Option<&str>,
+    why: &str,
+    now: Timestamp,
+) {
+    let mut records = Records {
+        all: std::mem::take(&mut status.decisions),
+        now,
+    };
+    records.push(what, now, by, Some(why));
+    status.decisions = records.bounded();
+}
+
 struct Records {
     all: Vec<DecisionRecord>,
     now: Timestamp,

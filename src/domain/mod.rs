@@ -8,6 +8,7 @@ pub mod decisions;
 pub mod fitting;
 pub mod gates;
 pub mod ids;
+pub mod judgment;
 pub mod outcome;
 pub mod parameters;
 pub mod people;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::judgment::JudgmentStage;
 use crate::api::{
     bounds,
     conditions::Reason,
@@ -53,8 +54,8 @@ pub struct Observation {
     pub cancellation: Option<String>,
     /// Its remains look like two starts of one id.
     pub looks_started_twice: bool,
-    /// The judgment stage that waits for a person.
-    pub judgment: Option<String>,
+    /// Its manual judgment stages, in the pipeline's order.
+    pub judgments: Vec<JudgmentStage>,
     /// The stages that run, or the one that failed.
     pub stage: Option<String>,
     /// How long it has run, without the time that it waited for a judgment or was paused.

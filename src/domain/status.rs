@@ -137,6 +137,7 @@ impl Next {
     ) -> DeployRequestStatus {
         self.observed(observation);
         self.status.next_attempt_at = None;
+        self.status.judgment = None;
         let message = match &observation.stage {
             Some(stage) => format!("Spinnaker runs it: {stage}."),
             None => "Spinnaker has it.".to_owned(),
@@ -169,6 +170,7 @@ impl Next {
         let message = bounds::cut(&outcome.message, bounds::MESSAGE);
         let good = outcome.phase == Phase::Succeeded;
         self.status.waiting = None;
+        self.status.judgment = None;
         self.status.next_attempt_at = None;
         self.status.finished_at.get_or_insert(Time(self.now));
         self.set(ConditionType::Reconciling, false, outcome.reason, "");

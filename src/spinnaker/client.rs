@@ -10,14 +10,18 @@ use super::{
     address::Base,
     answer::{Answer, Trouble},
     error::{GateError, Missing},
+    judgment,
     model::Execution,
-    outcome::{self, Lookup, Sent},
+    outcome::{self, Handed, Lookup, Sent},
     pipeline::PipelineConfig,
     settings::{GateSettings, SettingsError},
     text::clean,
     transport::{Call, Transport, WritePermit},
 };
-use crate::api::bounds;
+use crate::api::{
+    bounds,
+    deploy_approval::{ApprovalDecision, JudgmentAnswer},
+};
 
 /// How many executions one call asks for: longer queries meet proxies' limits.
 pub(super) const BATCH: usize = 20;
@@ -277,6 +281,35 @@ impl GateClient {
             outcome::refusal(&answer),
             Missing::Execution(bounds::cut(execution_id, bounds::NAME)),
         ))
+    }
+
+    /// Hands over somebody's answer to a manual judgment, once: `approval` is the `DeployApproval` that carries it, and
+    /// `judged_by` its author; both stay in the stage's context.
+    ///
+    /// Gate checks nothing of it. It must be sent only to a stage that waits ([`Moment::Waiting`]): an earlier answer is
+    /// acknowledged and lost, a later one falsifies the record of a stage that ended.
+    ///
+    /// [`Moment::Waiting`]: super::Moment::Waiting
+    pub async fn judge(
+        &self,
+        answer: &JudgmentAnswer,
+        decision: ApprovalDecision,
+        approval: &str,
+        judged_by: &str,
+    ) -> Handed {
+        let execution = answer.execution.as_str();
+        let segments = ["pipelines", execution, "stages", &answer.stage];
+        let url = match self.address(&segments, &[]) {
+            Ok(url) => url,
+            Err(error) => return Handed::Refused(error),
+        };
+        let body = judgment::patch(answer, decision, approval, judged_by).to_string();
+        let call = self.call(Method::PATCH, url, Some(body.into_bytes()));
+        let transport = &self.inner.transport;
+        match transport.reserve().await {
+            Ok(permit) => outcome::judged(execution, transport.write(permit, call).await),
+            Err(trouble) => outcome::judged(execution, Err(trouble)),
+        }
     }
 
     fn address(

@@ -433,3 +433,50 @@ async fn the_other_endpoint_takes_application_and_id() {
     );
     assert_eq!(gate.lines(), ["POST /pipelines/shop/4f0a"]);
 }
+
+#[tokio::test]
+async fn an_answer_to_a_judgment_is_one_patch_that_names_its_author() {
+    let gate = TestGate::new(|line| {
+        if line.contains("01A") {
+            Reply::Json(200, execution("01A"))
+        } else {
+            not_there("01B")
+        }
+    })
+    .await;
+    let client = gate.client();
+    let answer = |execution: &str| JudgmentAnswer {
+        execution: execution.to_owned(),
+        stage: "S 1".to_owned(),
+        input: Some("eu".to_owned()),
+    };
+    let judge = async |execution: &str| {
+        let answer = answer(execution);
+        client
+            .judge(
+                &answer,
+                ApprovalDecision::Approve,
+                "alice-says-yes",
+                "alice",
+            )
+            .await
+    };
+    assert_eq!(judge("01A").await, Handed::Done);
+    let missing = GateError::NotFound {
+        what: Missing::Execution("01B".to_owned()),
+    };
+    assert_eq!(judge("01B").await, Handed::Refused(missing));
+    assert!(matches!(
+        judge("0/1").await,
+        Handed::Refused(GateError::NotSendable { .. })
+    ));
+    let came = gate.came();
+    assert_eq!(came.len(), 2);
+    assert_eq!(came[0].line, "PATCH /pipelines/01A/stages/S%201");
+    let body: Value = serde_json::from_slice(&came[0].body).unwrap();
+    assert_eq!(
+        body,
+        json!({"judgmentStatus": "continue", "judgmentInput": "eu",
+            "foredeck": {"judgedBy": "alice", "approval": "alice-says-yes"}})
+    );
+}

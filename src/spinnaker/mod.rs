@@ -1,4 +1,4 @@
-//! Gate's client: starts, reads and cancels executions, and says truly what came of it. Touches Gate.
+//! Gate's client: starts, reads, judges and cancels executions, and says truly what came of it. Touches Gate.
 //!
 //! Nothing here sends anything twice: no retry, no redirect, no hedging. A second POST of one execution id wipes or
 //! destroys the execution (observed on Gate 2026.1.2), so whether to send again is decided elsewhere, from a [`Sent`]
@@ -9,7 +9,9 @@ mod answer;
 mod client;
 mod error;
 mod failure;
+mod judgment;
 mod lenient;
+mod markup;
 mod model;
 mod outcome;
 mod pipeline;
@@ -25,8 +27,9 @@ mod testing;
 pub use client::{GateClient, Reservation};
 pub use error::{GateError, Missing};
 pub use failure::{Finding, find};
+pub use judgment::{Given, JudgmentStage, Moment, verdict};
 pub use model::{Execution, Paused, Stage, Status, Task};
-pub use outcome::{Lookup, Sent};
+pub use outcome::{Handed, Lookup, Sent};
 pub use pipeline::{Parameter, PipelineConfig};
 pub use polling::Poller;
 pub use settings::{Credentials, GateSettings, SettingsError};

@@ -55,6 +55,51 @@ pub enum Sent {
     },
 }
 
+/// What came of handing over an answer to a manual judgment. None of these says that it counts: an answer that Gate
+/// acknowledged can be lost, so only the stage, read again a second later, tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handed {
+    /// Gate acknowledged it.
+    Done,
+    /// It changed nothing.
+    Refused(GateError),
+    /// It may have been taken, it may still be.
+    Unknown(GateError),
+}
+
+/// What came of `PATCH /pipelines/{id}/stages/{stage}`; the same table as for a start, with the execution itself as what
+/// a good answer holds.
+pub(super) fn judged(execution: &str, result: Result<Answer, Trouble>) -> Handed {
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(trouble @ (Trouble::NotConnected(_) | Trouble::NoPermit)) => {
+            return Handed::Refused(trouble.into());
+        }
+        Err(trouble) => return Handed::Unknown(trouble.into()),
+    };
+    let is_it = |found: Execution| found.id == execution;
+    if answer.is_ok() && Execution::decode(&answer.body).is_ok_and(is_it) {
+        return Handed::Done;
+    }
+    let error = match refusal(&answer) {
+        GateError::NotFound { .. } => GateError::NotFound {
+            what: Missing::Execution(bounds::cut(execution, bounds::NAME)),
+        },
+        error => error,
+    };
+    let refused = answer.wants_login()
+        || match (answer.status, answer.words()) {
+            (400 | 403 | 404 | 405 | 415, Some(_)) | (413 | 429, _) => true,
+            (503, Some(words)) => !words.are_handed_on(),
+            _ => false,
+        };
+    if refused {
+        Handed::Refused(error)
+    } else {
+        Handed::Unknown(error)
+    }
+}
+
 /// What came of a start.
 ///
 /// | answer | outcome |

@@ -376,3 +376,61 @@ proptest! {
         prop_assert!(!matches!(lookup("01A", Ok(answer)), Lookup::Found(_) | Lookup::Absent));
     }
 }
+
+#[test]
+fn each_answer_to_a_judgment_proves_no_more_than_it_can() {
+    let execution = json!({"id": "01E", "application": "shop", "status": "RUNNING"});
+    let other = json!({"id": "01F", "application": "shop", "status": "RUNNING"});
+    let in_gates_words = |status| {
+        Ok(json_answer(
+            status,
+            &spring(status, "NotFoundException", "no"),
+        ))
+    };
+    let handed_on = spring(
+        503,
+        "SpinnakerHttpException",
+        "Status: 503, URL: http://orca",
+    );
+    let unread = spring(500, "SpinnakerConversionException", "No content to map");
+    let rows: Vec<(&str, Result<Answer, Trouble>, &str)> = vec![
+        ("the execution", Ok(json_answer(200, &execution)), "done"),
+        ("another", Ok(json_answer(200, &other)), "unknown"),
+        ("200 empty", Ok(answer(200, "")), "unknown"),
+        ("no connection", Err(Trouble::NotConnected("x")), "refused"),
+        ("no permit", Err(Trouble::NoPermit), "refused"),
+        (
+            "too late",
+            Err(Trouble::TimedOut(Duration::from_secs(1))),
+            "unknown",
+        ),
+        ("reset", Err(Trouble::Broken), "unknown"),
+        ("login", Ok(redirect(302, "/login")), "refused"),
+        (
+            "login page",
+            Ok(html(200, "<input type=\"password\">")),
+            "refused",
+        ),
+        ("401", Ok(answer(401, "")), "refused"),
+        ("403", in_gates_words(403), "refused"),
+        ("404", in_gates_words(404), "refused"),
+        ("429", Ok(answer(429, "")), "refused"),
+        ("503", in_gates_words(503), "refused"),
+        ("503 handed on", Ok(json_answer(503, &handed_on)), "unknown"),
+        ("no such stage", Ok(json_answer(500, &unread)), "unknown"),
+        (
+            "a proxy's 404",
+            Ok(html(404, "<html>nothing here")),
+            "unknown",
+        ),
+        ("a proxy's 504", Ok(answer(504, "")), "unknown"),
+    ];
+    for (name, result, expected) in rows {
+        let word = match judged("01E", result) {
+            Handed::Done => "done",
+            Handed::Refused(_) => "refused",
+            Handed::Unknown(_) => "unknown",
+        };
+        assert_eq!(word, expected, "{name}");
+    }
+}

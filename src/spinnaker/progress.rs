@@ -6,15 +6,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     address::encode,
+    judgment::MANUAL_JUDGMENT,
     model::{Execution, Stage, Status},
 };
 use crate::api::{
     bounds,
     deploy_request::{ExecutionStatus, StageStatus},
 };
-
-/// Orca's type of a stage that waits for a person.
-const MANUAL_JUDGMENT: &str = "manualJudgment";
 
 impl Execution {
     /// What a request's status shows of it; `failure` and `rerun` are for others to fill.
@@ -53,13 +51,6 @@ impl Execution {
             .into_iter()
             .filter(|stage| matches!(stage.status, Status::Running | Status::Paused))
             .collect()
-    }
-
-    /// A stage at which a person must decide now.
-    pub fn waiting_for_judgment(&self) -> Option<&Stage> {
-        self.stages
-            .iter()
-            .find(|stage| stage.kind == MANUAL_JUDGMENT && stage.status == Status::Running)
     }
 
     /// How long it stood still for people until `now_ms`: paused, or at a manual judgment, counted once where both or
@@ -119,7 +110,7 @@ impl Execution {
 
     /// The top-level stages, each after those that it requires, else as Gate lists them. What a circle holds back comes
     /// last.
-    fn ordered_stages(&self) -> Vec<&Stage> {
+    pub(super) fn ordered_stages(&self) -> Vec<&Stage> {
         let stages: Vec<&Stage> = self.top_level().collect();
         let places: BTreeMap<&str, usize> = stages
             .iter()
@@ -343,23 +334,6 @@ mod tests {
         ));
         assert!(!twice(json!({"status": "CANCELED", "stages": unstarted})));
         assert!(!twice(json!({"stages": unstarted})));
-    }
-
-    #[test]
-    fn a_judgment_waits_only_while_its_stage_runs() {
-        let mut judgment = stage("1", &[], "RUNNING");
-        judgment["type"] = json!("manualJudgment");
-        assert!(
-            execution(&json!({"stages": [judgment]}))
-                .waiting_for_judgment()
-                .is_some()
-        );
-        judgment["status"] = json!("TERMINAL");
-        assert!(
-            execution(&json!({"stages": [judgment]}))
-                .waiting_for_judgment()
-                .is_none()
-        );
     }
 
     proptest! {

@@ -338,6 +338,33 @@ async fn a_judgment_that_comes_too_early_is_answered_and_lost() {
 }
 
 #[tokio::test]
+async fn a_judgment_of_whoever_lacks_the_role_is_answered_and_taken_back() {
+    let stage = Stage::judgment("Approve?", "", []).with("selectedStageRoles", json!(["qa"]));
+    let bench = Bench::new(Pipeline::new(APPLICATION, "Judge").stage(stage)).await;
+    bench.gate.set_roles([("sam", ["qa"].as_slice())]);
+    bench.start(ID).await;
+    let context = async |what: &str, holds: &dyn Fn(&Value) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let stage = bench.gate.execution(ID).unwrap()["stages"][0].clone();
+            if holds(&stage) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{what}: {stage}");
+            tokio::task::yield_now().await;
+        }
+    };
+    context("waiting", &|stage| stage["tasks"][0]["status"] == "RUNNING").await;
+    assert!(bench.gate.judge(ID, "continue", "bob"));
+    context("taken back", &|stage| {
+        stage["context"]["judgmentStatus"] == "" && stage["status"] == "RUNNING"
+    })
+    .await;
+    assert!(bench.gate.judge(ID, "continue", "sam"));
+    bench.gate.wait_for(ID, Status::Succeeded).await.unwrap();
+}
+
+#[tokio::test]
 async fn accepted_then_timeout_starts_once_and_never_answers() {
     let bench = Bench::new(held()).await;
     bench.inject(

@@ -8,6 +8,7 @@ mod crash;
 mod deleted;
 mod gate;
 mod input;
+mod judgments;
 mod keys;
 mod leadership;
 mod life;

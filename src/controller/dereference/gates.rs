@@ -111,7 +111,7 @@ fn actors(request: &DeployRequest) -> impl Iterator<Item = &Actor> {
     request.spec.requester.iter().chain(canceler)
 }
 
-fn cached(context: &Context, request: &DeployRequest) -> Vec<DeployApproval> {
+pub(super) fn cached(context: &Context, request: &DeployRequest) -> Vec<DeployApproval> {
     let (uid, namespace) = (request.uid().unwrap_or_default(), request.namespace());
     let own = context
         .caches
@@ -306,7 +306,7 @@ fn rules(named: &Named) -> Option<&ApprovalRules> {
 }
 
 /// What all questions about one request have in common.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     context: &'a Context,
     request: &'a DeployRequest,
     automation: &'a [Automation],
@@ -314,9 +314,27 @@ struct Asked<'a> {
     asking: Asking,
 }
 
+impl<'a> Asked<'a> {
+    /// For verbs that automation can't have.
+    pub(super) fn of(
+        context: &'a Context,
+        request: &'a DeployRequest,
+        ground: &'a Ground,
+        asking: Asking,
+    ) -> Self {
+        Self {
+            context,
+            request,
+            automation: &[],
+            people: &ground.people,
+            asking,
+        }
+    }
+}
+
 impl Asked<'_> {
     /// What somebody may who wants to do `verb`.
-    async fn about(&self, actor: &Actor, at: Timestamp, verb: &str) -> Known {
+    pub(super) async fn about(&self, actor: &Actor, at: Timestamp, verb: &str) -> Known {
         let who = Stamped { actor, at };
         let (people, limits) = (self.people, self.context.limits);
         let now = Timestamp::now();
@@ -417,7 +435,8 @@ impl Asked<'_> {
         }
     }
 
-    async fn who_may(&self, verb: &str) -> Option<Vec<String>> {
+    /// Whom to ask.
+    pub(super) async fn who_may(&self, verb: &str) -> Option<Vec<String>> {
         let namespace = self.request.namespace().unwrap_or_default();
         let spec = &self.request.spec;
         let holders = &self.context.holders;

@@ -2,6 +2,7 @@
 //! Touches the API server (reads) and Gate (reads).
 
 mod gates;
+mod judgments;
 mod named;
 mod plan;
 mod queue;
@@ -16,6 +17,7 @@ use kube::{Resource, ResourceExt};
 use self::gates::Asking;
 pub(super) use self::{
     gates::{BehindGround, Ground, open_now},
+    judgments::judgments_now,
     named::{Behind, Named},
     plan::{Asked, described, not_shared},
     queue::{in_line, place_in_line},
@@ -33,6 +35,7 @@ use crate::{
         approvals::Verdict,
         decide::{SHORTEST_SETTLE, Sighting, TargetFact},
         gates::Gates,
+        judgment::JudgmentFacts,
         refusal::Refusal,
         resolve, speaking, target as target_status,
     },
@@ -59,6 +62,8 @@ pub(super) struct Memo {
     pub ground: Option<Result<Ground, Refusal>>,
     /// Whether each approval counts, as this pass found last: what has been sent since is no more asked about.
     pub verdicts: Vec<(DeployApproval, Verdict)>,
+    /// What was answered and by whom, as this pass read it before it would have handed an answer over.
+    pub judgments: Option<JudgmentFacts>,
 }
 
 /// The facts, and what acting on them takes.
@@ -120,6 +125,9 @@ pub(super) async fn gather(
         if memo.last_sighting.is_none() {
             gathered.facts.sighting =
                 sight::finished(context, request, status, &namespace, &uid).await;
+        }
+        if !phase.is_terminal() {
+            Box::pin(judgments::look(context, request, memo, &mut gathered)).await;
         }
         return Ok(gathered);
     }
@@ -186,6 +194,7 @@ pub(super) async fn gather(
     gathered.facts.gates.cancel = cancel;
     if let Some(active) = &active {
         sight::held(context, request, &namespace, active, &mut gathered).await;
+        Box::pin(judgments::look(context, request, memo, &mut gathered)).await;
     }
     Ok(gathered)
 }
@@ -242,6 +251,7 @@ fn bare_facts(context: &Context, request: &DeployRequest, named: &Named, memo: &
         newer: None,
         rerun: None,
         sighting: memo.last_sighting.clone().unwrap_or(Sighting::NotAsked),
+        judgments: JudgmentFacts::default(),
         trouble: memo.trouble.clone(),
         gone: memo.gone_from.is_some(),
         release_order: None,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::Gathered;
+use super::{Gathered, judgments};
 use crate::{
     api::{
         DeployRequest,
@@ -68,6 +68,12 @@ pub(super) async fn held(
         look,
     )
     .await;
+    let lookup = match lookup {
+        Lookup::Found(execution) if judgments::have_to_be_read(context, request, &execution) => {
+            sighting::execution(&gate, &execution.id, Look::Alone).await
+        }
+        other => other,
+    };
     if let Lookup::Unclear(GateError::LoginRequired) = &lookup
         && let Some(connection) = context
             .caches

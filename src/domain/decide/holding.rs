@@ -11,7 +11,6 @@ use crate::{
         deploy_target::{Active, Seen},
     },
     domain::{
-        backoff,
         outcome::{self, Observation, Outcome},
         refusal::Refusal,
     },
@@ -96,20 +95,7 @@ impl Machine<'_> {
         }
         match wanted {
             Some(outcome) => self.canceling(active, &outcome, Some(observation)),
-            None => {
-                let note = observation.judgment.as_ref().map(|stage| {
-                    Refusal::passing(
-                        WaitingFor::Judgment,
-                        Reason::Running,
-                        format!("stage {stage:?} waits for a person's judgment in Spinnaker."),
-                    )
-                });
-                let status = self.mirrored(active).running(observation, note);
-                Decision::record(
-                    status,
-                    Some(backoff::poll(self.uid, observation.changed, self.now)),
-                )
-            }
+            None => self.following(active, observation),
         }
     }
 

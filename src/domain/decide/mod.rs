@@ -7,6 +7,7 @@
 mod cancel;
 mod ending;
 mod holding;
+mod judging;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -15,12 +16,16 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-pub use self::ending::WATCH_FINISHED;
+pub use self::{
+    ending::WATCH_FINISHED,
+    judging::{handed_over, verdicts},
+};
 
 use super::{
     backoff, decisions,
     gates::Gates,
     ids,
+    judgment::{self, Handover, JudgmentFacts},
     outcome::{Observation, Outcome},
     refusal::{Refusal, humane},
     speaking,
@@ -66,6 +71,8 @@ pub struct Facts {
     pub rerun: Option<String>,
     /// What Spinnaker shows under its ids.
     pub sighting: Sighting,
+    /// What people answered where its execution waits for a judgment.
+    pub judgments: JudgmentFacts,
     /// What the last effect of this pass met.
     pub trouble: Option<Refusal>,
     /// The object was deleted; only its target remembers it.
@@ -142,6 +149,8 @@ pub enum Effect {
         /// Spinnaker's id, if there is something to cancel.
         execution: Option<String>,
     },
+    /// Write down whose answer counts, then hand it to the judgment stage that waits.
+    Judge(Box<Handover>),
     /// Ask Spinnaker to cancel an execution that appeared after its request had ended as cancelled.
     CancelStray(String),
     /// Append to the target's history and let go.
@@ -326,6 +335,9 @@ impl Machine<'_> {
             }
             if let Some(attempt) = status.attempt.as_mut().filter(|_| !sent) {
                 attempt.sent_at = None;
+            }
+            if let Sighting::Seen(observation) = &self.facts.sighting {
+                judgment::close(status, &observation.judgments, self.now);
             }
             let gates = &self.facts.gates;
             gates.tell_cancel(self.request, status, self.now);

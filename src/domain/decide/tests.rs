@@ -108,14 +108,14 @@ fn changed_plan() -> Plan {
     }
 }
 
-fn shown(build_time: Option<i64>) -> Seen {
+pub(super) fn shown(build_time: Option<i64>) -> Seen {
     Seen {
         id: "01EXECUTION".to_owned(),
         build_time,
     }
 }
 
-fn active(uid: &str, sent: bool, seen: Option<Seen>) -> Active {
+pub(super) fn active(uid: &str, sent: bool, seen: Option<Seen>) -> Active {
     Active {
         uid: uid.to_owned(),
         name: format!("name-{uid}"),
@@ -153,7 +153,7 @@ pub(super) fn observation(uid: &str, ended: Option<Ended>, build_time: i64) -> S
         ended,
         cancellation: None,
         looks_started_twice: false,
-        judgment: None,
+        judgments: Vec::new(),
         stage: None,
         worked: Duration::ZERO,
         changed: now(),
@@ -182,6 +182,7 @@ pub(super) fn facts(target: TargetFact, sighting: Sighting) -> Facts {
         newer: None,
         rerun: None,
         sighting,
+        judgments: JudgmentFacts::default(),
         trouble: None,
         gone: false,
         release_order: None,
@@ -189,7 +190,7 @@ pub(super) fn facts(target: TargetFact, sighting: Sighting) -> Facts {
     }
 }
 
-fn ready(active: Option<Active>) -> TargetFact {
+pub(super) fn ready(active: Option<Active>) -> TargetFact {
     TargetFact::Ready(Box::new(DeployTargetStatus {
         initialized: Some(Time(now())),
         active,
@@ -513,13 +514,9 @@ fn a_request_that_ran_under_another_name_takes_its_outcome() {
 fn a_channel_in_which_nothing_is_told_is_named_until_it_is_listed_or_over() {
     let says = |phase: Option<Phase>, unlisted: Option<&str>| {
         let mut request = request(phase);
-        let known = request.status.get_or_insert_default();
-        speaking::note(
-            &mut known.conditions,
-            &request.clone(),
-            Some("C0BEFORE"),
-            now(),
-        );
+        let mut said_before = Vec::new();
+        speaking::note(&mut said_before, &request, Some("C0BEFORE"), now());
+        request.status.get_or_insert_default().conditions = said_before;
         let mut facts = facts(TargetFact::Unresolved, Sighting::NotAsked);
         facts.unlisted = unlisted.map(str::to_owned);
         let conditions = decide(&request, &facts, now()).status.conditions;

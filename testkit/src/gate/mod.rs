@@ -126,6 +126,17 @@ impl StandInGate {
         *self.inner.shared.authentication() = authentication;
     }
 
+    /// Tells who has which roles, so that judgment stages that name some take no answer from anybody else. Until then
+    /// nobody is asked for one, as where Spinnaker runs without authorisation.
+    pub fn set_roles<'a>(&self, roles: impl IntoIterator<Item = (&'a str, &'a [&'a str])>) {
+        let owned = |roles: &[&str]| roles.iter().map(ToString::to_string).collect();
+        let roles = roles
+            .into_iter()
+            .map(|(user, roles)| (user.to_owned(), owned(roles)))
+            .collect();
+        self.inner.shared.world().roles = Some(roles);
+    }
+
     /// Changes how long things take, for what happens from now on.
     pub fn set_timing(&self, timing: Timing) {
         self.inner.shared.world().timing = timing;

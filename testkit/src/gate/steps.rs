@@ -152,6 +152,9 @@ impl World {
         let Some(kind) = running.map(|stage| stage.kind.clone()) else {
             return;
         };
+        if kind == "manualJudgment" {
+            self.turn_away(execution, id);
+        }
         let status = match (kind.as_str(), task) {
             ("pipeline", 0) => self.start_child(execution, id, now),
             ("pipeline", _) => self.notice_child(execution, id),
@@ -177,6 +180,22 @@ impl World {
             self.schedule(execution, due, Step::TaskStart { stage, task });
         } else {
             self.end_stage(execution, id, status, now);
+        }
+    }
+
+    /// Takes back the judgment of whoever has none of the stage's roles. It was answered with 200, as any is.
+    fn turn_away(&mut self, execution: &mut Execution, id: &str) {
+        let Some(stage) = execution.stage_mut(id) else {
+            return;
+        };
+        let user = stage
+            .last_modified
+            .as_ref()
+            .and_then(|modified| modified.get("user"))
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if !self.may_judge(user, &stage.context) {
+            stage.context.insert("judgmentStatus".into(), json!(""));
         }
     }
 

@@ -93,6 +93,8 @@ pub(super) struct World {
     under_way: HashMap<String, u64>,
     wake_ups: BTreeMap<(u64, u64), String>,
     pub(super) ledger: Ledger,
+    /// Who has which roles; nobody is asked while there is no such list.
+    pub(super) roles: Option<BTreeMap<String, Vec<String>>>,
 }
 
 impl World {
@@ -115,6 +117,7 @@ impl World {
             under_way: HashMap::new(),
             wake_ups: BTreeMap::new(),
             ledger: Ledger::default(),
+            roles: None,
         }
     }
 
@@ -241,6 +244,21 @@ impl World {
             waiting.retain(|waiter| waiter != id);
         }
         true
+    }
+
+    /// Whether a user has one of the roles that a judgment stage names.
+    pub(super) fn may_judge(&self, user: &str, context: &serde_json::Map<String, Value>) -> bool {
+        let Some(known) = &self.roles else {
+            return true;
+        };
+        let named = ["requiredJudgmentRoles", "selectedStageRoles"]
+            .into_iter()
+            .filter_map(|key| context.get(key).and_then(Value::as_array))
+            .find(|roles| !roles.is_empty());
+        let own = known.get(user);
+        named.is_none_or(|named| {
+            own.is_some_and(|own| own.iter().any(|role| named.contains(&json!(role))))
+        })
     }
 
     /// Stores a pipeline config under its id, or under a new one.

@@ -1,0 +1,128 @@
+//! Hands somebody's answer to the judgment stage that waits for it. Touches the API server and Gate.
+//!
+//! Dying before the call leaves an answer that is marked and not handed over, dying after it one that Spinnaker has: in both
+//! cases the stage shows which, and the answer is handed over again only while it shows nothing.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    act::Pass,
+    connections::refusal,
+    dereference::{Gathered, judgments_now},
+    error::ControllerError,
+    objects, sighting,
+};
+use crate::{
+    api::DeployRequest,
+    domain::{
+        decide::handed_over,
+        judgment::{self, Handover, Matter, Moment},
+        status::Next,
+    },
+    runtime::crash,
+    spinnaker::{Handed, Lookup},
+};
+
+impl Pass<'_> {
+    /// Looks whether the stage still waits and the answer still counts, as both are now; writes down who answers; and
+    /// hands it over, once.
+    ///
+    /// The write is guarded by the version of the request in which no cancel stood, so none that the API server
+    /// acknowledged before it is passed over.
+    pub(super) async fn judge(
+        &mut self,
+        handover: &Handover,
+        gathered: &Gathered,
+    ) -> Result<(), ControllerError> {
+        let context = self.context;
+        let Some(gate) = gathered.gate.clone() else {
+            return Ok(());
+        };
+        if self.memo.gone_from.is_some() {
+            return Ok(());
+        }
+        let connection = self
+            .request
+            .status
+            .as_ref()
+            .and_then(|status| status.resolved.as_ref())
+            .map(|resolved| resolved.connection.clone())
+            .unwrap_or_default();
+        let answer = &handover.answer;
+        let observation = match gate.client.execution(&answer.execution).await {
+            Lookup::Found(execution) => sighting::observe(&gate, &execution).await,
+            Lookup::Absent => return Ok(()),
+            Lookup::Unclear(error) => {
+                self.memo.trouble = Some(refusal(&connection, &error));
+                return Ok(());
+            }
+        };
+        let stages = &observation.judgments;
+        let waits = stages
+            .iter()
+            .any(|stage| stage.judgment.stage == answer.stage && stage.moment == Moment::Waiting);
+        if observation.ended.is_some() || !waits {
+            // Somebody else answered since; the next look shows it.
+            return Ok(());
+        }
+        let (ground, facts) = Box::pin(judgments_now(
+            context,
+            &self.request,
+            &answer.execution,
+            stages,
+        ))
+        .await?;
+        let matter = Matter {
+            request: &self.request,
+            execution: &answer.execution,
+            stages,
+            facts: &facts,
+        };
+        let held = handover.approval.name_any();
+        let counted = judgment::weigh(matter, Some(&held)).counted;
+        let counts = counted.is_some_and(|counted| {
+            counted.approval.uid() == handover.approval.uid() && counted.by == handover.by
+        });
+        if !counts {
+            // What is decided next is decided on what was read.
+            self.memo.ground = Some(ground);
+            self.memo.judgments = Some(facts);
+            return Ok(());
+        }
+        self.mark_judged(handover).await?;
+        if !context.claim.is_current() {
+            return Err(ControllerError::NotLeading);
+        }
+        crash::point("before-judge");
+        let decision = handover.approval.spec.decision;
+        let handed = gate
+            .client
+            .judge(answer, decision, &held, &handover.by)
+            .await;
+        crash::point("after-judge");
+        tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = answer.execution, stage = answer.stage, approval = held, outcome = ?handed, "answer to a judgment handed over");
+        self.memo.trouble = Some(match handed {
+            Handed::Done | Handed::Unknown(_) => handed_over(),
+            Handed::Refused(error) => refusal(&connection, &error),
+        });
+        Ok(())
+    }
+
+    async fn mark_judged(&mut self, handover: &Handover) -> Result<(), ControllerError> {
+        let now = Timestamp::now();
+        let status = Next::of(&self.request, now)
+            .with(|status| judgment::mark(status, handover, now))
+            .unchanged();
+        crash::point("before-mark-judged");
+        self.request = objects::assert_status::<DeployRequest, _>(
+            &self.context.client,
+            &self.request,
+            &status,
+            "mark an answer to a judgment",
+        )
+        .await?;
+        crash::point("after-mark-judged");
+        Ok(())
+    }
+}
