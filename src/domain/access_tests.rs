@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+const FLUX: &str = "system:serviceaccount:flux-system:kustomize-controller";
+
 fn now() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
 }
@@ -61,7 +63,7 @@ fn nobody() -> Known {
     Err(Refusal::permanent(Reason::Nobody, "they are nobody."))
 }
 
-fn request(cancel: Value, requester: Option<&str>) -> DeployRequest {
+fn request(cancel: &Value, requester: Option<&str>) -> DeployRequest {
     let mut object = json!({
         "metadata": {"name": "r", "namespace": "shop", "uid": "u"},
         "spec": {"application": "checkout", "environment": "production", "cancel": cancel},
@@ -117,7 +119,6 @@ fn whether_somebody_may_is_granted_denied_or_unknown() {
 
 #[test]
 fn automation_is_somebody_only_for_the_verbs_that_the_environment_lists() {
-    const FLUX: &str = "system:serviceaccount:flux-system:kustomize-controller";
     let listed = [Automation {
         username: FLUX.to_owned(),
         verbs: vec!["deploy".to_owned()],
@@ -168,15 +169,14 @@ fn a_cancel_counts_of_who_asked_and_of_who_has_the_verb() {
     let own = |request: &DeployRequest, automation: &[Automation]| {
         cancels_own(request, &people, automation)
     };
-    assert!(own(&request(by("ALICE"), Some("alice")), &[]));
-    assert!(!own(&request(by("bob"), Some("alice")), &[]));
-    assert!(!own(&request(by("bob"), None), &[]));
+    assert!(own(&request(&by("ALICE"), Some("alice")), &[]));
+    assert!(!own(&request(&by("bob"), Some("alice")), &[]));
+    assert!(!own(&request(&by("bob"), None), &[]));
     assert!(
-        !own(&request(json!({}), Some("alice")), &[]),
+        !own(&request(&json!({}), Some("alice")), &[]),
         "nobody says who"
     );
-    const FLUX: &str = "system:serviceaccount:flux-system:kustomize-controller";
-    let flux = request(by(FLUX), Some(FLUX));
+    let flux = request(&by(FLUX), Some(FLUX));
     assert!(!own(&flux, &[]));
     let listed = |verb: &str| Automation {
         username: FLUX.to_owned(),
@@ -189,7 +189,7 @@ fn a_cancel_counts_of_who_asked_and_of_who_has_the_verb() {
         cancel(request, own, wish(None), known)
             .map_err(|refusal| (refusal.reason, refusal.waiting_for.is_some()))
     };
-    let bobs = request(by("bob"), Some("alice"));
+    let bobs = request(&by("bob"), Some("alice"));
     assert_eq!(counts(&bobs, true, &nobody()), Ok(()));
     assert_eq!(counts(&bobs, false, &standing("bob", &[], &[])), Ok(()));
     let refused = Err((Reason::CancelRefused, false));
@@ -206,13 +206,13 @@ fn a_cancel_counts_of_who_asked_and_of_who_has_the_verb() {
         counts(&bobs, false, &silent()),
         Err((Reason::AccessUnknown, true))
     );
-    let unstamped = request(json!({"reason": "x"}), Some("alice"));
+    let unstamped = request(&json!({"reason": "x"}), Some("alice"));
     assert_eq!(
         counts(&unstamped, false, &standing("alice", &[], &[])),
         refused
     );
     assert_eq!(
-        counts(&request(Value::Null, None), false, &nobody()),
+        counts(&request(&Value::Null, None), false, &nobody()),
         Ok(()),
         "there is none"
     );
@@ -254,7 +254,7 @@ fn a_judge_needs_the_verb_and_one_of_the_roles() {
 
 #[test]
 fn a_cancel_that_was_refused_keeps_nobody_out_of_line() {
-    let mut asked = request(json!({"by": {"username": "mallory"}}), Some("alice"));
+    let mut asked = request(&json!({"by": {"username": "mallory"}}), Some("alice"));
     assert!(is_canceled(&asked));
     for (status, expected) in [("False", false), ("Unknown", true), ("True", true)] {
         asked.status = Some(
@@ -266,5 +266,5 @@ fn a_cancel_that_was_refused_keeps_nobody_out_of_line() {
         );
         assert_eq!(is_canceled(&asked), expected, "{status}");
     }
-    assert!(!is_canceled(&request(Value::Null, None)));
+    assert!(!is_canceled(&request(&Value::Null, None)));
 }

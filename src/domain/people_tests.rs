@@ -58,14 +58,20 @@ fn fresh_status(username: &str) -> Value {
     })
 }
 
-fn judged(people: &People, actor: &Actor) -> Result<Subject, (Reason, bool)> {
+fn judged(people: &People, actor: &Actor) -> Judged {
     people
         .subject(actor, now(), Limits::default(), now())
         .map_err(|refusal| (refusal.reason, refusal.waiting_for.is_some()))
 }
 
-const UNKNOWN: Result<Subject, (Reason, bool)> = Err((Reason::GroupsUnknown, true));
-const NOBODY: Result<Subject, (Reason, bool)> = Err((Reason::Nobody, false));
+/// What a case changes of a fresh status.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
+/// As whom, or why not, and whether that may come right.
+type Judged = Result<Subject, (Reason, bool)>;
+
+const UNKNOWN: Judged = Err((Reason::GroupsUnknown, true));
+const NOBODY: Judged = Err((Reason::Nobody, false));
 
 #[test]
 fn an_account_is_whose_spec_names_it_before_who_is_named_after_it() {
@@ -129,7 +135,7 @@ fn what_is_not_known_lately_waits_and_who_is_nobody_is_denied() {
         people(vec![person("slack-t1-u1", &json!({}), &status)])
     };
     let alice = in_slack("alice@corp.example", "U1");
-    let cases: [(&str, &dyn Fn(&mut Value), Result<Subject, (Reason, bool)>); 12] = [
+    let cases: [(&str, Change<'_>, Judged); 12] = [
         ("no status", &|status| *status = json!({}), UNKNOWN),
         (
             "no user name yet",

@@ -85,10 +85,13 @@ pub(super) fn rows() -> Vec<Row> {
     let missing = waits(
         Phase::Pending,
         WaitingFor::Configuration,
-        Reason::PoliciesMissing,
+        Reason::ConnectionInvalid,
     );
-    row("policies missing", false, missing, &|gates| {
-        gates.vouched = Err(passing(WaitingFor::Configuration, Reason::PoliciesMissing));
+    row("not vouched for", false, missing, &|gates| {
+        gates.vouched = Err(passing(
+            WaitingFor::Configuration,
+            Reason::ConnectionInvalid,
+        ));
     });
     let unknown = waits(
         Phase::Pending,
@@ -313,10 +316,10 @@ fn who_is_refused_learns_nothing_by_a_dry_run_and_who_may_needs_no_approval_for_
         facts.gates = row.gates.clone();
         let decision = decide(&request, &facts, now());
         let expected = match row.expected {
-            Expected::Ends(_, Reason::Rejected) | Expected::Claims => Phase::Succeeded,
-            Expected::Ends(phase, _) => phase,
-            Expected::Waits(Phase::AwaitingApproval, ..) => Phase::Succeeded,
-            Expected::Waits(phase, ..) => phase,
+            Expected::Ends(_, Reason::Rejected)
+            | Expected::Waits(Phase::AwaitingApproval, ..)
+            | Expected::Claims => Phase::Succeeded,
+            Expected::Ends(phase, _) | Expected::Waits(phase, ..) => phase,
         };
         assert_eq!(decision.status.phase, Some(expected), "{}", row.name);
         assert_eq!(
@@ -349,7 +352,7 @@ fn a_holder_that_sent_nothing_lets_go_when_a_gate_closes_unless_its_execution_is
                 match &decision.effect {
                     Some(Effect::Adopt(_)) => assert!(own, "{name}"),
                     Some(Effect::Finish(run)) => {
-                        assert!(!own && run.reason == "ExecutionConflict", "{name}")
+                        assert!(!own && run.reason == "ExecutionConflict", "{name}");
                     }
                     other => panic!("{name}: {other:?}"),
                 }
@@ -500,12 +503,12 @@ fn what_ran_under_another_name_is_told_without_an_approval_but_not_to_who_may_no
             .status
             .message
             .unwrap_or_default();
-        let told = match row.expected {
+        let told = matches!(
+            row.expected,
             Expected::Claims
-            | Expected::Ends(_, Reason::Rejected)
-            | Expected::Waits(Phase::AwaitingApproval, ..) => true,
-            _ => false,
-        };
+                | Expected::Ends(_, Reason::Rejected)
+                | Expected::Waits(Phase::AwaitingApproval, ..)
+        );
         assert_eq!(message.contains("earlier"), told, "{}: {message}", row.name);
     }
 }
