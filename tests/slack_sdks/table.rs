@@ -21,7 +21,8 @@ use foredeck_testkit::{
 };
 
 /// The scopes that docs/slack.md asks for.
-const SCOPES: [&str; 11] = [
+const SCOPES: [&str; 12] = [
+    "usergroups:read",
     "commands",
     "chat:write",
     "app_mentions:read",
@@ -36,7 +37,8 @@ const SCOPES: [&str; 11] = [
 ];
 
 /// The methods that may be called with GET.
-const READS: [&str; 6] = [
+const READS: [&str; 7] = [
+    "usergroups.list",
     "chat.getPermalink",
     "conversations.history",
     "conversations.info",
