@@ -79,8 +79,13 @@ impl Pass<'_> {
             stages,
             facts: &facts,
         };
-        let held = handover.approval.name_any();
-        let counted = judgment::weigh(matter, Some(&held)).counted;
+        let marked = self
+            .request
+            .status
+            .as_ref()
+            .and_then(|status| status.judgment.as_ref()?.answer.as_ref())
+            .map(|answer| answer.name.clone());
+        let counted = judgment::weigh(matter, marked.as_deref()).counted;
         let counts = counted.is_some_and(|counted| {
             counted.approval.uid() == handover.approval.uid() && counted.by == handover.by
         });
@@ -96,12 +101,13 @@ impl Pass<'_> {
         }
         crash::point("before-judge");
         let decision = handover.approval.spec.decision;
+        let approval = handover.approval.name_any();
         let handed = gate
             .client
-            .judge(answer, decision, &held, &handover.by)
+            .judge(answer, decision, &approval, &handover.by)
             .await;
         crash::point("after-judge");
-        tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = answer.execution, stage = answer.stage, approval = held, outcome = ?handed, "answer to a judgment handed over");
+        tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = answer.execution, stage = answer.stage, approval, outcome = ?handed, "answer to a judgment handed over");
         self.memo.trouble = Some(match handed {
             Handed::Done | Handed::Unknown(_) => handed_over(),
             Handed::Refused(error) => refusal(&connection, &error),

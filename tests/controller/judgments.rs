@@ -202,7 +202,7 @@ async fn whoever_may_judge_lets_it_go_on_or_stops_it_and_is_named_for_it() -> Re
     bed.until_counts("late", "False JudgmentOver").await?;
     ensure!(context(&bed, &stops.execution)["judgmentStatus"] == "stop" && patches(&bed) == 2);
 
-    // For somebody in Slack the receiver answers, and the name comes before every other that a person could take.
+    // For somebody in Slack the receiver answers.
     let slack = waits(&bed, "slack").await?;
     let now = jiff::Timestamp::now().to_string();
     let person = json!({"username": ALICE, "checkedAt": now, "sources": []});
