@@ -13,7 +13,7 @@ use foredeck_testkit::{slack::Message, wait_for};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -136,7 +136,7 @@ async fn who_asked_in_slack_needs_another_to_say_yes_in_the_thread() -> Result<(
         .await?;
     ensure!(
         bed.api::<DeployApproval>()
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await?
             .items
             .is_empty(),
