@@ -1,6 +1,8 @@
 //! What somebody may see and do is what the real API server's RBAC says.
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Context, Result};
 use foredeck::access::{Access, Missing, Permission, Subject};
 use foredeck_testkit::ControlPlane;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -98,6 +100,43 @@ async fn what_everybody_who_is_known_may_a_person_may() -> Result<()> {
             .sees(&person("carol@corp.example"), &namespace)
             .await?
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn kubectl_says_why_somebody_may_or_may_not() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    plane.install_crds(&foredeck::api::crds()).await?;
+    let namespace = plane.namespace("can-i").await?;
+    let deployers = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "okta:shop-deployers"});
+    let rules = json!([
+        {"apiGroups": ["foredeck.dev"], "resources": ["environments"], "resourceNames": ["production"], "verbs": ["deploy"]},
+    ]);
+    grant(&plane.admin(), &namespace, deployers, rules).await?;
+    let can = |groups: &[&str], on: &str| {
+        let mut command = Command::new("kubectl");
+        command
+            .arg("--kubeconfig")
+            .arg(plane.admin_kubeconfig())
+            .args(["auth", "can-i", "deploy", on, "-n", &namespace])
+            .args(["--as", "alice@corp.example"]);
+        for group in groups {
+            command.args(["--as-group", group]);
+        }
+        let output = command.output().context(
+            "this test needs kubectl on the PATH: https://kubernetes.io/docs/tasks/tools/",
+        )?;
+        anyhow::Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let deployer = &["okta:shop-deployers"];
+    assert_eq!(
+        can(deployer, "environments.foredeck.dev/production")?,
+        "yes"
+    );
+    assert_eq!(can(deployer, "environments/production")?, "yes");
+    assert_eq!(can(deployer, "environments/staging")?, "no");
+    assert_eq!(can(deployer, "applications/checkout")?, "no");
+    assert_eq!(can(&[], "environments/production")?, "no");
     Ok(())
 }
 

@@ -38,7 +38,12 @@ fn main() -> Result<()> {
 
 async fn demo(once: bool) -> Result<()> {
     let plane = ControlPlane::start().await?;
-    plane.install_crds(&foredeck::api::crds()).await?;
+    plane
+        .install(
+            &foredeck::api::crds(),
+            &quickstart::examples().join("install"),
+        )
+        .await?;
     let gate = StandInGate::start().await?;
     for pipeline in spinnaker::pipelines() {
         gate.put_pipeline(pipeline);

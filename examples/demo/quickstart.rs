@@ -23,13 +23,8 @@ pub(crate) const NAMESPACE: &str = "default";
 /// How long one of its requests may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The roles' rights, and the team's configuration: its requests are told in the channel of that id.
+/// The team's configuration: its requests are told in the channel of that id.
 pub(crate) async fn configure(client: &Client, gate_url: &str, channel: &str) -> Result<()> {
-    for file in ["controller.yaml", "receiver.yaml", "relay.yaml"] {
-        apply(client, &read(&format!("install/{file}"))?)
-            .await
-            .with_context(|| format!("apply {file}"))?;
-    }
     for file in [
         "connection.yaml",
         "application.yaml",
@@ -97,7 +92,7 @@ pub(crate) async fn until_ended(client: &Client, name: &str) -> Result<Phase> {
         .context("it has no phase")
 }
 
-fn examples() -> PathBuf {
+pub(crate) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
 }
 

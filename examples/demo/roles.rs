@@ -6,6 +6,8 @@ use anyhow::{Context, Result, ensure};
 use foredeck_testkit::{ControlPlane, StandInSlack, wait_for};
 use tokio::process::{Child, Command};
 
+use crate::quickstart::examples;
+
 /// Everything here is on this machine.
 const PROXIES: [&str; 6] = [
     "HTTP_PROXY",
@@ -43,6 +45,10 @@ impl Role {
             .args([name, "--admin-listen", &admin.to_string()])
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "info")
+            .env(
+                "FOREDECK_ADMISSION_POLICIES",
+                examples().join("install/admission.yaml"),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)

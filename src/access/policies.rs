@@ -187,7 +187,7 @@ impl Policies {
         Ok(())
     }
 
-    /// Since when all of them have been there, as they have to be.
+    /// Since when all of those that refuse have been there, if all are as they have to be.
     ///
     /// # Errors
     /// As [`Policies::vouch`].
@@ -203,8 +203,8 @@ impl Policies {
         }
         let looking = async {
             let looks = self.wanted.iter().map(|wanted| look_at(client, wanted));
-            let created = try_join_all(looks).await?;
-            Ok(created.into_iter().max().unwrap_or(Timestamp::MAX))
+            let created = try_join_all(looks).await?.into_iter().flatten();
+            Ok(created.max().unwrap_or(Timestamp::MAX))
         };
         let seen = self.seen.try_get_with((), looking).await;
         seen.map_err(|refusal: Arc<Refusal>| Refusal::clone(&refusal))
@@ -240,13 +240,21 @@ fn wanted(number: usize, document: Value) -> Result<Wanted, PoliciesError> {
     })
 }
 
-async fn look_at(client: &Client, wanted: &Wanted) -> Result<Timestamp, Refusal> {
-    match wanted {
-        Wanted::Validating(one) => look(client, &**one, |a, b| a.spec == b.spec).await,
-        Wanted::ValidatingBinding(one) => look(client, &**one, |a, b| a.spec == b.spec).await,
-        Wanted::Mutating(one) => look(client, &**one, |a, b| a.spec == b.spec).await,
-        Wanted::MutatingBinding(one) => look(client, &**one, |a, b| a.spec == b.spec).await,
-    }
+/// Since when it has vouched. One that stamps doesn't: what it writes, another checks.
+async fn look_at(client: &Client, wanted: &Wanted) -> Result<Option<Timestamp>, Refusal> {
+    let created = match wanted {
+        Wanted::Validating(one) => look(client, &**one, |a, b| a.spec == b.spec).await?,
+        Wanted::ValidatingBinding(one) => look(client, &**one, |a, b| a.spec == b.spec).await?,
+        Wanted::Mutating(one) => {
+            look(client, &**one, |a, b| a.spec == b.spec).await?;
+            return Ok(None);
+        }
+        Wanted::MutatingBinding(one) => {
+            look(client, &**one, |a, b| a.spec == b.spec).await?;
+            return Ok(None);
+        }
+    };
+    Ok(Some(created))
 }
 
 /// When it was created, if it is there and as it has to be.

@@ -134,7 +134,7 @@ pub struct ApprovalRules {
     #[schemars(length(max = 10), inner(length(min = 1, max = bounds::NAME)))]
     pub groups: Vec<String>,
     /// A regular expression that the whole of a version must match to count as one that never moves, beside commits and
-    /// digests. `v?[0-9]+(\\.[0-9]+)+([-+.][0-9A-Za-z.-]+)?` when left out.
+    /// digests. `v?[0-9]+(\\.[0-9]+)+([-+.][0-9A-Za-z.-]+)?` when left out, and no part of it `x`, `latest` or `SNAPSHOT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::NAME))]
     pub fixed_versions: Option<String>,

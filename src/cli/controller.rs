@@ -38,10 +38,6 @@ pub(super) struct ControllerFlags {
     )]
     lease_name: String,
 
-    /// How old the groups of a person in Slack may be; older, and the request waits
-    #[arg(long, value_name = "DURATION", env = "FOREDECK_GROUPS_MAX_AGE", default_value = "10m", value_parser = values::duration)]
-    groups_max_age: Duration,
-
     /// How long the groups count that admission stamped into an object, from its creation on; after that, Denied
     #[arg(long, value_name = "DURATION", env = "FOREDECK_STAMPED_GROUPS_MAX_AGE", default_value = "24h", value_parser = values::duration)]
     stamped_groups_max_age: Duration,
@@ -85,7 +81,7 @@ pub(super) async fn work(
         minimum_settle: own.test_minimum_settle,
         refresh: own.test_refresh,
         people_namespace: people.people_namespace,
-        groups_max_age: own.groups_max_age,
+        groups_max_age: people.groups_max_age,
         stamped_groups_max_age: own.stamped_groups_max_age,
         policies,
     };
@@ -140,7 +136,7 @@ mod tests {
         assert_eq!(own.lease_name, "foredeck-controller");
         assert_eq!(lease.lease_duration, Duration::from_secs(15));
         assert_eq!(people.people_namespace, "foredeck-system");
-        assert_eq!(own.groups_max_age, Duration::from_mins(10));
+        assert_eq!(people.groups_max_age, Duration::from_mins(10));
         assert_eq!(own.stamped_groups_max_age, Duration::from_hours(24));
         assert_eq!(own.admission_policies, None);
         assert_eq!(own.test_minimum_settle, None);

@@ -3,6 +3,7 @@
 
 mod controller;
 mod crds;
+mod identity;
 mod people;
 mod print;
 mod process;
@@ -30,7 +31,7 @@ enum Command {
     /// Start and follow the pipeline executions that `DeployRequests` ask for
     Controller(controller::ControllerArguments),
     /// Turn what people say in Slack into `DeployRequests`
-    Receiver(receiver::ReceiverArguments),
+    Receiver(Box<receiver::ReceiverArguments>),
     /// Tell in Slack how `DeployRequests` go
     Relay(relay::RelayArguments),
     /// Run all roles in one process
@@ -46,7 +47,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Controller(arguments) => until_done(controller::run(arguments)),
-            Command::Receiver(arguments) => until_done(receiver::run(arguments)),
+            Command::Receiver(arguments) => until_done(receiver::run(*arguments)),
             Command::Relay(arguments) => until_done(relay::run(arguments)),
             Command::Run(arguments) => until_done(run::run(*arguments)),
             Command::Crds => crds::print(),

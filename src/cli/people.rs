@@ -1,5 +1,7 @@
 //! Where the people are whom roles know. Touches nothing.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::values;
@@ -10,4 +12,8 @@ pub(super) struct PeopleArguments {
     /// Namespace in which Persons count
     #[arg(long, value_name = "NAME", env = "FOREDECK_PEOPLE_NAMESPACE", default_value = "foredeck-system", value_parser = values::namespace)]
     pub(super) people_namespace: String,
+
+    /// How old the groups of a person in Slack may be; older, and the request waits
+    #[arg(long, value_name = "DURATION", env = "FOREDECK_GROUPS_MAX_AGE", default_value = "10m", value_parser = values::groups_max_age)]
+    pub(super) groups_max_age: Duration,
 }

@@ -70,6 +70,16 @@ pub(super) struct Process {
     pub(super) namespaces: Vec<String>,
 }
 
+impl Process {
+    /// The same process as another user, which takes the right to impersonate it.
+    pub(super) async fn acting_as(&self, user: String) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: client::connect_as(Some(user)).await?,
+            ..self.clone()
+        })
+    }
+}
+
 /// Runs `work` until a signal has been answered and everything drained (`Ok`), or until the process must end.
 pub(super) async fn run<Work>(
     arguments: ProcessArguments,

@@ -11,6 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use super::{
+    identity::IdentityFlags,
+    people::PeopleArguments,
     process::{self, Process, ProcessArguments},
     secret::Source,
     slack::SlackArguments,
@@ -30,6 +32,8 @@ pub(super) struct ReceiverArguments {
     process: ProcessArguments,
     #[command(flatten)]
     slack: SlackArguments,
+    #[command(flatten)]
+    people: PeopleArguments,
     #[command(flatten)]
     own: ReceiverFlags,
 }
@@ -111,17 +115,21 @@ pub(super) struct ReceiverFlags {
     /// How long a request that was asked for in Slack stays after its end
     #[arg(long, value_name = "DURATION", env = "FOREDECK_REQUEST_TTL", default_value = "720h", value_parser = values::duration)]
     request_ttl: Duration,
+
+    #[command(flatten)]
+    identity: IdentityFlags,
 }
 
 pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
     let ReceiverArguments {
         process,
         slack,
+        people,
         own,
     } = arguments;
-    process::run(process, async |process| {
+    process::run(process, async move |process| {
         let metrics = SlackMetrics::register(&process.metrics);
-        work(process, &slack, own, metrics).await
+        Box::pin(work(process, &slack, people, own, metrics)).await
     })
     .await
 }
@@ -130,6 +138,7 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
 pub(super) async fn work(
     process: Process,
     slack: &SlackArguments,
+    people: PeopleArguments,
     own: ReceiverFlags,
     slack_metrics: SlackMetrics,
 ) -> Result<()> {
@@ -146,11 +155,12 @@ pub(super) async fn work(
         namespaces: process.namespaces.clone(),
         command: own.command.as_str().to_owned(),
         bot_tokens: own.bot_tokens(slack)?,
+        people: own.identity.clone().settings(people)?,
         ttl: Some(own.request_ttl),
         clock: Timestamp::now,
         draw,
     };
-    receiver::run(
+    let running = receiver::run(
         settings,
         process.client,
         client,
@@ -158,8 +168,8 @@ pub(super) async fn work(
         process.readiness,
         process.metrics,
         process.shutdown,
-    )
-    .await?;
+    );
+    Box::pin(running).await?;
     Ok(())
 }
 

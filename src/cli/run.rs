@@ -1,4 +1,7 @@
 //! `foredeck run`: all roles in one process, for trials and laptops. Touches what they touch.
+//!
+//! Each role acts as its own `ServiceAccount`, by impersonation: admission tells the receiver, which speaks for people,
+//! from everybody else by that, and none has more rights than it has alone.
 
 use anyhow::Result;
 use clap::Args;
@@ -10,6 +13,7 @@ use super::{
     receiver::{self, ReceiverFlags},
     relay::{self, RelayFlags},
     slack::SlackArguments,
+    values,
 };
 use crate::slack::metrics::SlackMetrics;
 
@@ -19,6 +23,11 @@ pub(super) struct RunArguments {
     process: ProcessArguments,
     #[command(flatten)]
     lease: LeaseArguments,
+    /// Namespace of the roles' `ServiceAccount`s; each role acts as its own, so whoever runs this must be allowed to
+    /// impersonate them
+    #[arg(long, value_name = "NAME", env = "FOREDECK_ROLES_NAMESPACE", default_value = "foredeck-system", value_parser = values::namespace)]
+    roles_namespace: String,
+
     #[command(flatten)]
     slack: SlackArguments,
     #[command(flatten)]
@@ -36,6 +45,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
     let RunArguments {
         process,
         lease,
+        roles_namespace,
         slack,
         people,
         controller,
@@ -44,11 +54,15 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
     } = arguments;
     let speaks = slack.is_configured()?;
     process::run(process, async move |process| {
+        let role = async |name: &str| {
+            let user = format!("system:serviceaccount:{roles_namespace}:foredeck-{name}");
+            process.acting_as(user).await
+        };
         // On the heap: three roles in one future are larger than a stack should hold.
         let controller = Box::pin(controller::work(
-            process.clone(),
+            role("controller").await?,
             lease.clone(),
-            people,
+            people.clone(),
             controller,
         ));
         if !speaks {
@@ -56,8 +70,14 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
             return controller.await;
         }
         let metrics = SlackMetrics::register(&process.metrics);
-        let receiver = receiver::work(process.clone(), &slack, receiver, metrics.clone());
-        let relay = relay::work(process, lease, &slack, relay, metrics);
+        let receiver = receiver::work(
+            role("receiver").await?,
+            &slack,
+            people,
+            receiver,
+            metrics.clone(),
+        );
+        let relay = relay::work(role("relay").await?, lease, &slack, relay, metrics);
         tokio::try_join!(controller, Box::pin(receiver), Box::pin(relay))?;
         Ok(())
     })

@@ -12,6 +12,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "not a duration such as 15s, 2m 30s or 1h".to_owned())
 }
 
+/// As [`duration`], but long enough for Slack to be asked once a minute, some times over.
+pub(super) fn groups_max_age(text: &str) -> Result<Duration, String> {
+    let least = Duration::from_mins(3);
+    let age = duration(text)?;
+    if age < least {
+        return Err("groups can't be asked for that often: 3m is the least".to_owned());
+    }
+    Ok(age)
+}
+
 /// A name that the API server would take for a namespace.
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -52,6 +62,14 @@ impl FromStr for AdminListen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_grow_old_no_faster_than_they_can_be_asked_for() {
+        assert_eq!(groups_max_age("10m"), Ok(Duration::from_mins(10)));
+        assert_eq!(groups_max_age("3m"), Ok(Duration::from_mins(3)));
+        assert!(groups_max_age("179s").unwrap_err().contains("3m"));
+        assert!(groups_max_age("soon").is_err());
+    }
 
     #[test]
     fn durations_have_units_and_are_not_negative() {

@@ -297,6 +297,7 @@ fn facts(target: &DeployTargetStatus, sighting: Sighting) -> Facts {
         trouble: None,
         gone: false,
         release_order: None,
+        unlisted: None,
     }
 }
 

@@ -102,34 +102,42 @@ pub(super) async fn reconcile(
             .await?
             .filter(|request| request.uid().as_deref() == Some(&wanted.uid)),
     };
-    let message = match request {
-        None => format!(
-            "there is no request {:?} of that uid any more.",
-            wanted.name
-        ),
-        // It stays what it was when it mattered.
-        Some(_) if said => return Ok(Action::await_change()),
-        Some(request) if approval.spec.subject == ApprovalSubject::Start && is_past(&request) => {
-            format!(
-                "{:?} had started or ended before this was given; it changes nothing.",
-                wanted.name
-            )
-        }
-        Some(request)
-            if approval.spec.subject == ApprovalSubject::Judgment && has_ended(&request) =>
-        {
-            if let Some(verdict) = judgment::too_late(&[], approval) {
-                say(&context, approval, &verdict).await?;
-            }
-            return Ok(Action::await_change());
-        }
-        Some(_) => return Ok(Action::await_change()),
-    };
-    let verdict = Verdict {
+    let gone = |message| Verdict {
         name: approval.name_any(),
         counts: Some(false),
         reason: Reason::RequestGone,
         message,
+    };
+    let name = &wanted.name;
+    let verdict = match request {
+        None => gone(format!(
+            "there is no request {name:?} of that uid any more."
+        )),
+        // It stays what it was when it mattered.
+        Some(_) if said => return Ok(Action::await_change()),
+        Some(request) if approval.spec.subject == ApprovalSubject::Start && is_past(&request) => {
+            if counted(&request, approval) {
+                // Whoever started it died before this was said.
+                Verdict {
+                    counts: Some(true),
+                    reason: Reason::Counts,
+                    ..gone("it was among those that let it start.".to_owned())
+                }
+            } else {
+                gone(format!(
+                    "{name:?} had started or ended before this was given; it changes nothing."
+                ))
+            }
+        }
+        Some(request)
+            if approval.spec.subject == ApprovalSubject::Judgment && has_ended(&request) =>
+        {
+            match judgment::too_late(&[], approval) {
+                Some(verdict) => verdict,
+                None => return Ok(Action::await_change()),
+            }
+        }
+        Some(_) => return Ok(Action::await_change()),
     };
     say(&context, approval, &verdict).await?;
     Ok(Action::await_change())
@@ -145,6 +153,18 @@ fn is_past(request: &DeployRequest) -> bool {
     let status = request.status.as_ref();
     status.is_some_and(|status| {
         status.phase.is_some_and(Phase::is_terminal) || status.execution.is_some()
+    })
+}
+
+/// Whether it is among those that let the request start.
+fn counted(request: &DeployRequest, approval: &DeployApproval) -> bool {
+    let approvals = request
+        .status
+        .as_ref()
+        .and_then(|status| status.approvals.as_ref());
+    approvals.is_some_and(|approvals| {
+        let mut given = approvals.given.iter();
+        given.any(|given| given.name == approval.name_any())
     })
 }
 

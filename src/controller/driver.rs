@@ -120,7 +120,7 @@ pub(super) async fn pass(
                 if pass.memo.gone_from.is_none() {
                     let written = record::record(context, &pass.request, &decision.status).await?;
                     audit::tell(context, written.as_ref().unwrap_or(&pass.request)).await;
-                    approvals::say_all(context, &gathered.verdicts).await;
+                    approvals::say_all(context, &pass.memo.verdicts).await;
                 }
                 return Ok(decision
                     .requeue

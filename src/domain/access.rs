@@ -357,3 +357,7 @@ pub(super) fn quoted(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
 }
+
+#[cfg(test)]
+#[path = "access_tests.rs"]
+mod tests;

@@ -24,6 +24,8 @@ use crate::api::{
 
 /// What counts as a version that never moves where `approvals.fixedVersions` doesn't say.
 pub const FIXED_VERSIONS: &str = r"v?[0-9]+(\.[0-9]+)+([-+.][0-9A-Za-z.-]+)?";
+/// Parts of a version that looks fixed by that and isn't: `1.2.x` is a branch, `1.2-SNAPSHOT` the latest of many.
+const MOVING: [&str; 3] = ["x", "latest", "snapshot"];
 /// A commit, or a digest, by itself or behind an image's name.
 const ALWAYS_FIXED: &str = r"^(?:[0-9a-fA-F]{7,40}|(?:.*@)?sha256:[0-9a-fA-F]{64})$";
 /// Approvals shown in a status; the schema's bound.
@@ -527,7 +529,11 @@ pub fn fixed_versions(rules: &ApprovalRules) -> Result<Regex, Refusal> {
 /// It moves, as a branch does; or the Environment's pattern is no regular expression.
 pub fn fixed(rules: &ApprovalRules, version: &str) -> Result<(), Refusal> {
     let always = Regex::new(ALWAYS_FIXED).is_ok_and(|always| always.is_match(version));
-    if always || fixed_versions(rules)?.is_match(version) {
+    let moves = rules.fixed_versions.is_none()
+        && version
+            .split(['.', '-', '+'])
+            .any(|part| MOVING.iter().any(|word| part.eq_ignore_ascii_case(word)));
+    if always || (fixed_versions(rules)?.is_match(version) && !moves) {
         return Ok(());
     }
     Err(Refusal::permanent(
@@ -538,3 +544,7 @@ pub fn fixed(rules: &ApprovalRules, version: &str) -> Result<(), Refusal> {
         ),
     ))
 }
+
+#[cfg(test)]
+#[path = "approvals_tests.rs"]
+mod tests;

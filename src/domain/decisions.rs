@@ -242,16 +242,14 @@ fn refused(
     }
 }
 
-/// A start is one once Spinnaker has it: a mark may still be taken back.
+/// It was sent, or nobody can say that it wasn't. While it is `Starting` the mark may still be taken back.
 fn started(records: &mut Records, next: &DeployRequestStatus) {
-    let sent_at = next
-        .attempt
-        .as_ref()
-        .and_then(|attempt| attempt.sent_at.as_ref());
-    if let (Some(at), Some(execution)) = (sent_at, &next.execution)
+    let Some(attempt) = &next.attempt else { return };
+    if let Some(at) = &attempt.sent_at
+        && next.phase != Some(Phase::Starting)
         && !records.has(DecisionKind::Started)
     {
-        let why = format!("execution {}", execution.id);
+        let why = format!("execution {}", attempt.execution_id);
         records.push(DecisionKind::Started, at.0, None, Some(&why));
     }
 }

@@ -7,7 +7,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
-use crate::api::deploy_request::{DeployRequestSpec, Place};
+use crate::api::{
+    actor::SlackPerson,
+    deploy_request::{DeployRequestSpec, Place},
+};
 
 /// SHA-256 of `bytes`, in lower-case hexadecimal (64 characters).
 pub fn sha256(bytes: &[u8]) -> String {
@@ -101,6 +104,34 @@ pub fn run_digest(run: &Run<'_>) -> String {
 /// The digest of a pipeline's definition, whatever the order of its fields.
 pub fn revision(definition: &serde_json::Value) -> String {
     digest(definition)
+}
+
+/// Hexadecimal digits of a hash in a name: enough that nobody finds two with one.
+const IN_NAME: usize = 20;
+
+/// The name of the `DeployApproval` for the start of one request by one Slack account: of several clicks the first wins.
+pub fn approval_name(request_uid: &str, run_digest: &str, approver: &SlackPerson) -> String {
+    let hash = digest(&(request_uid, run_digest, &approver.team, &approver.user));
+    format!("approval-{}", &hash[..IN_NAME])
+}
+
+/// What tells one manual judgment from all others, in hexadecimal digits.
+pub fn judgment_mark(request_uid: &str, execution: &str, stage: &str) -> String {
+    let mut hash = digest(&(request_uid, execution, stage));
+    hash.truncate(IN_NAME);
+    hash
+}
+
+/// The name of the `DeployApproval` for one manual judgment: of several people's answers the first wins.
+pub fn judgment_name(mark: &str) -> String {
+    format!("judgment-{mark}")
+}
+
+/// What tells one input of a manual judgment from the others, in hexadecimal digits.
+pub fn input_mark(input: &str) -> String {
+    let mut hash = digest(&input);
+    hash.truncate(IN_NAME);
+    hash
 }
 
 /// The execution's id: a ULID of the request's creation time and a hash of its uid.

@@ -378,3 +378,7 @@ impl Joined {
             .collect()
     }
 }
+
+#[cfg(test)]
+#[path = "people_tests.rs"]
+mod tests;

@@ -518,3 +518,7 @@ pub(super) fn scope<'a>(
         ]),
     }
 }
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

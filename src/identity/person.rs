@@ -1,20 +1,27 @@
 //! Whether a Slack account is a human whom Kubernetes may know, and under which name. Touches nothing.
 
+use super::username::{EmailDomain, UsernameFormat};
 use crate::{
-    api::actor::SlackPerson,
-    domain::access::Subject,
+    api::{
+        actor::{Actor, SlackPerson},
+        bounds,
+    },
+    domain::access::{Subject, is_system},
     slack::{client::Account, ids::TeamId},
 };
 
 /// A human with a Kubernetes user name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Person {
-    /// The Kubernetes user name: the verified e-mail address, in lower case.
+    /// The Kubernetes user name: as mapped, else made of the verified e-mail address in lower case.
     pub username: String,
-    /// Their groups, with the prefixes of their sources.
+    /// Their groups, with the prefixes of their sources; sorted.
     pub groups: Vec<String>,
     /// The same person in Slack.
     pub slack: SlackPerson,
+    /// Why groups of theirs may be missing, in sentences without a full stop: sources that don't say. What only such a
+    /// group allows is refused.
+    pub silent: Vec<String>,
 }
 
 impl Person {
@@ -25,6 +32,34 @@ impl Person {
             groups: self.groups.clone(),
         }
     }
+
+    /// Who they are, to be stamped: with as many groups as fit.
+    pub fn actor(&self) -> Actor {
+        let groups = self.groups.iter().take(bounds::GROUPS).cloned();
+        Actor {
+            username: self.username.clone(),
+            groups: groups.collect(),
+            slack: Some(self.slack.clone()),
+        }
+    }
+}
+
+/// How a member's user name is made.
+#[derive(Debug, Clone, Default)]
+pub struct NameRules {
+    /// Of the e-mail address.
+    pub format: UsernameFormat,
+    /// The domains whose addresses count; any when empty.
+    pub domains: Vec<EmailDomain>,
+}
+
+/// A full member of the workspace, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// The Kubernetes user name.
+    pub username: String,
+    /// The verified e-mail address, in lower case; of one of the domains that count.
+    pub email: Option<String>,
 }
 
 /// Why an account is nobody: it may see and do nothing.
@@ -50,6 +85,21 @@ pub enum Nobody {
          ask who runs this Slack app to grant it `users:read.email`, or confirm your address in Slack"
     )]
     NoEmail,
+    /// The address is of another domain.
+    #[error(
+        "the e-mail address of this Slack account is of a domain that doesn't count here (`--email-domain`); ask with an \
+         account of your organisation"
+    )]
+    OtherDomain,
+    /// What a `Person` says of it can't be a name.
+    #[error(
+        "the user name to which a Person maps this Slack account can't be one of a human; ask who wrote it to mend \
+         `spec.username`"
+    )]
+    BadMapping,
+    /// Okta says that the account doesn't work.
+    #[error("Okta says that your account there is not active; ask who runs Okta")]
+    InactiveInOkta,
     /// Slack doesn't know it.
     #[error("Slack doesn't know this account")]
     Unknown,
@@ -64,16 +114,25 @@ impl Nobody {
             Self::Guest => "Guest",
             Self::Stranger => "Stranger",
             Self::NoEmail => "NoEmail",
+            Self::OtherDomain => "OtherDomain",
+            Self::BadMapping => "BadMapping",
+            Self::InactiveInOkta => "InactiveInOkta",
             Self::Unknown => "UnknownAccount",
         }
     }
 }
 
-/// Who this is, in the workspace `home` where the app is installed.
+/// Who this is, in the workspace `home` where the app is installed. `mapped` is the user name that a `Person` gives: it
+/// gives the name, and not the membership.
 ///
 /// # Errors
 /// Guests, bots, deactivated accounts, other workspaces' people and accounts without a confirmed address are nobody.
-pub fn judge(account: &Account, home: &TeamId) -> Result<Person, Nobody> {
+pub fn judge(
+    account: &Account,
+    home: &TeamId,
+    rules: &NameRules,
+    mapped: Option<&str>,
+) -> Result<Member, Nobody> {
     if account.deleted {
         return Err(Nobody::Deactivated);
     }
@@ -89,15 +148,35 @@ pub fn judge(account: &Account, home: &TeamId) -> Result<Person, Nobody> {
     let email = account
         .email()
         .filter(|email| is_address(email) && account.is_email_confirmed != Some(false))
-        .ok_or(Nobody::NoEmail)?;
-    Ok(Person {
-        username: email.to_ascii_lowercase(),
-        groups: Vec::new(),
-        slack: SlackPerson {
-            team: home.to_string(),
-            user: account.id.to_string(),
-        },
+        .map(str::to_ascii_lowercase);
+    let counts = |email: &String| {
+        rules.domains.is_empty() || rules.domains.iter().any(|domain| domain.has(email))
+    };
+    if let Some(mapped) = mapped {
+        return Ok(Member {
+            username: mapped_name(mapped).ok_or(Nobody::BadMapping)?,
+            email: email.filter(counts),
+        });
+    }
+    let email = email.ok_or(Nobody::NoEmail)?;
+    if !counts(&email) {
+        return Err(Nobody::OtherDomain);
+    }
+    Ok(Member {
+        username: rules.format.name(&email).ok_or(Nobody::NoEmail)?,
+        email: Some(email),
     })
+}
+
+/// A user name that a platform team may give a human.
+fn mapped_name(name: &str) -> Option<String> {
+    let fine = !name.is_empty()
+        && name.chars().count() <= bounds::NAME
+        && !name
+            .chars()
+            .any(|char| char.is_control() || char.is_whitespace())
+        && !is_system(name);
+    fine.then(|| name.to_owned())
 }
 
 /// Something at somewhere, and nothing that Kubernetes or a log would read otherwise: `system:` names have no `@`. ASCII
@@ -125,13 +204,20 @@ mod tests {
         TeamId::new("T0001").unwrap()
     }
 
-    fn judged(change: impl FnOnce(&mut Value)) -> Result<String, Nobody> {
+    fn account(change: impl FnOnce(&mut Value)) -> Account {
         let mut account = json!({
             "id": "U0001", "team_id": "T0001", "profile": {"email": "Alice@Corp.Example"},
         });
         change(&mut account);
-        let account: Account = serde_json::from_value(account).unwrap();
-        judge(&account, &home()).map(|person| person.username)
+        serde_json::from_value(account).unwrap()
+    }
+
+    fn judged(change: impl FnOnce(&mut Value)) -> Result<String, Nobody> {
+        judge(&account(change), &home(), &NameRules::default(), None).map(|member| member.username)
+    }
+
+    fn mapped(name: &str, change: impl FnOnce(&mut Value)) -> Result<Member, Nobody> {
+        judge(&account(change), &home(), &NameRules::default(), Some(name))
     }
 
     #[test]
@@ -161,6 +247,48 @@ mod tests {
             let judged = judged(|account| account[field] = value.clone());
             assert_eq!(judged, Err(nobody), "{field}: {value}");
         }
+    }
+
+    #[test]
+    fn a_mapping_gives_the_name_and_not_the_membership() {
+        let member = mapped("alice", |_| {}).unwrap();
+        assert_eq!(member.username, "alice");
+        assert_eq!(member.email.as_deref(), Some("alice@corp.example"));
+        let without = mapped("alice", |account| account["profile"] = json!({}));
+        assert_eq!(without.unwrap().email, None);
+        for (field, value, nobody) in [
+            ("deleted", json!(true), Nobody::Deactivated),
+            ("is_bot", json!(true), Nobody::Bot),
+            ("is_restricted", json!(true), Nobody::Guest),
+            ("is_stranger", json!(true), Nobody::Stranger),
+            ("team_id", json!("T0002"), Nobody::Stranger),
+        ] {
+            let judged = mapped("alice", |account| account[field] = value.clone());
+            assert_eq!(judged, Err(nobody), "{field}: {value}");
+        }
+        for bad in ["system:masters", "System:admin", "", "a b", "a\nb"] {
+            assert_eq!(mapped(bad, |_| {}), Err(Nobody::BadMapping), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_addresses_of_the_domains_that_count_make_names() {
+        let rules = |domains: &[&str]| NameRules {
+            format: "oidc:{email}".parse().unwrap(),
+            domains: domains
+                .iter()
+                .map(|domain| domain.parse().unwrap())
+                .collect(),
+        };
+        let judged = |domains: &[&str], name: Option<&str>| {
+            judge(&account(|_| {}), &home(), &rules(domains), name)
+        };
+        let name = judged(&["other.example", "corp.example"], None).unwrap();
+        assert_eq!(name.username, "oidc:alice@corp.example");
+        assert_eq!(judged(&["other.example"], None), Err(Nobody::OtherDomain));
+        // A mapping names a human whatever their address is, but that address says nothing of them elsewhere.
+        let mapped = judged(&["other.example"], Some("alice")).unwrap();
+        assert_eq!((mapped.username.as_str(), mapped.email), ("alice", None));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     access::Permission,
-    api::{DeployRequest, bounds},
+    api::{DeployRequest, bounds, deploy_request as spec},
     receiver::grammar::Cancel,
     slack::actions::Target,
 };
@@ -79,11 +79,12 @@ impl Receiver {
             return Ok(Answer::Say(cancelled::before(request)));
         }
         let person = &sight.person;
-        let own = request
-            .spec
-            .requester
-            .as_ref()
-            .is_some_and(|requester| requester.slack.as_ref() == Some(&person.slack));
+        let requester = request.spec.requester.as_ref();
+        let own = requester.is_some_and(|requester| {
+            self.identity
+                .records()
+                .same_human(requester, &person.actor())
+        });
         if !own {
             let spec = &request.spec;
             let permission = self
@@ -102,13 +103,11 @@ impl Receiver {
                 return Err(Trouble::Told(text));
             }
         }
-        let by = format!("{} in Slack", person.username);
-        let reason = match reason {
-            Some(reason) => format!("{by}: {reason}"),
-            None => by,
+        let cancel = spec::Cancel {
+            reason: reason.map(|reason| bounds::cut(reason, bounds::VALUE)),
+            by: Some(person.actor()),
         };
-        let reason = bounds::cut(&reason, bounds::VALUE);
-        let written = persist::cancel(&self.client, request, reason, occasion.persist_by()).await;
+        let written = persist::cancel(&self.client, request, cancel, occasion.persist_by()).await;
         Ok(Answer::Say(match written {
             Cancelled::Asked(now) => cancelled::asked(&now),
             Cancelled::Before(now) => cancelled::before(&now),

@@ -80,7 +80,11 @@ impl Receiver {
     pub(super) async fn sight(&self, occasion: &Occasion) -> Result<Sight, Trouble> {
         let person = self.who(occasion).await?;
         let sight = Sight::of(person, &self.access, &self.directory).await;
-        sight.map_err(|error| silent(&error))
+        let sight = sight.map_err(|error| silent(&error))?;
+        if sight.is_blind() && !sight.person.silent.is_empty() {
+            return Err(Trouble::Told(refusing::groups_unknown(&sight.person)));
+        }
+        Ok(sight)
     }
 
     async fn act(

@@ -14,7 +14,10 @@ use tokio::sync::watch;
 
 use super::error::ReceiverError;
 use crate::{
-    api::{Application, DeployRequest, DeployTarget, Environment},
+    api::{
+        Application, DeployApproval, DeployRequest, DeployTarget, Environment,
+        conditions::ConditionType,
+    },
     runtime::cache::{Cache, Guarded, Scope},
 };
 
@@ -24,6 +27,7 @@ pub(super) struct Shelf {
     environments: Cache<Environment>,
     targets: Cache<DeployTarget>,
     requests: Cache<DeployRequest>,
+    approvals: Cache<DeployApproval>,
 }
 
 /// What the receiver knows by heart. No two scopes overlap.
@@ -48,7 +52,10 @@ macro_rules! held {
     };
 }
 
-held!(Application: applications, Environment: environments, DeployTarget: targets, DeployRequest: requests);
+held!(
+    Application: applications, Environment: environments, DeployTarget: targets, DeployRequest: requests,
+    DeployApproval: approvals
+);
 
 impl Directory {
     /// Starts the watches of these scopes. The directory is filled, and kept so, only while the second value is polled,
@@ -65,17 +72,20 @@ impl Directory {
                 let (environments, two) = Cache::start(client.clone(), scope, drop_nothing);
                 let (targets, three) = Cache::start(client.clone(), scope, trim_target);
                 let (requests, four) = Cache::start(client.clone(), scope, trim_request);
+                let (approvals, five) = Cache::start(client.clone(), scope, drop_nothing);
                 changes.extend([
                     one.map(drop).boxed(),
                     two.map(drop).boxed(),
                     three.map(drop).boxed(),
                     four.map(drop).boxed(),
+                    five.map(drop).boxed(),
                 ]);
                 Shelf {
                     applications,
                     environments,
                     targets,
                     requests,
+                    approvals,
                 }
             })
             .collect();
@@ -98,6 +108,7 @@ impl Directory {
                 shelf.environments.0.wait_until_ready(),
                 shelf.targets.0.wait_until_ready(),
                 shelf.requests.0.wait_until_ready(),
+                shelf.approvals.0.wait_until_ready(),
             );
             all.map_err(|_| ReceiverError::WatchEnded)?;
         }
@@ -168,7 +179,11 @@ fn trim_target(target: &mut DeployTarget) {
 fn trim_request(request: &mut DeployRequest) {
     if let Some(status) = &mut request.status {
         status.attempt = None;
-        status.conditions = Vec::new();
+        // Whether its cancel counts.
+        let kept = ConditionType::Cancelable.to_string();
+        status
+            .conditions
+            .retain(|condition| condition.type_ == kept);
         if let Some(resolved) = &mut status.resolved {
             resolved.parameters.clear();
         }

@@ -5,7 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use super::plan::seal::SealError;
-use crate::slack::client::SettingsError;
+use crate::{identity, slack::client::SettingsError};
 
 /// Why the receiver ended, or didn't begin.
 #[derive(Debug, Error)]
@@ -16,6 +16,9 @@ pub enum ReceiverError {
     /// There is no token to seal plans with.
     #[error("plans can't be sealed")]
     Token(#[source] SealError),
+    /// People can't be told from each other as it is set.
+    #[error("who somebody is can't be found out as it is set")]
+    People(#[source] identity::SettingsError),
     /// Sockets can't be opened at all.
     #[error("sockets to Slack can't be set up")]
     Socket(#[source] SettingsError),
@@ -30,6 +33,7 @@ impl ReceiverError {
         match self {
             Self::WatchEnded => "WatchEnded",
             Self::Token(_) => "TokenMissing",
+            Self::People(error) => error.reason(),
             Self::Socket(_) => "SocketSettings",
             Self::Serve(_) => "ServeFailed",
         }

@@ -36,6 +36,8 @@ use crate::{
 
 /// Between the answer and the moment when nobody waits for it any more.
 const MARGIN: Duration = Duration::from_millis(100);
+/// How old what is known of somebody's account may be who presses a button: that starts something.
+const PRESSING: Duration = Duration::from_mins(1);
 /// How often Slack delivers an event again at most.
 const RETRIES: u8 = 3;
 
@@ -81,6 +83,14 @@ impl Receiver {
                 Event::Mention(message) => Box::pin(self.message(message, comes_again, by)).await,
                 Event::Message(message) if message.is_direct() => {
                     Box::pin(self.message(message, comes_again, by)).await
+                }
+                Event::UserChanged(user) => {
+                    self.people.account_changed(&user).await;
+                    Reply::Empty
+                }
+                Event::GroupChanged(_) => {
+                    self.people.groups_changed();
+                    Reply::Empty
                 }
                 _ => Reply::Empty,
             },
@@ -245,6 +255,9 @@ impl Receiver {
             Some(channel) if !foreign => self.voice.is_own(&pressed.user.id, channel, by).await,
             _ => None,
         };
+        if !foreign {
+            self.identity.forget_older(&pressed.user.id, PRESSING).await;
+        }
         let occasion = Occasion {
             user: pressed.user.id.clone(),
             direct: own == Some(true),
@@ -277,7 +290,9 @@ impl Receiver {
     }
 
     async fn submission(&self, submitted: ViewSubmission, by: Instant) -> Reply {
-        let occasion = in_modal(submitted.user.id.clone(), by);
+        let user = submitted.user.id.clone();
+        self.identity.forget_older(&user, PRESSING).await;
+        let occasion = in_modal(user, by);
         let work = Box::pin(self.submitted(&occasion, &submitted.view));
         let wrong = OnceLock::<BTreeMap<String, Plain>>::new();
         let answer = self

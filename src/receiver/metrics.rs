@@ -31,6 +31,7 @@ struct Outcome {
 pub(super) struct ReceiverMetrics {
     deliveries: Family<Delivery, Counter>,
     creates: Family<Outcome, Counter>,
+    decisions: Family<Outcome, Counter>,
     seconds: Family<Kind, Histogram, fn() -> Histogram>,
 }
 
@@ -48,6 +49,7 @@ impl ReceiverMetrics {
             let own = Self {
                 deliveries: Family::default(),
                 creates: Family::default(),
+                decisions: Family::default(),
                 seconds: Family::new_with_constructor(seconds),
             };
             registry.register(
@@ -59,6 +61,11 @@ impl ReceiverMetrics {
                 "receiver_requests",
                 "DeployRequests that were to be created for people in Slack, by outcome",
                 own.creates.clone(),
+            );
+            registry.register(
+                "receiver_approvals",
+                "DeployApprovals that were to be created for people in Slack, by outcome",
+                own.decisions.clone(),
             );
             registry.register(
                 "receiver_answer_seconds",
@@ -82,5 +89,10 @@ impl ReceiverMetrics {
     /// A request was to be created.
     pub(super) fn created(&self, outcome: &'static str) {
         self.creates.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Somebody's yes or no was to be created.
+    pub(super) fn decided(&self, outcome: &'static str) {
+        self.decisions.get_or_create(&Outcome { outcome }).inc();
     }
 }

@@ -9,6 +9,7 @@ mod answer;
 mod begun;
 mod cancelling;
 mod conversation;
+mod deciding;
 mod directory;
 mod error;
 mod form;
@@ -18,6 +19,7 @@ mod metrics;
 mod modals;
 mod object;
 mod occasion;
+mod people;
 mod persist;
 pub mod plan;
 mod presses;
@@ -42,6 +44,7 @@ use self::{
     directory::Directory,
     metrics::ReceiverMetrics,
     occasion::{Occasion, Trouble},
+    people::Keeper,
     plan::{
         PlanId,
         seal::{Nonce, Sealer},
@@ -54,7 +57,7 @@ pub use self::{
 };
 use crate::{
     access::Access,
-    identity::{Identity, IdentityError, Person},
+    identity::{Identity, IdentityError, PeopleSettings, Person},
     runtime::{metrics::Metrics, telemetry},
     slack::client::SlackClient,
 };
@@ -73,6 +76,8 @@ pub struct ReceiverSettings {
     pub command: String,
     /// The bot's tokens: plans are sealed by the first, and opened by each.
     pub bot_tokens: Vec<SecretString>,
+    /// Who counts, and under which name.
+    pub people: PeopleSettings,
     /// How long a request's object stays after its end; for ever when absent.
     pub ttl: Option<Duration>,
     /// The time.
@@ -87,6 +92,7 @@ pub struct Receiver {
     client: Client,
     directory: Arc<Directory>,
     identity: Identity,
+    people: Arc<Keeper>,
     access: Access,
     sealer: Sealer,
     voice: Arc<Voice>,
@@ -109,6 +115,7 @@ impl Receiver {
         client: Client,
         slack: SlackClient,
         identity: Identity,
+        people: Arc<Keeper>,
         directory: Arc<Directory>,
         metrics: &Metrics,
     ) -> Result<Arc<Self>, ReceiverError> {
@@ -127,6 +134,7 @@ impl Receiver {
             settings,
             client,
             identity,
+            people,
         }))
     }
 
@@ -144,8 +152,9 @@ impl Receiver {
         Nonce((self.settings.draw)())
     }
 
-    /// Who this is.
+    /// Who this is. What is known of them is kept fresh from now on.
     async fn who(&self, occasion: &Occasion) -> Result<Person, Trouble> {
+        self.people.attend(&self.identity.account(&occasion.user));
         match self.identity.person(&occasion.user).await {
             Ok(person) => Ok(person),
             Err(IdentityError::Nobody(nobody)) => {

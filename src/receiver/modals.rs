@@ -131,6 +131,9 @@ impl Receiver {
                     self.plan_submitted(occasion, &sight, view, Purpose::Again, Stage::Again);
                 confirmed.await.map(Ok)
             }
+            actions::REJECTION => self.rejection_submitted(occasion, &sight, view).await,
+            actions::STOPPING => self.stop_submitted(occasion, &sight, view).await,
+            actions::CHOOSING => self.choice_submitted(occasion, &sight, view).await.map(Ok),
             _ => Ok(Ok(Answer::Nothing)),
         }
     }

@@ -21,7 +21,8 @@ fn key(plan: &Plan) -> String {
 
 /// The request that carries the plan out. `ttl` is how long the object stays after its end; for ever when absent.
 pub(super) fn request(plan: &Plan, person: &Person, ttl: Option<Duration>) -> DeployRequest {
-    let mut request = plan.request(person.username.as_str());
+    let actor = person.actor();
+    let mut request = plan.request(actor.username, actor.groups);
     request.spec.idempotency_key = Some(key(plan));
     request.spec.ttl_after_finished = ttl.map(Into::into);
     let labels = [
@@ -103,8 +104,9 @@ mod tests {
     fn person() -> Person {
         Person {
             username: "alice@corp.example".to_owned(),
-            groups: Vec::new(),
+            groups: vec!["okta:shop-deployers".to_owned()],
             slack: plan("1.2.x").asker,
+            silent: Vec::new(),
         }
     }
 
@@ -123,7 +125,10 @@ mod tests {
                 "spec": {
                     "application": "checkout", "environment": "staging", "action": "deploy", "version": "main",
                     "parameters": {"replicas": "3"}, "reason": "because", "idempotencyKey": name,
-                    "requester": {"username": "alice@corp.example", "slack": {"team": "T1", "user": "U1"}},
+                    "requester": {
+                        "username": "alice@corp.example", "groups": ["okta:shop-deployers"],
+                        "slack": {"team": "T1", "user": "U1"},
+                    },
                     "notify": {"slack": {"channel": "C1", "threadTs": "1.2"}}, "ttlAfterFinished": "2592000s",
                 },
             })

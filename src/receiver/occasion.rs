@@ -52,6 +52,17 @@ pub(super) struct Attempted {
     pub(super) namespace: String,
     /// Its name.
     pub(super) name: String,
+    /// What it is.
+    pub(super) what: What,
+}
+
+/// What a create is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// A request.
+    Request,
+    /// Somebody's yes or no.
+    Approval,
 }
 
 /// Between what became of a create and the answer that tells.

@@ -1,16 +1,18 @@
-//! What was asked becomes an object, and an answer knows whether it did. Touches the API server: creates and patches
-//! `DeployRequest`s, and reads them by name.
+//! What was asked becomes an object, and an answer knows whether it did. Touches the API server: creates `DeployRequest`s
+//! and `DeployApproval`s, patches requests, and reads both by name.
 //!
 //! A create whose answer is late is looked up by name, and one whose answer is lost is sent again: its name, which nothing
-//! but the plan determines, makes that harmless. So nobody is told "not accepted" of something that exists, or that the
+//! but the plan or the question determines, makes that harmless. So nobody is told "not accepted" of something that exists, or that the
 //! API server is still about to write.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, fmt::Debug, time::Duration};
 
+use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams, PostParams},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::{
     task::JoinHandle,
@@ -19,7 +21,7 @@ use tokio::{
 
 use super::begun::Begun;
 use crate::{
-    api::{DeployRequest, deploy_request::Cancel},
+    api::{DeployApproval, DeployRequest, deploy_request::Cancel},
     runtime::{crash, telemetry},
 };
 
@@ -33,22 +35,38 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two tries of a create, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// A kind of which the receiver creates objects.
+pub(super) trait Written:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl Written for DeployRequest {}
+impl Written for DeployApproval {}
+
 /// What became of a create, as far as its asker can wait.
 #[derive(Debug)]
-pub(super) enum Created {
+pub(super) enum Created<K = DeployRequest> {
     /// It is known.
-    Settled(Settled),
+    Settled(Settled<K>),
     /// It isn't known yet; this tells once it is.
-    Unknown(JoinHandle<Settled>),
+    Unknown(JoinHandle<Settled<K>>),
 }
 
 /// What became of a create.
 #[derive(Debug)]
-pub(super) enum Settled {
+pub(super) enum Settled<K = DeployRequest> {
     /// It exists, by this call.
-    New(Box<DeployRequest>),
+    New(Box<K>),
     /// An object of that name was there before.
-    Existing(Box<DeployRequest>),
+    Existing(Box<K>),
     /// It was certainly not created: the API server says why, in its own words.
     Refused(String),
     /// It was certainly not created: the API server isn't there, or is too busy.
@@ -57,7 +75,7 @@ pub(super) enum Settled {
     Unknowable,
 }
 
-impl Created {
+impl<K> Created<K> {
     /// The fixed word for metrics.
     pub(super) fn word(&self) -> &'static str {
         match self {
@@ -79,18 +97,32 @@ pub(super) async fn create(
     request: DeployRequest,
     deadline: Instant,
 ) -> Created {
-    let api: Api<DeployRequest> =
-        Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
-    let name = request.name_any();
+    let undone = {
+        let (begun, request) = (begun.clone(), request.clone());
+        async move { begun.forget(&request).await }
+    };
+    write(client, request, deadline, undone).await
+}
+
+/// Creates the object, and knows by `deadline` what became of that, if it can be known. `undone` is done once it is
+/// certainly not created.
+pub(super) async fn write<K: Written>(
+    client: &Client,
+    object: K,
+    deadline: Instant,
+    undone: impl Future<Output = ()> + Send + 'static,
+) -> Created<K> {
+    let api: Api<K> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+    let name = object.name_any();
     crash::point("before-persist");
     // A task of its own: it goes on when whoever asked can't wait any longer.
     let mut call = tokio::spawn({
-        let (api, begun) = (api.clone(), begun.clone());
+        let api = api.clone();
         async move {
-            let posted = timeout(PATIENCE, post(&api, &request)).await;
+            let posted = timeout(PATIENCE, post(&api, &object)).await;
             let settled = posted.unwrap_or(Settled::Unknowable);
             if matches!(settled, Settled::Refused(_) | Settled::NotDone) {
-                begun.forget(&request).await;
+                undone.await;
             }
             settled
         }
@@ -104,12 +136,12 @@ pub(super) async fn create(
 }
 
 /// The answer is late: whichever comes first, it or a look by name.
-async fn late(
-    api: &Api<DeployRequest>,
+async fn late<K: Written>(
+    api: &Api<K>,
     name: &str,
-    mut call: JoinHandle<Settled>,
+    mut call: JoinHandle<Settled<K>>,
     deadline: Instant,
-) -> Created {
+) -> Created<K> {
     let seen = async {
         match api.get_opt(name).await {
             Ok(Some(found)) => found,
@@ -134,7 +166,7 @@ fn earlier(deadline: Instant) -> Instant {
 ///
 /// Only what the first try says may be taken as "not done": once a try ended without an answer, it may still be written,
 /// whatever the next one is told, and an object that isn't there yet proves nothing.
-async fn post(api: &Api<DeployRequest>, request: &DeployRequest) -> Settled {
+async fn post<K: Written>(api: &Api<K>, object: &K) -> Settled<K> {
     let parameters = PostParams {
         field_manager: Some(RECEIVER.to_owned()),
         ..PostParams::default()
@@ -142,15 +174,15 @@ async fn post(api: &Api<DeployRequest>, request: &DeployRequest) -> Settled {
     let mut open = false;
     let (mut pause, longest) = PAUSES;
     loop {
-        let error = match api.create(&parameters, request).await {
+        let error = match api.create(&parameters, object).await {
             Ok(created) => return Settled::New(Box::new(created)),
             Err(error) => error,
         };
         match proof(&error) {
-            Proof::Exists => return look(api, &request.name_any(), open).await,
+            Proof::Exists => return look(api, &object.name_any(), open).await,
             Proof::Refused(message) if !open => return Settled::Refused(message),
             Proof::NotSent if !open => {
-                tracing::warn!(error = %telemetry::chain(&error), "the API server didn't take a request");
+                tracing::warn!(error = %telemetry::chain(&error), "the API server didn't take an object");
                 return Settled::NotDone;
             }
             Proof::Refused(_) | Proof::NotSent | Proof::None => open = true,
@@ -162,7 +194,7 @@ async fn post(api: &Api<DeployRequest>, request: &DeployRequest) -> Settled {
 }
 
 /// The object of that name, which exists; `ours` says whether an earlier try may have made it.
-async fn look(api: &Api<DeployRequest>, name: &str, ours: bool) -> Settled {
+async fn look<K: Written>(api: &Api<K>, name: &str, ours: bool) -> Settled<K> {
     loop {
         match api.get_opt(name).await {
             Ok(Some(found)) if ours => return Settled::New(Box::new(found)),
@@ -170,7 +202,7 @@ async fn look(api: &Api<DeployRequest>, name: &str, ours: bool) -> Settled {
             // Somebody has deleted it meanwhile: it may have been started before that.
             Ok(None) => return Settled::Unknowable,
             Err(error) => {
-                tracing::warn!(error = %telemetry::chain(&error), "a request can't be looked up");
+                tracing::warn!(error = %telemetry::chain(&error), "an object can't be looked up");
                 tokio::time::sleep(PAUSES.0).await;
             }
         }
@@ -240,16 +272,12 @@ pub(super) enum Cancelled {
 pub(super) async fn cancel(
     client: &Client,
     request: &DeployRequest,
-    reason: String,
+    cancel: Cancel,
     deadline: Instant,
 ) -> Cancelled {
     let api: Api<DeployRequest> =
         Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
     let name = request.name_any();
-    let cancel = Cancel {
-        reason: Some(reason),
-        by: None,
-    };
     // The uid: another request of that name, made since, isn't what was meant.
     let patch = json!({"metadata": {"uid": request.metadata.uid}, "spec": {"cancel": cancel}});
     crash::point("before-ask-cancel");

@@ -1,4 +1,4 @@
-//! What is pressed: a plan's buttons, the form's menus, a live message's Cancel. Touches Slack and the API server, from
+//! What is pressed: a plan's buttons, the form's menus, a live message's Cancel, and what people are asked. Touches Slack and the API server, from
 //! which it reads requests by name.
 
 use kube::Api;
@@ -65,6 +65,11 @@ impl Receiver {
             (id, _) if id.starts_with(actions::REQUEST_CANCEL) => {
                 self.cancel_pressed(occasion, value).await
             }
+            (actions::APPROVE, _) => self.approve_pressed(occasion, value).await,
+            (actions::REJECT, _) => self.reject_pressed(occasion, value).await,
+            (actions::JUDGE_CHOOSE, _) => self.choose_pressed(occasion, value).await,
+            (actions::JUDGE_STOP, _) => self.stop_pressed(occasion, value).await,
+            (id, _) if id.starts_with(actions::JUDGE) => self.judge_pressed(occasion, value).await,
             (
                 actions::FORM_APPLICATION | actions::FORM_ACTION | actions::FORM_ENVIRONMENT,
                 Some(view),

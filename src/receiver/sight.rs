@@ -75,6 +75,11 @@ impl Sight {
         self.namespaces.contains(namespace)
     }
 
+    /// Whether they may see no team at all.
+    pub(super) fn is_blind(&self) -> bool {
+        self.namespaces.is_empty()
+    }
+
     /// Whether they may see more than one team, so that a bare name may not be enough.
     pub(super) fn sees_several(&self) -> bool {
         self.namespaces.len() > 1

@@ -17,7 +17,7 @@ use super::{
     conversation::silent,
     form,
     object::{self, Likeness},
-    occasion::{Answer, Attempted, Occasion, Trouble},
+    occasion::{Answer, Attempted, Occasion, Trouble, What},
     persist::{self, Created, Settled},
     plan::{
         Plan,
@@ -55,6 +55,7 @@ pub(super) enum Stage {
 pub(super) struct Found {
     pub(super) shown: Shown,
     confirm: Confirm,
+    allow_shared: bool,
     notify: Option<ChannelId>,
 }
 
@@ -75,6 +76,9 @@ impl Receiver {
             )));
         }
         let found = find(sight, &plan).map_err(Trouble::Told)?;
+        if !found.allow_shared {
+            self.among_ourselves(occasion, &plan).await?;
+        }
         let order = &plan.order;
         let permission = self
             .access
@@ -136,6 +140,18 @@ impl Receiver {
             repeat,
         };
         Ok(self.offer(occasion, &plan, &found.shown, &beside))
+    }
+
+    /// Where people of another organisation read along, nothing is asked for.
+    async fn among_ourselves(&self, occasion: &Occasion, plan: &Plan) -> Result<(), Trouble> {
+        let Ok(channel) = ChannelId::new(plan.place.channel.as_str()) else {
+            return Ok(());
+        };
+        match self.voice.is_shared(occasion, &channel).await {
+            Some(false) => Ok(()),
+            Some(true) => Err(Trouble::Told(refusing::shared_channel(plan))),
+            None => Err(Trouble::Silent),
+        }
     }
 
     /// The plan's request, if the directory has it already, in whichever team: a plan is one request.
@@ -251,6 +267,7 @@ impl Receiver {
         let attempted = Attempted {
             namespace: plan.namespace.clone(),
             name: plan.request_name(),
+            what: What::Request,
         };
         let _first = occasion.attempted.set(attempted.clone());
         let created =
@@ -362,6 +379,7 @@ pub(super) fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
     Ok(Found {
         shown,
         confirm: environment.spec.protection.confirm,
+        allow_shared: environment.spec.protection.allow_shared,
         notify: notify.and_then(|channel| ChannelId::new(channel).ok()),
     })
 }
@@ -406,12 +424,14 @@ mod tests {
                 username,
                 groups: Vec::new(),
                 slack,
+                silent: Vec::new(),
             },
             None,
         );
         let attempted = Attempted {
             namespace: plan.namespace.clone(),
             name: plan.request_name(),
+            what: What::Request,
         };
         let said = |found: &DeployRequest| {
             let settled = Settled::New(Box::new(found.clone()));

@@ -16,6 +16,7 @@ use crate::{
         client::{Answering, Destination, Post, Priority, SlackClient, SlackError, ViewRef},
         ids::{ChannelId, UserId},
         inbound::{OpenView, Visibility},
+        sharing::SharedChannels,
         view::View,
     },
 };
@@ -24,6 +25,9 @@ use crate::{
 const MEMBERSHIP: Duration = Duration::from_mins(1);
 /// How long anybody waits to learn that.
 const MOST_WAIT: Duration = Duration::from_millis(600);
+
+/// What is left for a create at least.
+const CREATING: Duration = Duration::from_secs(1);
 
 /// Channels and people remembered at most.
 const MOST: u64 = 10_000;
@@ -34,12 +38,14 @@ pub(super) struct Voice {
     members: Cache<ChannelId, bool>,
     /// The conversation that each person has with the app.
     own: Cache<UserId, ChannelId>,
+    shared: SharedChannels,
     bot: OnceCell<UserId>,
 }
 
 impl Voice {
     pub(super) fn new(slack: SlackClient) -> Self {
         Self {
+            shared: SharedChannels::new(slack.clone()),
             slack,
             members: Cache::builder()
                 .max_capacity(MOST)
@@ -94,6 +100,15 @@ impl Voice {
             }
         });
         timeout_at(soon(occasion.by), asking).await.ok()?.ok()
+    }
+
+    /// Whether people of another organisation read along in that channel; `None` if nobody says in time.
+    pub(super) async fn is_shared(&self, occasion: &Occasion, channel: &ChannelId) -> Option<bool> {
+        let by = occasion.by.checked_sub(CREATING).unwrap_or(occasion.by);
+        timeout_at(by, self.shared.is_shared(channel))
+            .await
+            .ok()?
+            .ok()
     }
 
     /// Words where the person asked: to them alone in a channel, in the open in a direct conversation. Whoever asked in a

@@ -11,9 +11,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Receiver, ReceiverError, ReceiverSettings, directory::Directory};
+use super::{Receiver, ReceiverError, ReceiverSettings, directory::Directory, people::Keeper};
 use crate::{
-    identity::Identity,
+    identity::{Identity, Records},
     runtime::{
         admin::{Gate, Readiness},
         cache::Scope,
@@ -90,7 +90,14 @@ pub async fn run(
     let scopes = Scope::of(&settings.namespaces);
     let (directory, watching) = Directory::start(&client, &scopes);
     let directory = Arc::new(directory);
-    let filling = fill(&directory, watching, &caches);
+    let (records, noting) = Records::start(client.clone(), &settings.people.namespace);
+    let watching = async {
+        tokio::select! {
+            () = watching => {}
+            () = noting => {}
+        }
+    };
+    let filling = fill(&directory, &records, watching, &caches);
     let serving = async {
         // Nothing is asked to be delivered before it can be worked on.
         let installation = tokio::select! {
@@ -99,42 +106,70 @@ pub async fn run(
             (installation, ()) = async { tokio::join!(installed(&slack, &gate), directory.opened()) } => installation,
         };
         tracing::info!(team = %installation.team, "Slack knows the app");
-        let identity = Identity::new(slack.clone(), installation.team);
+        let identity = Identity::new(
+            slack.clone(),
+            installation.team.clone(),
+            &settings.people,
+            records.clone(),
+            settings.clock,
+        )
+        .map_err(ReceiverError::People)?;
+        check_scopes(&installation, &identity);
+        let keeper = Keeper::new(
+            client.clone(),
+            identity.clone(),
+            directory.clone(),
+            &metrics,
+            settings.people.limit,
+            settings.clock,
+            (settings.draw)()[0],
+        );
+        let keeping = keeper.clone();
+        // On the heap: it holds all that is under way for eight people.
+        let keeping = Box::pin(async move { keeping.run().await });
         let receiver = Receiver::new(
             settings,
             client,
             slack.clone(),
             identity,
+            keeper,
             directory.clone(),
             &metrics,
         )?;
         let intake = Intake::new(Arc::clone(&receiver), door.allowed, door.metrics);
-        match door.transport {
-            Transport::Socket { settings, .. } => {
-                let sockets = SocketMode::new(slack, settings, intake.clone());
-                let sockets = sockets.map_err(ReceiverError::Socket)?;
-                let watch = sockets.watch();
-                tokio::select! {
-                    () = sockets.run(shutdown.clone()) => {}
-                    never = tell(watch, &gate) => match never {},
+        let delivering = Box::pin(async {
+            match door.transport {
+                Transport::Socket { settings, .. } => {
+                    let sockets = SocketMode::new(slack, settings, intake.clone());
+                    let sockets = sockets.map_err(ReceiverError::Socket)?;
+                    let watch = sockets.watch();
+                    tokio::select! {
+                        () = sockets.run(shutdown.clone()) => {}
+                        never = tell(watch, &gate) => match never {},
+                    }
+                }
+                Transport::Http { listener, secrets } => {
+                    gate.gate.ready();
+                    let router = http::router(intake.clone(), secrets, Timestamp::now);
+                    let serving = axum::serve(listener, router)
+                        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+                        .into_future();
+                    let overdue = async {
+                        shutdown.cancelled().await;
+                        sleep(LEAVE_WITHIN).await;
+                    };
+                    tokio::select! {
+                        served = serving => served.map_err(ReceiverError::Serve)?,
+                        // Somebody holds a request open without sending it.
+                        () = overdue => {}
+                    }
                 }
             }
-            Transport::Http { listener, secrets } => {
-                gate.gate.ready();
-                let router = http::router(intake.clone(), secrets, Timestamp::now);
-                let serving = axum::serve(listener, router)
-                    .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-                    .into_future();
-                let overdue = async {
-                    shutdown.cancelled().await;
-                    sleep(LEAVE_WITHIN).await;
-                };
-                tokio::select! {
-                    served = serving => served.map_err(ReceiverError::Serve)?,
-                    // Somebody holds a request open without sending it.
-                    () = overdue => {}
-                }
-            }
+            Ok(())
+        });
+        tokio::select! {
+            delivered = delivering => delivered?,
+            never = keeping => match never {},
         }
         intake.finish().await;
         receiver.finish().await;
@@ -149,11 +184,14 @@ pub async fn run(
 /// Keeps the directory filled, and says when it is for the first time. Ends when a watch does.
 async fn fill(
     directory: &Directory,
+    records: &Records,
     watching: impl Future<Output = ()>,
     caches: &Gate,
 ) -> ReceiverError {
     let filled = async {
         directory.filled().await?;
+        let records = records.filled().await;
+        records.map_err(|_| ReceiverError::WatchEnded)?;
         directory.open();
         caches.ready();
         tracing::info!("caches are filled; working");
@@ -202,6 +240,18 @@ async fn installed(slack: &SlackClient, standing: &Standing) -> Installation {
                 sleep(wait).await;
             }
         }
+    }
+}
+
+/// What an operator must know: groups are wanted that the token may not see.
+fn check_scopes(installation: &Installation, identity: &Identity) {
+    let scopes = &installation.scopes;
+    let lacking = !scopes.is_empty() && !scopes.contains("usergroups:read");
+    if lacking && identity.asks_slack_for_groups() {
+        tracing::error!(
+            scope = "usergroups:read",
+            "user groups are to be groups of people, but the app may not read them: add the scope and install it again"
+        );
     }
 }
 

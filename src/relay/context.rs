@@ -16,12 +16,15 @@ use super::{
     standing::Standing,
 };
 use crate::{
-    api::{DeployRequest, Environment, deploy_request::SlackMessage},
+    api::{Application, DeployRequest, Environment, deploy_request::SlackMessage},
     runtime::{
         cache::{Cache, Guarded},
         lease::Claim,
     },
-    slack::client::{Method, Posted, SlackClient},
+    slack::{
+        client::{Method, Posted, SlackClient},
+        sharing::SharedChannels,
+    },
 };
 
 /// The longest wait after a pass that failed.
@@ -35,6 +38,8 @@ pub(super) struct Context {
     pub(super) client: Client,
     /// Slack.
     pub(super) slack: SlackClient,
+    /// Which channels are shared with other organisations.
+    pub(super) shared: SharedChannels,
     /// The right to act, where there is a Lease.
     pub(super) claim: Option<Claim>,
     /// Whether Slack accepts us.
@@ -49,6 +54,8 @@ pub(super) struct Context {
     pub(super) requests: Cache<DeployRequest>,
     /// Environments.
     pub(super) environments: Cache<Environment>,
+    /// Applications.
+    pub(super) applications: Cache<Application>,
     /// Asked to end.
     pub(super) shutdown: CancellationToken,
     /// Requests that went while they were told.
@@ -125,11 +132,12 @@ impl Context {
         settings: RelaySettings,
         metrics: RelayMetrics,
         recorder: Recorder,
-        caches: (Cache<DeployRequest>, Cache<Environment>),
+        caches: (Cache<DeployRequest>, Cache<Environment>, Cache<Application>),
         (gone, shutdown): (UnboundedSender<Gone>, CancellationToken),
     ) -> Self {
         Self {
             client,
+            shared: SharedChannels::new(slack.clone()),
             slack,
             claim,
             standing,
@@ -138,6 +146,7 @@ impl Context {
             recorder,
             requests: caches.0,
             environments: caches.1,
+            applications: caches.2,
             shutdown,
             gone,
             memories: Mutex::default(),

@@ -33,6 +33,7 @@ use std::{
 use futures::{FutureExt, StreamExt, stream};
 use kube::{
     Client, Resource, ResourceExt,
+    api::ObjectMeta,
     runtime::{
         applier,
         controller::{Action, Config},
@@ -54,7 +55,7 @@ use self::{
     standing::Standing,
 };
 use crate::{
-    api::{DeployRequest, Environment, RELAY},
+    api::{Application, DeployRequest, Environment, RELAY},
     runtime::{
         admin::Readiness,
         cache::{Cache, Guarded, Scope, reference},
@@ -210,6 +211,10 @@ async fn engine(
     let (requests, request_changes) = Cache::<DeployRequest>::start(client.clone(), &scope, |_| {});
     let (environments, environment_changes) =
         Cache::<Environment>::start(client.clone(), &scope, |_| {});
+    let (applications, application_changes) =
+        Cache::<Application>::start(client.clone(), &scope, |application| {
+            application.status = None;
+        });
     let store = requests.0.clone();
     let (gone, went) = unbounded_channel();
     let (wake, woken) = unbounded_channel();
@@ -225,23 +230,25 @@ async fn engine(
         settings.clone(),
         metrics,
         Recorder::new(client, reporter),
-        (requests, environments),
+        (requests, environments, applications),
         (gone, shutdown.clone()),
     ));
-    let watching = stream::select(
+    let watching = stream::select_all([
         request_changes.map(Change::Request).boxed(),
         environment_changes.map(Change::Environment).boxed(),
-    )
+        application_changes.map(Change::Application).boxed(),
+    ])
     .for_each(|change| {
         changed(&context, &wake, &change);
         async {}
     });
     let filled = async {
-        let both = tokio::try_join!(
+        let all = tokio::try_join!(
             context.requests.0.wait_until_ready(),
             context.environments.0.wait_until_ready(),
+            context.applications.0.wait_until_ready(),
         );
-        both.map(|_| ()).map_err(|_| RelayError::WatchEnded)
+        all.map(|_| ()).map_err(|_| RelayError::WatchEnded)
     };
     let work = async {
         filled.await?;
@@ -300,6 +307,7 @@ async fn engine(
 enum Change {
     Request(Arc<Guarded<DeployRequest>>),
     Environment(Arc<Guarded<Environment>>),
+    Application(Arc<Guarded<Application>>),
 }
 
 type Wake = UnboundedSender<kube::runtime::reflector::ObjectRef<Guarded<DeployRequest>>>;
@@ -312,16 +320,32 @@ fn changed(context: &Context, wake: &Wake, change: &Change) {
             drop(wake.send(reference(&**object)));
         }
         Change::Environment(environment) => {
-            let meta = environment.meta();
-            let concerned = context.requests.filter(|request| {
-                request.namespace() == meta.namespace
-                    && Some(&request.spec.environment) == meta.name.as_ref()
-                    && !message::phase(request).is_terminal()
+            wake_those(context, wake, environment.meta(), |request| {
+                &request.spec.environment
             });
-            for request in concerned {
-                drop(wake.send(reference(&*request)));
-            }
         }
+        Change::Application(application) => {
+            wake_those(context, wake, application.meta(), |request| {
+                &request.spec.application
+            });
+        }
+    }
+}
+
+/// Wakes every request that goes on and names that object.
+fn wake_those(
+    context: &Context,
+    wake: &Wake,
+    meta: &ObjectMeta,
+    named: impl Fn(&DeployRequest) -> &String,
+) {
+    let concerned = context.requests.filter(|request| {
+        request.namespace() == meta.namespace
+            && Some(named(request)) == meta.name.as_ref()
+            && !message::phase(request).is_terminal()
+    });
+    for request in concerned {
+        drop(wake.send(reference(&*request)));
     }
 }
 

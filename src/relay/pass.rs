@@ -15,7 +15,7 @@ use super::{
     purpose::Purpose,
 };
 use crate::{
-    api::{DeployRequest, Environment},
+    api::{Application, DeployRequest, Environment},
     runtime::cache::Guarded,
     slack::client::Priority,
 };
@@ -48,6 +48,7 @@ pub(super) enum Done {
 pub(super) struct Scene {
     pub(super) request: DeployRequest,
     pub(super) environment: Option<Environment>,
+    pub(super) application: Option<Application>,
     pub(super) ledger: Ledger,
     unsent: Option<Purpose>,
     live_url: Address,
@@ -62,6 +63,7 @@ impl Scene {
         Facts {
             request: &self.request,
             environment: self.environment.as_ref(),
+            application: self.application.as_ref(),
             told: &self.ledger.told,
             unsent: self.unsent.as_ref(),
             live_url: match &self.live_url {
@@ -170,9 +172,6 @@ pub(super) async fn look(
     let Some(request) = context.cached(&namespace, &name, &uid) else {
         return Ok(None);
     };
-    let environment = context
-        .environments
-        .get(&namespace, &request.spec.environment);
     let cached = Ledger::of(&request);
     let known = context
         .recall(&uid, |memory| memory.ledger.clone())
@@ -185,7 +184,7 @@ pub(super) async fn look(
             None => return Ok(None),
         },
     };
-    Ok(Some(scene(context, request, environment, ledger)))
+    Ok(Some(scene(context, request, ledger)))
 }
 
 /// The same, as the API server has it now.
@@ -196,20 +195,14 @@ pub(super) async fn look_afresh(
     let Some((request, ledger)) = Ledger::read(&context.client, &scene.request).await? else {
         return Ok(None);
     };
-    let namespace = request.namespace().unwrap_or_default();
-    let environment = context
-        .environments
-        .get(&namespace, &request.spec.environment);
-    Ok(Some(self::scene(context, request, environment, ledger)))
+    Ok(Some(self::scene(context, request, ledger)))
 }
 
-fn scene(
-    context: &Context,
-    request: DeployRequest,
-    environment: Option<Environment>,
-    ledger: Ledger,
-) -> Scene {
-    let uid = request.uid().unwrap_or_default();
+fn scene(context: &Context, request: DeployRequest, ledger: Ledger) -> Scene {
+    let (namespace, _, uid) = names(&request);
+    let (environments, applications) = (&context.environments, &context.applications);
+    let environment = environments.get(&namespace, &request.spec.environment);
+    let application = applications.get(&namespace, &request.spec.application);
     let told = !ledger.told.messages.is_empty();
     let (unsent, live_url) = if told {
         context.begin(&uid, |memory| {
@@ -223,6 +216,7 @@ fn scene(
     Scene {
         request,
         environment,
+        application,
         ledger,
         unsent,
         live_url,
@@ -244,6 +238,11 @@ async fn act(context: &Context, scene: &Scene, step: Step) -> Result<Done, Relay
     );
     if pointing && find_url(context, scene).await {
         return Ok(Done::Next);
+    }
+    if let Step::Post(posting) | Step::Settle(posting, _) = &step
+        && let Some(done) = super::trouble::among_strangers(context, scene, posting).await?
+    {
+        return Ok(done);
     }
     match step {
         Step::Post(posting) => super::post::post(context, scene, posting).await,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    api::{DeployRequest, Environment, deploy_request::SlackMessage},
+    api::{Application, DeployRequest, Environment, deploy_request::SlackMessage},
+    domain::speaking,
     slack::{
         client::Destination,
         ids::{ChannelId, MessageTs, UserId},
@@ -85,13 +86,20 @@ pub struct Places {
 }
 
 impl Places {
-    /// The Environment's channel, else where it was asked; in the thread if it was asked in one.
-    pub fn of(request: &DeployRequest, environment: Option<&Environment>) -> Self {
+    /// The Environment's channel, else where it was asked; in the thread if it was asked in one. A channel that anybody
+    /// but the receiver wrote counts only where it is listed.
+    pub fn of(
+        request: &DeployRequest,
+        environment: Option<&Environment>,
+        application: Option<&Application>,
+    ) -> Self {
+        let counts = speaking::unlisted(request, environment, application).is_none();
         let asked = request
             .spec
             .notify
             .as_ref()
             .and_then(|notify| notify.slack.as_ref())
+            .filter(|_| counts)
             .and_then(|place| {
                 let thread = place.thread_ts.as_ref().map(|thread| thread.parse());
                 Some(Spot::channel(

@@ -121,20 +121,20 @@ fn the_live_message_goes_to_the_environments_channel_else_where_it_was_asked() {
         ),
     ];
     for (name, request, environment, live, link, also) in rows {
-        let places = Places::of(request, environment);
+        let places = Places::of(request, environment, None);
         let spots: Vec<String> = places.live.iter().map(shown).collect();
         assert_eq!(spots, live, "{name}");
         assert_eq!(places.link.as_ref().map(shown).as_deref(), link, "{name}");
         let channels: Vec<&str> = places.also.iter().map(ChannelId::as_str).collect();
         assert_eq!(channels, also, "{name}");
     }
-    assert!(Places::of(&kubectl, None).is_nowhere());
+    assert!(Places::of(&kubectl, None, None).is_nowhere());
 }
 
 #[test]
 fn a_refused_message_goes_on_until_nobody_is_left() {
     let request = asked(&json!({"channel": "C0ASKED", "threadTs": "1.2"}));
-    let places = Places::of(&request, None);
+    let places = Places::of(&request, None, None);
     let mut way = Vec::new();
     let mut spot = places.live.first().cloned();
     while let Some(here) = spot {
@@ -154,5 +154,5 @@ fn a_refused_message_goes_on_until_nobody_is_left() {
 #[test]
 fn what_cannot_be_a_channel_is_nowhere() {
     let request = asked(&json!({"channel": "nowhere"}));
-    assert!(Places::of(&request, None).is_nowhere());
+    assert!(Places::of(&request, None, None).is_nowhere());
 }

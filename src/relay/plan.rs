@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{
-        DeployRequest, Environment, SEEN_ANNOTATION,
+        Application, DeployRequest, Environment, SEEN_ANNOTATION,
         conditions::{self, ConditionType, Reason},
         deploy_request::{EarlierMessage, Phase, SlackMessage, SlackStatus},
     },
@@ -56,6 +56,8 @@ pub struct Facts<'a> {
     pub request: &'a DeployRequest,
     /// Its Environment, if it exists.
     pub environment: Option<&'a Environment>,
+    /// Its Application, if it exists.
+    pub application: Option<&'a Application>,
     /// What was told so far.
     pub told: &'a SlackStatus,
     /// The message that was written down and certainly not posted, by this process.
@@ -141,7 +143,7 @@ pub struct Plan {
 /// What is to be done in Slack about this request.
 pub fn plan(facts: &Facts<'_>) -> Plan {
     let planner = Planner {
-        places: Places::of(facts.request, facts.environment),
+        places: Places::of(facts.request, facts.environment, facts.application),
         phase: message::phase(facts.request),
         facts,
     };
@@ -171,16 +173,11 @@ pub fn posted(entry: &SlackMessage) -> Option<Posted> {
 
 /// Where a message goes next when Slack refuses it at `spot`. Lines in further channels and the stages go nowhere else.
 pub fn elsewhere(facts: &Facts<'_>, purpose: &Purpose, spot: &Spot) -> Option<Spot> {
-    let places = Places::of(facts.request, facts.environment);
+    let places = Places::of(facts.request, facts.environment, facts.application);
     match purpose {
         Purpose::Live => places.after(spot),
-        Purpose::End => match &spot.thread {
-            Some(_) => Some(Spot {
-                thread: None,
-                ..spot.clone()
-            }),
-            None => places.after(spot),
-        },
+        Purpose::End => out_of_thread(spot).or_else(|| places.after(spot)),
+        Purpose::Approval | Purpose::Judgment(_) => out_of_thread(spot),
         _ => None,
     }
 }
@@ -211,6 +208,8 @@ impl Planner<'_> {
         self.link(&mut plan);
         self.started(&mut plan);
         self.stages(&mut plan);
+        self.approval(&mut plan);
+        self.judgments(&mut plan);
         self.end(&mut plan);
         self.ended(&mut plan);
         plan
@@ -384,6 +383,36 @@ impl Planner<'_> {
         self.keep(plan, Purpose::Stages, spot, Priority::Progress);
     }
 
+    /// One question for all that may run: when that changes, the same answer in the thread asks anew, and nobody is
+    /// mentioned again.
+    fn approval(&self, plan: &mut Plan) {
+        let asked = message::is_asked(self.facts.request);
+        let spot = asked.then(|| self.in_thread()).flatten();
+        self.keep(plan, Purpose::Approval, spot, Priority::Interactive);
+    }
+
+    fn judgments(&self, plan: &mut Plan) {
+        let current = message::current_judgment(self.facts.request)
+            .filter(|(_, judgment)| judgment.answer.is_none())
+            .map(|(mark, _)| Purpose::Judgment(mark));
+        let begun = self.facts.told.messages.iter();
+        let begun = begun.filter_map(|entry| Purpose::read(&entry.purpose));
+        let mut all: Vec<Purpose> = begun
+            .filter(|purpose| matches!(purpose, Purpose::Judgment(_)))
+            .collect();
+        all.extend(current.clone().filter(|current| !all.contains(current)));
+        for purpose in all {
+            let asked = current.as_ref() == Some(&purpose);
+            let spot = asked.then(|| self.in_thread()).flatten();
+            self.keep(plan, purpose, spot, Priority::Interactive);
+        }
+    }
+
+    /// The live message's thread, once there is one.
+    fn in_thread(&self) -> Option<Spot> {
+        thread_of(self.entry(&Purpose::Live)?)
+    }
+
     fn end(&self, plan: &mut Plan) {
         if !self.phase.is_terminal() || self.is_settled() {
             return;
@@ -489,7 +518,7 @@ pub fn message_of(
     purpose: &Purpose,
     earlier: Option<EarlierMessage>,
 ) -> Message {
-    let places = Places::of(facts.request, facts.environment);
+    let places = Places::of(facts.request, facts.environment, facts.application);
     message_for(facts, &places, purpose, earlier)
 }
 
@@ -513,9 +542,22 @@ fn message_for(
             let with_stages = entry(facts.told, &Purpose::Stages).is_none();
             message::end(request, places.requester.as_ref(), with_stages, earlier)
         }
+        Purpose::Approval => message::approval(request, facts.environment, earlier),
+        Purpose::Judgment(mark) => {
+            let since = entry(facts.told, purpose).map(|entry| entry.since.0);
+            message::judgment(request, facts.environment, mark, since, earlier)
+        }
         Purpose::Started(channel) => message::started(request, channel, url, earlier),
         Purpose::Ended(channel) => message::ended(request, channel, url, earlier),
     }
+}
+
+fn out_of_thread(spot: &Spot) -> Option<Spot> {
+    let spot = spot.clone();
+    spot.thread.is_some().then_some(Spot {
+        thread: None,
+        ..spot
+    })
 }
 
 fn in_channel(channel: &ChannelId) -> Spot {

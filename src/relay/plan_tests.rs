@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    relay::testing::{changed, environment, now, request},
+    relay::testing::{changed, environment, judged, now, request},
     slack::client::Destination,
 };
 
@@ -20,6 +20,7 @@ fn status(messages: &[Value]) -> SlackStatus {
 struct Scene {
     request: DeployRequest,
     environment: Option<Environment>,
+    application: Option<Application>,
     told: SlackStatus,
     unsent: Option<Purpose>,
     now: Timestamp,
@@ -30,6 +31,7 @@ impl Scene {
         Self {
             request,
             environment: None,
+            application: None,
             told: status(messages),
             unsent: None,
             now: now(),
@@ -40,6 +42,7 @@ impl Scene {
         Facts {
             request: &self.request,
             environment: self.environment.as_ref(),
+            application: self.application.as_ref(),
             told: &self.told,
             unsent: self.unsent.as_ref(),
             live_url: None,
@@ -286,12 +289,14 @@ fn who_asked_elsewhere_is_told_where_it_is() {
             &["post link C0ASKED"],
         ),
     ];
+    let own_and_listed = environment(&json!({"channel": "C0OWN", "also": ["C0ASKED"]}));
     for (name, patch, expected) in rows {
         let mut scene = Scene::of(
             changed(Phase::Queued, &patch),
             &[told("live", "C0OWN", Some(LIVE))],
         );
-        scene.environment = Some(own.clone());
+        let stamped = scene.request.spec.requester.is_some();
+        scene.environment = Some(if stamped { &own } else { &own_and_listed }.clone());
         let mut scene = scene.up_to_date();
         assert_eq!(scene.steps(), expected, "{name}");
         scene.told.messages[0].channel = scene
@@ -367,15 +372,144 @@ fn a_copy_says_so() {
 }
 
 #[test]
+fn approval_is_asked_for_once_and_told_to_its_end() {
+    let asked = || request(Phase::AwaitingApproval);
+    let post = format!("post approval C0ASKED/{LIVE}");
+    let scene = Scene::of(asked(), &[live()]).up_to_date();
+    assert_eq!(scene.steps(), [post.as_str()]);
+    assert!(
+        Scene::of(asked(), &[])
+            .steps()
+            .iter()
+            .all(|step| !step.contains("approval"))
+    );
+    let question = told("approval", "C0ASKED", Some("2.2"));
+    let told = Scene::of(asked(), &[live(), question.clone()]).up_to_date();
+    assert_eq!(told.plan().steps, []);
+    for (name, patch) in [
+        (
+            "more approved",
+            json!({"status": {"approvals": {"required": 3}}}),
+        ),
+        (
+            "what would run has changed",
+            json!({"status": {"resolved": {"digest": "other"}}}),
+        ),
+    ] {
+        let mut changed_since = Scene::of(changed(Phase::AwaitingApproval, &patch), &[]);
+        changed_since.told = told.told.clone();
+        let steps = changed_since.steps();
+        assert!(
+            steps.contains(&"update approval Interactive".to_owned()),
+            "{name}: {steps:?}"
+        );
+    }
+    for phase in [
+        Phase::Queued,
+        Phase::Denied,
+        Phase::Expired,
+        Phase::Canceled,
+    ] {
+        let mut ended = Scene::of(request(phase), &[]);
+        ended.told = told.told.clone();
+        let steps = ended.steps();
+        assert!(
+            steps.contains(&"update approval Interactive".to_owned()),
+            "{phase:?}: {steps:?}"
+        );
+        let never = Scene::of(request(phase), &[live()]).steps();
+        assert!(
+            !never.iter().any(|step| step.contains("approval")),
+            "{phase:?}: {never:?}"
+        );
+    }
+}
+
+#[test]
+fn each_judgment_is_asked_for_by_itself() {
+    let first = judged(&json!({}));
+    let second = judged(&json!({"status": {"judgment": {"stage": "01J-NEXT"}}}));
+    let purpose = |request: &DeployRequest| {
+        Purpose::Judgment(message::current_judgment(request).unwrap().0).to_string()
+    };
+    let (one, two) = (purpose(&first), purpose(&second));
+    assert_ne!(one, two);
+    let stages = told("stages", "C0ASKED", Some("2.2"));
+    let asked = |request: DeployRequest, messages: &[Value]| {
+        Scene::of(request, messages).up_to_date().steps()
+    };
+    assert_eq!(
+        asked(first.clone(), &[live(), stages.clone()]),
+        [format!("post {one} C0ASKED/{LIVE}")]
+    );
+    let question = told(&one, "C0ASKED", Some("3.3"));
+    let both = [live(), stages.clone(), question.clone()];
+    assert_eq!(asked(first, &both), Vec::<String>::new());
+    assert_eq!(
+        asked(second.clone(), &both),
+        [format!("post {two} C0ASKED/{LIVE}")]
+    );
+    let steps = Scene::of(second, &both).steps();
+    assert!(
+        steps.contains(&format!("update {one} Interactive")),
+        "{steps:?}"
+    );
+    let answer = json!({"name": "a", "by": "b", "at": "2026-03-04T10:03:00Z"});
+    let answered = judged(&json!({"status": {"judgment": {"answer": answer}}}));
+    assert_eq!(
+        asked(answered.clone(), &[live(), stages]),
+        Vec::<String>::new(),
+        "nothing to ask"
+    );
+    let steps = Scene::of(answered, &both).steps();
+    assert!(
+        steps.contains(&format!("update {one} Interactive")),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn a_channel_that_nobody_lists_is_told_nothing() {
+    let kubectl = json!({"spec": {"requester": {"username": "bob@corp.example", "slack": null}}});
+    let application = |channels: &[&str]| -> Application {
+        serde_json::from_value(json!({
+            "apiVersion": "foredeck.dev/v1alpha1", "kind": "Application", "metadata": {"name": "checkout"},
+            "spec": {"actions": {"deploy": {"pipeline": "p"}}, "slack": {"channels": channels}},
+        }))
+        .unwrap()
+    };
+    let mut scene = Scene::of(changed(Phase::Queued, &kubectl), &[]);
+    assert_eq!(scene.plan(), Plan::default());
+    scene.environment = Some(environment(&json!({"channel": "C0OWN"})));
+    assert_eq!(scene.steps(), ["post live C0OWN"]);
+    scene.told = status(&[told("live", "C0OWN", Some(LIVE))]);
+    assert_eq!(
+        scene.up_to_date().steps(),
+        Vec::<String>::new(),
+        "no link either"
+    );
+    let mut scene = Scene::of(changed(Phase::Queued, &kubectl), &[]);
+    scene.application = Some(application(&["C0ASKED"]));
+    assert_eq!(scene.steps(), ["post live C0ASKED"]);
+    let mut scene = Scene::of(changed(Phase::Running, &kubectl), &[live()]);
+    scene.application = Some(application(&["C0OTHER"]));
+    let steps = scene.steps();
+    assert!(
+        steps.contains(&"update live Progress".to_owned()),
+        "begun when it was listed: {steps:?}"
+    );
+}
+
+#[test]
 fn one_without_a_person_has_no_answer_at_a_good_end() {
     let patch = json!({"spec": {"requester": null}});
-    assert!(
-        Scene::of(changed(Phase::Succeeded, &patch), &[live()])
-            .up_to_date()
-            .steps()
-            .is_empty()
-    );
-    let failed = Scene::of(changed(Phase::Failed, &patch), &[live()]).up_to_date();
+    let scene = |phase| {
+        let mut scene = Scene::of(changed(phase, &patch), &[live()]);
+        scene.environment = Some(environment(&json!({"also": ["C0ASKED"]})));
+        scene.up_to_date()
+    };
+    assert!(scene(Phase::Succeeded).steps().is_empty());
+    let failed = scene(Phase::Failed);
     assert_eq!(
         failed.steps(),
         [format!("post end C0ASKED/{LIVE} broadcast")]

@@ -13,6 +13,11 @@ pub enum Purpose {
     Link,
     /// The stages, in the live message's thread; kept up to date.
     Stages,
+    /// Asks people to approve it, in the live message's thread; mentions them. Kept up to date, also when what would run
+    /// changes.
+    Approval,
+    /// Asks people for one manual judgment, by its mark, in the live message's thread; kept up to date.
+    Judgment(String),
     /// How it ended, in the live message's thread; mentions who asked.
     End,
     /// One line in a further channel when it starts.
@@ -29,21 +34,25 @@ impl Purpose {
                 "live" => Some(Self::Live),
                 "link" => Some(Self::Link),
                 "stages" => Some(Self::Stages),
+                "approval" => Some(Self::Approval),
                 "end" => Some(Self::End),
                 _ => None,
             },
+            Some(("judgment", mark)) => is_mark(mark).then(|| Self::Judgment(mark.to_owned())),
             Some(("started", channel)) => channel.parse().ok().map(Self::Started),
             Some(("ended", channel)) => channel.parse().ok().map(Self::Ended),
             Some(_) => None,
         }
     }
 
-    /// The fixed word for metrics: without the channel.
+    /// The fixed word for metrics: without the channel or the mark.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Link => "link",
             Self::Stages => "stages",
+            Self::Approval => "approval",
+            Self::Judgment(_) => "judgment",
             Self::End => "end",
             Self::Started(_) => "started",
             Self::Ended(_) => "ended",
@@ -57,9 +66,17 @@ impl fmt::Display for Purpose {
             Self::Started(channel) | Self::Ended(channel) => {
                 write!(formatter, "{}:{channel}", self.word())
             }
+            Self::Judgment(mark) => write!(formatter, "{}:{mark}", self.word()),
             _ => formatter.write_str(self.word()),
         }
     }
+}
+
+fn is_mark(text: &str) -> bool {
+    (1..=40).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -74,6 +91,8 @@ mod tests {
             Purpose::Link,
             Purpose::Stages,
             Purpose::End,
+            Purpose::Approval,
+            Purpose::Judgment("0a1b".to_owned()),
             Purpose::Started(channel.clone()),
             Purpose::Ended(channel),
         ] {
@@ -86,6 +105,9 @@ mod tests {
             "started:",
             "started:x",
             "live:C1",
+            "judgment",
+            "judgment:",
+            "judgment:XY",
             "a:C12",
         ] {
             assert_eq!(Purpose::read(bad), None, "{bad}");

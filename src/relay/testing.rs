@@ -47,6 +47,10 @@ fn status(phase: Phase) -> Value {
         ])
     };
     let execution = |word: &str, second: &str| json!({"id": "01J", "url": "https://deck.example/#/applications/checkout/executions/01J", "status": word, "stages": stages(second)});
+    let approvals = json!({
+        "required": 2, "missingGroups": ["okta:leads"], "until": "2026-03-04T14:00:30Z",
+        "given": [{"name": "approval-1", "by": "bob@corp.example", "at": "2026-03-04T10:00:30Z", "comment": "looks good"}],
+    });
     let started = "2026-03-04T10:01:00Z";
     let finished = "2026-03-04T10:04:12Z";
     match phase {
@@ -55,7 +59,7 @@ fn status(phase: Phase) -> Value {
             "waiting": {"for": "Configuration", "message": "there is no Environment \"production\" in this namespace; it goes on as soon as somebody creates it.", "since": "2026-03-04T10:00:01Z", "until": "2026-03-05T10:00:00Z"},
         }),
         Phase::AwaitingApproval => json!({
-            "resolved": resolved, "approvals": {"required": 2, "given": [{"name": "approval-1", "by": "bob@corp.example", "at": "2026-03-04T10:00:30Z"}]},
+            "resolved": resolved, "approvals": approvals,
             "waiting": {"for": "Approval", "message": "1 of 2 approvals: somebody with the verb approve has to say yes.", "since": "2026-03-04T10:00:01Z", "until": "2026-03-05T10:00:00Z"},
         }),
         Phase::Queued => json!({
@@ -92,6 +96,24 @@ fn status(phase: Phase) -> Value {
             "finishedAt": finished, "message": "it waited for more than 24 h. It last waited because its turn did not come.",
         }),
     }
+}
+
+/// checkout waits at a manual judgment, with a merge patch on top.
+pub(super) fn judged(patch: &Value) -> DeployRequest {
+    let mut object = json!({"status": {
+        "execution": {"stages": [{"name": "Go?", "type": "manualJudgment", "status": "RUNNING", "startedAt": "2026-03-04T10:01:00Z"}]},
+        "waiting": {"for": "Judgment", "message": "stage \"Go?\" waits for a person", "since": "2026-03-04T10:01:00Z"},
+        "judgment": {"stage": "01J-GO", "name": "Go?", "instructions": "Look at the graphs.\nThen decide."},
+    }});
+    merge(&mut object, patch);
+    changed(Phase::Running, &object)
+}
+
+/// production, which asks for approvals.
+pub(super) fn protected(protection: &Value) -> Environment {
+    let mut environment = environment(&json!({}));
+    environment.spec.protection = serde_json::from_value(protection.clone()).unwrap();
+    environment
 }
 
 /// production, with this in `spec.notify.slack`.

@@ -41,6 +41,8 @@ pub(super) const SECOND_COPY: &str = "Slack did not say whether a message arrive
 /// Said while Slack doesn't accept the app.
 const STOPPED: &str =
     "Nothing is told in Slack until somebody mends the app's installation or token: ";
+/// The word for a channel in which people of another organisation read along.
+const SHARED: &str = "shared_channel";
 /// The longest wait between two attempts.
 const LONGEST: Duration = Duration::from_mins(2);
 /// How soon a post without an answer is looked for.
@@ -117,22 +119,64 @@ pub(super) async fn not_posted(
                 LOOK_FOR_IT.min(context.settings.pace.settle / 3),
             ))
         }
-        _ => match plan::elsewhere(&scene.facts(context), purpose, &posting.spot) {
-            Some(next) => {
-                let from = posting.spot.clone();
-                moved(
-                    context,
-                    scene,
-                    purpose,
-                    &from,
-                    &next,
-                    posting.earlier,
-                    &error,
-                )
-                .await
-            }
-            None => refuse(context, scene, posting, error.reason()).await,
-        },
+        _ => elsewhere(context, scene, posting, error.reason()).await,
+    }
+}
+
+/// Nothing is posted where another organisation reads along, unless the Environment allows that: it goes elsewhere, as if
+/// Slack refused it there. `None` where nothing speaks against it.
+pub(super) async fn among_strangers(
+    context: &Context,
+    scene: &Scene,
+    posting: &Posting,
+) -> Result<Option<Done>, RelayError> {
+    let allowed = scene
+        .environment
+        .as_ref()
+        .is_some_and(|environment| environment.spec.protection.allow_shared);
+    let Some(channel) = posting.spot.known_channel().filter(|_| !allowed) else {
+        return Ok(None);
+    };
+    let asking = context.shared.is_shared(channel);
+    let Some(shared) = context.unless_ended(asking).await else {
+        return Ok(Some(Done::NotOurs));
+    };
+    match shared {
+        Ok(false) => Ok(None),
+        Ok(true) => elsewhere(context, scene, posting, SHARED).await.map(Some),
+        // Not known, so not told: it is asked again, ever more slowly.
+        Err(error) => {
+            context.begin(&scene.uid(), |memory| {
+                memory.request = Some(scene.request.clone());
+            });
+            let later = later(context, scene, &posting.purpose, &error).await;
+            later.map(Some)
+        }
+    }
+}
+
+/// It goes elsewhere, if there is any such place.
+async fn elsewhere(
+    context: &Context,
+    scene: &Scene,
+    posting: &Posting,
+    reason: &'static str,
+) -> Result<Done, RelayError> {
+    match plan::elsewhere(&scene.facts(context), &posting.purpose, &posting.spot) {
+        Some(next) => {
+            let (from, earlier) = (posting.spot.clone(), posting.earlier);
+            moved(
+                context,
+                scene,
+                &posting.purpose,
+                &from,
+                &next,
+                earlier,
+                reason,
+            )
+            .await
+        }
+        None => refuse(context, scene, posting, reason).await,
     }
 }
 
@@ -222,7 +266,16 @@ pub(super) async fn not_updated(
     match to {
         Some(next) if worth => {
             let earlier = Some(EarlierMessage::Unchangeable);
-            moved(context, scene, purpose, &spot, &next, earlier, error).await
+            moved(
+                context,
+                scene,
+                purpose,
+                &spot,
+                &next,
+                earlier,
+                error.reason(),
+            )
+            .await
         }
         Some(_) if *purpose == Purpose::Live => {
             update::shows(context, scene, purpose, shown, |_| {}).await
@@ -255,25 +308,31 @@ async fn moved(
     from: &Spot,
     to: &Spot,
     earlier: Option<EarlierMessage>,
-    error: &SlackError,
+    reason: &'static str,
 ) -> Result<Done, RelayError> {
     let word = purpose.word();
     context.metrics.told(word, "moved");
+    let why = match reason {
+        SHARED => {
+            "it is shared with another organisation, and the Environment does not set spec.protection.allowShared"
+        }
+        reason => reason,
+    };
     let problem = if from == to {
         format!(
             "the {word} message in {} can't be changed any more ({}); there is a new one.",
             named(from),
-            error.reason()
+            why
         )
     } else {
         format!(
             "the {word} message could not go to {} ({}), and goes to {} instead.",
             named(from),
-            error.reason(),
+            why,
             named(to)
         )
     };
-    tracing::warn!(purpose = word, reason = error.reason(), "{problem}");
+    tracing::warn!(purpose = word, reason, "{problem}");
     publish(context, scene, "SlackMoved", &problem).await;
     let entry = ledger::intent(purpose, to, earlier, Timestamp::now());
     let written = amend(context, scene, |told| {
@@ -309,6 +368,9 @@ pub(super) async fn refuse(
         ),
         "not_in_channel" | "channel_not_found" => format!(
             "the {word} message could not be posted to {place} ({reason}), and there is nowhere else. Ask who keeps the app to invite it there."
+        ),
+        SHARED => format!(
+            "the {word} message is not posted to {place}, which is shared with another organisation, and there is nowhere else. Whoever keeps the Environment can set spec.protection.allowShared."
         ),
         _ => format!(
             "Slack refuses the {word} message in {place} ({reason}), and there is nowhere else; it is not posted."

@@ -42,11 +42,20 @@ impl ClientError {
 /// of up to 1000 s: a claim would be written long after it was decided on, and a conflict might be with our own success.
 /// Whoever wants a repetition asks for one. Needs a Tokio runtime, and [`super::tls::install`] before.
 pub async fn connect() -> Result<Client, ClientError> {
+    connect_as(None).await
+}
+
+/// As [`connect`], but acts as this user, which takes the right to impersonate it.
+pub async fn connect_as(user: Option<String>) -> Result<Client, ClientError> {
     let mut config = Config::infer()
         .await
         .map_err(|error| ClientError::Configuration(Box::new(error)))?;
     // With a kubeconfig kube takes it whatever `NO_PROXY` says, and this build of it can't use it. It is for Slack.
     config.proxy_url.take_if(|url| is_of_environment(url));
+    if user.is_some() {
+        config.auth_info.impersonate = user;
+        config.auth_info.impersonate_groups = None;
+    }
     Client::try_from(bounded(config)).map_err(|error| ClientError::Unusable(Box::new(error)))
 }
 

@@ -31,6 +31,25 @@ pub const FORM_VALUE: &str = "form-value";
 
 /// Ends a request. Value: [`Target`].
 pub const REQUEST_CANCEL: &str = "request-cancel";
+/// Says yes to a request's start. Value: [`Question`] with the digest of what is to run.
+pub const APPROVE: &str = "request-approve";
+/// Says no to it: asks why first. Value: the same.
+pub const REJECT: &str = "request-reject";
+/// Lets a manual judgment go on. Value: [`Question`] with the judgment's mark, and that of an input where it offers any.
+pub const JUDGE: &str = "judge-go";
+/// Asks which of many inputs, then lets it go on. Value: without an input.
+pub const JUDGE_CHOOSE: &str = "judge-choose";
+/// Stops it: asks why first. Value: without an input.
+pub const JUDGE_STOP: &str = "judge-stop";
+/// The modal that asks why somebody says no to a start.
+pub const REJECTION: &str = "rejection";
+/// The modal that asks why a judgment is to stop.
+pub const STOPPING: &str = "stopping";
+/// The modal that asks which input a judgment is to go on with.
+pub const CHOOSING: &str = "choosing";
+/// In those modals: the field and its element.
+pub const ANSWER: &str = "answer";
+
 /// A link; Slack reports its press too.
 pub const LINK: &str = "link";
 
@@ -76,6 +95,53 @@ impl Target {
     }
 }
 
+/// A question to people about a request, as it stood when it was shown. As little proven as a [`Target`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Which request.
+    pub target: Target,
+    /// Which question: hexadecimal digits, at most 64.
+    pub mark: String,
+    /// Which of several answers: the same.
+    pub answer: Option<String>,
+}
+
+impl Question {
+    /// As a button carries it.
+    ///
+    /// # Errors
+    /// When names are longer than Kubernetes allows.
+    pub fn value(&self) -> Result<Value, TooLong> {
+        let target = self.target.value()?;
+        let answer = self.answer.iter().map(|answer| format!("/{answer}"));
+        let answer: String = answer.collect();
+        Value::new(format!("{}/{}{answer}", target.as_str(), self.mark))
+    }
+
+    /// What a button or a modal carried, if it can be one.
+    pub fn read(value: &str) -> Option<Self> {
+        let mark_like = |text: &str| {
+            (1..=64).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let (at, _) = value.match_indices('/').nth(2)?;
+        let (target, rest) = (value.get(..at)?, value.get(at + 1..)?);
+        let (mark, answer) = match rest.split_once('/') {
+            Some((mark, answer)) => (mark, Some(answer)),
+            None => (rest, None),
+        };
+        let fine = mark_like(mark) && answer.is_none_or(mark_like);
+        let target = Target::read(target)?;
+        fine.then(|| Self {
+            target,
+            mark: mark.to_owned(),
+            answer: answer.map(str::to_owned),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +157,32 @@ mod tests {
         assert_eq!(Target::read(value.as_str()), Some(target));
         for bad in ["", "a/b", "a/b/c/d", "a//c", "A/b/c", "../b/c d", "a/b/c\n"] {
             assert_eq!(Target::read(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_question_comes_back_as_it_was_sent_and_nothing_else_does() {
+        let target = Target::read("shop/slack-7f3c/0b1c-4d").unwrap();
+        for answer in [None, Some("0f".to_owned())] {
+            let question = Question {
+                target: target.clone(),
+                mark: "ab01".to_owned(),
+                answer,
+            };
+            let value = question.value().unwrap();
+            assert_eq!(Question::read(value.as_str()), Some(question));
+        }
+        for bad in [
+            "",
+            "a/b/c",
+            "a/b/c/",
+            "a/b/c/x",
+            "a/b/c/0/",
+            "a/b/c/0/1/2",
+            "a//c/0",
+            "a/b/c/0/AB",
+        ] {
+            assert_eq!(Question::read(bad), None, "{bad:?}");
         }
     }
 }

@@ -59,7 +59,7 @@ const fn optional(name: &'static str, purpose: &'static str) -> Scope {
 }
 
 /// Every scope that is asked for. What `auth.test` shows missing of them is what an operator must know.
-pub const SCOPES: [Scope; 11] = [
+pub const SCOPES: [Scope; 12] = [
     needed("commands", "the slash command"),
     needed(
         "chat:write",
@@ -70,8 +70,14 @@ pub const SCOPES: [Scope; 11] = [
     needed("app_mentions:read", "mentions of the app"),
     needed("im:history", "direct messages to the app"),
     needed("im:write", "direct messages of the app"),
-    needed("channels:read", "whether the app is in a public channel"),
-    needed("groups:read", "whether the app is in a private channel"),
+    needed(
+        "channels:read",
+        "whether the app is in a public channel, and whether strangers are",
+    ),
+    needed(
+        "groups:read",
+        "whether the app is in a private channel, and whether strangers are",
+    ),
     optional(
         "channels:history",
         "a message in a public channel whose post was cut off",
@@ -80,12 +86,16 @@ pub const SCOPES: [Scope; 11] = [
         "groups:history",
         "a message in a private channel whose post was cut off",
     ),
+    optional(
+        "usergroups:read",
+        "who is in which user group, where those are groups of people (`--slack-groups`)",
+    ),
 ];
 
 /// The scope of the app-level token that Socket Mode needs. A manifest can't ask for it.
 pub const APP_TOKEN_SCOPE: &str = "connections:write";
 
-const EVENTS: [Subscription; 4] = [
+const EVENTS: [Subscription; 8] = [
     Subscription {
         event: "app_mention",
         scope: Some("app_mentions:read"),
@@ -101,6 +111,22 @@ const EVENTS: [Subscription; 4] = [
     Subscription {
         event: "tokens_revoked",
         scope: None,
+    },
+    Subscription {
+        event: "user_change",
+        scope: Some("users:read"),
+    },
+    Subscription {
+        event: "subteam_created",
+        scope: Some("usergroups:read"),
+    },
+    Subscription {
+        event: "subteam_updated",
+        scope: Some("usergroups:read"),
+    },
+    Subscription {
+        event: "subteam_members_changed",
+        scope: Some("usergroups:read"),
     },
 ];
 

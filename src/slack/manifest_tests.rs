@@ -156,6 +156,7 @@ fn every_event_has_its_scope_and_every_scope_is_asked_for_once() {
         "users:read",
         "channels:read",
         "channels:history",
+        "usergroups:read",
     ] {
         assert!(scopes.contains(scope), "{scope}");
     }
@@ -164,7 +165,6 @@ fn every_event_has_its_scope_and_every_scope_is_asked_for_once() {
         "channels:join",
         "reactions:write",
         "files:write",
-        "usergroups:read",
         "admin",
     ] {
         assert!(!scopes.contains(broad), "{broad} is more than is used");

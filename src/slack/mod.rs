@@ -13,6 +13,7 @@ pub mod ids;
 pub mod inbound;
 pub mod manifest;
 pub mod metrics;
+pub mod sharing;
 pub mod signature;
 pub mod socket;
 pub mod text;

@@ -13,7 +13,7 @@ use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest, User
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
@@ -178,6 +178,101 @@ async fn admission_policies_that_change_objects_are_there() -> Result<()> {
         .collect();
     assert!(names.contains(&"mutatingadmissionpolicies"), "{names:?}");
     assert!(names.contains(&"validatingadmissionpolicies"), "{names:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn manifests_are_applied_one_after_another_and_strictly() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    let namespace = format!("applied-{}", std::process::id());
+    let map = |value: &str| {
+        format!(
+            "# First where it is to be.\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: {namespace}\n---\n\
+             apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: one, namespace: {namespace}}}\ndata: {{a: {value}}}\n---\n"
+        )
+    };
+    plane.apply(&map("first")).await?;
+    plane.apply(&map("second")).await?;
+    let maps = Api::<ConfigMap>::namespaced(plane.admin(), &namespace);
+    let data = maps.get("one").await?.data.unwrap_or_default();
+    assert_eq!(data.get("a").map(String::as_str), Some("second"));
+    let misspelt = map("third").replace("data: {a", "dta: {a");
+    let error = format!("{:#}", plane.apply(&misspelt).await.unwrap_err());
+    assert!(
+        error.contains("ConfigMap \"one\"") && error.contains("dta"),
+        "{error}"
+    );
+    assert!(
+        plane
+            .apply("kind: Nothing\napiVersion: v1\nmetadata: {name: x}")
+            .await
+            .is_err()
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn policies_count_once_they_were_waited_for() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("policies").await?;
+    let policies = json!({"matchConstraints": {"resourceRules": [{
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"],
+    }]}, "matchConditions": [{"name": "here", "expression": format!("request.namespace == '{namespace}'")}]});
+    let with = |more: Value| {
+        let mut spec = policies.clone();
+        for (name, value) in more.as_object().into_iter().flatten() {
+            spec[name] = value.clone();
+        }
+        spec
+    };
+    let refuses =
+        with(json!({"validations": [{"expression": "object.metadata.name != 'refused'"}]}));
+    let stamps = with(json!({
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {
+            "expression": "[JSONPatch{op: 'add', path: '/data', value: Object.data{by: request.userInfo.username}}]",
+        }}],
+    }));
+    let mut manifests = String::new();
+    for (kind, spec) in [
+        ("ValidatingAdmissionPolicy", refuses),
+        (
+            "ValidatingAdmissionPolicyBinding",
+            json!({"policyName": namespace, "validationActions": ["Deny"]}),
+        ),
+        ("MutatingAdmissionPolicy", stamps),
+        (
+            "MutatingAdmissionPolicyBinding",
+            json!({"policyName": namespace}),
+        ),
+    ] {
+        let object = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": namespace}, "spec": spec,
+        });
+        manifests += &format!("{object}\n---\n");
+    }
+    plane.apply(&manifests).await?;
+    try_join_all((0..3).map(|_| plane.policies_in_force())).await?;
+
+    let maps = Api::<ConfigMap>::namespaced(plane.admin(), &namespace);
+    let named = |name: &str| ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        ..ConfigMap::default()
+    };
+    let plain = PostParams::default();
+    assert_eq!(
+        status_code(maps.create(&plain, &named("refused")).await),
+        Some(422)
+    );
+    let stamped = maps.create(&plain, &named("stamped")).await?;
+    let data = stamped.data.unwrap_or_default();
+    assert_eq!(
+        data.get("by").map(String::as_str),
+        Some("foredeck-test-admin")
+    );
     Ok(())
 }
 

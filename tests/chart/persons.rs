@@ -112,6 +112,15 @@ async fn what_the_platform_team_maps_the_receiver_may_repeat() -> Result<()> {
         .status::<Person>(&person, json!({"username": "ops-bob"}))
         .await;
     refused("another name", answer, &["\"ops-bob\""])?;
+    let own = name();
+    platform
+        .create::<Person>(&own, json!({"username": "system:admin"}))
+        .await?;
+    let answer = receiver
+        .status::<Person>(&own, json!({"username": "system:admin"}))
+        .await;
+    let words = ["one of Kubernetes' own users"];
+    refused("a user of Kubernetes' own, mapped", answer, &words)?;
     Ok(())
 }
 

@@ -26,10 +26,7 @@ async fn nobody_asks_in_the_name_of_another() -> Result<()> {
         if bed.mutating {
             let requester = &answer?.data["spec"]["requester"];
             assert_eq!(requester["username"], ALICE);
-            assert_eq!(
-                requester["groups"],
-                json!(["writers", "okta:shop", "system:authenticated"])
-            );
+            assert_eq!(requester["groups"], json!(["writers", "okta:shop"]));
             assert_eq!(requester.get("slack"), None);
         } else {
             let words = [
@@ -258,7 +255,12 @@ async fn what_tells_a_copy_is_the_controllers_alone() -> Result<()> {
             ("the receiver", bed.role("receiver")),
         ] {
             let answer = writer.patch::<DeployRequest>("met", seen("forged")).await;
-            refused(who, answer, &["foredeck.dev/seen"])?;
+            let word = if who == "the receiver" {
+                "nothing of a request but spec.cancel"
+            } else {
+                "foredeck.dev/seen"
+            };
+            refused(who, answer, &[word])?;
         }
         bed.role("controller")
             .patch::<DeployRequest>("met", seen("one"))
@@ -276,6 +278,45 @@ async fn what_tells_a_copy_is_the_controllers_alone() -> Result<()> {
         bed.administrator()
             .patch::<DeployRequest>("met", seen("two"))
             .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_receiver_changes_nothing_of_a_request_but_its_cancel() -> Result<()> {
+    let bed = Bed::new(true, "metadata").await?;
+    bed.asked_by(ALICE, "alices").await?;
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "u"}]);
+    for metadata in [
+        json!({"labels": {"a": "b"}}),
+        json!({"annotations": {"a": "b"}}),
+        json!({"finalizers": ["evil.example/hangs"]}),
+        json!({"ownerReferences": owner}),
+    ] {
+        let change = json!({"metadata": metadata});
+        let answer = bed
+            .role("receiver")
+            .patch::<DeployRequest>("alices", change)
+            .await;
+        let words = ["changes nothing of a request but spec.cancel"];
+        refused(&metadata.to_string(), answer, &words)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_is_in_two_hundred_groups_can_ask() -> Result<()> {
+    // With the one that makes a writer, and the one that everybody is in.
+    let groups: Vec<String> = (0..199).map(|index| format!("okta:{index:0>95}")).collect();
+    let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+    for bed in Bed::both("many").await? {
+        let all = [&["writers"], &names[..]].concat();
+        let own = json!({"username": ALICE, "groups": all});
+        let made = bed
+            .somebody(ALICE, &names)
+            .create::<DeployRequest>("many", asked_by(&own))
+            .await?;
+        assert_eq!(made.data["spec"]["requester"], own);
     }
     Ok(())
 }

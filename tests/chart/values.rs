@@ -34,7 +34,10 @@ async fn values_that_open_a_door_are_refused() -> Result<()> {
     for bad in [
         "identity.groupPrefixes={system:}",
         "identity.groupPrefixes={}",
-        "identity.groupPrefixes={okta}",
+        "identity.groupPrefixes={System:}",
+        "identity.groupPrefixes={it's:}",
+        "identity.usernameFormat=alice",
+        "identity.usernameFormat=system:{email}",
         "identity.groupPrefixes={a\"]||true||[\":}",
         "identity.emailDomains={@corp.example}",
         "identity.emailDomains={corp example}",
@@ -53,8 +56,31 @@ async fn values_that_open_a_door_are_refused() -> Result<()> {
 
 #[tokio::test]
 async fn without_domains_the_receiver_may_speak_for_any_name() -> Result<()> {
-    assert!(!render(&[]).await?.contains("lowerAscii().endsWith(domain)"));
+    assert!(!render(&[]).await?.contains("lowerAscii().endsWith(ending)"));
     let told = render(&["--set", "identity.emailDomains={corp.example}"]).await?;
-    assert!(told.contains("[\"@corp.example\"].exists(domain"));
+    assert!(told.contains("([\"@corp.example\"].exists(ending, object.spec.requester.username"));
+    let format = "identity.usernameFormat=oidc:{email}/Slack";
+    let told = render(&[
+        "--set",
+        "identity.emailDomains={corp.example}",
+        "--set-literal",
+        format,
+    ])
+    .await?;
+    let rule = "(object.spec.requester.username.startsWith(\"oidc:\") && [\"@corp.example/slack\"].exists(ending, ";
+    assert!(told.contains(rule), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_needs_to_be_an_administrator() -> Result<()> {
+    assert!(
+        render(&[])
+            .await?
+            .contains("a member of system:masters may")
+    );
+    let none = render(&["--set-json", "admission.administrators=[]"]).await?;
+    assert!(none.contains("group in []"));
+    assert!(!none.contains("mended by hand"));
     Ok(())
 }

@@ -80,6 +80,7 @@ async fn as_many_people_as_are_asked_for_say_yes_and_who_asked_is_none_of_them()
         waits.status
     );
     bed.approve(DAVE, "first").await?;
+    bed.until_counts("first-dave", "True Counts").await?;
     let ended = bed.until_phase("first", Phase::Succeeded).await?;
     ensure!(given(&ended) == [CAROL, DAVE], "{:?}", ended.status);
     ensure!(reason(&ended, "Approved") == "Approved" && bed.launches(&request) == 1);
@@ -135,9 +136,10 @@ async fn one_human_is_one_whatever_their_names() -> Result<()> {
     bed.approve(CAROL, "first").await?;
     bed.until_counts("first-carol", "True Counts").await?;
     let client = bed.somebody("arn:carol", &[]);
-    bed.answer(&client, "carol-again", "first", json!({}))
+    bed.answer(&client, "first-carol-again", "first", json!({}))
         .await?;
-    bed.until_counts("carol-again", "False SamePerson").await?;
+    bed.until_counts("first-carol-again", "False SamePerson")
+        .await?;
     let waits = bed.get("first").await?;
     ensure!(
         phase_of(&waits) == Phase::AwaitingApproval,

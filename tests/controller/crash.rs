@@ -21,6 +21,7 @@
 //! `FOREDECK_TEST_FULL=1` runs the full product of points, faults and restarts, and of points, faults and disturbances.
 //! `FOREDECK_TEST_CELL=text` runs only cells whose name holds the text.
 
+mod approved;
 mod cell;
 mod faults;
 mod late;

@@ -2,6 +2,7 @@
 //! loses answers: nothing is started twice, nothing that the API server acknowledged in time is passed over, and
 //! everything converges once the disturbances stop.
 
+mod approvals;
 mod gates;
 mod lag;
 mod soak;

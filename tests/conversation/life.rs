@@ -69,12 +69,11 @@ async fn a_button_of_the_live_message_ends_it() -> Result<()> {
     let request = bed
         .until_phase(&request.name_any(), Phase::Canceled)
         .await?;
-    let cancel = request.spec.cancel.and_then(|cancel| cancel.reason);
+    let by = request.spec.cancel.and_then(|cancel| cancel.by);
     ensure!(
-        cancel
-            .as_ref()
-            .is_some_and(|reason| reason.contains("bob@harbor.example")),
-        "{cancel:?}"
+        by.as_ref()
+            .is_some_and(|by| by.username == "bob@harbor.example" && by.slack.is_some()),
+        "{by:?}"
     );
     let last = bed.until_told(&["canceled"]).await?;
     ensure!(!shown(&last).contains("request-cancel"), "{}", shown(&last));

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -30,6 +30,8 @@ use tokio::sync::OnceCell;
 
 /// How long anything here may take: far longer than it does.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// What foredeck is installed by.
+const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/install");
 /// Where requests are told.
 pub(crate) const CHANNEL: &str = "deploys";
 
@@ -46,10 +48,14 @@ impl Bed {
     /// A namespace with the application `checkout`, its environments `staging`, `production` (both to be confirmed) and
     /// `free` (not), and alice and bob, who may do everything there.
     pub(crate) async fn new(prefix: &str, work: Duration) -> Result<Self> {
-        static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
+        static INSTALLED: OnceCell<()> = OnceCell::const_new();
         let plane = ControlPlane::shared().await;
-        DEFINITIONS
-            .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
+        INSTALLED
+            .get_or_try_init(async || {
+                plane
+                    .install(&foredeck::api::crds(), Path::new(INSTALL))
+                    .await
+            })
             .await?;
         let bed = Self {
             plane,
@@ -255,7 +261,7 @@ impl Bed {
         Ok(receiver)
     }
 
-    /// Starts a role for this namespace, and waits until it is ready.
+    /// Starts a role for this namespace, with the rights of its `ServiceAccount`, and waits until it is ready.
     pub(crate) async fn role(&self, name: &'static str, arguments: &[&str]) -> Result<Process> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.plane.directory().join(format!(
@@ -264,22 +270,39 @@ impl Bed {
             COUNT.fetch_add(1, Ordering::Relaxed)
         ));
         let admin = free_address()?;
+        // All roles in one take their rights themselves.
+        let kubeconfig = if name == "run" {
+            self.plane.admin_kubeconfig().to_owned()
+        } else {
+            let account = format!("system:serviceaccount:foredeck-system:foredeck-{name}");
+            self.plane.kubeconfig_as(&account, &[], None)?
+        };
         let mut command = Command::new(env!("CARGO_BIN_EXE_foredeck"));
         command
             .arg(name)
             .args(["--namespace", &self.namespace, "--admin-listen", &admin])
             .args(arguments)
-            .env("KUBECONFIG", self.plane.admin_kubeconfig())
+            .env("KUBECONFIG", kubeconfig)
+            .env(
+                "FOREDECK_LEASE_NAME",
+                format!("controller-{}", self.namespace),
+            )
+            .env(
+                "FOREDECK_RELAY_LEASE_NAME",
+                format!("relay-{}", self.namespace),
+            )
+            .env(
+                "FOREDECK_ADMISSION_POLICIES",
+                format!("{INSTALL}/admission.yaml"),
+            )
             .env("RUST_LOG", "foredeck=debug,warn")
             .env("SLACK_API_URL", self.slack.api_url())
             .env("SLACK_BOT_TOKEN", self.slack.bot_token())
             .env("SLACK_APP_TOKEN", self.slack.app_token())
             .env("SLACK_SIGNING_SECRET", self.slack.signing_secret())
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .stderr(File::create(&log)?);
-        if name != "receiver" {
-            command.args(["--lease-namespace", &self.namespace]);
-        }
         let child = command
             .spawn()
             .with_context(|| format!("start the {name}"))?;

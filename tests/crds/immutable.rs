@@ -35,7 +35,7 @@ async fn a_cancel_without_a_reason_gets_none_later() -> Result<()> {
     let (plane, namespace) = installed("cancel").await?;
     let kind = Kind::named("DeployRequest")?;
     let api = kind.api(plane, &namespace);
-    let mut spec = samples::least(kind.spec()?)?;
+    let mut spec = kind.least()?;
     spec.insert("cancel".to_owned(), json!({}));
     create(&api, &kind, "bare", &spec).await?;
     let later = merge(&api, "bare", json!({"cancel": {"reason": "after all"}})).await;
@@ -60,11 +60,61 @@ async fn a_target_stays_what_it_stands_for_and_can_be_released() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_approval_stays_what_was_said() -> Result<()> {
+    let (plane, namespace) = installed("approval").await?;
+    let kind = Kind::named("DeployApproval")?;
+    let api = kind.api(plane, &namespace);
+    let start = json!({
+        "request": {"name": "one", "uid": "u1"}, "decision": "Reject", "comment": "not today",
+        "digest": "a".repeat(64), "approver": {"username": "alice", "groups": ["a"]},
+    });
+    let judgment = json!({
+        "request": {"name": "one", "uid": "u1"}, "for": "Judgment", "decision": "Approve",
+        "judgment": {"execution": "01M", "stage": "s1", "input": "yes"},
+    });
+    let changes = json!({
+        "request": [{"name": "two"}, {"uid": "u2"}],
+        "for": ["Judgment", "Start"],
+        "decision": ["Approve", "Reject"],
+        "comment": ["never", null],
+        "digest": ["b".repeat(64), null],
+        "judgment": [{"execution": "01N"}, {"stage": "s2"}, {"input": null}, {"input": "no"}, null],
+        "approver": [{"username": "bob"}, {"groups": ["b"]}, {"slack": {"team": "T01", "user": "U01"}}, null],
+    });
+    let names = each_property(&kind, async |property| {
+        let mut refusals = 0;
+        for (name, spec) in [("start", &start), ("judgment", &judgment)] {
+            let name = format!("{name}-{}", property.to_lowercase());
+            let spec = spec.as_object().context("a spec")?;
+            let before = create(&api, &kind, &name, spec).await?;
+            for value in changes[property]
+                .as_array()
+                .context("no changes of it here")?
+            {
+                let Err(error) = merge(&api, &name, json!({(property): value})).await else {
+                    let now = api.get(&name).await?;
+                    ensure!(now.data == before.data, "{name} took {value}");
+                    continue;
+                };
+                refusals += 1;
+                // A change may break another rule, too.
+                named(property, &error.to_string())?;
+            }
+        }
+        ensure!(refusals > 1, "{refusals} refusals");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(names.len(), 7, "{names:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_null_is_an_absent_property() -> Result<()> {
     let (plane, namespace) = installed("nulls").await?;
     for kind in Kind::all() {
         let api = kind.api(plane, &namespace);
-        let least = samples::least(kind.spec()?)?;
+        let least = kind.least()?;
         let mut nulled = least.clone();
         for name in kind
             .spec()?
@@ -80,7 +130,7 @@ async fn a_null_is_an_absent_property() -> Result<()> {
         assert_eq!(nulled.data, plain.data, "{}", kind.name());
     }
     let kind = Kind::named("DeployRequest")?;
-    let mut spec = samples::least(kind.spec()?)?;
+    let mut spec = kind.least()?;
     spec.insert(
         "target".to_owned(),
         json!({"account": null, "namespace": "pr-1"}),
@@ -136,7 +186,7 @@ impl<'a> Probe<'a> {
     }
 
     fn with(&self, value: &Value) -> Result<Map<String, Value>> {
-        let mut spec = samples::least(self.kind.spec()?)?;
+        let mut spec = self.kind.least()?;
         spec.insert(self.property.to_owned(), value.clone());
         Ok(spec)
     }
@@ -173,7 +223,7 @@ impl<'a> Probe<'a> {
 
     async fn can_not_be_added(&self) -> Result<()> {
         let name = self.object_name("without");
-        let without = samples::least(self.kind.spec()?)?;
+        let without = self.kind.least()?;
         if without.contains_key(self.property) {
             let mut without = without;
             without.remove(self.property);
@@ -193,13 +243,7 @@ impl<'a> Probe<'a> {
 
     async fn can_be_set_once(&self) -> Result<()> {
         let name = self.object_name("set");
-        create(
-            &self.api,
-            self.kind,
-            &name,
-            &samples::least(self.kind.spec()?)?,
-        )
-        .await?;
+        create(&self.api, self.kind, &name, &self.kind.least()?).await?;
         self.patch(&name, &self.values[0]).await?;
         self.patch(&name, &self.values[0])
             .await
@@ -238,13 +282,7 @@ impl<'a> Probe<'a> {
 
     async fn can_be_changed_freely(&self) -> Result<()> {
         let name = self.object_name("free");
-        create(
-            &self.api,
-            self.kind,
-            &name,
-            &samples::least(self.kind.spec()?)?,
-        )
-        .await?;
+        create(&self.api, self.kind, &name, &self.kind.least()?).await?;
         for value in [&self.values[0], &self.values[1], &Value::Null] {
             let answer = self.patch(&name, value).await?;
             assert_eq!(&answer.data["spec"][self.property], value);

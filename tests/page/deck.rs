@@ -1,12 +1,14 @@
 //! What the stories are told on: a team of its own on the real control plane, a Gate and a Slack of its own, the three roles
 //! in this process.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use foredeck::{
+    access::policies::Policies,
     api::{Application, DeployRequest, Environment, SpinnakerConnection, deploy_request::Phase},
     controller::{self, ControllerSettings},
+    identity::PeopleSettings,
     receiver::{self, Door, ReceiverSettings, Transport},
     relay::{self, RelayParts, RelaySettings},
     runtime::{
@@ -49,10 +51,13 @@ use ulid::Ulid;
 
 /// How long anything here may take: far longer than it does.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// What foredeck is installed by.
+const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/install");
 /// Where alice asks, and where it is told.
 pub(crate) const CHANNEL: &str = "deploys";
 /// Everything that one story needs.
 pub(crate) struct Deck {
+    plane: &'static ControlPlane,
     client: Client,
     namespace: String,
     pub(crate) gate: StandInGate,
@@ -65,13 +70,18 @@ impl Deck {
     /// A team with the application `checkout`, the environments `staging` and `production`, and alice, who may do anything
     /// there. `team` is its namespace, which no other test has; `work` is how long a deployment takes.
     pub(crate) async fn new(team: &str, work: Duration) -> Result<Self> {
-        static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
+        static INSTALLED: OnceCell<()> = OnceCell::const_new();
         let plane = ControlPlane::shared().await;
-        DEFINITIONS
-            .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
+        INSTALLED
+            .get_or_try_init(async || {
+                plane
+                    .install(&foredeck::api::crds(), Path::new(INSTALL))
+                    .await
+            })
             .await?;
         let slack = StandInSlack::start().await?;
         let mut deck = Self {
+            plane,
             client: Client::try_from(client::bounded(plane.admin_config()))?,
             namespace: team.to_owned(),
             gate: StandInGate::start().await?,
@@ -169,16 +179,25 @@ impl Deck {
         Ok(())
     }
 
+    /// The API server as a role sees it, with the rights of its `ServiceAccount`.
+    fn client_of(&self, role: &str) -> Result<Client> {
+        let account = format!("system:serviceaccount:foredeck-system:foredeck-{role}");
+        let config = self.plane.config_as(&account, &[]);
+        Ok(Client::try_from(client::bounded(config))?)
+    }
+
     fn start_controller(&mut self, readiness: &Readiness) -> Result<()> {
         let settings = LeaseSettings::new(
-            self.namespace.clone(),
-            "foredeck-controller".to_owned(),
+            "foredeck-system".to_owned(),
+            format!("controller-{}", self.namespace),
             unique_holder(),
         );
-        let (claim, lease) = Lease::new(self.client.clone(), settings)?.hold(self.shutdown.clone());
-        let (client, readiness) = (self.client.clone(), readiness.clone());
+        let client = self.client_of("controller")?;
+        let (claim, lease) = Lease::new(client.clone(), settings)?.hold(self.shutdown.clone());
+        let readiness = readiness.clone();
         let settings = ControllerSettings {
             namespaces: vec![self.namespace.clone()],
+            policies: Policies::from_file(&Path::new(INSTALL).join("admission.yaml"))?,
             ..ControllerSettings::default()
         };
         let shutdown = self.shutdown.clone();
@@ -207,6 +226,7 @@ impl Deck {
             namespaces: vec![self.namespace.clone()],
             command: "/deploy".to_owned(),
             bot_tokens: vec![self.slack.bot_token().into()],
+            people: PeopleSettings::new("foredeck-system".to_owned()),
             ttl: None,
             clock: Timestamp::now,
             draw: || {
@@ -233,7 +253,7 @@ impl Deck {
         };
         let work = receiver::run(
             settings,
-            self.client.clone(),
+            self.client_of("receiver")?,
             self.slack_client()?,
             door,
             readiness.clone(),
@@ -253,7 +273,7 @@ impl Deck {
             ..RelaySettings::default()
         };
         let parts = RelayParts {
-            client: self.client.clone(),
+            client: self.client_of("relay")?,
             slack: self.slack_client()?,
             claim: None,
             readiness: readiness.clone(),

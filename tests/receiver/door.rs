@@ -38,6 +38,7 @@ impl Start {
                 namespaces: bed.teams.clone(),
                 command: "/deploy".to_owned(),
                 bot_tokens: vec![bed.slack.bot_token().into()],
+                people: bed.people.clone(),
                 ttl: None,
                 clock: Timestamp::now,
                 draw: || [7; 12],

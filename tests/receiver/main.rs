@@ -2,11 +2,14 @@
 //! answer is true.
 
 mod asking;
+mod deciding;
 mod door;
 mod forms;
 mod killed;
+mod okta;
 mod once;
 mod outcomes;
+mod people;
 mod slow;
 mod speaking;
 mod support;

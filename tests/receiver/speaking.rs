@@ -2,8 +2,12 @@
 
 use anyhow::Result;
 use foredeck::api::Environment;
-use foredeck_testkit::slack::{ChannelKind, User};
+use foredeck_testkit::{
+    slack::{ChannelKind, User},
+    wait_for,
+};
 use kube::ResourceExt;
+use serde_json::json;
 
 use crate::support::{Bed, PATIENCE, buttons, text, words};
 
@@ -332,10 +336,10 @@ async fn a_request_is_cancelled_by_a_line_and_a_late_one_is_explained() -> Resul
         .await?;
     assert!(answer.text.contains("To be canceled"), "{}", text(&answer));
     let cancel = bed.request().await?.spec.cancel.unwrap();
-    assert_eq!(
-        cancel.reason.as_deref(),
-        Some("alice@harbor.example in Slack: wrong branch")
-    );
+    assert_eq!(cancel.reason.as_deref(), Some("wrong branch"));
+    let by = cancel.by.unwrap();
+    assert_eq!(by.username, "alice@harbor.example");
+    assert_eq!(by.slack, bed.request().await?.spec.requester.unwrap().slack);
     bed.set_status(
         &name,
         serde_json::json!({"phase": "Canceled", "finishedAt": "2026-01-02T03:04:05Z"}),
@@ -433,4 +437,54 @@ async fn a_conversation_between_two_people_is_not_the_apps() -> Result<()> {
     assert!(text(&plan).contains("I am no member"), "{}", text(&plan));
     assert!(bed.slack.messages(&pair).is_empty());
     Ok(())
+}
+
+/// What is asked for in a channel that another organisation reads is refused, until the Environment allows it.
+#[tokio::test]
+async fn among_strangers_nothing_is_asked_for() -> Result<()> {
+    let bed = Bed::new("shared").await?;
+    bed.slack
+        .change_channel("deploys", |channel| channel.is_ext_shared = true);
+    let _receiver = bed.receiver().await?;
+    let said = bed
+        .typed("alice", "deploys", "/deploy checkout main to quick")
+        .await?;
+    assert!(
+        text(&said).contains("shared with another organisation"),
+        "{}",
+        text(&said)
+    );
+    let before = bed.slack.ephemerals("alice").len();
+    let alice = bed.slack.user("alice");
+    alice
+        .mention("deploys", None, "checkout main to quick")?
+        .answered()
+        .await?;
+    let said = bed.shown("alice", before).await?;
+    assert!(
+        text(&said).contains("shared with another organisation"),
+        "{}",
+        text(&said)
+    );
+    // Only the asker sees what is answered, so asking what runs is fine.
+    let said = bed
+        .typed("alice", "deploys", "/deploy status checkout")
+        .await?;
+    assert!(
+        !text(&said).contains("shared with another organisation"),
+        "{}",
+        text(&said)
+    );
+    assert!(bed.requests().await?.is_empty());
+    let api: kube::Api<Environment> = kube::Api::namespaced(bed.client.clone(), &bed.namespace);
+    let allowed = kube::api::Patch::Merge(json!({"spec": {"protection": {"allowShared": true}}}));
+    api.patch("quick", &kube::api::PatchParams::default(), &allowed)
+        .await?;
+    wait_for("it is allowed", PATIENCE, async || {
+        bed.typed("alice", "deploys", "/deploy checkout main to quick")
+            .await?;
+        anyhow::ensure!(bed.requests().await?.len() == 1);
+        Ok(())
+    })
+    .await
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use foredeck::{
-    api::{Application, DeployRequest, Environment},
+    api::{Application, DeployRequest, Environment, Person, person::PersonStatus},
+    identity::PeopleSettings,
     receiver::{self, Door, ReceiverSettings, Transport},
     runtime::{admin::Readiness, client, metrics::Metrics},
     slack::{
@@ -43,6 +44,8 @@ pub(crate) struct Bed {
     /// All teams of this test: others' are not looked at.
     pub(crate) teams: Vec<String>,
     pub(crate) slack: StandInSlack,
+    /// Who counts: this test's own people, by their addresses and without groups.
+    pub(crate) people: PeopleSettings,
 }
 
 impl Bed {
@@ -59,6 +62,7 @@ impl Bed {
             plane,
             client: plane.admin(),
             teams: vec![namespace.clone()],
+            people: PeopleSettings::new(namespace.clone()),
             namespace,
             slack: StandInSlack::start().await?,
         };
@@ -89,6 +93,28 @@ impl Bed {
 
     /// Lets a person see a team, and use these verbs on all of it.
     pub(crate) async fn allow(&self, namespace: &str, name: &str, verbs: &[&str]) -> Result<()> {
+        let user = json!({
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": format!("{name}@harbor.example"),
+        });
+        self.bind(namespace, name, user, verbs).await
+    }
+
+    /// Lets a group see the team, and use these verbs on all of it.
+    pub(crate) async fn allow_group(&self, group: &str, verbs: &[&str]) -> Result<()> {
+        let name = group.replace(':', "-");
+        let group =
+            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group});
+        self.bind(&self.namespace, &name, group, verbs).await
+    }
+
+    /// Lets a subject see a team, and use these verbs on all of it.
+    pub(crate) async fn bind(
+        &self,
+        namespace: &str,
+        name: &str,
+        subject: Value,
+        verbs: &[&str],
+    ) -> Result<()> {
         let mut rules = vec![
             json!({"apiGroups": ["foredeck.dev"], "resources": ["applications"], "verbs": ["list"]}),
         ];
@@ -100,7 +126,7 @@ impl Bed {
         let binding: RoleBinding = serde_json::from_value(json!({
             "metadata": {"name": name},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": format!("{name}@harbor.example")}],
+            "subjects": [subject],
         }))?;
         let parameters = PostParams::default();
         Api::namespaced(self.client.clone(), namespace)
@@ -153,6 +179,36 @@ impl Bed {
                 self.slack.describe()
             );
             Ok(all.remove(0))
+        })
+        .await
+    }
+
+    /// The `Person` that the receiver makes for somebody.
+    pub(crate) fn person_name(&self, person: &str) -> String {
+        format!(
+            "slack-{}-{}",
+            self.slack.team_id(),
+            self.slack.user(person).id()
+        )
+        .to_ascii_lowercase()
+    }
+
+    pub(crate) fn persons(&self) -> Api<Person> {
+        Api::namespaced(self.client.clone(), &self.people.namespace)
+    }
+
+    /// What is written down of somebody, once `wanted` is so.
+    pub(crate) async fn until_known(
+        &self,
+        person: &str,
+        what: &str,
+        wanted: impl Fn(&PersonStatus) -> bool,
+    ) -> Result<PersonStatus> {
+        let name = self.person_name(person);
+        wait_for(&format!("{person}: {what}"), PATIENCE, async || {
+            let status = self.persons().get(&name).await?.status.unwrap_or_default();
+            ensure!(wanted(&status), "{status:?}");
+            Ok(status)
         })
         .await
     }
@@ -318,6 +374,7 @@ impl Replica {
                 namespaces: bed.teams.clone(),
                 command: "/deploy".to_owned(),
                 bot_tokens: vec![bed.slack.bot_token().into()],
+                people: bed.people.clone(),
                 ttl: Some(Duration::from_hours(24 * 30)),
                 clock,
                 draw: || [7; 12],

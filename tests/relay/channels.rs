@@ -178,3 +178,110 @@ async fn a_direct_message_is_told_in_the_direct_message() -> Result<()> {
     .await?;
     Ok(())
 }
+
+/// Whoever may create a request could have any channel told something else.
+#[tokio::test]
+async fn a_channel_that_nobody_lists_is_told_nothing_until_somebody_does() -> Result<()> {
+    let bed = Bed::new("unlisted").await?;
+    let _relay = bed.relay()?;
+    let mut foreign = spec();
+    foreign["notify"] = json!({"slack": {"channel": bed.deploys}});
+    bed.request("foreign", foreign).await?;
+    bed.status("foreign", queued()).await?;
+    // The relay's word for being done with it: one that came later is told.
+    bed.request("own", bed.asked_in(&json!({"channel": bed.general})))
+        .await?;
+    bed.status("own", queued()).await?;
+    bed.until_posted("own", "live").await?;
+    assert!(bed.told("foreign").await?.messages.is_empty());
+    assert!(bed.slack.messages("deploys").is_empty());
+    bed.application(&[&bed.deploys]).await?;
+    bed.until_posted("foreign", "live").await?;
+    bed.until_says("deploys", "waits for its turn").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_told_where_another_organisation_reads_along() -> Result<()> {
+    let bed = Bed::new("shared").await?;
+    bed.environment(json!({"channel": bed.general, "also": [bed.deploys]}))
+        .await?;
+    for channel in ["general", "deploys"] {
+        bed.slack
+            .change_channel(channel, |channel| channel.is_ext_shared = true);
+    }
+    let _relay = bed.relay()?;
+    bed.request("one", bed.asked()).await?;
+    bed.status("one", running()).await?;
+    let live = bed.until_posted("one", "live").await?;
+    let direct = bed.slack.world(|world| {
+        world
+            .direct_channel(&bed.alice)
+            .map(|channel| channel.id.clone())
+    });
+    assert_eq!(Some(live.channel), direct);
+    bed.status("one", failed()).await?;
+    bed.until_posted("one", "end").await?;
+    let told = bed
+        .until_told("one", "the line is refused", |told| {
+            told.messages.iter().any(|entry| entry.refused.is_some())
+        })
+        .await?;
+    let refused = entry(&told, &format!("ended:{}", bed.deploys))
+        .or(entry(&told, &format!("started:{}", bed.deploys)));
+    assert_eq!(refused.unwrap().refused.as_deref(), Some("shared_channel"));
+    let note = bed.until_event("one", "SlackMoved").await?;
+    assert!(note.contains("shared with another organisation"), "{note}");
+    for channel in ["general", "deploys"] {
+        assert!(bed.slack.messages(channel).is_empty(), "{channel}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_environment_may_allow_channels_that_are_shared() -> Result<()> {
+    let bed = Bed::new("allowed").await?;
+    bed.environment_under(
+        json!({"channel": bed.general}),
+        json!({"allowShared": true}),
+    )
+    .await?;
+    bed.slack
+        .change_channel("general", |channel| channel.is_ext_shared = true);
+    let _relay = bed.relay()?;
+    bed.request("one", spec()).await?;
+    bed.status("one", running()).await?;
+    bed.until_posted("one", "live").await?;
+    bed.until_says("general", "running").await?;
+    Ok(())
+}
+
+/// Whether a channel is shared is not known: nothing is told there until it is.
+#[tokio::test]
+async fn a_channel_of_which_slack_says_nothing_waits() -> Result<()> {
+    let bed = Bed::new("unknown").await?;
+    let _relay = bed.relay()?;
+    bed.slack
+        .inject(Fault::on("conversations.info", Effect::Status(503)).times(2));
+    bed.request("one", bed.asked()).await?;
+    bed.status("one", queued()).await?;
+    bed.until_posted("one", "live").await?;
+    let calls: Vec<String> = bed
+        .slack
+        .calls()
+        .into_iter()
+        .map(|call| call.method)
+        .collect();
+    let first_post = calls.iter().position(|method| method == "chat.postMessage");
+    let asked = calls
+        .iter()
+        .filter(|method| *method == "conversations.info")
+        .count();
+    let before = calls
+        .iter()
+        .take(first_post.unwrap())
+        .filter(|method| *method == "conversations.info")
+        .count();
+    assert_eq!((asked, before), (3, 3), "{calls:?}");
+    Ok(())
+}

@@ -144,7 +144,10 @@ async fn a_restart_says_nothing_anew() -> Result<()> {
         .into_iter()
         .map(|call| call.method)
         .collect();
-    assert_eq!(methods, ["auth.test", "chat.postMessage"]);
+    assert_eq!(
+        methods,
+        ["auth.test", "conversations.info", "chat.postMessage"]
+    );
     Ok(())
 }
 

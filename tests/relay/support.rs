@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use foredeck::{
     api::{
-        DeployRequest, Environment,
+        Application, DeployRequest, Environment,
         deploy_request::{SlackMessage, SlackStatus},
     },
     relay::{self, Pace, RelayParts, RelaySettings, plan::Timing},
@@ -101,10 +101,15 @@ impl Bed {
 
     /// The environment production, with this in `spec.notify.slack`.
     pub(crate) async fn environment(&self, slack: Value) -> Result<()> {
+        self.environment_under(slack, json!({})).await
+    }
+
+    /// The same, with these rules.
+    pub(crate) async fn environment_under(&self, slack: Value, protection: Value) -> Result<()> {
         let object: Environment = serde_json::from_value(json!({
             "apiVersion": "foredeck.dev/v1alpha1", "kind": "Environment",
             "metadata": {"name": "production", "namespace": self.namespace},
-            "spec": {"connection": "gate", "target": {"account": "eks-1", "namespace": "shop"}, "notify": {"slack": slack}},
+            "spec": {"connection": "gate", "target": {"account": "eks-1", "namespace": "shop"}, "notify": {"slack": slack}, "protection": protection},
         }))?;
         self.api().create(&PostParams::default(), &object).await?;
         Ok(())
@@ -118,6 +123,24 @@ impl Bed {
         let patch = Patch::Merge(json!({"status": status}));
         api.patch_status(name, &PatchParams::default(), &patch)
             .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn cancel(&self, name: &str) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"cancel": {"reason": "wrong one"}}}));
+        let api = self.api::<DeployRequest>();
+        api.patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// The application checkout, in these channels.
+    pub(crate) async fn application(&self, channels: &[&str]) -> Result<()> {
+        let object: Application = serde_json::from_value(json!({
+            "apiVersion": "foredeck.dev/v1alpha1", "kind": "Application",
+            "metadata": {"name": "checkout", "namespace": self.namespace},
+            "spec": {"actions": {"deploy": {"pipeline": "p"}}, "slack": {"channels": channels}},
+        }))?;
+        self.api().create(&PostParams::default(), &object).await?;
         Ok(())
     }
 
@@ -333,6 +356,19 @@ pub(crate) fn spec() -> Value {
 
 pub(crate) fn queued() -> Value {
     json!({"phase": "Queued"})
+}
+
+/// What runs, if enough people of `required` say yes; `given` have.
+pub(crate) fn awaiting(digest: &str, given: &[&str]) -> Value {
+    let given: Vec<Value> = given
+        .iter()
+        .map(|by| json!({"name": by, "by": by, "at": now(), "comment": "fine by me"}))
+        .collect();
+    json!({"phase": "AwaitingApproval", "approvals": {"required": 2, "given": given}, "resolved": {
+        "connection": "gate", "pipeline": {"application": "checkout", "name": "Deploy", "id": "p1"}, "version": "v42",
+        "parameters": {"branch": digest, "password": "***"}, "target": {"account": "eks-1", "namespace": "shop"},
+        "deployTarget": "t", "digest": digest,
+    }})
 }
 
 pub(crate) fn running() -> Value {

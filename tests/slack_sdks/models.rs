@@ -1,13 +1,19 @@
 //! Every block and view is parsed by `slack_sdk.models` without an error, and nothing of it is unknown there.
 
-use foredeck::slack::{
-    blocks::{Actions, Block, Input, Message, RichText, Section},
-    elements::{
-        Button, Choice, Confirm, ExternalSelect, Overflow, PlainTextInput, StaticSelect, Style,
-        Value as ButtonValue,
+use std::collections::BTreeMap;
+
+use foredeck::{
+    api::DeployRequest,
+    relay::message,
+    slack::{
+        blocks::{Actions, Block, Input, Message, RichText, Section},
+        elements::{
+            Button, Choice, Confirm, ExternalSelect, Overflow, PlainTextInput, StaticSelect, Style,
+            Value as ButtonValue,
+        },
+        text::{Mrkdwn, Plain},
+        view::View,
     },
-    text::{Mrkdwn, Plain},
-    view::View,
 };
 use foredeck_testkit::toolbox::SlackModels;
 use serde_json::{Value, json};
@@ -163,5 +169,62 @@ async fn the_sdk_would_say_what_is_wrong() {
     for wrong in wrong {
         let problems = models.problems(&wrong).await.unwrap();
         assert!(!problems.is_empty(), "nothing is wrong with {wrong}");
+    }
+}
+
+/// checkout, with this wherever a text comes from outside.
+fn asked(phase: &str, text: &str) -> DeployRequest {
+    let at = "2026-03-04T10:03:00Z";
+    let cut: String = text.chars().take(1000).collect();
+    let given = json!({"name": "a", "by": cut, "at": at, "comment": cut});
+    let parameters: BTreeMap<String, &str> = (0..64)
+        .map(|number| (format!("p{number}"), cut.as_str()))
+        .collect();
+    serde_json::from_value(json!({
+        "apiVersion": "foredeck.dev/v1alpha1", "kind": "DeployRequest",
+        "metadata": {"name": "one", "namespace": "shop", "uid": "0b1c"},
+        "spec": {"application": "checkout", "environment": "production", "version": cut, "reason": cut},
+        "status": {
+            "phase": phase,
+            "resolved": {"connection": "c", "pipeline": {"application": "a", "name": cut, "id": "p"}, "parameters": parameters,
+                         "target": {"account": cut, "namespace": "n"}, "deployTarget": "t", "digest": "d"},
+            "approvals": {"required": 20, "given": vec![given; 20], "missingGroups": [cut]},
+            "waiting": {"for": "Approval", "message": cut, "since": at, "until": at},
+            "execution": {"id": "01J", "url": "https://deck.example/", "status": "RUNNING"},
+            "judgment": {"stage": "s", "name": cut, "instructions": cut, "inputs": vec![cut.clone(); 5], "roles": vec![cut.clone(); 50]},
+        },
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn the_sdk_parses_what_people_are_asked() {
+    let Some(mut models) = SlackModels::fetch().await.unwrap() else {
+        return;
+    };
+    for text in &endless() {
+        let waiting = asked("AwaitingApproval", text);
+        let running = asked("Running", text);
+        let (mark, _) = message::current_judgment(&running).unwrap();
+        let mut open = running.clone();
+        let judgment = open
+            .status
+            .as_mut()
+            .and_then(|status| status.judgment.as_mut());
+        judgment.unwrap().roles.clear();
+        for message in [
+            message::approval(&waiting, None, None),
+            message::approval(&running, None, None),
+            message::judgment(&running, None, &mark, None, None),
+            message::judgment(&open, None, &mark, None, None),
+        ] {
+            let message = json!(message);
+            let size = message["blocks"].to_string().chars().count();
+            assert!(
+                size < 20_000,
+                "{size} characters, of which Slack counts the texts"
+            );
+            accept(&mut models, &json!({"blocks": message["blocks"]})).await;
+        }
     }
 }

@@ -89,7 +89,7 @@ spec:
   validations:
     {{- include "foredeck.written" (dict "root" . "role" "receiver" "mine" "isReceiver") | nindent 4 }}
     - expression: >-
-        !variables.isReceiver || !variables.named.hasValue() || !variables.named.value().startsWith('system:')
+        !variables.isReceiver || !variables.named.hasValue() || !variables.named.value().lowerAscii().startsWith('system:')
       messageExpression: >-
         'status.username is "' + object.status.username + '": nobody in Slack is one of Kubernetes\' own users'
       reason: Forbidden

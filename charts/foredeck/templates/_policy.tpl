@@ -47,10 +47,12 @@ spec:
 
 {{/* Whether a user name is one that the receiver may speak for: a CEL expression over `name`, or nothing. */}}
 {{- define "foredeck.known" -}}
-{{- $domains := list -}}
-{{- range .root.Values.identity.emailDomains }}{{ $domains = append $domains (printf "@%s" .) }}{{ end -}}
-{{- if $domains -}}
-({{ toJson $domains }}.exists(domain, {{ .name }}.lowerAscii().endsWith(domain)) || {{ .name }} in {{ toJson .root.Values.identity.usernames }})
+{{- $around := splitList "{email}" .root.Values.identity.usernameFormat -}}
+{{- $endings := list -}}
+{{- range .root.Values.identity.emailDomains }}{{ $endings = append $endings (printf "@%s%s" . (index $around 1 | lower)) }}{{ end -}}
+{{- if $endings -}}
+({{ with index $around 0 }}{{ $.name }}.startsWith({{ toJson . }}) && {{ end -}}
+{{ toJson $endings }}.exists(ending, {{ .name }}.lowerAscii().endsWith(ending)) || {{ .name }} in {{ toJson .root.Values.identity.usernames }})
 {{- else -}}
 true
 {{- end -}}
@@ -58,7 +60,7 @@ true
 
 {{/* Whether a group is one that the receiver may name: a CEL expression over `group`. */}}
 {{- define "foredeck.prefixed" -}}
-(!group.startsWith('system:') && {{ toJson .Values.identity.groupPrefixes }}.exists(prefix, group.startsWith(prefix)))
+(!group.lowerAscii().startsWith('system:') && {{ toJson .Values.identity.groupPrefixes }}.exists(prefix, group.startsWith(prefix)))
 {{- end }}
 
 {{/*
@@ -98,7 +100,7 @@ do. Everybody is themselves, and no more; the receiver speaks for people in Slac
     {{ .field }}.slack is missing: foredeck's receiver speaks for people in Slack only, and has to say for whom
   reason: Forbidden
 - expression: >-
-    {{ $given }} || !variables.isReceiver || !{{ $actor }}.username.startsWith('system:')
+    {{ $given }} || !variables.isReceiver || !{{ $actor }}.username.lowerAscii().startsWith('system:')
   messageExpression: >-
     '{{ .field }}.username is "' + {{ $actor }}.username + '": nobody in Slack is one of Kubernetes\' own users'
   reason: Forbidden
@@ -120,11 +122,16 @@ do. Everybody is themselves, and no more; the receiver speaks for people in Slac
   reason: Forbidden
 {{- end }}
 
+{{/* Who else may write what is foredeck's own, where anybody may. */}}
+{{- define "foredeck.byhand" -}}
+{{- with .Values.admission.administrators }}. Where it has to be mended by hand, a member of {{ join ", " . }} may{{ end -}}
+{{- end }}
+
 {{/* Who writes a status that is one role's alone: `role` is its name, `mine` the variable that says it writes. */}}
 {{- define "foredeck.written" -}}
 - expression: variables.{{ .mine }} || variables.isAdministrator
   messageExpression: >-
     '"' + variables.user + '" may not write the status of ' + request.resource.resource + ': it is foredeck\'s {{ .role }}\'s
-    alone. Change the spec, or ask an administrator ({{ join ", " .root.Values.admission.administrators }})'
+    alone{{ include "foredeck.byhand" .root }}'
   reason: Forbidden
 {{- end }}

@@ -25,6 +25,13 @@ spec:
     - expression: "variables.asks || !variables.isRelay"
       message: foredeck's relay changes nothing of a request but status.slack
       reason: Forbidden
+    - expression: >-
+        variables.asks || !variables.isReceiver || (object.metadata.?labels == oldObject.metadata.?labels &&
+        object.metadata.?annotations == oldObject.metadata.?annotations &&
+        object.metadata.?finalizers == oldObject.metadata.?finalizers &&
+        object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences)
+      message: foredeck's receiver changes nothing of a request but spec.cancel
+      reason: Forbidden
     - expression: "variables.asks || !variables.isController || object.spec == oldObject.spec"
       message: foredeck's controller never changes what was asked
       reason: Forbidden
@@ -60,7 +67,7 @@ spec:
     - expression: variables.isController || variables.isRelay || variables.isAdministrator
       messageExpression: >-
         '"' + variables.user + '" may not write the status of deployrequests: it is foredeck\'s controller\'s and relay\'s
-        alone. To end a request set spec.cancel, or ask an administrator ({{ join ", " .Values.admission.administrators }})'
+        alone. To end a request set spec.cancel{{ include "foredeck.byhand" . }}'
       reason: Forbidden
     - expression: "!variables.isController || object.?status.?slack == oldObject.?status.?slack"
       message: status.slack is the relay's alone, and foredeck's controller may not change it

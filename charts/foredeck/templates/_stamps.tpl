@@ -17,7 +17,8 @@ spec:
       expression: {{ .when | quote }}
   variables:
     - name: groups
-      expression: "has(request.userInfo.groups) ? request.userInfo.groups : []"
+      # Everybody is in that one.
+      expression: "has(request.userInfo.groups) ? request.userInfo.groups.filter(group, group != 'system:authenticated') : []"
   mutations:
     {{- range .patches }}
     - patchType: JSONPatch

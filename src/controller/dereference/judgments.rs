@@ -65,7 +65,7 @@ pub(super) fn have_to_be_read(
 pub(super) async fn look(
     context: &Context,
     request: &DeployRequest,
-    memo: &Memo,
+    memo: &mut Memo,
     gathered: &mut Gathered,
 ) {
     let Sighting::Seen(observation) = &gathered.facts.sighting else {
@@ -93,7 +93,10 @@ pub(super) async fn look(
     let verdicts = decide::verdicts(request, &gathered.facts);
     let verdicts = with_approvals(&ground, verdicts);
     gathered.facts.gates.refused = refused(&verdicts);
-    gathered.verdicts.extend(verdicts);
+    // What was found before the last effect is found anew.
+    memo.verdicts
+        .retain(|(approval, _)| approval.spec.subject != ApprovalSubject::Judgment);
+    memo.verdicts.extend(verdicts);
 }
 
 /// The answers as the API server has them now, and what it says now of those who gave them.

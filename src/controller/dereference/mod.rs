@@ -37,7 +37,7 @@ use crate::{
         gates::Gates,
         judgment::JudgmentFacts,
         refusal::Refusal,
-        resolve, target as target_status,
+        resolve, speaking, target as target_status,
     },
 };
 
@@ -62,6 +62,8 @@ pub(super) struct Memo {
     pub ground: Option<Result<Ground, Refusal>>,
     /// What was answered and by whom, as this pass read it before it would have handed an answer over.
     pub judgments: Option<JudgmentFacts>,
+    /// Whether each approval counts, as this pass found last: what has been sent since is no more asked about.
+    pub verdicts: Vec<(DeployApproval, Verdict)>,
 }
 
 /// The facts, and what acting on them takes.
@@ -71,8 +73,6 @@ pub(super) struct Gathered {
     pub target: Option<DeployTarget>,
     pub gate: Option<Gate>,
     pub named: Named,
-    /// Whether each approval counts, and the approvals; nothing where it doesn't matter any more.
-    pub verdicts: Vec<(DeployApproval, Verdict)>,
 }
 
 /// Gathers.
@@ -83,11 +83,10 @@ pub(super) async fn gather(
 ) -> Result<Gathered, ControllerError> {
     let named = Named::known(context, request).await?;
     let mut gathered = Gathered {
-        facts: bare_facts(context, &named, memo),
+        facts: bare_facts(context, request, &named, memo),
         target: None,
         gate: None,
         named,
-        verdicts: Vec::new(),
     };
     let uid = request.uid().unwrap_or_default();
     let met = request.annotations().get(SEEN_ANNOTATION) == Some(&uid);
@@ -183,7 +182,7 @@ pub(super) async fn gather(
             ))
             .await;
             gathered.facts.gates = found.gates;
-            gathered.verdicts = with_approvals(&ground, found.verdicts);
+            memo.verdicts = with_approvals(&ground, found.verdicts);
         }
         if let Some(status) = status.filter(|status| status.active.is_none())
             && gathered.facts.plan.is_ok()
@@ -229,7 +228,7 @@ fn behind(request: &DeployRequest, phase: Phase, status: Option<&DeployTargetSta
     !told && !phase.is_terminal() && phase != Phase::Queued
 }
 
-fn bare_facts(context: &Context, named: &Named, memo: &Memo) -> Facts {
+fn bare_facts(context: &Context, request: &DeployRequest, named: &Named, memo: &Memo) -> Facts {
     let connection = named.connection.as_ref();
     let shortest = SHORTEST_SETTLE.max(context.connections.minimum_settle());
     Facts {
@@ -256,6 +255,12 @@ fn bare_facts(context: &Context, named: &Named, memo: &Memo) -> Facts {
         trouble: memo.trouble.clone(),
         gone: memo.gone_from.is_some(),
         release_order: None,
+        unlisted: speaking::unlisted(
+            request,
+            named.environment.as_ref(),
+            named.application.as_ref(),
+        )
+        .map(str::to_owned),
     }
 }
 

@@ -42,7 +42,17 @@ impl Machine<'_> {
         active: &Active,
         observation: Option<&Observation>,
     ) -> Option<Outcome> {
-        if let Some(cancel) = self.cancel() {
+        let limit = self.request.spec.timeout.map(Duration::from);
+        let late = limit
+            .is_some_and(|limit| observation.is_some_and(|observation| observation.worked > limit));
+        // It was begun, and not for its lateness: it is not given up when whether it counts can't be said any more.
+        let begun = active.cancel_requested_at.is_some() && !late;
+        let undecided = self.facts.gates.undecided_cancel(self.request).is_some();
+        let wanted = self.request.spec.cancel.as_ref();
+        if let Some(cancel) = self
+            .cancel()
+            .or_else(|| wanted.filter(|_| begun && undecided))
+        {
             let why = cancel
                 .reason
                 .as_deref()
@@ -54,9 +64,8 @@ impl Machine<'_> {
                 format!("cancelled as asked{why}."),
             ));
         }
-        let Some(limit) = self.request.spec.timeout.map(Duration::from) else {
-            // Deleted after it had been asked for, or whether that counts can't be said any more: the target remembers
-            // the wish, if not the words.
+        let Some(limit) = limit else {
+            // Deleted after it had been asked for, or no longer counting: the target remembers the wish, if not the words.
             return active.cancel_requested_at.is_some().then(|| {
                 let message = if self.facts.gone {
                     "cancelled as asked before the request was deleted."
@@ -66,7 +75,6 @@ impl Machine<'_> {
                 Outcome::new(Phase::Canceled, Reason::Canceled, message)
             });
         };
-        let late = observation.is_some_and(|observation| observation.worked > limit);
         (late || active.cancel_requested_at.is_some()).then(|| {
             Outcome::new(
                 Phase::Failed,

@@ -28,6 +28,7 @@ use super::{
     judgment::{self, Handover, JudgmentFacts},
     outcome::{Observation, Outcome},
     refusal::{Refusal, humane},
+    speaking,
     status::Next,
     target,
 };
@@ -78,6 +79,8 @@ pub struct Facts {
     pub gone: bool,
     /// A person's order to let the target go.
     pub release_order: Option<String>,
+    /// A channel that it names and in which nothing is told.
+    pub unlisted: Option<String>,
 }
 
 /// What exactly would run, and how.
@@ -206,8 +209,23 @@ pub fn decide(request: &DeployRequest, facts: &Facts, now: Timestamp) -> Decisio
     .decide();
     if !facts.gone && decision.effect.is_none() {
         decisions::append(request, &mut decision.status, &facts.gates, now);
+        say_unlisted(request, facts, &mut decision.status, now);
     }
     decision
+}
+
+/// That nothing is told in a channel that it names; of what has ended nothing is said any more.
+fn say_unlisted(
+    request: &DeployRequest,
+    facts: &Facts,
+    status: &mut DeployRequestStatus,
+    now: Timestamp,
+) {
+    let phase = request.status.as_ref().and_then(|status| status.phase);
+    if !phase.is_some_and(Phase::is_terminal) {
+        let unlisted = facts.unlisted.as_deref();
+        speaking::note(&mut status.conditions, request, unlisted, now);
+    }
 }
 
 struct Machine<'a> {

@@ -1,5 +1,8 @@
 //! Every phase × every kind of fact, exhaustively: what must hold whatever is seen.
 
+mod gates;
+mod walk;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
@@ -9,6 +12,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     api::{
+        conditions::{self, ConditionType},
         connection::TriggerMode,
         deploy_request::{ExecutionStatus, Pinned, PipelineRef, Place},
         deploy_target::KeyRecord,
@@ -182,6 +186,7 @@ pub(super) fn facts(target: TargetFact, sighting: Sighting) -> Facts {
         trouble: None,
         gone: false,
         release_order: None,
+        unlisted: None,
     }
 }
 
@@ -502,5 +507,27 @@ fn a_request_that_ran_under_another_name_takes_its_outcome() {
             .status
             .message
             .is_some_and(|message| message.contains("earlier"))
+    );
+}
+
+#[test]
+fn a_channel_in_which_nothing_is_told_is_named_until_it_is_listed_or_over() {
+    let says = |phase: Option<Phase>, unlisted: Option<&str>| {
+        let mut request = request(phase);
+        let asked = request.clone();
+        let known = request.status.get_or_insert_default();
+        speaking::note(&mut known.conditions, &asked, Some("C0BEFORE"), now());
+        let mut facts = facts(TargetFact::Unresolved, Sighting::NotAsked);
+        facts.unlisted = unlisted.map(str::to_owned);
+        let conditions = decide(&request, &facts, now()).status.conditions;
+        let said = conditions::find(&conditions, ConditionType::Notified);
+        said.map(|said| said.message.contains("C0BEFORE"))
+    };
+    assert_eq!(says(Some(Phase::Pending), Some("C0NAMED")), Some(false));
+    assert_eq!(says(Some(Phase::Pending), None), None);
+    assert_eq!(
+        says(Some(Phase::Failed), None),
+        Some(true),
+        "what ended stays as it is"
     );
 }

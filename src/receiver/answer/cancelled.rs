@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::{reading::said, standing};
+use super::{reading::said, refusing, standing};
 use crate::{
     access::Missing,
     api::DeployRequest,
@@ -93,6 +93,8 @@ pub(in crate::receiver) fn not_allowed(
             })
             + Mrkdwn::name(&missing.name)
     });
+    let silent = refusing::silent_sources(person);
+    let silent = silent.map_or_else(Mrkdwn::default, |silent| Mrkdwn::fixed(" ") + silent);
     said(
         Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was changed: ")
             + Mrkdwn::code(&person.username)
@@ -102,7 +104,8 @@ pub(in crate::receiver) fn not_allowed(
             + Mrkdwn::name(&request.namespace().unwrap_or_default())
             + ". Whoever asked for it ("
             + standing::requester(request)
-            + ") can cancel it; whoever can change the RoleBindings there can change the rest.",
+            + ") can cancel it; whoever can change the RoleBindings there can change the rest."
+            + silent,
     )
 }
 

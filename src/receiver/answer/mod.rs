@@ -4,6 +4,7 @@
 //! [`Mrkdwn`](crate::slack::text::Mrkdwn) or a block that isn't parsed.
 
 pub(super) mod cancelled;
+pub(super) mod deciding;
 pub(super) mod planned;
 pub(super) mod reading;
 pub(super) mod refusing;

@@ -8,7 +8,7 @@ use crate::{
     api::deploy_request::DEFAULT_ACTION,
     receiver::plan::{
         repeat::Repeat,
-        shown::{Shown, Wait, Warning},
+        shown::{Needed, Shown, Wait, Warning},
     },
     slack::{
         actions,
@@ -149,6 +149,12 @@ pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block
     if let Some(reason) = &shown.reason {
         blocks.push(RichText::new().quote(reason).into());
     }
+    blocks.extend(
+        shown
+            .approvals
+            .as_ref()
+            .map(|needed| Block::section(approvals(needed))),
+    );
     let warnings: Vec<Mrkdwn> = shown.warnings.iter().map(warning).collect();
     if !warnings.is_empty() {
         blocks.extend(Block::sections(&Mrkdwn::join(warnings, "\n")));
@@ -284,6 +290,27 @@ fn wait(wait: &Wait) -> Mrkdwn {
         Wait::Line { requests } => {
             Mrkdwn::number(*requests as u64) + " requests are in line before it."
         }
+    }
+}
+
+fn approvals(needed: &Needed) -> Mrkdwn {
+    let mut text = Mrkdwn::fixed(":raised_hand: Before anything starts, ");
+    text += match needed.people {
+        1 => Mrkdwn::fixed("somebody has to approve it"),
+        people => Mrkdwn::number(people) + " people have to approve it",
+    };
+    if !needed.groups.is_empty() {
+        let groups = needed.groups.iter();
+        text += Mrkdwn::fixed(", of each of these groups one: ")
+            + Mrkdwn::join(
+                groups.map(|group| Mrkdwn::code_within(group, MOST_NAME)),
+                ", ",
+            );
+    }
+    text + if needed.asker_may {
+        "."
+    } else {
+        ". You can't, since you ask for it."
     }
 }
 

@@ -66,14 +66,32 @@ pub(in crate::receiver) fn not_allowed(
     let next = Mrkdwn::fixed(
         "Who may is said by Kubernetes roles in that namespace; whoever can change its RoleBindings can change that.",
     );
-    Message::new(
-        first.clone() + " " + rule.clone(),
-        [
-            Block::section(first),
-            Block::section(rule),
-            Block::context([next]),
-        ],
-    )
+    let mut blocks = vec![Block::section(first.clone()), Block::section(rule.clone())];
+    blocks.extend(silent_sources(person).map(Block::section));
+    blocks.push(Block::context([next]));
+    Message::new(first + " " + rule, blocks)
+}
+
+/// That groups of theirs may be missing, if so, and why.
+pub(in crate::receiver) fn silent_sources(person: &Person) -> Option<Mrkdwn> {
+    let why = person
+        .silent
+        .iter()
+        .map(|why| Mrkdwn::code_within(why, 200));
+    (!person.silent.is_empty()).then(|| {
+        Mrkdwn::fixed(":warning: What only a group allows counts for nothing now: ")
+            + Mrkdwn::join(why, ", ")
+            + ". Ask again in a moment."
+    })
+}
+
+/// They may see nothing, and it isn't known which groups they are in.
+pub(in crate::receiver) fn groups_unknown(person: &Person) -> Message {
+    let first = Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was started: ")
+        + Mrkdwn::code(&person.username)
+        + " may see no application by name, and which groups they are in is not known.";
+    let blocks = [Some(first.clone()), silent_sources(person)];
+    Message::new(first, blocks.into_iter().flatten().map(Block::section))
 }
 
 /// There is no such application, as far as the person may see.
@@ -108,6 +126,16 @@ pub(in crate::receiver) fn wrong_channel(plan: &Plan, allowed: &[String]) -> Mes
             + " takes requests from certain channels only (`spec.protection.channels`). Ask in "
             + Mrkdwn::join(channels.map(|channel| Mrkdwn::channel(&channel)), ", ")
             + ", or ask who owns the environment to add this one.",
+    )
+}
+
+/// People of another organisation read along.
+pub(in crate::receiver) fn shared_channel(plan: &Plan) -> Message {
+    said(
+        Mrkdwn::fixed(
+            ":no_entry_sign: Nothing was started: this channel is shared with another organisation, and environment ",
+        ) + Mrkdwn::name(&plan.order.environment)
+            + " takes no requests from such channels (`spec.protection.allowShared`). Ask in another channel or in a direct message, or ask who owns the environment to allow it.",
     )
 }
 

@@ -7,7 +7,7 @@ use crate::{
     api::DeployRequest,
     receiver::{
         object::Likeness,
-        occasion::Attempted,
+        occasion::{Attempted, What},
         plan::{Order, Plan},
     },
     slack::{
@@ -113,6 +113,19 @@ fn in_doubt(attempted: &Attempted, command: &str, last: &'static str) -> Message
     let first = Mrkdwn::fixed(
         ":grey_question: It is unknown whether this was accepted: the Kubernetes API server has not answered in time.",
     );
+    if attempted.what == What::Approval {
+        let look = Mrkdwn::fixed("Look with ")
+            + Mrkdwn::code(&format!(
+                "kubectl get da -n {} {}",
+                attempted.namespace, attempted.name
+            ))
+            + ", or press again: that does no harm."
+            + last;
+        return Message::new(
+            first.clone() + " " + look.clone(),
+            [Block::section(first), Block::section(look)],
+        );
+    }
     let look = Mrkdwn::fixed("Look before you ask again: ")
         + Mrkdwn::code(&format!("/{command} status"))
         + ", or "

@@ -13,12 +13,12 @@ use crate::{
     receiver::grammar::{self, ApplicationRef, Vocabulary},
     receiver::{
         object::Likeness,
-        occasion::Attempted,
+        occasion::{Attempted, What},
         plan::{
             Order, Plan, PlanId,
             repeat::Repeat,
             seal::SealError,
-            shown::{Current, Differing, Problem, Shown, Wait, Warning},
+            shown::{Current, Differing, Needed, Problem, Shown, Wait, Warning},
         },
     },
     slack::{
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What somebody could write who wants to be taken for something else.
-const HOSTILE: &str =
+pub(super) const HOSTILE: &str =
     "`*x*` <!channel> <https://evil.example|Spinnaker>\n:white_check_mark: *Deployed*\u{202e}";
 
 fn plan() -> Plan {
@@ -60,15 +60,16 @@ fn at() -> Timestamp {
     "2026-01-02T03:04:05Z".parse().unwrap()
 }
 
-fn person() -> Person {
+pub(super) fn person() -> Person {
     Person {
         username: "alice@corp.example".to_owned(),
         groups: Vec::new(),
         slack: plan().asker,
+        silent: Vec::new(),
     }
 }
 
-fn request(status: &Value) -> DeployRequest {
+pub(super) fn request(status: &Value) -> DeployRequest {
     serde_json::from_value(json!({
         "metadata": {"name": "slack-7f3c", "namespace": "shop", "uid": "u-1", "creationTimestamp": "2026-01-02T03:00:00Z"},
         "spec": {
@@ -112,6 +113,7 @@ fn shown() -> Shown {
             },
         ],
         reason: Some("hotfix for INC-42".to_owned()),
+        approvals: None,
         waits: vec![
             Wait::Held {
                 request: "slack-1".to_owned(),
@@ -174,7 +176,7 @@ fn lines(value: &Value, page: &mut String) {
     }
 }
 
-fn page<'a>(messages: impl IntoIterator<Item = (&'a str, Message)>) -> String {
+pub(super) fn page<'a>(messages: impl IntoIterator<Item = (&'a str, Message)>) -> String {
     messages
         .into_iter()
         .map(|(what, message)| format!("== {what}\n{}", read(&message)))
@@ -214,6 +216,12 @@ fn plans_read_like_this() {
         parameter: Some("size".to_owned()),
         message: "pipeline \"Deploy\" requires parameter \"size\".".to_owned(),
     }];
+    let mut protected = shown();
+    protected.approvals = Some(Needed {
+        people: 2,
+        groups: vec!["okta:leads".to_owned()],
+        asker_may: false,
+    });
     let active = Some(Repeat::Active(&running));
     let over = Some(Repeat::Ended(&ended, at()));
     insta::assert_snapshot!(
@@ -241,6 +249,10 @@ fn plans_read_like_this() {
                 planned::message(&shown(), &beside(over), buttons())
             ),
             (
+                "needs approval",
+                planned::message(&protected, &beside(None), buttons())
+            ),
+            (
                 "impossible",
                 planned::impossible(&impossible, Carried::new("edit").ok())
             ),
@@ -253,6 +265,12 @@ fn outcomes_read_like_this() {
     let attempted = Attempted {
         namespace: "shop".to_owned(),
         name: "slack-7f3c".to_owned(),
+        what: What::Request,
+    };
+    let word = Attempted {
+        name: "approval-7f3c".to_owned(),
+        what: What::Approval,
+        ..attempted.clone()
     };
     let queued = request(&json!({"phase": "Queued", "waiting": {
         "for": "Queue", "message": "slack-1 is before it", "since": "2026-01-02T03:04:05Z"}}));
@@ -277,6 +295,7 @@ fn outcomes_read_like_this() {
             ("not done", started::not_done()),
             ("unknown", started::unknown(&attempted, "/deploy")),
             ("never known", started::never_known(&attempted, "/deploy")),
+            ("a word, unknown", started::unknown(&word, "/deploy")),
             ("taken away", started::dropped(&plan)),
             ("late", refusing::late()),
             ("silent", refusing::silent()),
@@ -317,6 +336,7 @@ fn refusals_read_like_this() {
                 "channel",
                 refusing::wrong_channel(&plan, &["C0OPS".to_owned()])
             ),
+            ("shared channel", refusing::shared_channel(&plan)),
             ("sealed", refusing::sealed(SealError::Expired)),
             (
                 "cancel: not allowed",
@@ -343,22 +363,24 @@ fn refusals_read_like_this() {
 }
 
 /// Every text of a message that Slack parses.
-fn parsed(message: &Message) -> Vec<String> {
-    fn walk(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Array(all) => all.iter().for_each(|one| walk(one, found)),
-            Value::Object(fields) => {
-                if fields.get("type") == Some(&json!("mrkdwn")) {
-                    found.push(fields["text"].as_str().unwrap().to_owned());
-                }
-                fields.values().for_each(|one| walk(one, found));
-            }
-            _ => {}
-        }
-    }
+pub(super) fn parsed(message: &Message) -> Vec<String> {
     let mut found = vec![message.text().as_str().to_owned()];
-    walk(&json!(message.blocks()), &mut found);
+    markup(&json!(message.blocks()), &mut found);
     found
+}
+
+/// Every markup in there.
+pub(super) fn markup(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(all) => all.iter().for_each(|one| markup(one, found)),
+        Value::Object(fields) => {
+            if fields.get("type") == Some(&json!("mrkdwn")) {
+                found.push(fields["text"].as_str().unwrap().to_owned());
+            }
+            fields.values().for_each(|one| markup(one, found));
+        }
+        _ => {}
+    }
 }
 
 #[test]
@@ -388,6 +410,11 @@ fn foreign_text_stays_text_wherever_it_stands() {
         version: Some(hostile.clone()),
         requester: Some(hostile.clone()),
     }];
+    shown.approvals = Some(Needed {
+        people: 1,
+        groups: vec![hostile.clone()],
+        asker_may: true,
+    });
     shown.problems = vec![Problem {
         reason: String::new(),
         parameter: None,

@@ -140,11 +140,11 @@ impl Plan {
         request_name(&self.id)
     }
 
-    /// The request that confirming it creates, on behalf of `username`.
-    pub fn request(&self, username: impl Into<String>) -> DeployRequest {
+    /// The request that confirming it creates, on behalf of the asker: under this name, with these groups.
+    pub fn request(&self, username: impl Into<String>, groups: Vec<String>) -> DeployRequest {
         let requester = Actor {
             username: username.into(),
-            groups: Vec::new(),
+            groups,
             slack: Some(self.asker.clone()),
         };
         let notify = RequestNotify {

@@ -21,7 +21,7 @@ use crate::{
         environment::{Concurrency, Confirm},
     },
     domain::{
-        ids,
+        approvals, ids,
         parameters::{self, refuse_expression},
         refusal::Refusal,
         resolve,
@@ -71,6 +71,8 @@ pub struct Shown {
     pub parameters: Vec<Differing>,
     /// Why.
     pub reason: Option<String>,
+    /// Whose yes it needs before anything starts, if anybody's.
+    pub approvals: Option<Needed>,
     /// What it will wait for.
     pub waits: Vec<Wait>,
     /// What somebody should know before they confirm.
@@ -103,6 +105,17 @@ pub struct Differing {
     pub default: Option<String>,
     /// Whether the asker sets it. If not, the Application's action does.
     pub asked: bool,
+}
+
+/// Whose yes is needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Needed {
+    /// From so many people.
+    pub people: u32,
+    /// Of each of these groups somebody has to be among them.
+    pub groups: Vec<String>,
+    /// Whether the asker may be one of them.
+    pub asker_may: bool,
 }
 
 /// What a request will wait for.
@@ -217,12 +230,30 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
     }
     let described = described(order, sights.application);
     let mut warnings = Vec::new();
+    let rules = sights.environment.spec.protection.approvals.as_ref();
+    if let (Some(rules), Some(version)) = (rules, &order.version)
+        && let Err(refusal) = approvals::fixed(rules, version)
+    {
+        match refusal.waiting_for {
+            None => problems.push(refusal.into()),
+            Some(_) => warnings.push(Warning::EnvironmentNotReady {
+                message: refusal.message,
+            }),
+        }
+    }
+    let secret = sights
+        .application
+        .spec
+        .actions
+        .get(&order.action)
+        .map(|action| action.secret_parameters.as_slice());
+    let secret = secret.unwrap_or_default();
     let mut differing = Vec::new();
     match resolve::values(&request, sights.application, &place, target) {
         Ok(values) => {
             let declared = described.map_or(&[][..], |pipeline| &pipeline.parameters);
-            differing = differences(&values, declared, order);
-            problems.extend(judged(described, &values));
+            differing = differences(&values, declared, order, secret);
+            problems.extend(judged(described, &values, secret));
         }
         // A rollback to nothing is told once.
         Err(refusal) if refusal.reason == Reason::NoEarlierVersion => {}
@@ -269,6 +300,11 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
         }),
         parameters: differing,
         reason: order.reason.clone(),
+        approvals: rules.map(|rules| Needed {
+            people: rules.required,
+            groups: rules.groups.clone(),
+            asker_may: rules.requester_may_approve,
+        }),
         waits,
         warnings,
         problems,
@@ -340,6 +376,7 @@ fn differences(
     values: &BTreeMap<String, String>,
     declared: &[ParameterDescription],
     order: &Order,
+    secret: &[String],
 ) -> Vec<Differing> {
     values
         .iter()
@@ -353,6 +390,16 @@ fn differences(
             asked: order.parameters.contains_key(name),
         })
         .filter(|parameter| parameter.default.as_ref() != Some(&parameter.value))
+        .map(|parameter| {
+            if !secret.contains(&parameter.name) {
+                return parameter;
+            }
+            Differing {
+                value: parameters::MASK.to_owned(),
+                default: None,
+                ..parameter
+            }
+        })
         .collect()
 }
 
@@ -360,6 +407,7 @@ fn differences(
 fn judged(
     described: Option<&PipelineDescription>,
     values: &BTreeMap<String, String>,
+    secret: &[String],
 ) -> Vec<Problem> {
     let Some(pipeline) = described.filter(|pipeline| pipeline.id.is_some()) else {
         // Whatever the pipeline is, an expression is refused.
@@ -381,6 +429,16 @@ fn judged(
             Reason::ParameterUnknown => !pipeline.incomplete,
             Reason::ParameterNotOffered => !cut,
             _ => true,
+        };
+        let hidden = refusal.reason == Reason::ParameterNotOffered && secret.contains(name);
+        let refusal = if hidden {
+            let message = format!(
+                "what is given for {name:?}, which is secret, is not among the values that pipeline {:?} offers for it.",
+                pipeline.name
+            );
+            Refusal { message, ..refusal }
+        } else {
+            refusal
         };
         known.then(|| about(name, refusal))
     };

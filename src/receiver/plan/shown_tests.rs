@@ -323,3 +323,32 @@ fn a_repetition_is_shown_even_where_nothing_is_confirmed() {
     let impossible = world().shown("checkout main to staging");
     assert_eq!(impossible.step(Confirm::Never, again), Step::Refuse);
 }
+
+#[test]
+fn approvals_are_announced_and_a_version_that_moves_is_refused_early() {
+    let mut world = world();
+    let rules = json!({"approvals": {"required": 2, "groups": ["okta:leads"]}});
+    world.environment.spec.protection = serde_json::from_value(rules).unwrap();
+    let fixed = world.shown("checkout v1.2.3 to staging ticket=INC-1");
+    let needed = fixed.approvals.clone().unwrap();
+    assert_eq!((needed.people, needed.asker_may), (2, false));
+    assert_eq!(needed.groups, ["okta:leads"]);
+    assert!(fixed.is_possible(), "{:?}", fixed.problems);
+    let moving = world.reasons("checkout main to staging ticket=INC-1");
+    assert_eq!(moving, ["VersionMoves"]);
+}
+
+#[test]
+fn what_is_secret_is_not_shown() {
+    let mut world = world();
+    let deploy = world.application.spec.actions.get_mut("deploy").unwrap();
+    deploy.secret_parameters = vec!["ticket".to_owned(), "size".to_owned()];
+    let shown = world.shown("checkout main to staging ticket=hunter2 size=hunter3");
+    let text = serde_json::to_string(&shown).unwrap();
+    assert!(!text.contains("hunter"), "{text}");
+    assert!(text.contains("\"***\""), "{text}");
+    assert_eq!(
+        world.reasons("checkout main to staging ticket=a size=hunter3"),
+        ["ParameterNotOffered"]
+    );
+}

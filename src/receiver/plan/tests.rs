@@ -100,7 +100,7 @@ fn an_edit_keeps_the_name_the_namespace_and_the_time() {
     assert_eq!(edited.namespace, first.namespace);
     assert_eq!(edited.expires_at(), first.expires_at());
     assert_eq!(edited.order.application, "cart");
-    let request = edited.request("alice@corp.example");
+    let request = edited.request("alice@corp.example", Vec::new());
     assert_eq!(request.metadata.name, Some(first.request_name()));
     assert_eq!(request.metadata.namespace.as_deref(), Some("shop"));
     assert_eq!(request.spec.requester.unwrap().slack, Some(alice()));

@@ -89,6 +89,7 @@ pub fn end(
         None => line,
     };
     let mut blocks = vec![Block::section(line.clone())];
+    blocks.extend(live::rejection(request));
     blocks.extend(live::failure(request));
     let list = stage_list(request);
     if with_stages && !list.is_empty() {

@@ -5,14 +5,16 @@ use reqwest::Url;
 
 use super::{
     super::purpose::Purpose,
-    about_earlier, marked,
+    about_earlier, approval, marked,
     words::{self, Progress},
 };
 use crate::{
     api::{
         DeployRequest,
+        conditions::{self, ConditionType},
         deploy_request::{DeployRequestStatus, EarlierMessage, Failure, Phase, StageStatus},
     },
+    domain::access,
     slack::{
         actions,
         blocks::{Actions, Block, Message, RichText, Section},
@@ -38,6 +40,7 @@ pub fn live(request: &DeployRequest, earlier: Option<EarlierMessage>) -> Message
     blocks.extend(status.and_then(stage_line).map(Block::section));
     blocks.extend(status.into_iter().flat_map(waits));
     blocks.extend(canceling(request));
+    blocks.extend(rejection(request));
     blocks.extend(failure(request));
     blocks.extend(rerun(request));
     blocks.extend(about_earlier(earlier));
@@ -92,6 +95,12 @@ fn fields(request: &DeployRequest) -> Vec<Mrkdwn> {
                 + " / "
                 + Mrkdwn::code_within(&place.namespace, 80)
         }),
+    );
+    field(
+        "Approvals",
+        status
+            .and_then(|status| status.approvals.as_deref())
+            .map(approval::count),
     );
     let started = status.and_then(|status| status.started_at.as_ref());
     match started {
@@ -158,6 +167,11 @@ fn waits(status: &DeployRequestStatus) -> Vec<Block> {
 
 fn canceling(request: &DeployRequest) -> Option<Block> {
     let cancel = request.spec.cancel.as_ref()?;
+    if !access::is_canceled(request) {
+        let conditions = &super::status(request)?.conditions;
+        let refused = conditions::find(conditions, ConditionType::Cancelable)?;
+        return Some(RichText::new().line(&capital(&refused.message)).into());
+    }
     let reason = cancel.reason.as_deref().unwrap_or_default();
     let note = match (super::phase(request).is_terminal(), reason.trim()) {
         (true, "") => return None,
@@ -168,12 +182,30 @@ fn canceling(request: &DeployRequest) -> Option<Block> {
     Some(RichText::new().line(&note).into())
 }
 
+/// Who said no, and why.
+pub(super) fn rejection(request: &DeployRequest) -> Vec<Block> {
+    let Some(decision) = approval::rejection(request) else {
+        return Vec::new();
+    };
+    let why = decision
+        .why
+        .as_ref()
+        .map(|why| RichText::new().quote(why).into());
+    std::iter::once(Block::section(approval::rejected_by(decision)))
+        .chain(why)
+        .collect()
+}
+
 /// What went wrong, as far as it is known.
 pub(super) fn failure(request: &DeployRequest) -> Vec<Block> {
     if !matches!(
         super::phase(request),
-        Phase::Failed | Phase::Expired | Phase::Canceled | Phase::Unknown
+        Phase::Failed | Phase::Expired | Phase::Canceled | Phase::Denied | Phase::Unknown
     ) {
+        return Vec::new();
+    }
+    // Who said no is told in its own block.
+    if approval::rejection(request).is_some() {
         return Vec::new();
     }
     let Some(status) = super::status(request) else {
@@ -235,7 +267,7 @@ fn rerun(request: &DeployRequest) -> Option<Block> {
 }
 
 /// By which name it is found with kubectl.
-fn origin(request: &DeployRequest) -> Mrkdwn {
+pub(super) fn origin(request: &DeployRequest) -> Mrkdwn {
     let namespace = request.namespace().unwrap_or_default();
     Mrkdwn::fixed("Request ") + Mrkdwn::code(&format!("{namespace}/{}", request.name_any()))
 }
@@ -286,7 +318,7 @@ pub(super) fn execution_url(request: &DeployRequest) -> Option<Url> {
 }
 
 /// For screen readers.
-fn in_words(request: &DeployRequest) -> String {
+pub(super) fn in_words(request: &DeployRequest) -> String {
     let spec = &request.spec;
     format!(
         "{} of {} in {}",

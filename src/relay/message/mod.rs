@@ -3,6 +3,8 @@
 //! Whatever a person typed, a commit says or Spinnaker answers goes through the types of [`crate::slack::text`], or into
 //! rich text, which Slack doesn't parse. Nothing here depends on the time: the same request says the same.
 
+mod approval;
+mod judgment;
 mod lines;
 mod live;
 mod words;
@@ -10,6 +12,8 @@ mod words;
 use kube::ResourceExt;
 
 pub use self::{
+    approval::{approval, is_asked},
+    judgment::{current as current_judgment, judgment},
     lines::{end, ended, gone, is_bad, link, stages, started},
     live::live,
 };

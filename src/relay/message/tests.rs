@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    relay::testing::{changed, request},
+    api::Environment,
+    relay::testing::{changed, judged, protected, request},
     slack::{blocks::MOST_IN_MESSAGE, ids::UserId},
 };
 
@@ -48,6 +49,193 @@ fn lines_beside_the_live_message() {
         gone(&request(Phase::Queued)),
     ];
     insta::assert_json_snapshot!("lines", all);
+}
+
+/// Two have to say yes, one of them a lead.
+fn two_of_which_one_leads() -> Environment {
+    protected(&json!({"approvals": {
+        "required": 2, "groups": ["okta:leads", "okta:security"], "mention": ["S0LEADS", "U0BOSS"],
+    }}))
+}
+
+/// How `decisions` keep a no.
+fn rejected() -> DeployRequest {
+    let decisions = json!([
+        {"at": "2026-03-04T10:00:00Z", "what": "Requested", "by": "alice@corp.example"},
+        {"at": "2026-03-04T10:02:00Z", "what": "Rejected", "by": "carol@corp.example", "why": "not on a Friday"},
+    ]);
+    changed(
+        Phase::Denied,
+        &json!({"status": {"decisions": decisions, "message": "carol said no"}}),
+    )
+}
+
+fn enough(phase: Phase) -> DeployRequest {
+    let given = |by: &str, at: &str| json!({"name": by, "by": by, "at": at});
+    let approvals = json!({"required": 2, "given": [
+        given("bob@corp.example", "2026-03-04T10:00:30Z"), given("carol@corp.example", "2026-03-04T10:00:50Z"),
+    ]});
+    changed(phase, &json!({"status": {"approvals": approvals}}))
+}
+
+#[test]
+fn the_question_for_approval_through_its_life() {
+    let environment = two_of_which_one_leads();
+    let parameters =
+        json!({"status": {"resolved": {"parameters": {"branch": "v42", "password": "***"}}}});
+    let rows = [
+        ("asked", changed(Phase::AwaitingApproval, &parameters)),
+        ("enough", enough(Phase::Queued)),
+        ("rejected", rejected()),
+        ("expired", request(Phase::Expired)),
+    ];
+    for (name, request) in rows {
+        let message = approval(&request, Some(&environment), None);
+        insta::assert_json_snapshot!(format!("approval-{name}"), message);
+    }
+}
+
+#[test]
+fn a_rejection_is_told_in_the_live_message_and_at_the_end() {
+    let request = rejected();
+    for message in [
+        live(&request, None),
+        end(&request, Some(&alice()), true, None),
+    ] {
+        let text = to_json(&message).to_string();
+        for part in ["carol@corp.example", "not on a Friday"] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+        assert!(!text.contains("carol said no"), "once is enough: {text}");
+    }
+}
+
+#[test]
+fn people_are_asked_only_while_their_word_can_count() {
+    let environment = two_of_which_one_leads();
+    let asks = |request: &DeployRequest| {
+        let text = to_json(&approval(request, Some(&environment), None)).to_string();
+        let parts = [
+            "<!subteam^S0LEADS> <@U0BOSS> ",
+            "request-approve",
+            "request-reject",
+        ];
+        let found: Vec<bool> = parts.iter().map(|part| text.contains(part)).collect();
+        assert!(found.iter().all(|one| *one == found[0]), "{text}");
+        found[0]
+    };
+    assert!(asks(&request(Phase::AwaitingApproval)));
+    let cancelled = changed(Phase::AwaitingApproval, &json!({"spec": {"cancel": {}}}));
+    assert!(!asks(&cancelled));
+    for phase in Phase::ALL {
+        if phase != Phase::AwaitingApproval {
+            assert!(!asks(&enough(phase)), "{phase:?}");
+        }
+    }
+}
+
+/// It may still start, so people are still asked.
+#[test]
+fn a_cancel_that_does_not_count_is_told_and_changes_nothing_else() {
+    let condition = json!({
+        "type": "Cancelable", "status": "False", "reason": "CancelRefused", "lastTransitionTime": "2026-03-04T10:00:00Z",
+        "message": "it is not cancelled, as who wanted that neither asked for it nor may.",
+    });
+    let refused = json!({"spec": {"cancel": {}}, "status": {"conditions": [condition]}});
+    let request = changed(Phase::AwaitingApproval, &refused);
+    assert!(is_asked(&request));
+    let live = to_json(&live(&request, None)).to_string();
+    assert!(
+        live.contains("It is not cancelled, as who wanted that"),
+        "{live}"
+    );
+    assert!(live.contains("waits for approval"), "{live}");
+}
+
+#[test]
+fn what_is_approved_is_repeated_before_it_is_approved() {
+    let message = to_json(&approval(&request(Phase::AwaitingApproval), None, None));
+    let blocks = message["blocks"].as_array().unwrap();
+    let row = blocks
+        .iter()
+        .find(|block| block["type"] == "actions")
+        .unwrap();
+    let question = row["elements"][0]["confirm"]["text"]["text"]
+        .as_str()
+        .unwrap();
+    for part in ["*checkout*", "`v42`", "*production*"] {
+        assert!(question.contains(part), "{part} is missing in {question}");
+    }
+    let value = row["elements"][0]["value"].as_str().unwrap();
+    assert_eq!(value, "shop/checkout-main-7f3c2a/0b1c4d5e/d");
+}
+
+fn judgment_of(request: &DeployRequest, environment: Option<&Environment>) -> Message {
+    let (mark, _) = current_judgment(request).unwrap();
+    judgment(request, environment, &mark, None, None)
+}
+
+#[test]
+fn the_question_for_a_judgment_through_its_life() {
+    let ops = protected(&json!({"judgmentRoles": [{"role": "ops", "group": "okta:ops"}]}));
+    let many: Vec<String> = (0..7).map(|number| format!("cluster {number}")).collect();
+    let rows = [
+        ("plain", judged(&json!({}))),
+        (
+            "inputs",
+            judged(&json!({"status": {"judgment": {"inputs": ["blue", "green"]}}})),
+        ),
+        (
+            "many",
+            judged(&json!({"status": {"judgment": {"inputs": many}}})),
+        ),
+        (
+            "roles",
+            judged(&json!({"status": {"judgment": {"roles": ["ops"]}}})),
+        ),
+        (
+            "unmapped",
+            judged(&json!({"status": {"judgment": {"roles": ["qa"]}}})),
+        ),
+        ("canceling", judged(&json!({"spec": {"cancel": {}}}))),
+        (
+            "answered",
+            judged(&json!({"status": {"judgment": {"answer": {
+                "name": "judgment-1", "by": "bob@corp.example", "at": "2026-03-04T10:03:00Z", "comment": "fine"}}}})),
+        ),
+    ];
+    for (name, request) in rows {
+        let message = judgment_of(&request, Some(&ops));
+        insta::assert_json_snapshot!(format!("judgment-{name}"), message);
+    }
+}
+
+#[test]
+fn a_judgment_that_is_over_says_who_answered_it_what() {
+    let open = judged(&json!({}));
+    let (mark, _) = current_judgment(&open).unwrap();
+    let decision = |at: &str, why: &str| json!({"at": at, "what": "Judged", "by": "bob@corp.example", "why": why});
+    let stage = |name: &str, started: &str| json!({"name": name, "type": "manualJudgment", "status": "SUCCEEDED", "startedAt": started});
+    let over = judged(&json!({"status": {
+        "judgment": null,
+        "execution": {"stages": [stage("Early", "2026-03-04T10:00:10Z"), stage("Go?", "2026-03-04T10:01:00Z"), stage("Later", "2026-03-04T10:04:00Z")]},
+        "decisions": [decision("2026-03-04T10:00:20Z", "early"), decision("2026-03-04T10:03:00Z", "Go?: blue"), decision("2026-03-04T10:04:30Z", "late")],
+    }}));
+    let since = "2026-03-04T10:01:02Z".parse().unwrap();
+    let message = judgment(&over, None, &mark, Some(since), None);
+    let text = to_json(&message).to_string();
+    for part in ["stage `Go?`", "judged by `bob@corp.example`", "`Go?: blue`"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    assert!(!text.contains("judge-"), "{text}");
+    let silent = judged(&json!({"status": {"judgment": null}}));
+    let text = judgment(&silent, None, &mark, Some(since), None)
+        .text()
+        .to_string();
+    assert!(
+        text.contains("nobody is asked to judge it any more"),
+        "{text}"
+    );
 }
 
 fn first_line(phase: Phase, patch: &Value) -> String {
@@ -144,7 +332,13 @@ fn only_buttons_that_do_something_are_there() {
 fn only_the_answer_at_the_end_mentions_somebody() {
     for phase in Phase::ALL {
         let request = request(phase);
-        for message in [live(&request, None), stages(&request), gone(&request)] {
+        let asked = approval(&request, None, None);
+        for message in [
+            live(&request, None),
+            stages(&request),
+            gone(&request),
+            asked,
+        ] {
             assert!(!to_json(&message).to_string().contains("<@"), "{phase:?}");
         }
         let end = to_json(&end(&request, Some(&alice()), true, None));
@@ -188,15 +382,21 @@ fn parsed(message: &Value) -> Vec<String> {
 /// A request in which every text that comes from outside is this one.
 fn hostile(phase: Phase, text: &str) -> DeployRequest {
     let stage = json!({"name": text, "type": text, "status": text});
+    let at = "2026-03-04T10:03:00Z";
+    let given = json!({"name": text, "by": text, "at": at, "comment": text});
+    let parameters = json!({text: text, "password": text});
     changed(
         phase,
         &json!({
             "spec": {"application": text, "environment": text, "version": text, "reason": text, "action": text,
-                     "requester": {"username": text}, "cancel": {"reason": text}},
+                     "requester": {"username": text}},
             "status": {
                 "message": text, "stage": text,
-                "resolved": {"connection": text, "deployTarget": text, "digest": text, "version": text,
+                "resolved": {"connection": text, "deployTarget": text, "digest": text, "version": text, "parameters": parameters,
                              "pipeline": {"application": text, "name": text, "id": text}, "target": {"account": text, "namespace": text}},
+                "approvals": {"required": 2, "given": [given], "missingGroups": [text]},
+                "judgment": {"stage": text, "name": text, "instructions": text, "inputs": [text, text], "roles": [text]},
+                "decisions": [{"at": at, "what": "Rejected", "by": text, "why": text}, {"at": at, "what": "Judged", "by": text, "why": text}],
                 "waiting": {"for": "Person", "message": text, "since": "2026-03-04T10:00:01Z"},
                 "execution": {"id": text, "url": text, "status": text, "rerun": text, "stages": [stage.clone(), stage],
                               "failure": {"stage": text, "message": text}},
@@ -205,9 +405,40 @@ fn hostile(phase: Phase, text: &str) -> DeployRequest {
     )
 }
 
-fn all_messages(request: &DeployRequest) -> Vec<Message> {
+fn all_messages(request: &DeployRequest, text: &str) -> Vec<Message> {
     let channel = "C0ALSO".parse().unwrap();
+    let environment = protected(&json!({
+        "approvals": {"required": 2, "groups": [text], "mention": [text, "S0LEADS"]},
+        "judgmentRoles": [{"role": text, "group": text}],
+    }));
+    let since = Some("2026-03-04T10:02:00Z".parse().unwrap());
+    let mark = current_judgment(request).map_or_else(|| "0".to_owned(), |(mark, _)| mark);
+    let mut canceling = request.clone();
+    canceling.spec.cancel = serde_json::from_value(json!({"reason": text})).unwrap();
+    let answered = {
+        let mut answered = request.clone();
+        let status = answered.status.as_mut().unwrap();
+        let judgment = status.judgment.as_mut().unwrap();
+        judgment.answer = status
+            .approvals
+            .as_ref()
+            .map(|approvals| approvals.given[0].clone());
+        answered
+    };
     vec![
+        live(&canceling, None),
+        approval(request, Some(&environment), Some(EarlierMessage::Unknown)),
+        approval(request, None, None),
+        judgment(
+            request,
+            Some(&environment),
+            &mark,
+            since,
+            Some(EarlierMessage::Unknown),
+        ),
+        judgment(request, None, &mark, since, None),
+        judgment(&answered, None, &mark, since, None),
+        judgment(request, None, "1", since, None),
         live(request, Some(EarlierMessage::Unchangeable)),
         stages(request),
         end(request, None, true, Some(EarlierMessage::Unknown)),
@@ -222,7 +453,7 @@ fn all_messages(request: &DeployRequest) -> Vec<Message> {
 fn assert_tame(text: &str) {
     for opened in text.split('<').skip(1) {
         assert!(
-            ["!date^", "#C0ALSO>"]
+            ["!date^", "#C0ALSO>", "!subteam^S0LEADS>"]
                 .iter()
                 .any(|ours| opened.starts_with(ours)),
             "{text}"
@@ -246,7 +477,7 @@ fn foreign_text_stays_in_its_place() {
         "EVIL &lt;!here&gt; &amp;",
     ] {
         for phase in Phase::ALL {
-            for message in all_messages(&hostile(phase, text)) {
+            for message in all_messages(&hostile(phase, text), text) {
                 for markup in parsed(&to_json(&message)) {
                     assert_tame(&markup);
                 }
@@ -259,7 +490,7 @@ fn foreign_text_stays_in_its_place() {
 fn nothing_is_said_without_words() {
     for text in ["", " ", "\u{200b}"] {
         for phase in Phase::ALL {
-            for message in all_messages(&hostile(phase, text)) {
+            for message in all_messages(&hostile(phase, text), text) {
                 for markup in parsed(&to_json(&message)) {
                     assert!(!markup.trim().is_empty(), "{phase:?}");
                 }
@@ -271,12 +502,12 @@ fn nothing_is_said_without_words() {
 proptest! {
     #[test]
     fn every_message_keeps_the_limits(text in "\\PC{0,3000}", count in 0..120_usize) {
-        for phase in [Phase::Running, Phase::Failed, Phase::Unknown] {
+        for phase in [Phase::AwaitingApproval, Phase::Running, Phase::Failed, Phase::Unknown] {
             let mut request = hostile(phase, &text);
             let stages = &mut request.status.as_mut().unwrap().execution.as_mut().unwrap().stages;
             let stage = stages[0].clone();
             *stages = vec![stage; count];
-            for message in all_messages(&request) {
+            for message in all_messages(&request, &text) {
                 prop_assert!(message.blocks().len() <= MOST_IN_MESSAGE);
                 prop_assert!(message.text().len() <= 3500);
                 let json = to_json(&message);

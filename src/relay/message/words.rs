@@ -9,6 +9,7 @@ use crate::{
             DEFAULT_ACTION, DeployRequestStatus, Phase, ROLLBACK_ACTION, StageStatus, WaitingFor,
         },
     },
+    domain::access,
     slack::text::Mrkdwn,
 };
 
@@ -17,7 +18,7 @@ pub(super) fn state(request: &DeployRequest) -> (&'static str, &'static str) {
     let status = request.status.as_ref();
     let phase = super::phase(request);
     let waiting = status.and_then(|status| status.waiting.as_ref());
-    let canceling = request.spec.cancel.is_some();
+    let canceling = access::is_canceled(request);
     match (phase, waiting.map(|waiting| waiting.subject)) {
         (Phase::Succeeded, _) if request.spec.dry_run => ("✅", "valid, nothing was started"),
         (Phase::Succeeded, _) => ("✅", "succeeded"),
@@ -49,10 +50,10 @@ pub(super) fn who_can(subject: WaitingFor) -> &'static str {
             "Whoever keeps the team's configuration can mend it; the request then goes on by itself."
         }
         WaitingFor::Authorization => "It goes on by itself once that is known.",
-        WaitingFor::Approval => "Whoever may approve there says yes or no.",
+        WaitingFor::Approval => "Whoever may approve there says yes or no in the thread.",
         WaitingFor::Queue => "It goes on by itself. To let it go sooner, cancel what is before it.",
         WaitingFor::Spinnaker => "It is tried again by itself.",
-        WaitingFor::Judgment => "Whoever may judge there answers in Spinnaker.",
+        WaitingFor::Judgment => "Whoever may judge there answers in the thread, or in Spinnaker.",
         WaitingFor::Person => "Somebody has to look in Spinnaker.",
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::slack::ids::{AppId, ChannelId, EnterpriseId, MessageTs, TeamId, UserId, ViewId};
+use crate::slack::ids::{
+    AppId, ChannelId, EnterpriseId, GroupId, MessageTs, TeamId, UserId, ViewId,
+};
 
 /// As whom a token calls, and what it may.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +64,26 @@ pub struct Conversation {
     /// Not everybody can see it.
     #[serde(default)]
     pub is_private: bool,
+    /// Shared with another workspace, of whichever organisation.
+    #[serde(default)]
+    pub is_shared: bool,
+    /// Shared within one organisation.
+    #[serde(default)]
+    pub is_org_shared: bool,
     /// Shared with another organisation.
     #[serde(default)]
     pub is_ext_shared: bool,
+    /// About to be.
+    #[serde(default)]
+    pub is_pending_ext_shared: bool,
+}
+
+impl Conversation {
+    /// Whether people of another organisation read along, or soon may.
+    pub fn has_strangers(&self) -> bool {
+        let elsewhere = self.is_shared && !self.is_org_shared;
+        self.is_ext_shared || self.is_pending_ext_shared || elsewhere
+    }
 }
 
 /// A person's account.
@@ -137,6 +156,41 @@ impl Account {
             .find(|name| !name.trim().is_empty())
             .unwrap_or(self.id.as_str())
     }
+}
+
+/// A user group with its members.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct UserGroup {
+    /// Its id.
+    pub id: GroupId,
+    /// What it is mentioned by, without `@`. Untrusted text.
+    #[serde(default)]
+    pub handle: String,
+    /// When it was switched off, in seconds since 1970; 0 while it is on.
+    #[serde(default)]
+    date_delete: Option<u64>,
+    /// Of another organisation.
+    #[serde(default)]
+    is_external: bool,
+    /// Who is in it.
+    #[serde(default, deserialize_with = "users")]
+    pub users: Vec<UserId>,
+}
+
+impl UserGroup {
+    /// Whether it is switched on, and the workspace's own.
+    pub fn is_active(&self) -> bool {
+        matches!(self.date_delete, None | Some(0)) && !self.is_external
+    }
+}
+
+/// Those of a list that are ids of people.
+fn users<'de, Source: Deserializer<'de>>(source: Source) -> Result<Vec<UserId>, Source::Error> {
+    let users = Vec::<String>::deserialize(source)?;
+    Ok(users
+        .into_iter()
+        .filter_map(|user| UserId::new(user).ok())
+        .collect())
 }
 
 /// A message found in a channel.

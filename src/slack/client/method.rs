@@ -49,13 +49,14 @@ pub enum Method {
     ConversationsHistory,
     ConversationsReplies,
     UsersInfo,
+    UsergroupsList,
     /// A post to a response URL, which is no method but is counted like one.
     ResponseUrl,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AuthTest,
         Self::AppsConnectionsOpen,
         Self::ChatPostMessage,
@@ -72,6 +73,7 @@ impl Method {
         Self::ConversationsHistory,
         Self::ConversationsReplies,
         Self::UsersInfo,
+        Self::UsergroupsList,
         Self::ResponseUrl,
     ];
 
@@ -94,6 +96,7 @@ impl Method {
             Self::ConversationsHistory => "conversations.history",
             Self::ConversationsReplies => "conversations.replies",
             Self::UsersInfo => "users.info",
+            Self::UsergroupsList => "usergroups.list",
             Self::ResponseUrl => "response_url",
         }
     }
@@ -103,7 +106,7 @@ impl Method {
             Self::ChatPostMessage | Self::ChatPostEphemeral => Tier::Post,
             Self::AuthTest | Self::ChatGetPermalink => Tier::Special,
             // Asks for no more than sockets need, and paces itself.
-            Self::AppsConnectionsOpen => Tier::Two,
+            Self::AppsConnectionsOpen | Self::UsergroupsList => Tier::Two,
             Self::ChatUpdate
             | Self::ChatDelete
             | Self::ConversationsInfo
@@ -125,7 +128,8 @@ impl Method {
             | Self::ConversationsMembers
             | Self::ConversationsHistory
             | Self::ConversationsReplies
-            | Self::UsersInfo => Encoding::Query,
+            | Self::UsersInfo
+            | Self::UsergroupsList => Encoding::Query,
             _ => Encoding::Json,
         }
     }

@@ -27,6 +27,7 @@ use super::{
 pub(in crate::slack) use answers::SocketAddress;
 pub use answers::{
     Account, Conversation, Cursor, Found, Installation, OpenedView, OrganisationUser, Page, Posted,
+    UserGroup,
 };
 pub use budget::{Budget, Load, Permit, Priority};
 use call::{Answer, Arguments, Caller};
@@ -322,6 +323,14 @@ impl SlackClient {
         let arguments = [("user", json!(user))];
         let answer = self.call(Method::UsersInfo, arguments_of(arguments));
         field(&answer.await?.body, "/user", true)
+    }
+
+    /// `usergroups.list`: those that are on, with their members. Needs the scope `usergroups:read`, and a plan that has
+    /// user groups.
+    pub async fn user_groups(&self) -> Result<Vec<UserGroup>, SlackError> {
+        let arguments = [("include_users", json!(true))];
+        let answer = self.call(Method::UsergroupsList, arguments_of(arguments));
+        field(&answer.await?.body, "/usergroups", true)
     }
 
     /// Posts to a response URL: five times within thirty minutes of the command or click, and the only way to change a

@@ -24,7 +24,7 @@ pub(super) enum Class {
 const DIRECT: Class = Class::FallBack(Elsewhere::DirectMessage);
 const NEW: Class = Class::FallBack(Elsewhere::NewMessage);
 
-const WORDS: [(&str, Class); 101] = [
+const WORDS: [(&str, Class); 102] = [
     ("ratelimited", Class::Limited),
     ("rate_limited", Class::Limited),
     ("message_limit_exceeded", Class::Limited),
@@ -59,6 +59,7 @@ const WORDS: [(&str, Class); 101] = [
     ("link_disabled", Class::Stop),
     ("socket_mode_disabled", Class::Stop),
     ("insecure_request", Class::Stop),
+    ("plan_upgrade_required", Class::Stop),
     ("channel_not_found", DIRECT),
     ("not_in_channel", DIRECT),
     ("is_archived", DIRECT),

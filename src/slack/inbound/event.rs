@@ -36,15 +36,17 @@ pub struct EventCallback {
 
 impl EventCallback {
     pub(super) fn is_foreign(&self, home: &TeamId) -> bool {
-        self.is_ext_shared_channel
-            || self.team.as_ref().is_some_and(|team| team != home)
-            || match &self.event {
-                Event::Mention(message) | Event::Message(message) => {
-                    let teams = [&message.user_team, &message.source_team];
-                    teams.into_iter().flatten().any(|team| team != home)
-                }
-                _ => false,
-            }
+        if self.team.as_ref().is_some_and(|team| team != home) {
+            return true;
+        }
+        let (Event::Mention(message) | Event::Message(message)) = &self.event else {
+            return self.is_ext_shared_channel;
+        };
+        let teams = [&message.user_team, &message.source_team];
+        let mut teams = teams.into_iter().flatten();
+        // Where strangers are, whoever shows no workspace of their own is one.
+        (self.is_ext_shared_channel && teams.clone().next().is_none())
+            || teams.any(|team| team != home)
     }
 }
 

@@ -137,8 +137,12 @@ fn somebody_of_another_workspace_is_foreign() {
     assert!(!Inbound::event(body.clone()).is_foreign(&home));
     body["event"]["user_team"] = json!("T2");
     assert!(Inbound::event(body.clone()).is_foreign(&home));
-    body["event"]["user_team"] = json!("T1");
+    // Where people of several organisations meet, one of ours shows that they are.
     body["is_ext_shared_channel"] = json!(true);
+    assert!(Inbound::event(body.clone()).is_foreign(&home));
+    body["event"]["user_team"] = json!("T1");
+    assert!(!Inbound::event(body.clone()).is_foreign(&home));
+    body["event"]["user_team"] = Value::Null;
     assert!(Inbound::event(body).is_foreign(&home));
     assert!(Inbound::unknown("x").is_foreign(&home));
 }

@@ -12,7 +12,7 @@ mod programs;
 mod servers;
 mod service_account_keys;
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -179,6 +179,29 @@ impl ControlPlane {
     /// wants a control plane of its own.
     pub async fn install_crds(&self, definitions: &[CustomResourceDefinition]) -> Result<()> {
         definitions::install(&self.admin(), definitions).await
+    }
+
+    /// Installs definitions and every manifest (`*.yaml`) right in the folder, and returns once all admission policies
+    /// count. Many tests may install the same at once.
+    pub async fn install(
+        &self,
+        definitions: &[CustomResourceDefinition],
+        folder: &Path,
+    ) -> Result<()> {
+        self.install_crds(definitions).await?;
+        let mut files: Vec<PathBuf> = fs::read_dir(folder)
+            .with_context(|| format!("cannot read {}", folder.display()))?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<_>>()?;
+        files.sort();
+        for file in files {
+            if file.extension().is_some_and(|ending| ending == "yaml") {
+                self.apply(&fs::read_to_string(&file)?)
+                    .await
+                    .with_context(|| file.display().to_string())?;
+            }
+        }
+        self.policies_in_force().await
     }
 
     /// Applies manifests, several YAML documents, as `kubectl apply --server-side --force-conflicts` would, and refuses

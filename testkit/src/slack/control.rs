@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::delivery::{self, About, Destination, Order};
 use super::payloads;
@@ -102,6 +102,33 @@ impl StandInSlack {
         };
         world.groups.insert(id.clone(), group);
         id
+    }
+
+    /// Tells the app that somebody's account changed, with the account as it is now.
+    ///
+    /// # Errors
+    /// When there is nobody of that name.
+    pub fn tell_of_user(&self, id_or_name: &str) -> Result<Delivery> {
+        let event = self.world(|world| {
+            let user = world.user(id_or_name).map(|user| world.user_json(user));
+            user.map(|user| json!({"type": "user_change", "user": user, "cache_ts": 1_700_000_000}))
+        });
+        let event = event.with_context(|| format!("no {id_or_name}"))?;
+        Ok(self.send_event(&event))
+    }
+
+    /// Tells the app that a user group changed, with the group as it is now.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn tell_of_group(&self, id_or_handle: &str) -> Result<Delivery> {
+        let event = self.world(|world| {
+            let group = world.group(id_or_handle);
+            let group = group.map(|group| world.group_json(group, true));
+            group.map(|group| json!({"type": "subteam_updated", "subteam": group}))
+        });
+        let event = event.with_context(|| format!("no {id_or_handle}"))?;
+        Ok(self.send_event(&event))
     }
 
     /// Changes a user group. Returns whether there is one.

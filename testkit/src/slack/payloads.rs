@@ -39,6 +39,16 @@ fn message_event(world: &World, channel: &Channel, message: &Message) -> Value {
     event["channel"] = json!(channel.id);
     event["event_ts"] = json!(message.ts);
     event["channel_type"] = json!(channel.type_in_events());
+    // Where several organisations meet, a message says whose it is.
+    if let Some(user) = world
+        .users
+        .get(&message.user)
+        .filter(|_| channel.is_ext_shared)
+    {
+        let team = world.team_of(user);
+        event["user_team"] = json!(team);
+        event["source_team"] = json!(team);
+    }
     event
 }
 

@@ -6,6 +6,7 @@
 mod chromium;
 mod emulate;
 mod node;
+mod okta;
 mod python;
 mod script;
 mod slack_models;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result};
 pub use chromium::Chromium;
 pub use emulate::Emulate;
 pub use node::Node;
+pub use okta::{Okta, OktaFault, TOKEN as OKTA_TOKEN};
 pub use python::Python;
 pub use script::Script;
 pub use slack_models::SlackModels;

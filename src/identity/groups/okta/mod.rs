@@ -1,0 +1,196 @@
+//! Groups from Okta. Touches Okta and the clock.
+//!
+//! Somebody is who has their e-mail address as login. What Okta said is remembered; while it limits us, nothing is asked.
+
+mod call;
+mod link;
+mod settings;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use jiff::Timestamp;
+use moka::future::Cache;
+use serde::Deserialize;
+
+use self::call::Caller;
+pub use self::{
+    call::OktaError,
+    settings::{OktaSettings, OktaSettingsError},
+};
+use super::{Asked, GroupPrefix, GroupSource, Groups, Unknown};
+use crate::{identity::person::Nobody, runtime::telemetry};
+
+/// What it is called in a `Person`.
+pub const NAME: &str = "okta";
+/// People remembered at most.
+const PEOPLE: u64 = 20_000;
+/// For one person, all pages together.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// A page holds hundreds.
+const MOST_PAGES: usize = 50;
+/// The one status of an account with which somebody can log in.
+const ACTIVE: &str = "ACTIVE";
+
+/// The groups of one Okta organisation.
+pub struct OktaGroups {
+    caller: Caller,
+    prefix: GroupPrefix,
+    fresh_for: Duration,
+    clock: fn() -> Timestamp,
+    people: Cache<String, Known>,
+}
+
+/// What Okta said of somebody.
+#[derive(Debug, Clone)]
+enum Known {
+    Groups(Arc<Groups>),
+    /// Their account doesn't work.
+    Inactive,
+}
+
+#[derive(Debug, Deserialize)]
+struct User {
+    id: String,
+    status: String,
+    profile: UserProfile,
+}
+
+#[derive(Debug, Deserialize)]
+struct UserProfile {
+    login: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Group {
+    profile: GroupProfile,
+}
+
+#[derive(Debug, Deserialize)]
+struct GroupProfile {
+    name: String,
+}
+
+impl OktaGroups {
+    /// The groups of this organisation. `limit` is how old what is known may be at most.
+    ///
+    /// # Errors
+    /// When the HTTP client can't be built.
+    pub fn new(
+        settings: &OktaSettings,
+        limit: Duration,
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, OktaSettingsError> {
+        Ok(Self {
+            caller: Caller::new(settings, clock)?,
+            prefix: settings.prefix.clone(),
+            fresh_for: limit / 2,
+            clock,
+            people: Cache::builder()
+                .max_capacity(PEOPLE)
+                .time_to_live(limit)
+                .build(),
+        })
+    }
+
+    async fn known(&self, login: &str) -> Result<Known, OktaError> {
+        let at = (self.clock)();
+        let Some(user) = self.user(login).await? else {
+            let mut none = self.prefix.groups([], at);
+            none.note = Some("Okta has no account whose login is the e-mail address".to_owned());
+            return Ok(Known::Groups(Arc::new(none)));
+        };
+        if user.status != ACTIVE {
+            return Ok(Known::Inactive);
+        }
+        let names = self.names(&user.id).await?;
+        let groups = self.prefix.groups(names.iter().map(String::as_str), at);
+        Ok(Known::Groups(Arc::new(groups)))
+    }
+
+    async fn user(&self, login: &str) -> Result<Option<User>, OktaError> {
+        let url = self.caller.url(&["api", "v1", "users", login])?;
+        let Some(page) = self.caller.get(&url).await? else {
+            return Ok(None);
+        };
+        let user: User = page.read()?;
+        // Okta finds people by their ids too, and by the beginning of their login.
+        if user.profile.login.eq_ignore_ascii_case(login) {
+            Ok(Some(user))
+        } else {
+            Ok(None)
+        }
+    }
+
+    async fn names(&self, id: &str) -> Result<Vec<String>, OktaError> {
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(OktaError::Unclear);
+        }
+        let first = self.caller.url(&["api", "v1", "users", id, "groups"])?;
+        let mut url = first.clone();
+        let mut names = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let page = self.caller.get(&url).await?.ok_or(OktaError::Unclear)?;
+            let groups: Vec<Group> = page.read()?;
+            names.extend(groups.into_iter().map(|group| group.profile.name));
+            match page.next(&first)? {
+                Some(next) => url = next,
+                None => return Ok(names),
+            }
+        }
+        Err(OktaError::Endless)
+    }
+}
+
+impl GroupSource for OktaGroups {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fresh_for(&self) -> Duration {
+        self.fresh_for
+    }
+
+    fn remembered<'a>(&'a self, who: &'a Asked) -> BoxFuture<'a, Option<Groups>> {
+        async move {
+            match self.people.get(who.email.as_deref()?).await? {
+                Known::Groups(groups) => Some(Arc::unwrap_or_clone(groups)),
+                // To be asked again: it is nobody's loss.
+                Known::Inactive => None,
+            }
+        }
+        .boxed()
+    }
+
+    fn ask<'a>(&'a self, who: &'a Asked) -> BoxFuture<'a, Result<Groups, Unknown>> {
+        async move {
+            let login = who.email.as_deref().ok_or_else(|| {
+                Unknown::for_now(
+                    "no_email",
+                    "Okta can't be asked without a confirmed e-mail address",
+                )
+            })?;
+            let known = tokio::time::timeout(DEADLINE, self.known(login)).await;
+            let known = known
+                .unwrap_or(Err(OktaError::Silent))
+                .map_err(|error| unknown(&error))?;
+            self.people.insert(login.to_owned(), known.clone()).await;
+            match known {
+                Known::Groups(groups) => Ok(Arc::unwrap_or_clone(groups)),
+                Known::Inactive => Err(Nobody::InactiveInOkta.into()),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn unknown(error: &OktaError) -> Unknown {
+    let reason = error.reason();
+    if error.needs_operator() {
+        tracing::error!(error = %telemetry::chain(error), reason, "Okta doesn't say which groups somebody is in");
+        Unknown::until_mended(reason, error.sentence())
+    } else {
+        tracing::warn!(error = %telemetry::chain(error), reason, "Okta doesn't say which groups somebody is in");
+        Unknown::for_now(reason, error.sentence())
+    }
+}

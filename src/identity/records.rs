@@ -1,0 +1,106 @@
+//! What is written down of people: the `Person`s in foredeck's own namespace. Touches the API server: a list and a watch.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use futures::{Stream, StreamExt};
+use kube::{Client, ResourceExt, runtime::reflector::store::WriterDropped};
+
+use crate::{
+    api::{
+        Person,
+        actor::{Actor, SlackPerson},
+        person::name_of,
+    },
+    domain::people::People,
+    runtime::cache::{Cache, Guarded, Scope},
+};
+
+/// The `Person`s. Only those of one namespace count: anywhere else anybody may write one.
+pub struct Records {
+    namespace: String,
+    persons: Cache<Person>,
+    /// Which of them say whose Slack account they are of.
+    mapped: RwLock<HashMap<SlackPerson, BTreeSet<String>>>,
+}
+
+impl Records {
+    /// Starts the watch. The records are filled, and kept so, only while the second value is polled, which ends when the
+    /// watch does.
+    pub fn start(
+        client: Client,
+        namespace: &str,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>) {
+        let scope = Scope::Namespace(namespace.to_owned());
+        let (persons, changes) = Cache::start(client, &scope, |_person| {});
+        let records = Arc::new(Self {
+            namespace: namespace.to_owned(),
+            persons,
+            mapped: RwLock::default(),
+        });
+        let watching = watch(records.clone(), changes);
+        (records, watching)
+    }
+
+    /// Waits until all of them were listed.
+    ///
+    /// # Errors
+    /// When the watch has ended.
+    pub async fn filled(&self) -> Result<(), WriterDropped> {
+        self.persons.0.wait_until_ready().await
+    }
+
+    /// The namespace in which they count.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The `Person` of a Slack account: the one whose `spec.slack` it is, else the one that is named after it.
+    pub fn of_slack(&self, account: &SlackPerson) -> Option<Person> {
+        let mapped = self.mapped.read().unwrap_or_else(PoisonError::into_inner);
+        let names = mapped.get(account).into_iter().flatten();
+        let is_theirs = |person: &Person| person.spec.slack.as_ref() == Some(account);
+        names
+            .filter_map(|name| self.persons.get(&self.namespace, name))
+            .find(is_theirs)
+            .or_else(|| {
+                let person = self.persons.get(&self.namespace, &name_of(account))?;
+                (person.spec.slack.is_none() || is_theirs(&person)).then_some(person)
+            })
+    }
+
+    /// Whether both are one human, by everybody who is written down. Takes a moment where there are thousands.
+    pub fn same_human(&self, one: &Actor, other: &Actor) -> bool {
+        let all = self.persons.0.state();
+        let all = all.iter().filter_map(|person| person.0.as_ref().ok());
+        let people = People::new(&self.namespace, all.cloned().map(Arc::new));
+        people.same_human(one, other)
+    }
+
+    /// Notes whose account a changed `Person` is of. One that was deleted stays noted: it isn't found when it is looked up.
+    fn note(&self, object: &Guarded<Person>) {
+        let name = object.name_any();
+        let now = object.0.as_ref().ok();
+        let now = now.and_then(|person| person.spec.slack.clone());
+        let mut mapped = self.mapped.write().unwrap_or_else(PoisonError::into_inner);
+        mapped.retain(|account, names| {
+            if now.as_ref() != Some(account) {
+                names.remove(&name);
+            }
+            !names.is_empty()
+        });
+        if let Some(account) = now {
+            mapped.entry(account).or_default().insert(name);
+        }
+    }
+}
+
+async fn watch(records: Arc<Records>, changes: impl Stream<Item = Arc<Guarded<Person>>> + Send) {
+    let noted = changes.for_each(|object| {
+        records.note(&object);
+        std::future::ready(())
+    });
+    noted.await;
+}
