@@ -32,7 +32,8 @@ struct Question {
 #[derive(Clone)]
 pub struct Holders {
     client: Client,
-    known: Cache<Question, Vec<String>>,
+    /// Also that it can't be read: that is asked no more often.
+    known: Cache<Question, Option<Vec<String>>>,
 }
 
 impl Holders {
@@ -64,7 +65,7 @@ impl Holders {
         };
         let looking = self.look(question.clone());
         self.known
-            .optionally_get_with(question, async {
+            .get_with(question, async {
                 tokio::time::timeout(DEADLINE, looking).await.ok().flatten()
             })
             .await

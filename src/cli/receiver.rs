@@ -129,7 +129,7 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
     } = arguments;
     process::run(process, async move |process| {
         let metrics = SlackMetrics::register(&process.metrics);
-        Box::pin(work(process, &slack, people, own, metrics)).await
+        work(process, &slack, people, own, metrics).await
     })
     .await
 }
@@ -160,7 +160,7 @@ pub(super) async fn work(
         clock: Timestamp::now,
         draw,
     };
-    let running = receiver::run(
+    receiver::run(
         settings,
         process.client,
         client,
@@ -168,8 +168,8 @@ pub(super) async fn work(
         process.readiness,
         process.metrics,
         process.shutdown,
-    );
-    Box::pin(running).await?;
+    )
+    .await?;
     Ok(())
 }
 

@@ -112,7 +112,10 @@ async fn tell(
     if phase.is_terminal() {
         ControllerMetrics::count(&context.metrics.finished, now.clone());
     }
-    let bad = matches!(phase, Phase::Failed | Phase::Expired | Phase::Unknown);
+    let bad = matches!(
+        phase,
+        Phase::Failed | Phase::Denied | Phase::Expired | Phase::Unknown
+    );
     publish(
         context,
         request,

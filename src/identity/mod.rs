@@ -235,7 +235,12 @@ impl Identity {
             let found = self.groups(source, &asked, status.as_ref(), source.fresh_for());
             let found = tokio::time::timeout(PATIENCE, found).await;
             let found = found.unwrap_or_else(|_| Err(slow(source)));
-            found.or_else(|unknown| self.older(source, status.as_ref()).ok_or(unknown))
+            match found {
+                Err(unknown @ Unknown::Silent { .. }) => {
+                    self.older(source, status.as_ref()).ok_or(unknown)
+                }
+                found => found,
+            }
         });
         let mut groups = Vec::new();
         let mut silent = Vec::new();
@@ -294,7 +299,7 @@ impl Identity {
         });
         match inactive {
             Some(nobody) => Found {
-                standing: Ok((Err(nobody), seen.at)),
+                standing: Ok((Err(nobody), (self.clock)())),
                 sources: Vec::new(),
             },
             None => Found {
@@ -390,7 +395,11 @@ impl Identity {
         status: Option<&PersonStatus>,
         age: Duration,
     ) -> Result<Groups, Unknown> {
+        // What another replica heard since makes what is remembered here worth nothing.
+        let refuted = status.filter(|status| status.nobody.is_some());
+        let refuted = refuted.and_then(|status| status.checked_at.as_ref());
         let since = self.since(source, age);
+        let since = refuted.map_or(since, |at| at.0.max(since));
         let remembered = source.remembered(asked).await;
         let written = written(source, status);
         let newest = [remembered, written]

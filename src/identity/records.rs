@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use futures::{Stream, StreamExt};
+use futures::{StreamExt, stream::BoxStream};
 use kube::{Client, ResourceExt, runtime::reflector::store::WriterDropped};
 
 use crate::{
@@ -40,7 +40,7 @@ impl Records {
             persons,
             mapped: RwLock::default(),
         });
-        let watching = watch(records.clone(), changes);
+        let watching = watch(records.clone(), changes.boxed());
         (records, watching)
     }
 
@@ -97,7 +97,7 @@ impl Records {
     }
 }
 
-async fn watch(records: Arc<Records>, changes: impl Stream<Item = Arc<Guarded<Person>>> + Send) {
+async fn watch(records: Arc<Records>, changes: BoxStream<'static, Arc<Guarded<Person>>>) {
     let noted = changes.for_each(|object| {
         records.note(&object);
         std::future::ready(())

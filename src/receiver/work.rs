@@ -98,7 +98,8 @@ pub async fn run(
         }
     };
     let filling = fill(&directory, &records, watching, &caches);
-    let serving = async {
+    // On the heap, as it is large.
+    let serving = Box::pin(async {
         // Nothing is asked to be delivered before it can be worked on.
         let installation = tokio::select! {
             biased;
@@ -125,8 +126,7 @@ pub async fn run(
             (settings.draw)()[0],
         );
         let keeping = keeper.clone();
-        // On the heap: it holds all that is under way for eight people.
-        let keeping = Box::pin(async move { keeping.run().await });
+        let keeping = async move { keeping.run().await };
         let receiver = Receiver::new(
             settings,
             client,
@@ -137,7 +137,7 @@ pub async fn run(
             &metrics,
         )?;
         let intake = Intake::new(Arc::clone(&receiver), door.allowed, door.metrics);
-        let delivering = Box::pin(async {
+        let delivering = async {
             match door.transport {
                 Transport::Socket { settings, .. } => {
                     let sockets = SocketMode::new(slack, settings, intake.clone());
@@ -166,7 +166,7 @@ pub async fn run(
                 }
             }
             Ok(())
-        });
+        };
         tokio::select! {
             delivered = delivering => delivered?,
             never = keeping => match never {},
@@ -174,7 +174,7 @@ pub async fn run(
         intake.finish().await;
         receiver.finish().await;
         Ok(())
-    };
+    });
     tokio::select! {
         done = serving => done,
         broken = filling => Err(broken),

@@ -1,5 +1,10 @@
 //! Groups from Okta: a third party's, behind a proxy that pages, limits and fails.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of these tests are no tests themselves"
+)]
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -44,11 +49,11 @@ fn settings(okta: &Okta, token: &str) -> OktaSettings {
 }
 
 fn groups_of(okta: &Okta) -> OktaGroups {
-    source(settings(okta, OKTA_TOKEN))
+    source(&settings(okta, OKTA_TOKEN))
 }
 
-fn source(settings: OktaSettings) -> OktaGroups {
-    OktaGroups::new(&settings, Duration::from_mins(10), Timestamp::now).unwrap()
+fn source(settings: &OktaSettings) -> OktaGroups {
+    OktaGroups::new(settings, Duration::from_mins(10), Timestamp::now).unwrap()
 }
 
 async fn ask(source: &OktaGroups, email: &str) -> Result<Groups, Unknown> {
@@ -145,14 +150,14 @@ async fn trouble_is_told_by_a_fixed_word_and_never_with_the_token() -> Result<()
         okta.set_fault(Some(fault.clone()));
         let settings = settings(&okta, OKTA_TOKEN).deadline(Duration::from_secs(1));
         assert!(!format!("{settings:?}").contains(OKTA_TOKEN));
-        let unknown = ask(&source(settings), BOB).await.unwrap_err();
+        let unknown = ask(&source(&settings), BOB).await.unwrap_err();
         assert_eq!(unknown.reason(), word, "{fault:?}");
         let told = format!("{unknown} {unknown:?}");
         assert!(!told.contains(OKTA_TOKEN) && !told.contains(BOB), "{told}");
     }
     assert_eq!(elsewhere.calls(), Vec::<String>::new());
     okta.set_fault(None);
-    let wrong = source(settings(&okta, "00wrong"));
+    let wrong = source(&settings(&okta, "00wrong"));
     assert_eq!(reason(&wrong, BOB).await, "token_refused");
     Ok(())
 }
@@ -219,6 +224,11 @@ async fn a_group_of_oktas_allows_until_somebody_left_it() -> Result<()> {
         .until_known("bob", "nobody", |status| status.nobody.is_some())
         .await?;
     assert_eq!(known.nobody.as_deref(), Some("InactiveInOkta"));
+    let refused = bed
+        .typed("bob", "deploys", "/deploy checkout main to staging")
+        .await?;
+    let said = text(&refused);
+    assert!(said.contains("Okta says that your account"), "{said}");
     Ok(())
 }
 

@@ -21,7 +21,8 @@ use foredeck_testkit::{
 };
 
 /// The scopes that docs/slack.md asks for.
-const SCOPES: [&str; 11] = [
+const SCOPES: [&str; 12] = [
+    "usergroups:read",
     "commands",
     "chat:write",
     "app_mentions:read",
@@ -36,7 +37,8 @@ const SCOPES: [&str; 11] = [
 ];
 
 /// The methods that may be called with GET.
-const READS: [&str; 6] = [
+const READS: [&str; 7] = [
+    "usergroups.list",
     "chat.getPermalink",
     "conversations.history",
     "conversations.info",
@@ -157,6 +159,10 @@ async fn every_call_is_as_slacks_reference_has_it() {
     client.open_direct(&alice).await.unwrap();
     client.members(&deploys, None).await.unwrap();
     client.account(&alice).await.unwrap();
+    slack.add_group("shop-deployers", &["alice"]);
+    let groups = client.user_groups().await.unwrap();
+    assert_eq!(groups[0].handle, "shop-deployers");
+    assert_eq!(groups[0].users, [alice.clone()]);
 
     let (trigger, response_url) = handed_out(&slack, "/deploy");
     let opened = client.open_view(&trigger, &view("One")).await.unwrap();

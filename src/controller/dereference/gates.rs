@@ -373,10 +373,6 @@ impl Asked<'_> {
         plan: &Plan,
         all: &[DeployApproval],
     ) -> Judged {
-        let holders = match rules {
-            Some(_) => self.who_may(APPROVE).await,
-            None => None,
-        };
         let before = self
             .request
             .status
@@ -390,7 +386,7 @@ impl Asked<'_> {
             digest: &plan.resolved.digest,
             changes: &changes,
             people: self.people,
-            holders: holders.as_deref(),
+            holders: None,
             now: Timestamp::now(),
         };
         let starts = all
@@ -409,6 +405,20 @@ impl Asked<'_> {
             Voice { approval, known }
         });
         let voices = join_all(voices).await;
+        let judged = approvals::judge(&matter, &voices);
+        let asked = matches!(
+            &judged.approval,
+            Approval::Missing(_, refusal) if refusal.waiting_for == Some(WaitingFor::Approval)
+        );
+        if !asked {
+            return judged;
+        }
+        // Only who is still asked has to be told whom.
+        let holders = self.who_may(APPROVE).await;
+        let matter = Matter {
+            holders: holders.as_deref(),
+            ..matter
+        };
         approvals::judge(&matter, &voices)
     }
 

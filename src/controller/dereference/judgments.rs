@@ -93,9 +93,12 @@ pub(super) async fn look(
     let verdicts = decide::verdicts(request, &gathered.facts);
     let verdicts = with_approvals(&ground, verdicts);
     gathered.facts.gates.refused = refused(&verdicts);
-    // What was found before the last effect is found anew.
-    memo.verdicts
-        .retain(|(approval, _)| approval.spec.subject != ApprovalSubject::Judgment);
+    let anew = |known: &DeployApproval| {
+        verdicts
+            .iter()
+            .any(|(judged, _)| judged.uid() == known.uid())
+    };
+    memo.verdicts.retain(|(known, _)| !anew(known));
     memo.verdicts.extend(verdicts);
 }
 

@@ -60,10 +60,10 @@ pub(super) struct Memo {
     pub pipeline: Option<Asked>,
     /// Who said what, as this pass read it before a start.
     pub ground: Option<Result<Ground, Refusal>>,
-    /// What was answered and by whom, as this pass read it before it would have handed an answer over.
-    pub judgments: Option<JudgmentFacts>,
     /// Whether each approval counts, as this pass found last: what has been sent since is no more asked about.
     pub verdicts: Vec<(DeployApproval, Verdict)>,
+    /// What was answered and by whom, as this pass read it before it would have handed an answer over.
+    pub judgments: Option<JudgmentFacts>,
 }
 
 /// The facts, and what acting on them takes.

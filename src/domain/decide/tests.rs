@@ -514,9 +514,9 @@ fn a_request_that_ran_under_another_name_takes_its_outcome() {
 fn a_channel_in_which_nothing_is_told_is_named_until_it_is_listed_or_over() {
     let says = |phase: Option<Phase>, unlisted: Option<&str>| {
         let mut request = request(phase);
-        let asked = request.clone();
-        let known = request.status.get_or_insert_default();
-        speaking::note(&mut known.conditions, &asked, Some("C0BEFORE"), now());
+        let mut said_before = Vec::new();
+        speaking::note(&mut said_before, &request, Some("C0BEFORE"), now());
+        request.status.get_or_insert_default().conditions = said_before;
         let mut facts = facts(TargetFact::Unresolved, Sighting::NotAsked);
         facts.unlisted = unlisted.map(str::to_owned);
         let conditions = decide(&request, &facts, now()).status.conditions;

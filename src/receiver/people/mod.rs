@@ -69,6 +69,8 @@ pub(super) struct Keeper {
 /// When what is done.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
+    /// What is older counts as unknown.
+    limit: Duration,
     /// What is older is asked for again. Replicas differ a little, so that one of them does it for all.
     age: Duration,
     /// What is older is written, even if it says the same.
@@ -83,6 +85,7 @@ impl Pace {
     /// `limit` is the age at which what is known counts as unknown; `draw` makes replicas differ.
     fn of(limit: Duration, draw: u8) -> Self {
         Self {
+            limit,
             age: limit / 3 + limit / 12 * u32::from(draw) / 255,
             write: limit / 3,
             look: (limit / 60).clamp(Duration::from_millis(100), Duration::from_secs(10)),
@@ -141,12 +144,13 @@ impl Keeper {
         }
     }
 
-    /// Slack says that an account changed.
+    /// Slack says that an account changed. It does so for every new picture of anybody, so only who matters is looked at.
     pub(super) async fn account_changed(&self, user: &UserId) {
         self.identity.forget(user).await;
         let person = self.identity.account(user);
+        let believed = self.is_believed(&person);
         let mut state = self.lock();
-        if state.is_kept(&person) || self.identity.records().of_slack(&person).is_some() {
+        if believed || state.is_kept(&person) {
             state.changed.insert(person);
             drop(state);
             self.wake.notify_one();
@@ -244,6 +248,14 @@ impl Keeper {
         status::oldest(&status)
     }
 
+    /// Whether anybody goes by what is written down of them: it isn't too old.
+    fn is_believed(&self, person: &SlackPerson) -> bool {
+        let status = self.identity.records().of_slack(person);
+        status
+            .and_then(|person| person.status)
+            .is_some_and(|status| !status::is_old(&status, self.pace.limit, (self.clock)()))
+    }
+
     fn is_fresh(&self, person: &SlackPerson) -> bool {
         let status = self.identity.records().of_slack(person);
         status
@@ -267,6 +279,12 @@ impl Keeper {
             }
             let found = self.identity.find(&user, age).await;
             self.count(&found);
+            if matches!(found.standing, Ok((Err(_), _)))
+                && self.identity.records().of_slack(&person).is_none()
+            {
+                // Nothing is kept of who is nobody, so there is nothing to keep fresh.
+                self.lock().attended.remove(&person);
+            }
             match self.write(&person, &found).await {
                 Ok(true) => self.metrics.wrote("written"),
                 Ok(false) => self.metrics.wrote("unchanged"),

@@ -241,9 +241,9 @@ async fn forward(
 
 /// A part of a list, and the query of the next.
 fn paged(all: &[Value], size: usize, uri: &Uri) -> (Value, Option<String>) {
-    let after = uri.query().unwrap_or_default().split('&');
-    let after = after.filter_map(|part| part.strip_prefix("after=")?.parse().ok());
-    let from: usize = after.last().unwrap_or_default();
+    let mut parts = uri.query().unwrap_or_default().split('&');
+    let after = parts.find_map(|part| part.strip_prefix("after=")?.parse().ok());
+    let from: usize = after.unwrap_or_default();
     let shown: Vec<&Value> = all.iter().skip(from).take(size).collect();
     let next = from + size;
     let more = next < all.len();
