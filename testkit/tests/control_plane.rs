@@ -249,7 +249,8 @@ async fn policies_count_once_they_were_waited_for() -> Result<()> {
         let object = json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": namespace}, "spec": spec,
         });
-        manifests += &format!("{object}\n---\n");
+        manifests.push_str(&object.to_string());
+        manifests.push_str("\n---\n");
     }
     plane.apply(&manifests).await?;
     try_join_all((0..3).map(|_| plane.policies_in_force())).await?;

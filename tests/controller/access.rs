@@ -434,7 +434,8 @@ async fn an_api_server_that_does_not_say_who_may_starts_nothing() -> Result<()> 
     let rules = json!([
         {"apiGroups": [group, "events.k8s.io", "coordination.k8s.io"], "resources": ["*"], "verbs": ["*"]},
     ]);
-    bed.bind("controller", &rules, &[itself.clone()]).await?;
+    bed.bind("controller", &rules, std::slice::from_ref(&itself))
+        .await?;
     let name = format!("controller:{}", bed.namespace);
     let role: ClusterRole = serde_json::from_value(json!({
         "metadata": {"name": name}, "rules": [

@@ -519,6 +519,12 @@ fn a_channel_in_which_nothing_is_told_is_named_until_it_is_listed_or_over() {
         request.status.get_or_insert_default().conditions = said_before;
         let mut facts = facts(TargetFact::Unresolved, Sighting::NotAsked);
         facts.unlisted = unlisted.map(str::to_owned);
+        // Nothing to do but to say where it stands.
+        facts.plan = Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::ApplicationNotFound,
+            "there is no such Application",
+        ));
         let conditions = decide(&request, &facts, now()).status.conditions;
         let said = conditions::find(&conditions, ConditionType::Notified);
         said.map(|said| said.message.contains("C0BEFORE"))
