@@ -18,7 +18,7 @@ use super::{
     audit::Audit,
     catalog::Catalog,
     connections::{Absences, Connections},
-    dereference::{Behind, BehindGround},
+    dereference::{Behind, BehindGround, Plans},
     metrics::ControllerMetrics,
 };
 use crate::{
@@ -52,6 +52,8 @@ pub(super) struct Context {
     pub behind: Behind,
     /// Whose approvals or people the caches have old versions of.
     pub behind_ground: BehindGround,
+    /// What the plans of those were made of who wait for people.
+    pub plans: Plans,
     /// Kubernetes events.
     pub recorder: Recorder,
     /// What was told of the decisions.
