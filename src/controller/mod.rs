@@ -204,6 +204,7 @@ async fn engine(
                 known: AtomicBool::new(false),
                 namespace: settings.people_namespace.clone(),
                 people: std::sync::Mutex::default(),
+                copies: std::sync::Mutex::default(),
             },
         },
         wake_request,
