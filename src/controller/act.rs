@@ -117,6 +117,9 @@ impl Pass<'_> {
                 )
                 .await?;
                 self.context.absences.over(&run.uid);
+                if self.memo.gone_from.is_some() {
+                    self.context.audit.forget(&run.uid);
+                }
                 self.memo.last_sighting = Some(gathered.facts.sighting.clone());
             }
             Effect::Release => {
@@ -259,11 +262,11 @@ impl Pass<'_> {
                 |status| target::unsent(status, &uid),
             )
             .await?;
-            // Unreadable is an error of its own: to decide again on the same caches would only mark it again.
-            fresh?;
             if !unchanged {
+                // Also where it can't be read: to decide on the same caches would only mark it again.
                 context.behind.found(&self.request);
             }
+            fresh?;
             // What is decided next is decided on what was read.
             self.memo.ground = Some(ground);
             return if context.claim.is_current() {
@@ -299,7 +302,13 @@ impl Pass<'_> {
         let (context, request) = (self.context, &self.request);
         tokio::join!(
             Box::pin(Named::read(context, request, &plan.resolved.connection)),
-            Box::pin(open_now(context, request, &gathered.named, plan))
+            Box::pin(open_now(
+                context,
+                request,
+                &gathered.named,
+                plan,
+                &gathered.facts.gates
+            ))
         )
     }
 

@@ -16,9 +16,8 @@ use crate::{
         conditions::{self, ConditionType, Reason},
         deploy_approval::ApprovalSubject,
         deploy_request::Phase,
-        person::name_of,
     },
-    domain::{approvals::Verdict, judgment},
+    domain::{approvals::Verdict, judgment, people::People},
     runtime::{
         cache::{Guarded, named, reference},
         telemetry,
@@ -199,13 +198,17 @@ pub(super) fn request_gone(context: &Context, request: &DeployRequest) {
 pub(super) fn person_changed(context: &Context, object: &Guarded<Person>) {
     context.caches.persons.changed();
     let Ok(person) = &object.0 else { return };
-    let approved = context.caches.approvals.filter(|approval| {
-        approval
-            .spec
-            .approver
-            .as_ref()
-            .is_some_and(|approver| is_of(person, approver))
-    });
+    let alone = [Arc::new(person.clone())];
+    let person = People::new(&context.caches.persons.namespace, alone);
+    let is_of = |actor: &Actor| {
+        let account = actor.slack.as_ref();
+        person.of_username(&actor.username).next().is_some()
+            || account.is_some_and(|account| person.of_slack(account).is_some())
+    };
+    let approved = context
+        .caches
+        .approvals
+        .filter(|approval| approval.spec.approver.as_ref().is_some_and(is_of));
     let approved: Vec<&str> = approved
         .iter()
         .filter_map(|approval| approval.0.as_ref().ok())
@@ -218,10 +221,7 @@ pub(super) fn person_changed(context: &Context, object: &Guarded<Person>) {
             request.spec.requester.as_ref(),
             cancel.and_then(|cancel| cancel.by.as_ref()),
         ];
-        let concerned = actors
-            .into_iter()
-            .flatten()
-            .any(|actor| is_of(person, actor));
+        let concerned = actors.into_iter().flatten().any(is_of);
         !phase.is_some_and(Phase::is_terminal)
             && (concerned
                 || request
@@ -233,23 +233,4 @@ pub(super) fn person_changed(context: &Context, object: &Guarded<Person>) {
     for request in waiting {
         drop(context.wake_request.send(reference(&*request)));
     }
-}
-
-/// Whether this says something about that actor.
-pub(super) fn is_of(person: &Person, actor: &Actor) -> bool {
-    let told = person
-        .status
-        .as_ref()
-        .and_then(|status| status.username.as_ref());
-    let mut names = person
-        .spec
-        .username
-        .iter()
-        .chain(told)
-        .chain(&person.spec.usernames);
-    names.any(|name| name.eq_ignore_ascii_case(&actor.username))
-        || actor.slack.as_ref().is_some_and(|account| {
-            person.spec.slack.as_ref() == Some(account)
-                || person.metadata.name.as_deref() == Some(&name_of(account))
-        })
 }

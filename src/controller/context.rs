@@ -1,6 +1,7 @@
 //! What every run of a reconcile shares. Touches nothing itself.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use kube::{
-    Client,
+    Client, ResourceExt,
     runtime::{events::Recorder, reflector::ObjectRef},
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -18,7 +19,7 @@ use super::{
     audit::Audit,
     catalog::Catalog,
     connections::{Absences, Connections},
-    dereference::{Behind, BehindGround},
+    dereference::{Behind, BehindGround, Plans},
     metrics::ControllerMetrics,
 };
 use crate::{
@@ -52,6 +53,8 @@ pub(super) struct Context {
     pub behind: Behind,
     /// Whose approvals or people the caches have old versions of.
     pub behind_ground: BehindGround,
+    /// What the plans of those were made of who wait for people.
+    pub plans: Plans,
     /// Kubernetes events.
     pub recorder: Recorder,
     /// What was told of the decisions.
@@ -96,6 +99,9 @@ pub(super) struct Caches {
     pub persons: Persons,
 }
 
+/// Persons by uid and version.
+pub(super) type Copies = HashMap<(Option<String>, Option<String>), Arc<Person>>;
+
 /// The persons. Nobody waits for them to be known: what runs is followed also where the controller may not read them.
 pub(super) struct Persons {
     /// As far as they are known.
@@ -106,6 +112,8 @@ pub(super) struct Persons {
     pub namespace: String,
     /// Who is who among them, until one changes.
     pub people: Mutex<Option<Arc<People>>>,
+    /// Each as it was copied from the cache, by uid and version: a change of one copies no other.
+    pub copies: Mutex<Copies>,
 }
 
 impl Persons {
@@ -123,10 +131,17 @@ impl Persons {
 
     /// Every one that decodes.
     pub(super) fn all(&self) -> Vec<Arc<Person>> {
-        let all = self.cache.filter(|_| true);
-        all.iter()
-            .filter_map(|object| object.0.as_ref().ok().cloned().map(Arc::new))
-            .collect()
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = HashMap::new();
+        for object in self.cache.filter(|_| true) {
+            let Ok(person) = &object.0 else { continue };
+            let version = (person.uid(), person.resource_version());
+            let copy = copies.remove(&version);
+            kept.insert(version, copy.unwrap_or_else(|| Arc::new(person.clone())));
+        }
+        let all = kept.values().cloned().collect();
+        *copies = kept;
+        all
     }
 
     /// One of them changed.

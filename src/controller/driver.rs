@@ -42,10 +42,10 @@ pub(super) async fn reconcile(
             return Ok(Action::await_change());
         }
     };
-    if request.metadata.deletion_timestamp.is_some() {
+    if is_being_deleted(&request) {
         return Ok(Action::await_change());
     }
-    if let Some(wait) = backing_off(&request, &context) {
+    if let Some(wait) = backing_off(&request) {
         return Ok(Action::requeue(wait));
     }
     let status = request.status.as_ref();
@@ -68,9 +68,9 @@ pub(super) async fn reconcile(
                 &request.name_any(),
             )
             .await?;
-            match read.filter(|read| read.uid() == request.uid()) {
+            match read.filter(|read| read.uid() == request.uid() && !is_being_deleted(read)) {
                 Some(read) => read,
-                // Gone: its target, if it holds one, has a reconcile of its own.
+                // Gone, or going: its target, if it holds one, has a reconcile of its own.
                 None => return Ok(Action::await_change()),
             }
         } else {
@@ -131,8 +131,12 @@ pub(super) async fn pass(
     Ok(Action::requeue(AGAIN))
 }
 
+fn is_being_deleted(request: &DeployRequest) -> bool {
+    request.metadata.deletion_timestamp.is_some()
+}
+
 /// What failed at Spinnaker is not tried before its time, however often the object changes; a cancel is heard at once.
-fn backing_off(request: &DeployRequest, _context: &Context) -> Option<Duration> {
+fn backing_off(request: &DeployRequest) -> Option<Duration> {
     let status = request.status.as_ref()?;
     let next = status.next_attempt_at.as_ref()?.0;
     let waiting = status

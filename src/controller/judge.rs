@@ -14,10 +14,10 @@ use super::{
     objects, sighting,
 };
 use crate::{
-    api::DeployRequest,
+    api::{DeployRequest, deploy_request::DeployRequestStatus},
     domain::{
         decide::handed_over,
-        judgment::{self, Handover, Matter, Moment},
+        judgment::{self, Handover, JudgmentStage, Matter, Moment},
         status::Next,
     },
     runtime::crash,
@@ -25,11 +25,12 @@ use crate::{
 };
 
 impl Pass<'_> {
-    /// Looks whether the stage still waits and the answer still counts, as both are now; writes down who answers; and
-    /// hands it over, once.
+    /// Looks whether the stage still waits and the answer still counts, as both are now; writes down who answers; looks
+    /// once more at the answer; and hands it over, once.
     ///
-    /// The write is guarded by the version of the request in which no cancel stood, so none that the API server
-    /// acknowledged before it is passed over.
+    /// The write is guarded by the version of the request in which no cancel stood, and the answer is read after it, so
+    /// that neither a cancel nor an answer's end that the API server acknowledged before it is passed over. If the answer
+    /// is none any more, what was written is taken back.
     pub(super) async fn judge(
         &mut self,
         handover: &Handover,
@@ -66,38 +67,27 @@ impl Pass<'_> {
             // Somebody else answered since; the next look shows it.
             return Ok(());
         }
-        let (ground, facts) = Box::pin(judgments_now(
-            context,
-            &self.request,
-            &answer.execution,
-            stages,
-        ))
-        .await?;
-        let matter = Matter {
-            request: &self.request,
-            execution: &answer.execution,
-            stages,
-            facts: &facts,
-        };
         let marked = self
             .request
             .status
             .as_ref()
             .and_then(|status| status.judgment.as_ref()?.answer.as_ref())
             .map(|answer| answer.name.clone());
-        let counted = judgment::weigh(matter, marked.as_deref()).counted;
-        let counts = counted.is_some_and(|counted| {
-            counted.approval.uid() == handover.approval.uid() && counted.by == handover.by
-        });
-        if !counts {
-            // What is decided next is decided on what was read.
-            self.memo.ground = Some(ground);
-            self.memo.judgments = Some(facts);
+        let marked = marked.as_deref();
+        if !self.counts_now(handover, stages, marked).await? {
             return Ok(());
         }
+        let before = self.request.status.clone().unwrap_or_default();
         self.mark_judged(handover).await?;
-        if !context.claim.is_current() {
-            return Err(ControllerError::NotLeading);
+        // Again: what the API server acknowledged before the mark is heeded, whatever it takes to read it.
+        let counts = self.counts_now(handover, stages, marked).await;
+        let leads = context.claim.is_current();
+        if !leads || !matches!(counts, Ok(true)) {
+            self.unmark_judged(&before).await?;
+            return match counts {
+                _ if !leads => Err(ControllerError::NotLeading),
+                counts => counts.map(drop),
+            };
         }
         crash::point("before-judge");
         let decision = handover.approval.spec.decision;
@@ -115,6 +105,34 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Whether this answer is the one that counts, as everything is now. If not, what is decided next is decided on what
+    /// was read.
+    async fn counts_now(
+        &mut self,
+        handover: &Handover,
+        stages: &[JudgmentStage],
+        marked: Option<&str>,
+    ) -> Result<bool, ControllerError> {
+        let execution = &handover.answer.execution;
+        let reading = judgments_now(self.context, &self.request, execution, stages);
+        let (ground, facts) = Box::pin(reading).await?;
+        let matter = Matter {
+            request: &self.request,
+            execution,
+            stages,
+            facts: &facts,
+        };
+        let counted = judgment::weigh(matter, marked).counted;
+        let counts = counted.is_some_and(|counted| {
+            counted.approval.uid() == handover.approval.uid() && counted.by == handover.by
+        });
+        if !counts {
+            self.memo.ground = Some(ground);
+            self.memo.judgments = Some(facts);
+        }
+        Ok(counts)
+    }
+
     async fn mark_judged(&mut self, handover: &Handover) -> Result<(), ControllerError> {
         let now = Timestamp::now();
         let status = Next::of(&self.request, now)
@@ -129,6 +147,21 @@ impl Pass<'_> {
         )
         .await?;
         crash::point("after-mark-judged");
+        Ok(())
+    }
+
+    /// Nothing was handed over: nobody has answered.
+    async fn unmark_judged(&mut self, before: &DeployRequestStatus) -> Result<(), ControllerError> {
+        let written = objects::write_status::<DeployRequest, _>(
+            &self.context.client,
+            &self.request,
+            before,
+            "take back an answer to a judgment",
+        )
+        .await?;
+        if let Some(written) = written {
+            self.request = written;
+        }
         Ok(())
     }
 }

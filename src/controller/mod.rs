@@ -175,6 +175,7 @@ async fn engine(
         absences: Absences::default(),
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
+        plans: dereference::Plans::default(),
         audit: audit::Audit::default(),
         policies: settings.policies.clone(),
         holders: Holders::new(client.clone()),
@@ -203,6 +204,7 @@ async fn engine(
                 known: AtomicBool::new(false),
                 namespace: settings.people_namespace.clone(),
                 people: std::sync::Mutex::default(),
+                copies: std::sync::Mutex::default(),
             },
         },
         wake_request,
@@ -424,6 +426,7 @@ fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
         let uid = request.uid().unwrap_or_default();
         context.audit.forget(&uid);
         context.behind_ground.over(&uid);
+        context.plans.over(&uid);
         approvals::request_gone(context, request);
     }
     let Some(target) = request
@@ -438,7 +441,10 @@ fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
     if !present {
         drop(context.wake_target.send(named(&namespace, &target)));
     }
-    if !present || phase.is_some_and(Phase::is_terminal) || phase == Some(Phase::Queued) {
+    // Also whoever stands in line no more without having ended may have been the first there.
+    let stands_aside = matches!(phase, Some(Phase::Pending | Phase::AwaitingApproval));
+    let in_line = phase == Some(Phase::Queued);
+    if !present || phase.is_some_and(Phase::is_terminal) || in_line || stands_aside {
         wake_line(context, &namespace, &target);
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kube::{ResourceExt, api::ObjectMeta, runtime::controller::Action};
 
 use super::{
+    audit,
     context::Context,
     dereference::Memo,
     driver,
@@ -21,7 +22,7 @@ use crate::{
         deploy_request::{DeployRequestSpec, DeployRequestStatus, Phase, Resolved},
         deploy_target::Active,
     },
-    domain::backoff,
+    domain::{backoff, decisions},
     runtime::cache::{Guarded, named},
 };
 
@@ -80,7 +81,17 @@ pub(super) async fn reconcile(
                 gone_from: Some(target.name_any()),
                 ..Memo::default()
             };
-            match Box::pin(driver::pass(&context, remembered(target, active), memo)).await {
+            let remembered = remembered(target, active);
+            // Nobody else will tell what stood in the request, if it went before that was told. A mark alone may be on its
+            // way to be taken back.
+            let attempt = &active.attempt;
+            let stands = attempt.sent_at.as_ref().is_some_and(|sent| {
+                active.execution.is_some() || backoff::elapsed(sent.0, Timestamp::now()) > CHECK
+            });
+            if stands {
+                audit::tell(&context, &remembered).await;
+            }
+            match Box::pin(driver::pass(&context, remembered, memo)).await {
                 Err(ControllerError::Conflict { .. }) => {
                     Ok(Action::requeue(Duration::from_secs(1)))
                 }
@@ -124,6 +135,7 @@ fn remembered(target: &DeployTarget, active: &Active) -> DeployRequest {
         status: Some(DeployRequestStatus {
             phase: Some(Phase::Unknown),
             attempt: Some(active.attempt.clone()),
+            decisions: decisions::start(&active.attempt).into_iter().collect(),
             resolved: Some(Resolved {
                 connection: pinned.connection.clone(),
                 pipeline: pinned.pipeline.clone(),

@@ -13,7 +13,9 @@ use super::{
 use crate::api::{
     DeployRequest, bounds,
     conditions::{self, ConditionType},
-    deploy_request::{DecisionKind, DecisionRecord, DeployRequestStatus, GivenApproval, Phase},
+    deploy_request::{
+        Attempt, DecisionKind, DecisionRecord, DeployRequestStatus, GivenApproval, Phase,
+    },
 };
 
 /// Appends to `next` what it decides beyond what the request's status says. At most [`bounds::DECISIONS`] are kept: the
@@ -244,14 +246,23 @@ fn refused(
 
 /// It was sent, or nobody can say that it wasn't. While it is `Starting` the mark may still be taken back.
 fn started(records: &mut Records, next: &DeployRequestStatus) {
-    let Some(attempt) = &next.attempt else { return };
-    if let Some(at) = &attempt.sent_at
-        && next.phase != Some(Phase::Starting)
+    if next.phase != Some(Phase::Starting)
         && !records.has(DecisionKind::Started)
+        && let Some(record) = next.attempt.as_ref().and_then(start)
     {
-        let why = format!("execution {}", attempt.execution_id);
-        records.push(DecisionKind::Started, at.0, None, Some(&why));
+        records.all.push(record);
     }
+}
+
+/// That this was sent, or may have been, if so. Whoever is told of one attempt twice is told the same.
+pub fn start(attempt: &Attempt) -> Option<DecisionRecord> {
+    let at = attempt.sent_at.as_ref()?;
+    Some(DecisionRecord {
+        at: Time(whole_second(at.0)),
+        what: DecisionKind::Started,
+        by: None,
+        why: Some(format!("execution {}", attempt.execution_id)),
+    })
 }
 
 fn judged(records: &mut Records, before: &DeployRequestStatus, next: &DeployRequestStatus) {

@@ -7,6 +7,7 @@ use foredeck::api::{
     Application, DeployApproval, DeployRequest, Person,
     deploy_request::{Phase, WaitingFor},
 };
+use foredeck_testkit::gate::{Effect, Fault, Operation};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -318,5 +319,45 @@ async fn what_automation_asks_for_is_approved_by_members_of_the_groups_alone() -
     ensure!(given(&ended) == [EVE], "{:?}", ended.status);
     let uid = request.uid().context("no uid")?;
     ensure!(bed.gate.launches_of(&uid).len() == 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_people_waits_on_while_spinnaker_does_not_answer() -> Result<()> {
+    let bed = approved("silent", QUICK, json!({"required": 1})).await?;
+    let _controller = bed.controller_lasting("30s", &[])?;
+    let request = ask(&bed, "first", "v1.0.0").await?;
+    bed.until_phase("first", Phase::AwaitingApproval).await?;
+    bed.gate
+        .inject(Fault::new(Operation::Any, Effect::ServerErrorBefore).permanently());
+    bed.approve(EVE, "first").await?;
+    bed.until_counts("first-eve", "False ApproverNotAuthorized")
+        .await?;
+    ensure!(phase_of(&bed.get("first").await?) == Phase::AwaitingApproval);
+    // Whoever says yes is heard at once; only the start waits for Spinnaker.
+    bed.approve(CAROL, "first").await?;
+    bed.until_kept_by("first", WaitingFor::Spinnaker, "")
+        .await?;
+    ensure!(bed.launches(&request) == 0);
+    bed.gate.clear_faults();
+    let ended = bed.until_phase("first", Phase::Succeeded).await?;
+    ensure!(given(&ended) == [CAROL] && bed.launches(&request) == 1);
+
+    // A pipeline that somebody edits in Spinnaker meanwhile is not what was approved.
+    let edited = ask(&bed, "edited", "v1.0.1").await?;
+    let waits = bed.until_phase("edited", Phase::AwaitingApproval).await?;
+    let resolved = waits.status.unwrap_or_default().resolved;
+    let pipeline = resolved.context("not resolved")?.pipeline.id;
+    let mut config = bed.gate.config(&pipeline).context("no pipeline")?;
+    config["stages"][0]["name"] = json!("Deploy something else");
+    ensure!(bed.gate.put_config(config) == pipeline);
+    bed.approve(DAVE, "edited").await?;
+    bed.until_counts("edited-dave", "False DigestChanged")
+        .await?;
+    ensure!(bed.launches(&edited) == 0);
+    let carol = bed.somebody(CAROL, &[]);
+    bed.answer(&carol, "edited-carol", "edited", json!({}))
+        .await?;
+    bed.until_phase("edited", Phase::Succeeded).await?;
     Ok(())
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use foredeck::api::deploy_request::{DecisionRecord, Phase};
+use foredeck::api::{
+    DeployRequest,
+    deploy_request::{DecisionRecord, Phase},
+};
 use foredeck_testkit::wait_for;
 use k8s_openapi::api::{coordination::v1::Lease, events::v1::Event};
 use kube::{
@@ -176,5 +179,36 @@ async fn what_a_dead_controller_wrote_and_did_not_tell_its_successor_tells() -> 
     bed.until_phase("first", Phase::Succeeded).await?;
     all_told(&bed, &[&second], "first").await?;
     ensure!(bed.launches(&request) == 1 && request.uid().is_some());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_whose_request_was_deleted_before_that_was_told_is_told() -> Result<()> {
+    let bed = Bed::new("gone", Duration::from_mins(10)).await?;
+    let mut first = bed.controller_lasting("30s", &["--test-crash-at", "after-post"])?;
+    let request = bed.deploy("first").await?;
+    first.until_ended().await?;
+    ensure!(first.audit()?.is_empty());
+    let sent = bed.gate.launches();
+    ensure!(sent.len() == 1, "{sent:?}");
+    bed.delete::<DeployRequest>("first").await?;
+    bed.api::<Lease>()
+        .delete("foredeck-controller", &DeleteParams::default())
+        .await?;
+    let second = bed.controller_lasting("30s", &[])?;
+    let told = wait_for("the start to be told", PATIENCE, async || {
+        let lines = lines(&[&second], "first")?;
+        Ok(lines.into_values().next().context("nothing")?)
+    })
+    .await?;
+    ensure!(
+        told["what"] == "Started"
+            && told["uid"] == json!(request.uid())
+            && told["why"] == json!(format!("execution {}", sent[0].execution_id)),
+        "{told}"
+    );
+    ensure!(bed.finish(&request));
+    bed.until_free().await?;
+    ensure!(lines(&[&second], "first")?.len() == 1);
     Ok(())
 }

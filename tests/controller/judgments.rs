@@ -42,7 +42,7 @@ async fn judging(prefix: &str, environments: &[&str]) -> Result<Bed> {
     Ok(bed)
 }
 
-async fn place(bed: &Bed, name: &str, protection: Value, stage: Stage) -> Result<()> {
+pub(crate) async fn place(bed: &Bed, name: &str, protection: Value, stage: Stage) -> Result<()> {
     let stages = [
         Stage::deploy("Canary", QUICK),
         stage,
@@ -55,18 +55,18 @@ async fn place(bed: &Bed, name: &str, protection: Value, stage: Stage) -> Result
     Ok(())
 }
 
-fn question() -> Stage {
+pub(crate) fn question() -> Stage {
     let text = "<b>Look</b> at the dashboard &amp; the logs.<br>Then choose.";
     Stage::judgment("Looks good?", text, ["eu", "us"])
 }
 
 /// A request that waits for a judgment: its execution, and what it shows.
-struct Waits {
+pub(crate) struct Waits {
     execution: String,
     judgment: Judgment,
 }
 
-async fn waits(bed: &Bed, environment: &str) -> Result<Waits> {
+pub(crate) async fn waits(bed: &Bed, environment: &str) -> Result<Waits> {
     let request = bed
         .request(environment, deploy(environment, "main"))
         .await?;
@@ -88,7 +88,7 @@ fn judgment_of(request: &foredeck::api::DeployRequest) -> Option<Judgment> {
 }
 
 impl Waits {
-    fn spec(&self, change: &Value) -> Value {
+    pub(crate) fn spec(&self, change: &Value) -> Value {
         let mut spec = json!({
             "for": "Judgment", "decision": "Approve",
             "judgment": {"execution": self.execution, "stage": self.judgment.stage, "input": "eu"},
@@ -101,7 +101,7 @@ impl Waits {
 }
 
 /// Answers as somebody.
-async fn answer(
+pub(crate) async fn answer(
     bed: &Bed,
     client: &Client,
     name: &str,

@@ -19,7 +19,7 @@ use crate::{
         actor::Actor,
         conditions::Reason,
         deploy_approval::ApprovalSubject,
-        deploy_request::{Approvals, WaitingFor},
+        deploy_request::{Approvals, GivenApproval, WaitingFor},
         environment::{ApprovalRules, Automation},
         person::name_of,
     },
@@ -78,20 +78,31 @@ impl Ground {
         context: &Context,
         request: &DeployRequest,
     ) -> Result<Self, Refusal> {
+        let read = Self::read_now(context, request).await;
+        if read.is_err() {
+            // On the caches alone it would be claimed and marked again and again, to no end.
+            context
+                .behind_ground
+                .found(&request.uid().unwrap_or_default());
+        }
+        read
+    }
+
+    async fn read_now(context: &Context, request: &DeployRequest) -> Result<Self, Refusal> {
         let uid = request.uid().unwrap_or_default();
         let namespace = request.namespace().unwrap_or_default();
         let fields = format!("spec.request.uid={uid}");
         let approvals = objects::list::<DeployApproval>(&context.client, &namespace, &fields);
         let approvals = approvals
             .await
-            .map_err(|error| unreadable("approvals", &error))?;
+            .map_err(|error| unreadable("the approvals of it", &error))?;
         let approvers = approvals
             .iter()
             .filter_map(|approval| approval.spec.approver.as_ref());
         let actors = actors(request).chain(approvers);
         let (people, persons_changed) = people_now(context, actors)
             .await
-            .map_err(|error| unreadable("Persons", &error))?;
+            .map_err(|error| unreadable("the Persons that have to do with it", &error))?;
         if persons_changed || versions(&approvals) != versions(&cached(context, request)) {
             context.behind_ground.found(&uid);
         } else {
@@ -174,7 +185,8 @@ async fn people_now(
     Ok((Arc::new(People::new(&persons.namespace, all)), true))
 }
 
-/// Whose approvals or people the caches are known to have old versions of, until they come to what was read.
+/// Whose approvals or people the caches are known to have old versions of, until they come to what was read; and whose
+/// can't be read, until they can.
 #[derive(Debug, Default)]
 pub(in crate::controller) struct BehindGround(Mutex<HashSet<String>>);
 
@@ -197,13 +209,14 @@ impl BehindGround {
     }
 }
 
-fn unreadable(what: &str, error: &ControllerError) -> Refusal {
+/// Something has to be known before it starts, and can't be read.
+pub(super) fn unreadable(what: &str, error: &ControllerError) -> Refusal {
     tracing::warn!(error = %telemetry::chain(error), "can't read {what}");
     Refusal::passing(
         WaitingFor::Authorization,
         Reason::AccessUnknown,
         format!(
-            "the {what} that have to do with it can't be read ({error}); nothing starts until they can, and it is tried again."
+            "{what} can't be read ({error}); nothing starts until they can, and it is tried again."
         ),
     )
 }
@@ -221,6 +234,10 @@ pub(super) async fn cancel(
     };
     let people = match ground {
         Ok(ground) => &ground.people,
+        // Whoever asked for it may cancel it also while nobody can say who else they are.
+        Err(_) if access::cancels_own(request, &People::default(), automation(named)) => {
+            return Ok(());
+        }
         Err(refusal) => return Err(refusal.clone()),
     };
     let asked = Asked {
@@ -461,11 +478,14 @@ fn created(request: &DeployRequest) -> Timestamp {
 }
 
 /// Whether everything is open now, by what is read and asked now. And what was read, for who has to decide again.
+///
+/// Where others said yes than those who are `told` of, it isn't: nobody is to be named by whose word it did not start.
 pub(in crate::controller) async fn open_now(
     context: &Context,
     request: &DeployRequest,
     named: &Named,
     plan: &Plan,
+    told: &Gates,
 ) -> (bool, Result<Ground, Refusal>) {
     let ground = Ground::read(context, request).await;
     let asking = Asking::Now;
@@ -477,7 +497,16 @@ pub(in crate::controller) async fn open_now(
         cancel,
         ..found.gates
     };
-    (are_open(request, &gates), ground)
+    let open = are_open(request, &gates) && given(&gates.approval) == given(&told.approval);
+    (open, ground)
+}
+
+/// Who said yes, of those that it takes.
+fn given(approval: &Approval) -> &[GivenApproval] {
+    match approval {
+        Approval::Enough(approvals) => &approvals.given,
+        _ => &[],
+    }
 }
 
 fn are_open(request: &DeployRequest, gates: &Gates) -> bool {

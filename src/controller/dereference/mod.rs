@@ -5,6 +5,7 @@ mod gates;
 mod judgments;
 mod named;
 mod plan;
+mod planned;
 mod queue;
 mod sight;
 mod target;
@@ -14,12 +15,13 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 
-use self::gates::Asking;
+use self::{gates::Asking, planned::Looking};
 pub(super) use self::{
     gates::{BehindGround, Ground, open_now},
     judgments::judgments_now,
     named::{Behind, Named},
     plan::{Asked, described, not_shared},
+    planned::Plans,
     queue::{in_line, place_in_line},
 };
 use super::{connections::Gate, context::Context, error::ControllerError};
@@ -81,7 +83,7 @@ pub(super) async fn gather(
     request: &DeployRequest,
     memo: &mut Memo,
 ) -> Result<Gathered, ControllerError> {
-    let named = Named::known(context, request).await?;
+    let (named, readable) = Named::known(context, request).await;
     let mut gathered = Gathered {
         facts: bare_facts(context, request, &named, memo),
         target: None,
@@ -163,24 +165,21 @@ pub(super) async fn gather(
         queue::look(context, request, &mut gathered);
         let taken = status.is_some_and(|status| status.active.is_some());
         let waits = active.is_none() && (taken || gathered.facts.ahead.is_some());
-        gathered.facts.plan = match plan::known(request, &gathered.named, waits) {
-            Some(plan) => Ok(plan),
-            None => {
-                match plan::make(context, request, &gathered.named, place, status, memo).await {
-                    Ok((plan, gate)) => {
-                        gathered.gate = Some(gate);
-                        Ok(plan)
-                    }
-                    Err(refusal) => Err(refusal),
-                }
-            }
+        let looking = Looking {
+            context,
+            request,
+            named: &gathered.named,
+            readable,
+            place,
+            target: gathered.target.as_ref(),
+            status,
+            waits,
+            ground: &ground,
         };
-        if let Ok(plan) = &gathered.facts.plan {
-            let named = &gathered.named;
-            let found = Box::pin(gates::judged(
-                context, request, named, plan, &ground, asking,
-            ))
-            .await;
+        let planned = Box::pin(looking.look(memo)).await;
+        gathered.facts.plan = planned.plan;
+        gathered.gate = planned.gate;
+        if let Some(found) = planned.found {
             gathered.facts.gates = found.gates;
             memo.verdicts = with_approvals(&ground, found.verdicts);
         }

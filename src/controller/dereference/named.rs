@@ -7,10 +7,15 @@ use std::{
 
 use kube::{Resource, ResourceExt};
 
+use super::gates::unreadable;
 use crate::{
     api::{Application, DeployRequest, Environment, SpinnakerConnection},
     controller::{context::Context, error::ControllerError, objects},
+    domain::refusal::Refusal,
 };
+
+/// Uid and generation of each object that a request names.
+pub(super) type Version = [Option<(Option<String>, Option<i64>)>; 3];
 
 /// What a request names, as far as it exists.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,7 +27,7 @@ pub(in crate::controller) struct Named {
 
 impl Named {
     /// Uid and generation of each: as long as they are the same, so is what was decided on them.
-    pub(in crate::controller) fn version(&self) -> [Option<(Option<String>, Option<i64>)>; 3] {
+    pub(in crate::controller) fn version(&self) -> Version {
         fn of<K: Resource>(object: Option<&K>) -> Option<(Option<String>, Option<i64>)> {
             object
                 .filter(|object| object.meta().deletion_timestamp.is_none())
@@ -35,14 +40,15 @@ impl Named {
         ]
     }
 
-    /// As the caches have it; as the API server has it where they were found to be behind.
+    /// As the caches have it; as the API server has it where they were found to be behind. Why nothing may start on it,
+    /// where that can't be read.
     pub(super) async fn known(
         context: &Context,
         request: &DeployRequest,
-    ) -> Result<Self, ControllerError> {
+    ) -> (Self, Result<(), Refusal>) {
         let cached = Self::cached(context, request);
         if !context.behind.includes(request) {
-            return Ok(cached);
+            return (cached, Ok(()));
         }
         let connection = cached
             .environment
@@ -53,11 +59,16 @@ impl Named {
             request,
             &connection.unwrap_or_default(),
         ))
-        .await?;
-        if read.version() == cached.version() {
-            context.behind.over(request);
+        .await;
+        match read {
+            Ok(read) => {
+                if read.version() == cached.version() {
+                    context.behind.over(request);
+                }
+                (read, Ok(()))
+            }
+            Err(error) => (cached, Err(unreadable("the objects that it names", &error))),
         }
-        Ok(read)
     }
 
     /// As the API server has it now.
@@ -119,7 +130,8 @@ impl Named {
     }
 }
 
-/// Whose configuration the caches are known to have an old version of, until they come to what was read.
+/// Whose configuration the caches are known to have an old version of, until they come to what was read; and whose can't
+/// be read, until it can.
 ///
 /// Without it each pass would be decided on the old version, mark a start, find out, and take the mark back, for as long
 /// as a watch lags.

@@ -46,6 +46,9 @@ use crate::api::{
 /// How often an execution that may appear is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// How often a request that waits for people looks by itself, at most: what they say wakes it at once.
+const APPROVAL_CHECK: Duration = Duration::from_secs(30);
+
 /// What was gathered for one run.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -390,7 +393,10 @@ impl Machine<'_> {
         // Configuration wakes us when it changes; what only time can mend is tried again, ever more slowly.
         let subject = refusal.waiting_for.unwrap_or(WaitingFor::Person);
         let since = next.waiting_since(subject);
-        let retry = backoff::retry(self.uid, since, self.now, refusal.retry_after);
+        let mut retry = backoff::retry(self.uid, since, self.now, refusal.retry_after);
+        if subject == WaitingFor::Approval {
+            retry = retry.max(APPROVAL_CHECK);
+        }
         let recorded = (subject == WaitingFor::Spinnaker).then_some(retry);
         let until = (!sent).then(|| self.expires_at());
         let status = next.waiting(phase, refusal, until, recorded);

@@ -3,8 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use foredeck::api::{DeployApproval, DeployRequest, deploy_request::Phase};
-use foredeck_testkit::{api_proxy::Weather, wait_for};
+use axum::http::Method;
+use foredeck::api::{
+    DeployApproval, DeployRequest,
+    deploy_request::{DecisionKind, Phase},
+};
+use foredeck_testkit::{
+    api_proxy::{ApiEffect, ApiFault, Weather},
+    gate::Operation,
+    wait_for,
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
@@ -13,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::{MARK, PATCH, REQUEST_STATUS, Stage, TARGET_STATUS};
 use crate::{
+    judgments,
     people::{group, in_slack},
     support::{PATIENCE, deploy, phase_of, reason},
 };
@@ -256,4 +265,105 @@ async fn late_news_of_approvals_start_each_request_once() -> Result<()> {
     let api: Api<DeployRequest> = bed.api();
     api.patch("late-0", &PatchParams::default(), &wake).await?;
     stage.all_succeed(&requests).await
+}
+
+/// What the caches say and nobody can confirm is not claimed and marked again at every look.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_before_a_start_costs_one_mark_and_not_one_at_every_look() -> Result<()>
+{
+    let all = ["deployapprovals", "environments"].map(async |kind| {
+        unreadable(kind)
+            .await
+            .with_context(|| format!("{kind} can't be read"))
+    });
+    futures::future::try_join_all(all).await.map(drop)
+}
+
+async fn unreadable(kind: &str) -> Result<()> {
+    let stage = stage("unread").await?;
+    let bed = &stage.bed;
+    let _controller = stage.controller()?;
+    let request = bed.request("first", deploy("staging", "v1.0.0")).await?;
+    bed.until_phase("first", Phase::AwaitingApproval).await?;
+    let refused = ApiFault::new(Method::GET, kind, ApiEffect::Refuse(403));
+    stage.proxy.inject(refused);
+    let before = stage.proxy.writes().len();
+    bed.approve(CAROL, "first").await?;
+    let shut = |request: &DeployRequest| reason(request, "Reconciling") == "AccessUnknown";
+    bed.until("first", "can't be read", shut).await?;
+    for number in 0..5 {
+        bed.touch("first").await?;
+        // Looked at after it, and it needs nothing that is refused.
+        let mut marker = deploy("production", "v1.0.0");
+        marker["dryRun"] = json!(true);
+        let name = format!("marker-{number}");
+        bed.request(&name, marker).await?;
+        bed.until_ended(&name).await?;
+    }
+    let writes = stage.proxy.writes();
+    let marks = writes[before..]
+        .iter()
+        .filter(|write| write.resource == TARGET_STATUS && write.body.to_string().contains(MARK));
+    let marks = marks.count();
+    ensure!(marks <= 1, "it was marked {marks} times");
+    let own = writes[before..].iter().filter(|write| {
+        write.resource == TARGET_STATUS
+            || (write.resource == REQUEST_STATUS && write.name.as_deref() == Some("first"))
+    });
+    let own = own.count();
+    ensure!(own < 12, "{own} writes");
+    ensure!(shut(&bed.get("first").await?) && bed.launches(&request) == 0);
+    stage.nothing_started().await?;
+    if kind == "environments" {
+        stage.proxy.clear_faults();
+        bed.until_phase("first", Phase::Succeeded).await?;
+        ensure!(bed.launches(&request) == 1);
+        return stage.holds_what_it_promises();
+    }
+    // And whoever asked for it may take it back meanwhile.
+    bed.cancel("first").await?;
+    bed.until_phase("first", Phase::Canceled).await?;
+    stage.nothing_started().await
+}
+
+/// An answer that is taken back while it is written down who gives it is not handed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_taken_back_before_its_mark_is_not_handed_over() -> Result<()> {
+    let stage = stage("unsaid").await?;
+    let bed = &stage.bed;
+    judgments::place(bed, "gated", json!({}), judgments::question()).await?;
+    let mut mark = stage.proxy.hold(PATCH, REQUEST_STATUS, "\"answer\":{");
+    let _controller = stage.controller()?;
+    let waits = judgments::waits(bed, "gated").await?;
+    let alice = bed.somebody(ALICE, &[]);
+    judgments::answer(bed, &alice, "yes", "gated", waits.spec(&json!({}))).await?;
+    mark.arrived().await?;
+    stage.withhold(&PEOPLE);
+    bed.delete::<DeployApproval>("yes").await?;
+    mark.release();
+    let unsaid = |request: &DeployRequest| {
+        let status = request.status.as_ref();
+        let shown = status.and_then(|status| status.judgment.as_deref());
+        shown.is_some_and(|shown| shown.answer.is_none())
+            && status.is_some_and(|status| {
+                let mut decisions = status.decisions.iter();
+                !decisions.any(|decision| decision.what == DecisionKind::Judged)
+            })
+    };
+    wait_for("a mark that was taken back", PATIENCE, async || {
+        let marks = stage.proxy.writes().into_iter().filter(|write| {
+            write.resource == REQUEST_STATUS && write.body.to_string().contains("\"answer\":null")
+        });
+        ensure!(marks.count() > 0);
+        Ok(())
+    })
+    .await?;
+    bed.until("gated", "asked as before", unsaid).await?;
+    ensure!(bed.gate.count_calls(Operation::PatchStage) == 0);
+    stage.clear_sky();
+    let bob = bed.somebody("bob@corp.example", &[]);
+    judgments::answer(bed, &bob, "also", "gated", waits.spec(&json!({}))).await?;
+    bed.until_phase("gated", Phase::Succeeded).await?;
+    ensure!(bed.gate.count_calls(Operation::PatchStage) == 1);
+    stage.holds_what_it_promises()
 }
