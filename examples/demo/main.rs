@@ -64,10 +64,12 @@ async fn demo(once: bool) -> Result<()> {
     let story = async {
         if once {
             quickstart::ask(&plane.admin()).await?;
+            quickstart::guard(&plane.admin()).await?;
             return conversation::deploy(&slack, CHANNEL).await;
         }
         invite(&plane, &slack);
         quickstart::ask(&plane.admin()).await?;
+        quickstart::guard(&plane.admin()).await?;
         invite(&plane, &slack);
         std::future::pending().await
     };
@@ -84,6 +86,9 @@ fn invite(plane: &ControlPlane, slack: &StandInSlack) {
     println!("\nOpen {} and type:\n", slack.url());
     println!("  /deploy checkout main to staging");
     println!("  /deploy checkout broken to staging");
+    println!(
+        "  /deploy checkout 1.5.0 to production     (somebody else has to approve it, in its thread)"
+    );
     println!("  /deploy help\n");
     println!("or from another terminal:\n");
     println!("  export KUBECONFIG={}", plane.admin_kubeconfig().display());

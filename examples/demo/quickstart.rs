@@ -46,6 +46,20 @@ pub(crate) async fn configure(client: &Client, gate_url: &str, channel: &str) ->
     Ok(())
 }
 
+/// From now on what goes to production needs somebody else's yes.
+pub(crate) async fn guard(client: &Client) -> Result<()> {
+    let environments: Api<Environment> = Api::namespaced(client.clone(), NAMESPACE);
+    let guarded = json!({"spec": {"protection": {"approvals": {"required": 1}}}});
+    environments
+        .patch(
+            "production",
+            &PatchParams::default(),
+            &Patch::Merge(&guarded),
+        )
+        .await?;
+    Ok(())
+}
+
 /// Applies each request, and waits for its end: as its first comment says.
 pub(crate) async fn ask(client: &Client) -> Result<()> {
     println!("\nkubectl apply -f examples/quickstart/requests/, one by one:\n");

@@ -12,8 +12,8 @@ const ADMISSION: &str = "#
 # Here foredeck's receiver may speak for any user name but Kubernetes' own: whoever steals its token asks and approves as
 # anybody. With helm it is held to the e-mail addresses of your domains:
 #
-#   helm template charts/foredeck --namespace foredeck-system --set identity.emailDomains={corp.example} \\
-#     --set-string admission.mutating=MUTATING --show-only templates/admission.yaml
+#   helm template foredeck charts/foredeck --namespace foredeck-system --show-only templates/admission.yaml \\
+#     --set admission.mutating=MUTATING --set 'identity.emailDomains={corp.example}'
 ";
 const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: foredeck-system\n";
 

@@ -41,7 +41,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    api::{ListParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -67,8 +67,8 @@ pub(crate) struct Deck {
 }
 
 impl Deck {
-    /// A team with the application `checkout`, the environments `staging` and `production`, and alice, who may do anything
-    /// there. `team` is its namespace, which no other test has; `work` is how long a deployment takes.
+    /// A team with the application `checkout`, the environments `staging` and `production`, and alice and bob, who may do
+    /// anything there. `team` is its namespace, which no other test has; `work` is how long a deployment takes.
     pub(crate) async fn new(team: &str, work: Duration) -> Result<Self> {
         static INSTALLED: OnceCell<()> = OnceCell::const_new();
         let plane = ControlPlane::shared().await;
@@ -153,10 +153,20 @@ impl Deck {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployers"},
             "subjects": [
                 {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice@harbor.example"},
+                {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "bob@harbor.example"},
             ],
         }))?;
         let bindings: Api<RoleBinding> = self.api();
         bindings.create(&PostParams::default(), &binding).await?;
+        Ok(())
+    }
+
+    /// From now on this environment takes somebody else's yes.
+    pub(crate) async fn guard(&self, environment: &str) -> Result<()> {
+        let guarded = json!({"spec": {"protection": {"approvals": {"required": 1}}}});
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&guarded));
+        let api = self.api::<Environment>();
+        api.patch(environment, &parameters, &patch).await?;
         Ok(())
     }
 

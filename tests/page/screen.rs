@@ -37,6 +37,17 @@ impl Screen {
         self.page.press(Key::Enter).await
     }
 
+    /// Goes on as somebody else.
+    pub(crate) async fn become_somebody(&self, name: &str) -> Result<()> {
+        let script = format!(
+            "(() => {{ const me = document.querySelector('#me'); \
+             me.value = [...me.options].find((one) => one.text.includes({name:?})).value; \
+             me.dispatchEvent(new Event('change', {{ bubbles: true }})); return me.value; }})()"
+        );
+        self.page.evaluate(&script).await?;
+        Ok(())
+    }
+
     /// Writes a picture of the page for the README, when `UPDATE_SCREENSHOT` asks for it.
     pub(crate) async fn picture(&self, file: &str) -> Result<()> {
         if std::env::var_os("UPDATE_SCREENSHOT").is_none() {

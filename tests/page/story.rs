@@ -96,3 +96,37 @@ async fn a_failure_shows_its_stage_and_its_words() -> Result<()> {
     screen.close().await?;
     deck.end().await
 }
+
+#[tokio::test]
+async fn a_deployment_is_approved_by_somebody_else_in_its_thread() -> Result<()> {
+    let deck = Deck::new("harbor", Duration::from_secs(2)).await?;
+    deck.guard("production").await?;
+    let Some(screen) = Screen::open(&deck.slack).await? else {
+        return Ok(());
+    };
+    screen.say("/deploy checkout 1.4.2 to production").await?;
+    screen.page.click(&Place::button("Deploy")).await?;
+    screen.page.see("1 reply", PATIENCE).await?;
+    screen.become_somebody("Bob").await?;
+    screen.page.click(&Place::button("Reply in thread")).await?;
+    screen
+        .page
+        .see("needs approval, 0 of 1 so far", PATIENCE)
+        .await?;
+    screen.picture("approval.png").await?;
+    screen.page.click(&Place::button("Approve")).await?;
+    screen
+        .page
+        .click(&Place::button("Approve").within("dialog[open]"))
+        .await?;
+    let request = deck.until(Phase::Succeeded).await?;
+    screen
+        .page
+        .see("checkout 1.4.2 to production: succeeded", PATIENCE)
+        .await?;
+    screen.page.see_no_more("needs approval", PATIENCE).await?;
+    let uid = request.uid().unwrap_or_default();
+    assert_eq!(deck.gate.launches_of(&uid).len(), 1);
+    screen.close().await?;
+    deck.end().await
+}

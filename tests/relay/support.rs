@@ -1,6 +1,6 @@
 //! What every test here stands on: the real control plane, a Slack of its own, a namespace of its own, and relays.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use foredeck::{
@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long anything here may take: far longer than it does.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// What foredeck is installed by.
+pub(crate) const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/install");
 /// How long after it was begun a message may still be on its way here.
 pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 
@@ -39,6 +41,8 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 pub(crate) struct Bed {
     pub plane: &'static ControlPlane,
     pub client: Client,
+    /// Who creates requests.
+    asking: Client,
     pub namespace: String,
     pub slack: StandInSlack,
     /// The ids of two channels that the app is in.
@@ -57,11 +61,31 @@ impl Bed {
         DEFINITIONS
             .get_or_try_init(|| async { plane.install_crds(&foredeck::api::crds()).await })
             .await?;
+        Self::on(plane, prefix).await
+    }
+
+    /// The same where the admission policies are: a controller starts something there, and only the receiver speaks for
+    /// alice.
+    pub(crate) async fn with_policies(prefix: &str) -> Result<Self> {
+        let plane: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start().await?));
+        plane
+            .install(&foredeck::api::crds(), Path::new(INSTALL))
+            .await?;
+        let mut bed = Self::on(plane, prefix).await?;
+        bed.asking = plane.client_as(
+            "system:serviceaccount:foredeck-system:foredeck-receiver",
+            &[],
+        );
+        Ok(bed)
+    }
+
+    async fn on(plane: &'static ControlPlane, prefix: &str) -> Result<Self> {
         let slack = StandInSlack::start().await?;
         let channel = |name: &str| slack.channel(name).map(|channel| channel.id);
         Ok(Self {
             plane,
             client: plane.admin(),
+            asking: plane.admin(),
             namespace: plane.namespace(prefix).await?,
             deploys: channel("deploys")?,
             general: channel("general")?,
@@ -95,7 +119,8 @@ impl Bed {
             "apiVersion": "foredeck.dev/v1alpha1", "kind": "DeployRequest",
             "metadata": {"name": name, "namespace": self.namespace}, "spec": spec,
         }))?;
-        let created = self.api().create(&PostParams::default(), &object).await;
+        let api = Api::namespaced(self.asking.clone(), &self.namespace);
+        let created = api.create(&PostParams::default(), &object).await;
         created.context("create a request")
     }
 

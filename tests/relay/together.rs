@@ -2,23 +2,33 @@
 
 use std::{
     fs::File,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use foredeck::api::{Application, DeployRequest, SpinnakerConnection, deploy_request::Phase};
+use foredeck::api::{
+    Application, DeployRequest, Person, SpinnakerConnection,
+    actor::SlackPerson,
+    deploy_request::Phase,
+    person::{PersonSpec, name_of},
+};
 use foredeck::runtime::lease::{Lease, LeaseSettings};
 use foredeck_testkit::{
     StandInGate,
     gate::{Parameter, Pipeline, Stage},
     wait_for,
 };
-use kube::{ResourceExt, api::PostParams};
+use jiff::Timestamp;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Bed, PATIENCE, all_for, queued, running};
+use crate::support::{Bed, INSTALL, PATIENCE, all_for, queued, running};
 
 /// A controller as a process of its own; killed when dropped.
 struct Controller(Child);
@@ -62,6 +72,31 @@ async fn controller(bed: &Bed) -> Result<(StandInGate, Controller)> {
         .plane
         .directory()
         .join(format!("controller-{}.log", bed.namespace));
+    let rules = json!([{"apiGroups": ["foredeck.dev"], "resources": ["*"], "verbs": ["*"]}]);
+    let role: Role =
+        serde_json::from_value(json!({"metadata": {"name": "deployers"}, "rules": rules}))?;
+    bed.api().create(&plain, &role).await?;
+    let alice = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice@corp.example"});
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": "deployers"}, "subjects": [alice],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployers"},
+    }))?;
+    bed.api().create(&plain, &binding).await?;
+    // What a receiver would keep fresh.
+    let slack = SlackPerson {
+        team: bed.slack.team_id(),
+        user: bed.alice.clone(),
+    };
+    let name = name_of(&slack);
+    let persons: Api<Person> = bed.api();
+    persons
+        .create(&plain, &Person::new(&name, PersonSpec::default()))
+        .await?;
+    let known =
+        json!({"status": {"username": "alice@corp.example", "checkedAt": Timestamp::now()}});
+    persons
+        .patch_status(&name, &PatchParams::default(), &Patch::Merge(&known))
+        .await?;
     let child = Command::new(env!("CARGO_BIN_EXE_foredeck"))
         .args([
             "controller",
@@ -77,7 +112,10 @@ async fn controller(bed: &Bed) -> Result<(StandInGate, Controller)> {
             &bed.namespace,
         ])
         .args(["--namespace", &bed.namespace])
+        .args(["--people-namespace", &bed.namespace])
+        .args(["--admission-policies", &format!("{INSTALL}/admission.yaml")])
         .env("KUBECONFIG", bed.plane.admin_kubeconfig())
+        .stdout(Stdio::null())
         .stderr(File::create(log)?)
         .spawn()
         .context("start the controller")?;
@@ -86,7 +124,7 @@ async fn controller(bed: &Bed) -> Result<(StandInGate, Controller)> {
 
 #[tokio::test]
 async fn what_the_controller_does_is_told_to_its_end() -> Result<()> {
-    let bed = Bed::new("together").await?;
+    let bed = Bed::with_policies("together").await?;
     let (gate, _controller) = controller(&bed).await?;
     let _relay = bed.relay()?;
     // One place: each waits for the one before it.
