@@ -1,10 +1,15 @@
 //! Whether the admission policies are there that vouch for who asked. Touches the API server (reads of them), and the file
-//! that says how they have to be.
+//! that says how they have to be: again and again, since an upgrade changes both.
 //!
 //! `spec.requester`, `spec.cancel.by` and `spec.approver` are what admission let pass, so they are worth what the policies
 //! are. One that is missing or was altered vouches for nothing; neither does an API server that doesn't show them.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
@@ -28,6 +33,8 @@ use crate::{
 
 /// How long it is good that they were all there.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// How long what the file said is taken for what it says.
+const REREAD: Duration = Duration::from_secs(2);
 /// The deadline of one read.
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -105,7 +112,9 @@ enum Wanted {
 /// The default has none, and so nothing is vouched for.
 #[derive(Debug, Clone)]
 pub struct Policies {
-    wanted: Arc<[Wanted]>,
+    wanted: Arc<Mutex<Arc<[Wanted]>>>,
+    /// Where they were read from, and whether that was just now.
+    file: Option<(Arc<Path>, Cache<(), ()>)>,
     /// Since when they have all been there; absent while that isn't known.
     seen: Cache<(), Timestamp>,
 }
@@ -119,21 +128,22 @@ impl Default for Policies {
 impl Policies {
     fn new(wanted: Vec<Wanted>) -> Self {
         Self {
-            wanted: wanted.into(),
+            wanted: Arc::new(Mutex::new(wanted.into())),
+            file: None,
             seen: Cache::builder().time_to_live(REMEMBERED).build(),
         }
     }
 
-    /// Reads how they have to be from a file of YAML documents, as the chart renders it.
+    /// Reads how they have to be from a file of YAML documents, as the chart renders it; and again whenever they are looked
+    /// at, every two seconds at most. While it can't be read, or holds something else, they have to be as before.
     ///
     /// # Errors
     /// When it can't be read, or holds something else.
     pub fn from_file(path: &Path) -> Result<Self, PoliciesError> {
-        let text = fs::read_to_string(path).map_err(|source| PoliciesError::Unreadable {
-            path: path.display().to_string(),
-            source,
-        })?;
-        Self::from_yaml(&text)
+        Ok(Self {
+            file: Some((path.into(), Cache::builder().time_to_live(REREAD).build())),
+            ..Self::new(in_file(path)?)
+        })
     }
 
     /// Reads how they have to be from YAML documents.
@@ -141,50 +151,31 @@ impl Policies {
     /// # Errors
     /// When they are something else.
     pub fn from_yaml(text: &str) -> Result<Self, PoliciesError> {
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(text).map_err(|source| PoliciesError::NotYaml {
-                source: Box::new(source),
-            })?;
-        let documents = documents.into_iter().filter(|document| !document.is_null());
-        let wanted = documents
-            .enumerate()
-            .map(|(index, document)| wanted(index + 1, document))
-            .collect::<Result<Vec<_>, _>>()?;
-        let refuses = |name: &str| {
-            wanted.iter().any(|wanted| {
-                matches!(wanted, Wanted::ValidatingBinding(binding) if binding.spec.policy_name == name)
-            })
-        };
-        let toothless = !wanted.iter().any(
-            |wanted| matches!(wanted, Wanted::Validating(policy) if refuses(&policy.name_any())),
-        );
-        if toothless {
-            return Err(PoliciesError::Toothless);
-        }
-        Ok(Self::new(wanted))
+        Ok(Self::new(in_yaml(text)?))
     }
 
     /// Whether what admission stamped into an object that was created then can be believed: all policies are there, as they
-    /// have to be, and were when it was created. The answer may be some seconds old; a refusal never is.
+    /// have to be, and none of those that refuse is younger than it. The answer may be some seconds old; a refusal never is.
     ///
-    /// An API server heeds a policy a second or two after it was created, so what is created in the moment in which the
+    /// That they were as they have to be when it was created isn't known: one that was altered and put back isn't noticed.
+    /// And an API server heeds a policy a second or two after it was created, so what is created in the moment in which the
     /// policies are first installed is believed although nobody looked at it.
     ///
     /// # Errors
     /// When it can't be believed, with what to do about that. All but an object older than the policies may come right.
     pub async fn vouch(&self, client: &Client, created_at: Timestamp) -> Result<(), Refusal> {
-        let since = self.since(client).await?;
-        // Kubernetes tells seconds apart, and no less.
-        if created_at.as_second() < since.as_second() {
-            return Err(unvouched(
-                Reason::PoliciesMissing,
-                format!(
-                    "Nobody vouches for who asked: this was created before all of the admission policies were there, which is \
-                     since {since}. Make a new one."
-                ),
-            ));
-        }
-        Ok(())
+        older(created_at, self.since(client).await?)
+    }
+
+    /// The same, by what the API server says now: for right before something is sent.
+    ///
+    /// # Errors
+    /// As [`Policies::vouch`].
+    pub async fn vouch_now(&self, client: &Client, created_at: Timestamp) -> Result<(), Refusal> {
+        self.seen.invalidate(&()).await;
+        let since = self.look(client).await?;
+        self.seen.insert((), since).await;
+        older(created_at, since)
     }
 
     /// Since when all of those that refuse have been there, if all are as they have to be.
@@ -192,7 +183,14 @@ impl Policies {
     /// # Errors
     /// As [`Policies::vouch`].
     pub async fn since(&self, client: &Client) -> Result<Timestamp, Refusal> {
-        if self.wanted.is_empty() {
+        let seen = self.seen.try_get_with((), self.look(client)).await;
+        seen.map_err(|refusal: Arc<Refusal>| Refusal::clone(&refusal))
+    }
+
+    /// All at once, as the file has them now.
+    async fn look(&self, client: &Client) -> Result<Timestamp, Refusal> {
+        let wanted = self.wanted().await;
+        if wanted.is_empty() {
             return Err(unvouched(
                 Reason::PoliciesMissing,
                 "Nobody vouches for who asked: this controller wasn't told which admission policies do. The platform team \
@@ -201,14 +199,80 @@ impl Policies {
                     .to_owned(),
             ));
         }
-        let looking = async {
-            let looks = self.wanted.iter().map(|wanted| look_at(client, wanted));
-            let created = try_join_all(looks).await?.into_iter().flatten();
-            Ok(created.max().unwrap_or(Timestamp::MAX))
-        };
-        let seen = self.seen.try_get_with((), looking).await;
-        seen.map_err(|refusal: Arc<Refusal>| Refusal::clone(&refusal))
+        let looks = wanted.iter().map(|wanted| look_at(client, wanted));
+        let created = try_join_all(looks).await?.into_iter().flatten();
+        Ok(created.max().unwrap_or(Timestamp::MAX))
     }
+
+    async fn wanted(&self) -> Arc<[Wanted]> {
+        if let Some((file, fresh)) = &self.file {
+            let reading = async { self.read_again(file).await };
+            fresh.get_with((), reading).await;
+        }
+        let held = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&held)
+    }
+
+    async fn read_again(&self, file: &Path) {
+        let path: PathBuf = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || in_file(&path)).await;
+        match read {
+            Ok(Ok(wanted)) => {
+                *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted.into();
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %chain(&error), "the admission policies have to be as they were read before");
+            }
+            Err(error) => tracing::warn!(%error, "the admission policies were not read again"),
+        }
+    }
+}
+
+/// Nothing is believed that is older than a policy.
+fn older(created_at: Timestamp, since: Timestamp) -> Result<(), Refusal> {
+    // Kubernetes tells seconds apart, and no less.
+    if created_at.as_second() >= since.as_second() {
+        return Ok(());
+    }
+    Err(unvouched(
+        Reason::PoliciesMissing,
+        format!(
+            "Nobody vouches for who asked: this was created before all of the admission policies were there, which is \
+             since {since}. Make a new one."
+        ),
+    ))
+}
+
+fn in_file(path: &Path) -> Result<Vec<Wanted>, PoliciesError> {
+    let text = fs::read_to_string(path).map_err(|source| PoliciesError::Unreadable {
+        path: path.display().to_string(),
+        source,
+    })?;
+    in_yaml(&text)
+}
+
+fn in_yaml(text: &str) -> Result<Vec<Wanted>, PoliciesError> {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|source| PoliciesError::NotYaml {
+            source: Box::new(source),
+        })?;
+    let documents = documents.into_iter().filter(|document| !document.is_null());
+    let wanted = documents
+        .enumerate()
+        .map(|(index, document)| wanted(index + 1, document))
+        .collect::<Result<Vec<_>, _>>()?;
+    let refuses = |name: &str| {
+        wanted.iter().any(|wanted| {
+                matches!(wanted, Wanted::ValidatingBinding(binding) if binding.spec.policy_name == name)
+            })
+    };
+    let toothless = !wanted
+        .iter()
+        .any(|wanted| matches!(wanted, Wanted::Validating(policy) if refuses(&policy.name_any())));
+    if toothless {
+        return Err(PoliciesError::Toothless);
+    }
+    Ok(wanted)
 }
 
 fn wanted(number: usize, document: Value) -> Result<Wanted, PoliciesError> {
@@ -304,9 +368,10 @@ where
         return Err(unvouched(
             Reason::PoliciesAltered,
             format!(
-                "Nobody vouches for who asked: the {kind} \"{name}\" isn't what foredeck's chart says. The platform \
-                 team finds out who changed it, deletes it and installs the chart again: what was asked meanwhile is then asked \
-                 anew."
+                "Nobody vouches for who asked: the {kind} \"{name}\" isn't what foredeck's chart says. Right after an upgrade of \
+                 the chart that is over once the controller's own file is the new one too, a minute or two later. Otherwise the \
+                 platform team finds out who changed it, deletes it and installs the chart again: what was asked meanwhile is \
+                 then asked anew."
             ),
         ));
     }
@@ -338,9 +403,9 @@ spec: {policyName: one, validationActions: [Deny]}
 
     #[test]
     fn a_file_holds_policies_with_their_bindings_and_nothing_else() {
-        let read = |text: &str| Policies::from_yaml(text).map_err(|error| error.reason());
+        let read = |text: &str| in_yaml(text).map_err(|error| error.reason());
         let both = format!("# A remark.\n---{POLICY}---{BINDING}");
-        assert_eq!(read(&both).unwrap().wanted.len(), 2);
+        assert_eq!(read(&both).unwrap().len(), 2);
         let refused = |text: &str| read(text).unwrap_err();
         assert_eq!(refused(""), "PoliciesToothless");
         assert_eq!(refused(POLICY), "PoliciesToothless");

@@ -15,7 +15,7 @@ pub struct Actor {
     pub username: String,
     /// The groups that they had at that time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = bounds::GROUPS), inner(length(min = 1, max = bounds::NAME)))]
+    #[schemars(length(max = bounds::STAMPED_GROUPS), inner(length(min = 1, max = bounds::NAME)))]
     pub groups: Vec<String>,
     /// The same person in Slack; only where it was done there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,8 +29,10 @@ pub const STAGES: usize = 100;
 pub const HISTORY: usize = 20;
 /// Idempotency keys that a target remembers.
 pub const KEYS: usize = 500;
-/// Groups of one person, by one source or as stamped.
+/// Groups of one person, by one source.
 pub const GROUPS: usize = 200;
+/// Groups of whoever did something, as stamped: whatever a user has in a cluster.
+pub const STAMPED_GROUPS: usize = 500;
 /// Decisions kept in a request's status.
 pub const DECISIONS: usize = 50;
 /// Inputs and roles of one manual judgment.

@@ -94,6 +94,51 @@ async fn only_people_approve() -> Result<()> {
 }
 
 #[tokio::test]
+async fn whoever_tends_objects_may_change_the_rest_of_an_approval() -> Result<()> {
+    for bed in Bed::both("tended").await? {
+        let own = json!({"username": ALICE});
+        bed.somebody(ALICE, &[])
+            .create::<DeployApproval>("own", approval(&own))
+            .await?;
+        for (user, metadata) in [
+            (
+                "system:serviceaccount:kube-system:generic-garbage-collector",
+                json!({"finalizers": [], "ownerReferences": []}),
+            ),
+            ("system:admin", json!({"annotations": {"a": "b"}})),
+        ] {
+            let changed = bed
+                .somebody(user, &[])
+                .patch::<DeployApproval>("own", json!({"metadata": metadata}))
+                .await;
+            let changed = changed.with_context(|| user.to_owned())?;
+            assert_eq!(changed.data["spec"]["approver"]["username"], ALICE);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_names_of_what_is_answered_in_slack_are_the_receivers() -> Result<()> {
+    for bed in Bed::both("names").await? {
+        let own = json!({"username": ALICE});
+        let alice = bed.somebody(ALICE, &[]);
+        for name in ["approval-0123456789abcdef0123", "judgment-x"] {
+            let answer = alice.create::<DeployApproval>(name, approval(&own)).await;
+            refused(name, answer, &[name, "choose another name"])?;
+            let receiver = bed.role("receiver");
+            receiver
+                .create::<DeployApproval>(name, approval(&slack_actor(ALICE, &[])))
+                .await?;
+        }
+        alice
+            .create::<DeployApproval>("my-approval-1", approval(&own))
+            .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_stolen_receiver_approves_for_people_in_slack_and_for_nobody_else() -> Result<()> {
     for bed in Bed::both("stolen").await? {
         let receiver = bed.role("receiver");

@@ -23,8 +23,9 @@ async fn a_stranger_who_may_patch_may_not_cancel() -> Result<()> {
         bed.asked_by(ALICE, "alices").await?;
         let bob = bed.somebody(BOB, &["okta:shop"]);
         let words = [
-            "\"bob@corp.example\" may not cancel what another asked for",
+            "\"bob@corp.example\" may not cancel this: \"alice@corp.example\" asked for it",
             "verb cancel on the Environment \"production\" and on the Application \"checkout\"",
+            "cancel it in Slack or as \"alice@corp.example\"; or ask somebody who has the verb",
         ];
         let answer = bob.patch::<DeployRequest>("alices", as_oneself(BOB)).await;
         refused("a stranger", answer, &words)?;
@@ -187,6 +188,37 @@ async fn what_was_cancelled_can_be_labelled_by_anybody() -> Result<()> {
             labelled.data["spec"]["cancel"]["by"]["username"], ALICE,
             "not stamped again"
         );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_changes_a_cancel_is_who_cancels() -> Result<()> {
+    for mutating in [true, false] {
+        let bed = Bed::with_changeable_cancels(mutating).await?;
+        bed.asked_by(ALICE, "alices").await?;
+        bed.somebody(ALICE, &[])
+            .patch::<DeployRequest>("alices", as_oneself(ALICE))
+            .await?;
+        let bob = bed.somebody(BOB, &[]);
+        let same = json!({"spec": {"cancel": {"reason": "wrong branch"}}});
+        let same = bob.patch::<DeployRequest>("alices", same).await?;
+        assert_eq!(same.data["spec"]["cancel"]["by"]["username"], ALICE);
+
+        let other = json!({"spec": {"cancel": {"reason": "another", "by": {"username": BOB}}}});
+        let answer = bob.patch::<DeployRequest>("alices", other.clone()).await;
+        refused("a stranger's change", answer, &["may not cancel this"])?;
+        bed.grant(BOB, "cancel", &[APPLICATION, ENVIRONMENT])
+            .await?;
+        let theirs = json!({"spec": {"cancel": {"reason": "in her name"}}});
+        let answer = bob.patch::<DeployRequest>("alices", theirs).await;
+        if mutating {
+            assert_eq!(answer?.data["spec"]["cancel"]["by"]["username"], BOB);
+        } else {
+            refused("in her name", answer, &["in the name of another"])?;
+        }
+        let changed = bob.patch::<DeployRequest>("alices", other).await?;
+        assert_eq!(changed.data["spec"]["cancel"]["by"]["username"], BOB);
     }
     Ok(())
 }

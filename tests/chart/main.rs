@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_INSTALL=1 cargo test --test chart` writes `examples/install` anew.
 
+mod applies;
 mod approvals;
 mod cancel;
 mod install;

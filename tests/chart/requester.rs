@@ -177,6 +177,26 @@ async fn a_stolen_receiver_speaks_for_people_in_slack_and_for_nobody_else() -> R
             "none of the e-mail domains",
         ),
         (
+            "a user of another issuer",
+            slack_actor("oidc-admin:alice@corp.example", &[]),
+            "none of the e-mail domains",
+        ),
+        (
+            "a path before the address",
+            slack_actor("https://issuer.example#alice@corp.example", &[]),
+            "none of the e-mail domains",
+        ),
+        (
+            "an address in an address",
+            slack_actor("eve@evil.example@corp.example", &[]),
+            "none of the e-mail domains",
+        ),
+        (
+            "nobody at our domain",
+            slack_actor("@corp.example", &[]),
+            "none of the e-mail domains",
+        ),
+        (
             "a user name without a domain",
             slack_actor("kubernetes-admin", &[]),
             "identity.usernames",
@@ -305,9 +325,9 @@ async fn the_receiver_changes_nothing_of_a_request_but_its_cancel() -> Result<()
 }
 
 #[tokio::test]
-async fn whoever_is_in_two_hundred_groups_can_ask() -> Result<()> {
+async fn whoever_is_in_five_hundred_groups_can_ask() -> Result<()> {
     // With the one that makes a writer, and the one that everybody is in.
-    let groups: Vec<String> = (0..199).map(|index| format!("okta:{index:0>95}")).collect();
+    let groups: Vec<String> = (0..499).map(|index| format!("okta:{index:0>95}")).collect();
     let names: Vec<&str> = groups.iter().map(String::as_str).collect();
     for bed in Bed::both("many").await? {
         let all = [&["writers"], &names[..]].concat();
@@ -318,5 +338,18 @@ async fn whoever_is_in_two_hundred_groups_can_ask() -> Result<()> {
             .await?;
         assert_eq!(made.data["spec"]["requester"], own);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_group_with_a_name_that_does_not_fit_is_left_out() -> Result<()> {
+    let bed = Bed::new(true, "long").await?;
+    let (long, fits) = ("g".repeat(254), "h".repeat(253));
+    let made = bed
+        .somebody(ALICE, &[&long, &fits])
+        .create::<DeployRequest>("long", request(&json!({})))
+        .await?;
+    let stamped = &made.data["spec"]["requester"]["groups"];
+    assert_eq!(stamped, &json!(["writers", fits]));
     Ok(())
 }

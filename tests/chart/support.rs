@@ -1,13 +1,14 @@
 //! Control planes with the chart installed, with and without the policies that stamp; and who writes there.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use foredeck::api::{
     Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
     SpinnakerConnection,
 };
-use foredeck_testkit::{ControlPlane, helm};
+use foredeck_testkit::{ControlPlane, helm, wait_for};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, Patch, PatchParams, PostParams},
@@ -53,14 +54,43 @@ pub(crate) async fn whole(mutating: bool) -> Result<String> {
 
 /// A control plane of the caller's own with the chart installed.
 pub(crate) async fn installed(mutating: bool) -> Result<ControlPlane> {
+    installed_with(mutating, &foredeck::api::crds()).await
+}
+
+async fn installed_with(
+    mutating: bool,
+    definitions: &[CustomResourceDefinition],
+) -> Result<ControlPlane> {
     let plane = ControlPlane::start().await?;
-    plane.install_crds(&foredeck::api::crds()).await?;
+    plane.install_crds(definitions).await?;
     let home = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}});
     plane.apply(&home.to_string()).await?;
     plane.apply(&whole(mutating).await?).await?;
     plane.apply(&writers()).await?;
     plane.policies_in_force().await?;
+    stamps_in_force(&plane).await?;
     Ok(plane)
+}
+
+/// Returns once an object of a definition can be made: the API server takes a moment until it can stamp such.
+async fn stamps_in_force(plane: &ControlPlane) -> Result<()> {
+    let requests = resource::<DeployRequest>();
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        plane.client_as(ALICE, &[WRITERS]),
+        &plane.namespace("stamps").await?,
+        &requests,
+    );
+    let spec = request(&json!({"requester": {"username": ALICE}}));
+    let first = DynamicObject::new("first", &requests).data(json!({"spec": spec}));
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    wait_for("a first request", Duration::from_secs(30), async || {
+        Ok(api.create(&dry_run, &first).await?)
+    })
+    .await?;
+    Ok(())
 }
 
 fn writers() -> String {
@@ -121,6 +151,33 @@ impl Bed {
         Ok(Self {
             plane,
             namespace: plane.namespace(prefix).await?,
+            mutating,
+        })
+    }
+
+    /// One where the definition lets a cancel be changed: what the policies then say of it.
+    pub(crate) async fn with_changeable_cancels(mutating: bool) -> Result<Self> {
+        let mut definitions = foredeck::api::crds();
+        for version in definitions
+            .iter_mut()
+            .flat_map(|definition| &mut definition.spec.versions)
+        {
+            let schema = version.schema.as_mut();
+            let root = schema.and_then(|schema| schema.open_api_v3_schema.as_mut());
+            let root = root.context("a definition without a schema")?;
+            let properties = root.properties.as_mut();
+            let spec = properties.and_then(|properties| properties.get_mut("spec"));
+            if let Some(rules) = spec.and_then(|spec| spec.x_kubernetes_validations.as_mut()) {
+                rules.retain(|rule| !rule.rule.contains(".cancel"));
+            }
+            if let Some(rules) = &mut root.x_kubernetes_validations {
+                rules.retain(|rule| !rule.rule.contains(".cancel"));
+            }
+        }
+        let plane = Box::leak(Box::new(installed_with(mutating, &definitions).await?));
+        Ok(Self {
+            namespace: plane.namespace("changeable").await?,
+            plane,
             mutating,
         })
     }

@@ -1,5 +1,7 @@
 //! The controller believes what admission stamps only while all policies are there as the chart has them.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use foredeck::{
     access::policies::Policies,
@@ -21,6 +23,9 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::support::{HOME, account, installed, root, whole};
+
+/// How long something that happens in seconds may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the chart gives the controller to compare with.
 async fn mounted(plane: &ControlPlane) -> Result<String> {
@@ -91,22 +96,28 @@ async fn one_that_is_missing_or_altered_vouches_for_nothing() -> Result<()> {
 
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
     let warns = json!({"spec": {"validationActions": ["Warn"]}});
+    assert_eq!(remembering.vouch(&client, Timestamp::now()).await, Ok(()));
     change(&bindings, "foredeck-deployrequests", warns).await?;
+    // Right before something is sent nothing is remembered.
+    let now = remembering.vouch_now(&client, Timestamp::now()).await;
+    let now = now.err().context("what was altered is believed")?;
+    assert_eq!(now.reason, Reason::PoliciesAltered);
+    assert!(now.message.contains("upgrade"), "{}", now.message);
     let refused = refusal(&client, &yaml).await?;
     assert_eq!(refused.reason, Reason::PoliciesAltered);
     assert_eq!(refused.waiting_for, Some(WaitingFor::Authorization));
     let named = "ValidatingAdmissionPolicyBinding \"foredeck-deployrequests\"";
     assert!(refused.message.contains(named), "{}", refused.message);
+    restore(&plane, &bindings, "foredeck-deployrequests").await?;
+    assert_eq!(remembering.vouch(&client, Timestamp::now()).await, Ok(()));
     // Whoever was told that all is well finds out soon, and finds out at once that all is well again.
-    wait_for(
-        "the change to be noticed",
-        std::time::Duration::from_secs(20),
-        async || {
-            let vouched = remembering.vouch(&client, Timestamp::now()).await;
-            anyhow::ensure!(vouched.is_err(), "it is believed");
-            Ok(())
-        },
-    )
+    let warns = json!({"spec": {"validationActions": ["Warn"]}});
+    change(&bindings, "foredeck-deployrequests", warns).await?;
+    wait_for("the change to be noticed", PATIENCE, async || {
+        let vouched = remembering.vouch(&client, Timestamp::now()).await;
+        anyhow::ensure!(vouched.is_err(), "it is believed");
+        Ok(())
+    })
     .await?;
     restore(&plane, &bindings, "foredeck-deployrequests").await?;
     assert_eq!(remembering.vouch(&client, Timestamp::now()).await, Ok(()));
@@ -160,6 +171,43 @@ async fn one_that_is_missing_or_altered_vouches_for_nothing() -> Result<()> {
     // A stamp that is new makes nothing older than it unbelievable: what it writes is checked anyway.
     assert_eq!(since().await?, before);
     Ok(())
+}
+
+#[tokio::test]
+async fn an_upgrade_of_the_chart_needs_no_restart() -> Result<()> {
+    let plane = installed(true).await?;
+    let (client, before) = (plane.admin(), mounted(&plane).await?);
+    let file = plane.directory().join("mounted.yaml");
+    std::fs::write(&file, &before)?;
+    let policies = Policies::from_file(&file)?;
+    assert_eq!(policies.vouch_now(&client, Timestamp::now()).await, Ok(()));
+
+    let upgraded = crate::support::render(&[
+        "--set-string",
+        "admission.mutating=on",
+        "--set",
+        "identity.emailDomains={corp.test}",
+    ])
+    .await?;
+    plane.apply(&upgraded).await?;
+    let refused = policies.vouch_now(&client, Timestamp::now()).await;
+    let refused = refused.err().context("two versions are believed")?;
+    assert_eq!(refused.reason, Reason::PoliciesAltered);
+    std::fs::write(&file, mounted(&plane).await?)?;
+    wait_for("the new file to be read", PATIENCE, async || {
+        let vouched = policies.vouch(&client, Timestamp::now()).await;
+        anyhow::ensure!(vouched.is_ok(), "{vouched:?}");
+        Ok(())
+    })
+    .await?;
+    // What the file says now is what counts.
+    std::fs::write(&file, &before)?;
+    wait_for("the old file to be read", PATIENCE, async || {
+        let vouched = policies.vouch_now(&client, Timestamp::now()).await;
+        anyhow::ensure!(vouched.is_err(), "it is believed");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

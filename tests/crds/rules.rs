@@ -233,9 +233,9 @@ async fn whoever_did_something_has_bounds() -> Result<()> {
             actor(json!({"username": "a".repeat(254)})),
             Some("requester.username"),
         ),
-        (actor(json!({"groups": groups(200)})), None),
+        (actor(json!({"groups": groups(500)})), None),
         (
-            actor(json!({"groups": groups(201)})),
+            actor(json!({"groups": groups(501)})),
             Some("requester.groups"),
         ),
         (actor(json!({"groups": [""]})), Some("requester.groups")),

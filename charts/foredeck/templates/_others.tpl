@@ -12,9 +12,16 @@ spec:
     - name: answers
       expression: request.operation == 'CREATE'
   validations:
-    - expression: "variables.isReceiver || !variables.user.startsWith('system:')"
+    - expression: "!variables.answers || variables.isReceiver || !variables.user.startsWith('system:')"
       messageExpression: >-
         '"' + variables.user + '" is one of Kubernetes\' own users, and only people approve and judge: do it as yourself'
+      reason: Forbidden
+    - expression: >-
+        !variables.answers || variables.isReceiver ||
+        !(object.metadata.name.startsWith('approval-') || object.metadata.name.startsWith('judgment-'))
+      messageExpression: >-
+        'metadata.name is "' + object.metadata.name + '", and names that begin with "approval-" or "judgment-" are those of
+        foredeck\'s receiver, for what is answered in Slack: choose another name'
       reason: Forbidden
     {{- include "foredeck.actor" (dict "root" . "field" "spec.approver" "when" "variables.answers" "does" "approves") | nindent 4 }}
 ---

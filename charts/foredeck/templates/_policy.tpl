@@ -34,6 +34,14 @@ variables:
     expression: variables.groups.exists(group, group in {{ toJson .Values.admission.administrators }})
 {{- end }}
 
+{{/*
+Whether a cancel is set or changed: a CEL expression. Whoever changes one is who cancels; whoever writes what stands there,
+or leaves it out of a patch or an apply, isn't.
+*/}}
+{{- define "foredeck.cancels" -}}
+has(object.spec.cancel) && (request.operation == 'CREATE' || !has(oldObject.spec.cancel) || object.spec.cancel != oldObject.spec.cancel)
+{{- end }}
+
 {{/* A binding that refuses everywhere. */}}
 {{- define "foredeck.binding" -}}
 apiVersion: admissionregistration.k8s.io/v1
@@ -45,14 +53,19 @@ spec:
   validationActions: [Deny]
 {{- end }}
 
-{{/* Whether a user name is one that the receiver may speak for: a CEL expression over `name`, or nothing. */}}
+{{/*
+Whether a user name is one that the receiver may speak for: a CEL expression over `name`, or nothing. The whole name has to
+be such: "oidc-admin:alice@corp.example" is somebody else than "alice@corp.example".
+*/}}
 {{- define "foredeck.known" -}}
 {{- $around := splitList "{email}" .root.Values.identity.usernameFormat -}}
-{{- $endings := list -}}
-{{- range .root.Values.identity.emailDomains }}{{ $endings = append $endings (printf "@%s%s" . (index $around 1 | lower)) }}{{ end -}}
-{{- if $endings -}}
-({{ with index $around 0 }}{{ $.name }}.startsWith({{ toJson . }}) && {{ end -}}
-{{ toJson $endings }}.exists(ending, {{ .name }}.lowerAscii().endsWith(ending)) || {{ .name }} in {{ toJson .root.Values.identity.usernames }})
+{{- $before := index $around 0 -}}
+{{- $domains := list -}}
+{{- range .root.Values.identity.emailDomains }}{{ $domains = append $domains (regexQuoteMeta .) }}{{ end -}}
+{{- if $domains -}}
+{{- $whole := printf "^%s[^:/#@\\s]+@(%s)%s$" ($before | lower | regexQuoteMeta) (join "|" $domains) (index $around 1 | lower | regexQuoteMeta) -}}
+({{ with $before }}{{ $.name }}.startsWith({{ toJson . }}) && {{ end -}}
+{{ .name }}.lowerAscii().matches({{ toJson $whole }}) || {{ .name }} in {{ toJson .root.Values.identity.usernames }})
 {{- else -}}
 true
 {{- end -}}

@@ -12,7 +12,7 @@ spec:
     - name: asks
       expression: request.operation == 'CREATE'
     - name: cancels
-      expression: has(object.spec.cancel) && (request.operation == 'CREATE' || !has(oldObject.spec.cancel))
+      expression: {{ include "foredeck.cancels" . }}
     - name: isRequester
       expression: >-
         has(object.spec.requester) && (object.spec.requester.username == variables.user ||
@@ -42,9 +42,10 @@ spec:
         (authorizer.group('foredeck.dev').resource('environments').namespace(request.namespace).name(object.spec.environment).check('cancel').allowed() &&
         authorizer.group('foredeck.dev').resource('applications').namespace(request.namespace).name(object.spec.application).check('cancel').allowed())
       messageExpression: >-
-        '"' + variables.user + '" may not cancel what another asked for: that takes the verb cancel on the Environment "' +
-        object.spec.environment + '" and on the Application "' + object.spec.application + '" in ' + request.namespace + '.
-        Ask whoever asked for it, or somebody who has the verb'
+        '"' + variables.user + '" may not cancel this: "' + object.spec.?requester.?username.orValue('') + '" asked for it, and
+        for anybody else it takes the verb cancel on the Environment "' + object.spec.environment + '" and on the
+        Application "' + object.spec.application + '" in ' + request.namespace + '. If that is you under another name,
+        cancel it in Slack or as "' + object.spec.?requester.?username.orValue('') + '"; or ask somebody who has the verb'
       reason: Forbidden
     - expression: >-
         variables.asks || variables.isController || variables.isAdministrator ||

@@ -17,8 +17,8 @@ spec:
       expression: {{ .when | quote }}
   variables:
     - name: groups
-      # Everybody is in that one.
-      expression: "has(request.userInfo.groups) ? request.userInfo.groups.filter(group, group != 'system:authenticated') : []"
+      # Everybody is in the one, and a longer name doesn't fit.
+      expression: "has(request.userInfo.groups) ? request.userInfo.groups.filter(group, group != 'system:authenticated' && size(group) > 0 && size(group) <= 253) : []"
   mutations:
     {{- range .patches }}
     - patchType: JSONPatch
@@ -45,7 +45,7 @@ spec:
   "patches" (list (include "foredeck.stamped" "spec.requester"))) }}
 ---
 {{ include "foredeck.stamp" (dict "root" . "name" "foredeck-cancel" "resources" (list "deployrequests") "operations" (list "CREATE" "UPDATE")
-  "when" "has(object.spec) && has(object.spec.cancel) && (request.operation == 'CREATE' || !has(oldObject.spec.cancel))"
+  "when" (printf "has(object.spec) && %s" (include "foredeck.cancels" .))
   "patches" (list (include "foredeck.stamped" "spec.cancel.by"))) }}
 ---
 {{ include "foredeck.stamp" (dict "root" . "name" "foredeck-approver" "resources" (list "deployapprovals") "operations" (list "CREATE")

@@ -277,7 +277,7 @@ pub(super) async fn judged(
         asking,
     };
     let (vouched, access, judged) = tokio::join!(
-        context.policies.vouch(&context.client, created(request)),
+        asked.vouched(created(request)),
         asked.requester(),
         asked.approvals(rules(named), plan, &ground.approvals)
     );
@@ -372,6 +372,15 @@ impl Asked<'_> {
             }
         };
         access::known(subject, answer)
+    }
+
+    /// Whether it is believed who did what was created then.
+    pub(super) async fn vouched(&self, at: Timestamp) -> Result<(), Refusal> {
+        let (policies, client) = (&self.context.policies, &self.context.client);
+        match self.asking {
+            Asking::Remembered => policies.vouch(client, at).await,
+            Asking::Now => policies.vouch_now(client, at).await,
+        }
     }
 
     async fn requester(&self) -> Access {
