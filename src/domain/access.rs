@@ -233,7 +233,7 @@ pub fn unstamped() -> Refusal {
     )
 }
 
-/// Whether `spec.cancel` is the word of who asked for the request: then no verb is needed. Automation has to be listed
+/// Whether `spec.cancel` is the word of who asked for the request, beyond doubt: then no verb is needed. Automation has to be listed
 /// with `cancel` even then.
 pub fn cancels_own(request: &DeployRequest, people: &People, automation: &[Automation]) -> bool {
     let by = request
@@ -247,7 +247,7 @@ pub fn cancels_own(request: &DeployRequest, people: &People, automation: &[Autom
     let listed = automation.iter().any(|entry| {
         entry.username == by.username && entry.verbs.iter().any(|verb| verb == CANCEL)
     });
-    people.same_human(by, requester) && (listed || !is_system(&by.username))
+    people.certainly_same(by, requester) && (listed || !is_system(&by.username))
 }
 
 /// Whether `spec.cancel` counts. `known` is about who wrote it and the verb `cancel`; it isn't looked at where they cancel

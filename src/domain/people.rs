@@ -39,6 +39,15 @@ impl Default for Limits {
     }
 }
 
+/// Why an account is nobody, as `Person.status.nobody` says it, where only another account helps. Whatever else it says may
+/// be somebody's mistake, such as a setting or a scope: nobody may anything meanwhile, and nothing is lost by waiting.
+const LASTING: [&str; 5] = ["Deactivated", "Bot", "Guest", "Stranger", "SuspendedInOkta"];
+
+/// Whether an account that is nobody for this reason stays so.
+pub fn is_lasting(nobody: &str) -> bool {
+    LASTING.contains(&nobody)
+}
+
 /// Something that a human is known by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Mark {
@@ -145,6 +154,39 @@ impl People {
         })
     }
 
+    /// Whether both are one human beyond doubt: by one Slack account, by one user name, or by one `Person` that holds both.
+    /// No chain of `Person`s counts, nor one of several that claim an account: this gives somebody a right, where
+    /// [`Self::same_human`] takes one away.
+    pub fn certainly_same(&self, one: &Actor, other: &Actor) -> bool {
+        let theirs = marks(other);
+        marks(one).iter().any(|mark| {
+            theirs.contains(mark)
+                || self
+                    .holders(mark)
+                    .any(|person| theirs.iter().any(|their| self.holds(person, their)))
+        })
+    }
+
+    fn holders(&self, mark: &Mark) -> impl Iterator<Item = &Person> {
+        let named = self.usernames.get(mark).into_iter().flatten();
+        let account = match mark {
+            Mark::Slack(account) => self.sole(account),
+            Mark::Username(_) => None,
+        };
+        named.map(AsRef::as_ref).chain(account)
+    }
+
+    fn holds(&self, person: &Person, mark: &Mark) -> bool {
+        self.holders(mark)
+            .any(|holder| holder.metadata.name == person.metadata.name)
+    }
+
+    /// The `Person` of a Slack account, unless several say that it is theirs.
+    fn sole(&self, account: &SlackPerson) -> Option<&Person> {
+        let claimants = self.mapped.get(account).map_or(0, Vec::len);
+        self.of_slack(account).filter(|_| claimants < 2)
+    }
+
     /// As whom a person is judged now. `stamped_at` is when the actor was stamped.
     ///
     /// Somebody in Slack has the groups that their `Person` has now; everybody else those that were stamped, for a time.
@@ -181,10 +223,9 @@ impl People {
     ) -> Result<Subject, Refusal> {
         if let Some([one, other, ..]) = self.mapped.get(account).map(Vec::as_slice) {
             let name = |person: &Person| person.metadata.name.clone().unwrap_or_default();
+            let both = claimed_twice(&name(one), &name(other));
             return Err(unknown(format!(
-                "the Persons {:?} and {:?} both say that they are the Slack account of `{username}`; the platform team has to correct spec.slack of one.",
-                name(one),
-                name(other)
+                "which user the Slack account of `{username}` is can't be said: {both}."
             )));
         }
         let status = self
@@ -196,10 +237,7 @@ impl People {
                 ))
             })?;
         if let Some(nobody) = &status.nobody {
-            return Err(Refusal::permanent(
-                Reason::Nobody,
-                format!("the Slack account of `{username}` may do nothing: {nobody}."),
-            ));
+            return Err(nobody_now(username, nobody));
         }
         let own = status.username.as_deref().ok_or_else(|| {
             unknown(format!(
@@ -219,6 +257,22 @@ impl People {
             groups: groups(username, status, limit, now)?,
         })
     }
+}
+
+fn nobody_now(username: &str, nobody: &str) -> Refusal {
+    if is_lasting(nobody) {
+        return Refusal::permanent(
+            Reason::Nobody,
+            format!("the Slack account of `{username}` may do nothing: {nobody}."),
+        );
+    }
+    Refusal::passing(
+        WaitingFor::Authorization,
+        Reason::Nobody,
+        format!(
+            "the Slack account of `{username}` may do nothing as long as this is said of it: {nobody}. Who runs Foredeck can tell what has to be mended; it goes on within minutes of that."
+        ),
+    )
 }
 
 /// The groups of somebody in Slack, if every source has told them lately.
@@ -297,6 +351,13 @@ fn fresh(at: Option<&Time>, limit: Duration, now: Timestamp) -> bool {
 
 fn lately(limit: Duration) -> String {
     format!("within {}", super::refusal::humane(limit))
+}
+
+/// What is said where two `Person`s claim one Slack account: neither is believed.
+pub fn claimed_twice(one: &str, other: &str) -> String {
+    format!(
+        "the Persons {one:?} and {other:?} both say that it is theirs; the platform team has to correct spec.slack of one"
+    )
 }
 
 fn unknown(message: String) -> Refusal {

@@ -72,6 +72,7 @@ type Judged = Result<Subject, (Reason, bool)>;
 
 const UNKNOWN: Judged = Err((Reason::GroupsUnknown, true));
 const NOBODY: Judged = Err((Reason::Nobody, false));
+const MENDABLE: Judged = Err((Reason::Nobody, true));
 
 #[test]
 fn an_account_is_whose_spec_names_it_before_who_is_named_after_it() {
@@ -135,7 +136,7 @@ fn what_is_not_known_lately_waits_and_who_is_nobody_is_denied() {
         people(vec![person("slack-t1-u1", &json!({}), &status)])
     };
     let alice = in_slack("alice@corp.example", "U1");
-    let cases: [(&str, Change<'_>, Judged); 12] = [
+    let cases: [(&str, Change<'_>, Judged); 19] = [
         ("no status", &|status| *status = json!({}), UNKNOWN),
         (
             "no user name yet",
@@ -176,6 +177,37 @@ fn what_is_not_known_lately_waits_and_who_is_nobody_is_denied() {
             "nobody",
             &|status| status["nobody"] = json!("Deactivated"),
             NOBODY,
+        ),
+        ("a bot", &|status| status["nobody"] = json!("Bot"), NOBODY),
+        (
+            "of another workspace",
+            &|status| status["nobody"] = json!("Stranger"),
+            NOBODY,
+        ),
+        (
+            "suspended in Okta",
+            &|status| status["nobody"] = json!("SuspendedInOkta"),
+            NOBODY,
+        ),
+        (
+            "no scope for addresses",
+            &|status| status["nobody"] = json!("NoEmail"),
+            MENDABLE,
+        ),
+        (
+            "a domain that was forgotten",
+            &|status| status["nobody"] = json!("OtherDomain"),
+            MENDABLE,
+        ),
+        (
+            "a bad mapping",
+            &|status| status["nobody"] = json!("BadMapping"),
+            MENDABLE,
+        ),
+        (
+            "whatever else, such as a password that has to be set",
+            &|status| status["nobody"] = json!("InactiveInOkta"),
+            MENDABLE,
         ),
         (
             "nobody, long ago",
@@ -349,4 +381,48 @@ fn two_persons_who_claim_one_name_are_one_human_and_all_their_names_too() {
     assert!(!people.same_human(&by_kubectl("name-0"), &by_kubectl("name-8")));
     let claimants: Vec<&Person> = people.of_username("Name-3").collect();
     assert_eq!(claimants.len(), 2);
+    // A chain takes a right away and gives none.
+    let sure = |one: &str, other: &str| people.certainly_same(&by_kubectl(one), &by_kubectl(other));
+    assert!(sure("name-3", "NAME-4"));
+    assert!(sure("name-9", "NAME-9"), "whom no Person names");
+    assert!(!sure("name-3", "name-5"));
+}
+
+#[test]
+fn only_one_account_one_name_or_one_person_are_beyond_doubt_one_human() {
+    let claim = |name: &str, user: &str, usernames: &[&str]| {
+        let spec = json!({"slack": {"team": "T1", "user": user}, "usernames": usernames});
+        person(name, &spec, &json!({}))
+    };
+    let people = people(vec![
+        claim("alice", "U1", &["alice", "root"]),
+        claim("bob", "U2", &["bob", "root"]),
+        claim("one", "U3", &["carol"]),
+        claim("other", "U3", &["dave"]),
+    ]);
+    let cases = [
+        (in_slack("x", "U1"), by_kubectl("alice"), true),
+        (in_slack("x", "U1"), in_slack("y", "U1"), true),
+        (in_slack("x", "U1"), by_kubectl("root"), true),
+        (by_kubectl("root"), by_kubectl("bob"), true),
+        (by_kubectl("alice"), by_kubectl("bob"), false),
+        (in_slack("x", "U1"), in_slack("y", "U2"), false),
+        // Two claim the account: neither is believed.
+        (in_slack("x", "U3"), by_kubectl("carol"), false),
+        (in_slack("x", "U3"), by_kubectl("dave"), false),
+        (by_kubectl("carol"), by_kubectl("dave"), false),
+        (in_slack("", "U1"), by_kubectl(""), false),
+    ];
+    for (one, other, expected) in cases {
+        assert_eq!(
+            people.certainly_same(&one, &other),
+            expected,
+            "{one:?} {other:?}"
+        );
+        assert_eq!(
+            people.certainly_same(&other, &one),
+            expected,
+            "{other:?} {one:?}"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use super::{
     groups::{GroupPrefix, okta::OktaSettingsError},
     person::Nobody,
+    records::ClaimedTwice,
 };
 use crate::slack::client::SlackError;
 
@@ -12,6 +13,9 @@ pub enum IdentityError {
     /// Nobody who could be allowed anything.
     #[error(transparent)]
     Nobody(#[from] Nobody),
+    /// Several `Person`s say that it is theirs.
+    #[error(transparent)]
+    ClaimedTwice(#[from] ClaimedTwice),
     /// Slack doesn't say.
     #[error("Slack does not say who this account is")]
     Slack(#[from] SlackError),
@@ -22,6 +26,7 @@ impl IdentityError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Nobody(nobody) => nobody.reason(),
+            Self::ClaimedTwice(_) => "ClaimedTwice",
             Self::Slack(error) => error.reason(),
         }
     }

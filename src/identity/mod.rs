@@ -28,7 +28,7 @@ use self::groups::{
 pub use self::{
     error::{IdentityError, SettingsError},
     person::{Member, NameRules, Nobody, Person},
-    records::Records,
+    records::{ClaimedTwice, Records},
 };
 use crate::{
     api::{self, actor::SlackPerson, person::PersonStatus},
@@ -221,7 +221,7 @@ impl Identity {
     /// Nobody, when the account is of a kind that may do nothing; or when Slack doesn't answer.
     pub async fn person(&self, user: &UserId) -> Result<Person, IdentityError> {
         let slack = self.account(user);
-        let record = self.records.of_slack(&slack);
+        let record = self.records.of_slack(&slack)?;
         self.forget_if_refuted(user, record.as_ref()).await;
         let seen = self.seen(user, None).await?;
         let member = self.judge(&seen, record.as_ref())?;
@@ -263,7 +263,16 @@ impl Identity {
 
     /// Everything about this account, none of it older than `age`, however long that takes.
     pub async fn find(&self, user: &UserId, age: Duration) -> Found {
-        let record = self.records.of_slack(&self.account(user));
+        let record = match self.records.of_slack(&self.account(user)) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::warn!(error = %telemetry::chain(&error), "it can't be said who somebody is");
+                return Found {
+                    standing: Err("ClaimedTwice"),
+                    sources: Vec::new(),
+                };
+            }
+        };
         let since = earlier((self.clock)(), age);
         let seen = match self.seen(user, Some(since)).await {
             Ok(seen) => seen,

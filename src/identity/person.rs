@@ -100,6 +100,9 @@ pub enum Nobody {
     /// Okta says that the account doesn't work.
     #[error("Okta says that your account there is not active; ask who runs Okta")]
     InactiveInOkta,
+    /// Okta says that the account is closed.
+    #[error("Okta says that your account there is suspended or deactivated; ask who runs Okta")]
+    SuspendedInOkta,
     /// Slack doesn't know it.
     #[error("Slack doesn't know this account")]
     Unknown,
@@ -117,6 +120,7 @@ impl Nobody {
             Self::OtherDomain => "OtherDomain",
             Self::BadMapping => "BadMapping",
             Self::InactiveInOkta => "InactiveInOkta",
+            Self::SuspendedInOkta => "SuspendedInOkta",
             Self::Unknown => "UnknownAccount",
         }
     }
@@ -199,6 +203,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::domain::people::is_lasting;
 
     fn home() -> TeamId {
         TeamId::new("T0001").unwrap()
@@ -246,6 +251,24 @@ mod tests {
         for (field, value, nobody) in cases {
             let judged = judged(|account| account[field] = value.clone());
             assert_eq!(judged, Err(nobody), "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn only_what_no_setting_mends_is_for_good() {
+        for (nobody, lasting) in [
+            (Nobody::Deactivated, true),
+            (Nobody::Bot, true),
+            (Nobody::Guest, true),
+            (Nobody::Stranger, true),
+            (Nobody::SuspendedInOkta, true),
+            (Nobody::NoEmail, false),
+            (Nobody::OtherDomain, false),
+            (Nobody::BadMapping, false),
+            (Nobody::InactiveInOkta, false),
+            (Nobody::Unknown, false),
+        ] {
+            assert_eq!(is_lasting(nobody.reason()), lasting, "{nobody:?}");
         }
     }
 

@@ -14,9 +14,14 @@ use crate::{
         actor::{Actor, SlackPerson},
         person::name_of,
     },
-    domain::people::People,
+    domain::people::{self, People},
     runtime::cache::{Cache, Guarded, Scope},
 };
+
+/// Several `Person`s claim one Slack account; says which.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("which user this Slack account is can't be said: {0}")]
+pub struct ClaimedTwice(String);
 
 /// The `Person`s. Only those of one namespace count: anywhere else anybody may write one.
 pub struct Records {
@@ -58,25 +63,43 @@ impl Records {
     }
 
     /// The `Person` of a Slack account: the one whose `spec.slack` it is, else the one that is named after it.
-    pub fn of_slack(&self, account: &SlackPerson) -> Option<Person> {
+    ///
+    /// # Errors
+    /// When several say that it is theirs: none of them is believed.
+    pub fn of_slack(&self, account: &SlackPerson) -> Result<Option<Person>, ClaimedTwice> {
         let mapped = self.mapped.read().unwrap_or_else(PoisonError::into_inner);
         let names = mapped.get(account).into_iter().flatten();
         let is_theirs = |person: &Person| person.spec.slack.as_ref() == Some(account);
-        names
+        let mut claimants = names
             .filter_map(|name| self.persons.get(&self.namespace, name))
-            .find(is_theirs)
-            .or_else(|| {
-                let person = self.persons.get(&self.namespace, &name_of(account))?;
-                (person.spec.slack.is_none() || is_theirs(&person)).then_some(person)
-            })
+            .filter(is_theirs);
+        match (claimants.next(), claimants.next()) {
+            (Some(one), Some(other)) => Err(ClaimedTwice(people::claimed_twice(
+                &one.name_any(),
+                &other.name_any(),
+            ))),
+            (Some(one), None) => Ok(Some(one)),
+            (None, _) => {
+                let person = self.persons.get(&self.namespace, &name_of(account));
+                Ok(person.filter(|person| person.spec.slack.is_none() || is_theirs(person)))
+            }
+        }
     }
 
     /// Whether both are one human, by everybody who is written down. Takes a moment where there are thousands.
     pub fn same_human(&self, one: &Actor, other: &Actor) -> bool {
+        self.people().same_human(one, other)
+    }
+
+    /// Whether both are one human beyond doubt: by one account, one user name, or one `Person`. Takes as long.
+    pub fn certainly_same(&self, one: &Actor, other: &Actor) -> bool {
+        self.people().certainly_same(one, other)
+    }
+
+    fn people(&self) -> People {
         let all = self.persons.0.state();
         let all = all.iter().filter_map(|person| person.0.as_ref().ok());
-        let people = People::new(&self.namespace, all.cloned().map(Arc::new));
-        people.same_human(one, other)
+        People::new(&self.namespace, all.cloned().map(Arc::new))
     }
 
     /// Notes whose account a changed `Person` is of. One that was deleted stays noted: it isn't found when it is looked up.

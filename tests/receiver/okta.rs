@@ -89,6 +89,26 @@ async fn groups_are_those_of_the_account_with_that_login() -> Result<()> {
 }
 
 #[tokio::test]
+async fn only_groups_of_oktas_own_count() -> Result<()> {
+    foredeck::runtime::tls::install();
+    let Some(node) = Node::fetch().await? else {
+        return Ok(());
+    };
+    let theirs: &[&str] = &["oncall", "APP_GROUP shop-deployers"];
+    let okta = Okta::start(&node, &[(ALICE, theirs), (BOB, &["shop-deployers"])]).await?;
+    let source = groups_of(&okta);
+    let alice = ask(&source, ALICE).await.unwrap();
+    assert_eq!(alice.names, ["okta:oncall"]);
+    let note = alice.note.unwrap();
+    assert!(
+        note.contains("1 left out, which aren't of Okta's own"),
+        "{note}"
+    );
+    assert_eq!(ask(&source, BOB).await.unwrap().names, [GROUP]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn all_pages_are_read_and_none_leads_elsewhere() -> Result<()> {
     let Some(okta) = organisation().await? else {
         return Ok(());
@@ -125,7 +145,7 @@ async fn an_account_that_is_not_active_is_nobodys() -> Result<()> {
     };
     okta.suspend(BOB).await?;
     let refused = ask(&groups_of(&okta), BOB).await.unwrap_err();
-    assert_eq!(refused, Unknown::Nobody(Nobody::InactiveInOkta));
+    assert_eq!(refused, Unknown::Nobody(Nobody::SuspendedInOkta));
     Ok(())
 }
 
@@ -223,7 +243,7 @@ async fn a_group_of_oktas_allows_until_somebody_left_it() -> Result<()> {
     let known = bed
         .until_known("bob", "nobody", |status| status.nobody.is_some())
         .await?;
-    assert_eq!(known.nobody.as_deref(), Some("InactiveInOkta"));
+    assert_eq!(known.nobody.as_deref(), Some("SuspendedInOkta"));
     let refused = bed
         .typed("bob", "deploys", "/deploy checkout main to staging")
         .await?;

@@ -243,21 +243,26 @@ impl Keeper {
         due
     }
 
+    /// What is written down of them, unless it is of several.
+    fn written(&self, person: &SlackPerson) -> Option<api::Person> {
+        self.identity.records().of_slack(person).ok().flatten()
+    }
+
     fn oldest(&self, person: &SlackPerson) -> Option<Timestamp> {
-        let status = self.identity.records().of_slack(person)?.status?;
+        let status = self.written(person)?.status?;
         status::oldest(&status)
     }
 
     /// Whether anybody goes by what is written down of them: it isn't too old.
     fn is_believed(&self, person: &SlackPerson) -> bool {
-        let status = self.identity.records().of_slack(person);
+        let status = self.written(person);
         status
             .and_then(|person| person.status)
             .is_some_and(|status| !status::is_old(&status, self.pace.limit, (self.clock)()))
     }
 
     fn is_fresh(&self, person: &SlackPerson) -> bool {
-        let status = self.identity.records().of_slack(person);
+        let status = self.written(person);
         status
             .and_then(|person| person.status)
             .is_some_and(|status| {
@@ -279,9 +284,7 @@ impl Keeper {
             }
             let found = self.identity.find(&user, age).await;
             self.count(&found);
-            if matches!(found.standing, Ok((Err(_), _)))
-                && self.identity.records().of_slack(&person).is_none()
-            {
+            if matches!(found.standing, Ok((Err(_), _))) && self.written(&person).is_none() {
                 // Nothing is kept of who is nobody, so there is nothing to keep fresh.
                 self.lock().attended.remove(&person);
             }
@@ -323,7 +326,10 @@ impl Keeper {
 
     /// Writes what was found out, if it has to be; makes the `Person` first where there is none.
     async fn write(&self, person: &SlackPerson, found: &Found) -> Result<bool, kube::Error> {
-        let mut record = self.identity.records().of_slack(person);
+        let Ok(mut record) = self.identity.records().of_slack(person) else {
+            // Whoever wrote the second has to mend it; nothing new is believed of either.
+            return Ok(false);
+        };
         for _ in 0..TRIES {
             let current = match record.take() {
                 Some(current) => current,

@@ -63,7 +63,8 @@ pub enum OktaFault {
 }
 
 impl Okta {
-    /// Starts an organisation in which these people, by login, are in these groups.
+    /// Starts an organisation in which these people, by login, are in these groups: Okta's own, or of another type that
+    /// stands before the name, as in `APP_GROUP leads`.
     ///
     /// # Errors
     /// When emulate doesn't start.
@@ -75,13 +76,19 @@ impl Okta {
             let user = format!("00u{index:017}");
             users.push(json!({"okta_id": user, "login": login, "email": login}));
             for name in *theirs {
-                let known = groups.iter().find(|group| group["name"] == **name);
+                let (kind, name) = match name.split_once("_GROUP ") {
+                    Some((kind, name)) => (format!("{kind}_GROUP"), name),
+                    None => ("OKTA_GROUP".to_owned(), *name),
+                };
+                let known = groups
+                    .iter()
+                    .find(|group| group["name"] == *name && group["type"] == *kind);
                 let id = known.map_or_else(
                     || format!("00g{:017}", groups.len()),
                     |group| group["okta_id"].as_str().unwrap_or_default().to_owned(),
                 );
                 if known.is_none() {
-                    groups.push(json!({"okta_id": id, "name": name}));
+                    groups.push(json!({"okta_id": id, "name": name, "type": kind}));
                 }
                 memberships.push(json!({"group_okta_id": id, "user_okta_id": user}));
             }

@@ -31,6 +31,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const MOST_PAGES: usize = 50;
 /// The one status of an account with which somebody can log in.
 const ACTIVE: &str = "ACTIVE";
+/// Those of accounts that an administrator closed; all others come right when their owner does something.
+const CLOSED: [&str; 2] = ["SUSPENDED", "DEPROVISIONED"];
+/// The type of groups that are Okta's own. Others are what a directory or an application calls its groups, whose members
+/// it chooses: two of them may have one name, and that of a group of Okta's own.
+const OWN: &str = "OKTA_GROUP";
 
 /// The groups of one Okta organisation.
 pub struct OktaGroups {
@@ -46,7 +51,7 @@ pub struct OktaGroups {
 enum Known {
     Groups(Arc<Groups>),
     /// Their account doesn't work.
-    Inactive,
+    Nobody(Nobody),
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,7 +68,39 @@ struct UserProfile {
 
 #[derive(Debug, Deserialize)]
 struct Group {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     profile: GroupProfile,
+}
+
+/// Somebody's groups, by name.
+#[derive(Debug, Default)]
+struct Names {
+    own: Vec<String>,
+    /// How many aren't Okta's own.
+    foreign: usize,
+}
+
+impl Names {
+    fn add(&mut self, group: Group) {
+        if group.kind.is_none_or(|kind| kind == OWN) {
+            self.own.push(group.profile.name);
+        } else {
+            self.foreign += 1;
+        }
+    }
+
+    fn groups(&self, prefix: &GroupPrefix, at: Timestamp) -> Groups {
+        let mut groups = prefix.groups(self.own.iter().map(String::as_str), at);
+        if self.foreign > 0 {
+            let foreign = format!("{} left out, which aren't of Okta's own", self.foreign);
+            groups.note = Some(match groups.note {
+                Some(note) => format!("{note}; {foreign}"),
+                None => foreign,
+            });
+        }
+        groups
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,12 +137,15 @@ impl OktaGroups {
             none.note = Some("Okta has no account whose login is the e-mail address".to_owned());
             return Ok(Known::Groups(Arc::new(none)));
         };
-        if user.status != ACTIVE {
-            return Ok(Known::Inactive);
+        match user.status.as_str() {
+            ACTIVE => {}
+            closed if CLOSED.contains(&closed) => {
+                return Ok(Known::Nobody(Nobody::SuspendedInOkta));
+            }
+            _ => return Ok(Known::Nobody(Nobody::InactiveInOkta)),
         }
         let names = self.names(&user.id).await?;
-        let groups = self.prefix.groups(names.iter().map(String::as_str), at);
-        Ok(Known::Groups(Arc::new(groups)))
+        Ok(Known::Groups(Arc::new(names.groups(&self.prefix, at))))
     }
 
     async fn user(&self, login: &str) -> Result<Option<User>, OktaError> {
@@ -122,17 +162,17 @@ impl OktaGroups {
         }
     }
 
-    async fn names(&self, id: &str) -> Result<Vec<String>, OktaError> {
+    async fn names(&self, id: &str) -> Result<Names, OktaError> {
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(OktaError::Unclear);
         }
         let first = self.caller.url(&["api", "v1", "users", id, "groups"])?;
         let mut url = first.clone();
-        let mut names = Vec::new();
+        let mut names = Names::default();
         for _ in 0..MOST_PAGES {
             let page = self.caller.get(&url).await?.ok_or(OktaError::Unclear)?;
             let groups: Vec<Group> = page.read()?;
-            names.extend(groups.into_iter().map(|group| group.profile.name));
+            groups.into_iter().for_each(|group| names.add(group));
             match page.next(&first)? {
                 Some(next) => url = next,
                 None => return Ok(names),
@@ -156,7 +196,7 @@ impl GroupSource for OktaGroups {
             match self.people.get(who.email.as_deref()?).await? {
                 Known::Groups(groups) => Some(Arc::unwrap_or_clone(groups)),
                 // To be asked again: it is nobody's loss.
-                Known::Inactive => None,
+                Known::Nobody(_) => None,
             }
         }
         .boxed()
@@ -177,7 +217,7 @@ impl GroupSource for OktaGroups {
             self.people.insert(login.to_owned(), known.clone()).await;
             match known {
                 Known::Groups(groups) => Ok(Arc::unwrap_or_clone(groups)),
-                Known::Inactive => Err(Nobody::InactiveInOkta.into()),
+                Known::Nobody(nobody) => Err(nobody.into()),
             }
         }
         .boxed()
