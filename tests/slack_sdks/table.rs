@@ -162,7 +162,7 @@ async fn every_call_is_as_slacks_reference_has_it() {
     slack.add_group("shop-deployers", &["alice"]);
     let groups = client.user_groups().await.unwrap();
     assert_eq!(groups[0].handle, "shop-deployers");
-    assert_eq!(groups[0].users, std::slice::from_ref(alice));
+    assert_eq!(groups[0].users, std::slice::from_ref(&alice));
 
     let (trigger, response_url) = handed_out(&slack, "/deploy");
     let opened = client.open_view(&trigger, &view("One")).await.unwrap();
