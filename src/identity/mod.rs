@@ -47,6 +47,18 @@ const NOBODY: Duration = Duration::from_mins(1);
 const PEOPLE: u64 = 20_000;
 /// How long somebody who waits for an answer waits for their groups.
 const PATIENCE: Duration = Duration::from_millis(900);
+/// How long after a change what was said before is still good for an answer to somebody who waits. The controller judges
+/// by what is asked for anew.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Whether what was said before a change is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    /// It isn't.
+    AtOnce,
+    /// It is, for a short while.
+    WithGrace,
+}
 
 /// Who counts, under which name, with which groups.
 #[derive(Debug, Clone)]
@@ -214,8 +226,8 @@ impl Identity {
         }
     }
 
-    /// Who this account is, in time for somebody who waits. Groups that can't be known in that time are missing, and
-    /// [`Person::silent`] says so.
+    /// Who this account is, in time for somebody who waits: a change of groups that came a moment ago may be missing.
+    /// Groups that can't be known in that time are missing, and [`Person::silent`] says so.
     ///
     /// # Errors
     /// Nobody, when the account is of a kind that may do nothing; or when Slack doesn't answer.
@@ -232,12 +244,14 @@ impl Identity {
         };
         let found = self.sources.iter().map(async |source| {
             let source = source.as_ref();
-            let found = self.groups(source, &asked, status.as_ref(), source.fresh_for());
+            let since = self.since(source, source.fresh_for(), Changes::WithGrace);
+            let found = self.groups(source, &asked, status.as_ref(), since);
             let found = tokio::time::timeout(PATIENCE, found).await;
             let found = found.unwrap_or_else(|_| Err(slow(source)));
             match found {
                 Err(unknown @ Unknown::Silent { .. }) => {
-                    self.older(source, status.as_ref()).ok_or(unknown)
+                    let older = self.older(source, &asked, status.as_ref()).await;
+                    older.ok_or(unknown)
                 }
                 found => found,
             }
@@ -295,7 +309,8 @@ impl Identity {
                 let found = self.sources.iter().map(async |source| {
                     let source = source.as_ref();
                     let age = age.min(source.fresh_for());
-                    let found = self.groups(source, &asked, status.as_ref(), age).await;
+                    let since = self.since(source, age, Changes::AtOnce);
+                    let found = self.groups(source, &asked, status.as_ref(), since).await;
                     (source.name(), found)
                 });
                 join_all(found).await
@@ -396,43 +411,69 @@ impl Identity {
             .map_err(Arc::unwrap_or_clone)
     }
 
-    /// What the source says, or said through anybody within `age` and since anything changed.
+    /// What the source says, or said through anybody since then.
     async fn groups(
         &self,
         source: &dyn GroupSource,
         asked: &Asked,
         status: Option<&PersonStatus>,
-        age: Duration,
+        since: Timestamp,
     ) -> Result<Groups, Unknown> {
-        // What another replica heard since makes what is remembered here worth nothing.
-        let refuted = status.filter(|status| status.nobody.is_some());
-        let refuted = refuted.and_then(|status| status.checked_at.as_ref());
-        let since = self.since(source, age);
-        let since = refuted.map_or(since, |at| at.0.max(since));
-        let remembered = source.remembered(asked).await;
-        let written = written(source, status);
-        let newest = [remembered, written]
-            .into_iter()
-            .flatten()
-            .max_by_key(|groups| groups.at);
-        match newest.filter(|groups| groups.at >= since) {
-            Some(newest) => Ok(newest),
-            None => source.ask(asked).await,
+        match known(source, asked, status).await {
+            Some(known) if known.at >= since => Ok(known),
+            _ => source.ask(asked).await,
         }
     }
 
-    /// What is written down, if that is still good for anything.
-    fn older(&self, source: &dyn GroupSource, status: Option<&PersonStatus>) -> Option<Groups> {
-        let since = self.since(source, self.limit);
-        written(source, status).filter(|groups| groups.at >= since)
+    /// What is known, if that is still good for anything.
+    async fn older(
+        &self,
+        source: &dyn GroupSource,
+        asked: &Asked,
+        status: Option<&PersonStatus>,
+    ) -> Option<Groups> {
+        let since = self.since(source, self.limit, Changes::WithGrace);
+        let known = known(source, asked, status).await;
+        known.filter(|groups| groups.at >= since)
     }
 
-    fn since(&self, source: &dyn GroupSource, age: Duration) -> Timestamp {
-        let since = earlier((self.clock)(), age);
-        source
-            .changed_at()
-            .map_or(since, |changed| changed.max(since))
+    /// Since when what was said is good that may be so old.
+    fn since(&self, source: &dyn GroupSource, age: Duration, changes: Changes) -> Timestamp {
+        let changed = (source.changed_at(), source.lacking_since());
+        good_since((self.clock)(), age, changed, changes)
     }
+}
+
+/// Since when what was said is good, where something changed last, and first changed since it was said.
+fn good_since(
+    now: Timestamp,
+    age: Duration,
+    (changed, lacking): (Option<Timestamp>, Option<Timestamp>),
+    changes: Changes,
+) -> Timestamp {
+    let since = earlier(now, age);
+    let moment_ago = earlier(now, GRACE);
+    let is_recent = lacking.is_some_and(|lacking| lacking >= moment_ago);
+    match changed {
+        Some(changed) if changes == Changes::AtOnce || !is_recent => changed.max(since),
+        _ => since,
+    }
+}
+
+/// The newest that the source said here or through any replica.
+async fn known(
+    source: &dyn GroupSource,
+    asked: &Asked,
+    status: Option<&PersonStatus>,
+) -> Option<Groups> {
+    // What another replica heard since makes what is remembered here worth nothing.
+    let refuted = status.filter(|status| status.nobody.is_some());
+    let refuted = refuted.and_then(|status| status.checked_at.as_ref());
+    let said = [source.remembered(asked).await, written(source, status)];
+    said.into_iter()
+        .flatten()
+        .filter(|groups| refuted.is_none_or(|refuted| groups.at >= refuted.0))
+        .max_by_key(|groups| groups.at)
 }
 
 /// What any replica wrote down of a source's groups.
@@ -457,4 +498,27 @@ fn slow(source: &dyn GroupSource) -> Unknown {
 fn earlier(now: Timestamp, age: Duration) -> Timestamp {
     let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
     now.saturating_sub(age).unwrap_or(Timestamp::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_a_moment_ago_does_not_make_somebody_who_waits_a_stranger() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let minute = Duration::from_mins(1);
+        let since = |lacking: Option<i64>, changes| {
+            let changed = (Some(at(1000)), lacking.map(at));
+            good_since(at(1001), minute, changed, changes)
+        };
+        assert_eq!(since(Some(1000), Changes::WithGrace), at(941));
+        assert_eq!(since(Some(1000), Changes::AtOnce), at(1000));
+        // Many changes one after the other don't keep it open.
+        assert_eq!(since(Some(990), Changes::WithGrace), at(1000));
+        // What was said since has it all.
+        assert_eq!(since(None, Changes::WithGrace), at(1000));
+        let unchanged = good_since(at(1001), minute, (None, None), Changes::AtOnce);
+        assert_eq!(unchanged, at(941));
+    }
 }

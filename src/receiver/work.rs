@@ -25,6 +25,7 @@ use crate::{
         http,
         inbound::{Allowed, Intake},
         metrics::SlackMetrics,
+        sharing,
         signature::SigningSecrets,
         socket::{SocketMode, SocketSettings, SocketWatch},
     },
@@ -116,6 +117,7 @@ pub async fn run(
         )
         .map_err(ReceiverError::People)?;
         check_scopes(&installation, &identity);
+        sharing::check_scopes(&installation);
         let keeper = Keeper::new(
             client.clone(),
             identity.clone(),

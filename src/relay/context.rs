@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use kube::{Client, ResourceExt, runtime::events::Recorder};
 use reqwest::Url;
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RelaySettings, ledger::Ledger, message, metrics::RelayMetrics, place::Spot, purpose::Purpose,
-    standing::Standing,
+    RelaySettings, ledger::Ledger, message, metrics::RelayMetrics, place::Spot, plan::Facts,
+    purpose::Purpose, standing::Standing,
 };
 use crate::{
     api::{Application, DeployRequest, Environment, deploy_request::SlackMessage},
@@ -65,11 +66,13 @@ pub(super) struct Context {
     failing: Mutex<HashMap<String, u32>>,
 }
 
-/// A request that was deleted, and its live message.
+/// A request that was deleted, and a message that still speaks of it.
 pub(super) struct Gone {
     /// As it was last.
     pub(super) request: DeployRequest,
-    /// The message that still speaks of it.
+    /// What the message is for.
+    pub(super) purpose: Purpose,
+    /// Which it is.
     pub(super) at: Posted,
 }
 
@@ -236,7 +239,7 @@ impl Context {
         found.filter(|found| found.uid().as_deref() == Some(uid))
     }
 
-    /// A request went: its live message, if it has one that still speaks of it, is to say so.
+    /// A request went: its messages that still speak of it are to say so.
     pub(super) fn went(&self, object: &Guarded<DeployRequest>) {
         let Ok(request) = &object.0 else { return };
         let (namespace, name, uid) = names(request);
@@ -268,16 +271,31 @@ impl Context {
         }
     }
 
-    /// The live message, if it still speaks of a request that goes on, is to say that the request is gone.
+    /// The live message and the questions, if they still speak of a request that goes on, are to say that it is gone.
     pub(super) fn say_gone(&self, request: &DeployRequest, ledger: &Ledger) {
         // A copy's status may speak of the original's message.
         if message::phase(request).is_terminal() || super::plan::is_copy(request) {
             return;
         }
-        let live = super::plan::entry(&ledger.told, &Purpose::Live);
-        if let Some(at) = live.and_then(super::plan::posted) {
-            let request = request.clone();
-            drop(self.gone.send(Gone { request, at }));
+        let (namespace, _, _) = names(request);
+        let environment = self.environments.get(&namespace, &request.spec.environment);
+        let application = self.applications.get(&namespace, &request.spec.application);
+        let facts = Facts {
+            request,
+            environment: environment.as_ref(),
+            application: application.as_ref(),
+            told: &ledger.told,
+            unsent: None,
+            live_url: None,
+            now: Timestamp::now(),
+            timing: &self.settings.timing,
+        };
+        for (purpose, at) in super::plan::speaking(&facts) {
+            drop(self.gone.send(Gone {
+                request: request.clone(),
+                purpose,
+                at,
+            }));
         }
     }
 

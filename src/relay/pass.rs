@@ -109,6 +109,14 @@ pub(super) async fn reconcile(
             return Ok(Action::requeue(AGAIN));
         }
         let plan = scene.plan(&context);
+        if let Some(done) = super::trouble::unasked(&context, &scene, plan.unasked).await? {
+            match done {
+                // What isn't told is remembered only where it is written down, which wakes the next pass.
+                Done::Next if scene.ledger.told.messages.is_empty() => {}
+                Done::Next => continue,
+                _ => return Ok(Action::requeue(AGAIN)),
+            }
+        }
         if plan.steps.is_empty() {
             return Ok(rest(&context, request, &scene, plan.look_again));
         }

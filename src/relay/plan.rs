@@ -7,13 +7,13 @@ use kube::ResourceExt;
 use reqwest::Url;
 
 use super::{
-    message,
+    message::{self, Readers},
     place::{Places, Spot},
     purpose::Purpose,
 };
 use crate::{
     api::{
-        Application, DeployRequest, Environment, SEEN_ANNOTATION,
+        Application, DeployRequest, Environment, SEEN_ANNOTATION, bounds,
         conditions::{self, ConditionType, Reason},
         deploy_request::{EarlierMessage, Phase, SlackMessage, SlackStatus},
     },
@@ -134,10 +134,58 @@ impl Step {
 /// What is to be done.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
+    /// Why nobody who may approve it is asked to.
+    pub unasked: Option<Unasked>,
     /// In this order; after each one the plan is made again.
     pub steps: Vec<Step>,
     /// When time alone will bring more.
     pub look_again: Option<Duration>,
+}
+
+/// The most characters of what is said of that.
+const MOST_UNASKED: usize = 300;
+
+/// Why nobody who may approve a request is asked to in Slack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unasked {
+    /// The question is in a direct message to who asked for the request.
+    Alone,
+    /// The Environment names whom to mention, and no channel.
+    NoChannel,
+}
+
+impl Unasked {
+    const ALL: [Self; 2] = [Self::Alone, Self::NoChannel];
+
+    /// What the status says of it.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Alone => {
+                "Nobody but who asked was asked in Slack to approve it: the question is in a direct message. It can be approved by kubectl, with a DeployApproval."
+            }
+            Self::NoChannel => {
+                "Nobody was asked in Slack to approve it: the Environment names whom to mention, but no channel (spec.notify.slack.channel). It can be approved by kubectl, with a DeployApproval."
+            }
+        }
+    }
+
+    /// What the status is to say is wrong, after all else that it says.
+    pub fn problem(unasked: Option<Self>, told: Option<&str>) -> Option<String> {
+        let mut rest = told.unwrap_or_default();
+        for other in Self::ALL {
+            let without = rest.strip_suffix(other.sentence());
+            rest = without.unwrap_or(rest).trim_end();
+        }
+        let Some(unasked) = unasked else {
+            return (!rest.is_empty()).then(|| rest.to_owned());
+        };
+        let sentence = unasked.sentence();
+        if rest.is_empty() {
+            return Some(sentence.to_owned());
+        }
+        let rest = bounds::cut(rest, bounds::MESSAGE - 2 * MOST_UNASKED);
+        Some(format!("{rest} {sentence}"))
+    }
 }
 
 /// What is to be done in Slack about this request.
@@ -171,6 +219,32 @@ pub fn posted(entry: &SlackMessage) -> Option<Posted> {
     })
 }
 
+/// The messages that speak of the request as of one that goes on: the live message, and the questions that ask now or
+/// don't show yet that they no longer do.
+pub fn speaking(facts: &Facts<'_>) -> Vec<(Purpose, Posted)> {
+    let current = message::current_judgment(facts.request)
+        .filter(|(_, judgment)| judgment.answer.is_none())
+        .map(|(mark, _)| mark);
+    let speaks = |entry: &SlackMessage, purpose: &Purpose| {
+        let asks = match purpose {
+            Purpose::Live => return true,
+            Purpose::Approval => message::is_asked(facts.request),
+            Purpose::Judgment(mark) => current.as_ref() == Some(mark),
+            _ => return false,
+        };
+        let now = message::digest(&message_of(facts, purpose, entry.earlier));
+        asks || entry.digest.as_deref() != Some(now.as_str())
+    };
+    let entries = facts.told.messages.iter();
+    entries
+        .filter_map(|entry| {
+            let purpose = Purpose::read(&entry.purpose)?;
+            let at = posted(entry)?;
+            speaks(entry, &purpose).then_some((purpose, at))
+        })
+        .collect()
+}
+
 /// Where a message goes next when Slack refuses it at `spot`. Lines in further channels and the stages go nowhere else.
 pub fn elsewhere(facts: &Facts<'_>, purpose: &Purpose, spot: &Spot) -> Option<Spot> {
     let places = Places::of(facts.request, facts.environment, facts.application);
@@ -195,6 +269,7 @@ impl Planner<'_> {
         if is_copy(self.facts.request) {
             return plan;
         }
+        plan.unasked = self.unasked();
         if self.facts.told.messages.is_empty() {
             if self.is_not_told() {
                 return plan;
@@ -273,6 +348,26 @@ impl Planner<'_> {
     fn has_started(&self) -> bool {
         let status = self.facts.request.status.as_ref();
         status.is_some_and(|status| status.started_at.is_some())
+    }
+
+    /// Whether those who may approve it aren't asked, though the Environment wants that, or only who asked is.
+    fn unasked(&self) -> Option<Unasked> {
+        let facts = self.facts;
+        if !message::is_asked(facts.request) || facts.request.metadata.deletion_timestamp.is_some()
+        {
+            return None;
+        }
+        let rules = facts.environment?.spec.protection.approvals.as_ref();
+        if is_asked_alone(facts.told) {
+            Some(Unasked::Alone)
+        } else if self.places.live.is_empty()
+            && self.entry(&Purpose::Live).is_none()
+            && rules.is_some_and(|rules| !rules.mention.is_empty())
+        {
+            Some(Unasked::NoChannel)
+        } else {
+            None
+        }
     }
 
     // === Which messages ===
@@ -542,7 +637,14 @@ fn message_for(
             let with_stages = entry(facts.told, &Purpose::Stages).is_none();
             message::end(request, places.requester.as_ref(), with_stages, earlier)
         }
-        Purpose::Approval => message::approval(request, facts.environment, earlier),
+        Purpose::Approval => {
+            let readers = if is_asked_alone(facts.told) {
+                Readers::RequesterOnly
+            } else {
+                Readers::Channel
+            };
+            message::approval(request, facts.environment, readers, earlier)
+        }
         Purpose::Judgment(mark) => {
             let since = entry(facts.told, purpose).map(|entry| entry.since.0);
             message::judgment(request, facts.environment, mark, since, earlier)
@@ -550,6 +652,15 @@ fn message_for(
         Purpose::Started(channel) => message::started(request, channel, url, earlier),
         Purpose::Ended(channel) => message::ended(request, channel, url, earlier),
     }
+}
+
+/// Whether the question for approval is, or is to be, where only who asked for the request sees it.
+fn is_asked_alone(told: &SlackStatus) -> bool {
+    let approval = entry(told, &Purpose::Approval);
+    let place = approval.or_else(|| entry(told, &Purpose::Live).filter(|live| live.ts.is_some()));
+    place
+        .and_then(|place| place.channel.parse::<ChannelId>().ok())
+        .is_some_and(|channel| channel.is_direct())
 }
 
 fn out_of_thread(spot: &Spot) -> Option<Spot> {

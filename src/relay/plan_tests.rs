@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    relay::testing::{changed, environment, judged, now, request},
+    relay::testing::{changed, environment, judged, now, protected, request},
     slack::client::Destination,
 };
 
@@ -423,6 +423,116 @@ fn approval_is_asked_for_once_and_told_to_its_end() {
             "{phase:?}: {never:?}"
         );
     }
+}
+
+#[test]
+fn where_nobody_is_asked_to_approve_it_the_status_says_so() {
+    let asked = || request(Phase::AwaitingApproval);
+    let unasked = |scene: &Scene| scene.plan().unasked;
+    let direct = told("live", "D0ALICE", Some(LIVE));
+    let in_channel = told("approval", "C0ASKED", Some("2.2"));
+    let nowhere = json!({"spec": {"notify": null}});
+    let under = |request, messages: &[Value], protection: &Value| {
+        let mut scene = Scene::of(request, messages);
+        scene.environment = Some(protected(protection));
+        scene
+    };
+    let mention = json!({"approvals": {"required": 1, "mention": ["S0LEADS"]}});
+    let plain = json!({"approvals": {"required": 1}});
+    let rows = [
+        ("in the channel", under(asked(), &[live()], &mention), None),
+        (
+            "directly",
+            under(asked(), &[direct.clone()], &mention),
+            Some(Unasked::Alone),
+        ),
+        (
+            "it stayed in the channel",
+            under(asked(), &[direct.clone(), in_channel], &mention),
+            None,
+        ),
+        (
+            "over",
+            under(request(Phase::Queued), &[direct], &mention),
+            None,
+        ),
+        (
+            "nowhere",
+            under(changed(Phase::AwaitingApproval, &nowhere), &[], &mention),
+            Some(Unasked::NoChannel),
+        ),
+        (
+            "nobody to mention",
+            under(changed(Phase::AwaitingApproval, &nowhere), &[], &plain),
+            None,
+        ),
+    ];
+    for (name, scene, expected) in rows {
+        assert_eq!(unasked(&scene), expected, "{name}");
+        let message = message_of(&scene.facts(&Timing::default()), &Purpose::Approval, None);
+        let text = serde_json::to_string(&message).unwrap();
+        let alone = expected == Some(Unasked::Alone);
+        assert_eq!(
+            text.contains("Nobody else sees this message"),
+            alone,
+            "{name}: {text}"
+        );
+        assert!(
+            !alone || !text.contains("request-approve"),
+            "{name}: {text}"
+        );
+    }
+}
+
+#[test]
+fn what_else_is_wrong_stays_said() {
+    let alone = Some(Unasked::Alone);
+    let long = "x".repeat(bounds::MESSAGE);
+    for known in [None, Some("the channel is archived."), Some(long.as_str())] {
+        let problem = Unasked::problem(alone, known).unwrap();
+        assert!(problem.ends_with(Unasked::Alone.sentence()));
+        assert!(problem.chars().count() <= bounds::MESSAGE);
+        assert_eq!(
+            Unasked::problem(alone, Some(&problem)),
+            Some(problem.clone())
+        );
+        let other = Unasked::problem(Some(Unasked::NoChannel), Some(&problem)).unwrap();
+        assert!(!other.contains(Unasked::Alone.sentence()), "{other}");
+        let after = Unasked::problem(None, Some(&problem));
+        if known != Some(long.as_str()) {
+            assert_eq!(after.as_deref(), known);
+        }
+    }
+}
+
+#[test]
+fn what_speaks_of_a_request_that_goes_is_its_live_message_and_its_open_questions() {
+    let spoken = |scene: &Scene| {
+        let found = speaking(&scene.facts(&Timing::default()));
+        let found = found.iter().map(|(purpose, _)| purpose.to_string());
+        found.collect::<Vec<_>>()
+    };
+    let question = told("approval", "C0ASKED", Some("2.2"));
+    let stages = told("stages", "C0ASKED", Some("3.3"));
+    let all = [live(), stages, question];
+    let asked = Scene::of(request(Phase::AwaitingApproval), &all);
+    assert_eq!(spoken(&asked.up_to_date()), ["live", "approval"]);
+    let over = Scene::of(request(Phase::Queued), &all);
+    assert_eq!(
+        spoken(&over),
+        ["live", "approval"],
+        "its buttons are still there"
+    );
+    assert_eq!(spoken(&over.up_to_date()), ["live"]);
+    let judging = judged(&json!({}));
+    let (mark, _) = message::current_judgment(&judging).unwrap();
+    let open = told(&format!("judgment:{mark}"), "C0ASKED", Some("2.2"));
+    let older = told("judgment:0a", "C0ASKED", Some("1.9"));
+    let judging = Scene::of(judging, &[live(), older, open]).up_to_date();
+    assert_eq!(
+        spoken(&judging),
+        ["live".to_owned(), format!("judgment:{mark}")]
+    );
 }
 
 #[test]

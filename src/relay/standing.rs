@@ -11,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::metrics::RelayMetrics;
 use crate::{
     runtime::{admin::Gate, telemetry},
-    slack::client::{Installation, SlackClient, SlackError},
+    slack::{
+        client::{Installation, SlackClient, SlackError},
+        sharing,
+    },
 };
 
 /// How soon Slack is asked again as whom we call while it doesn't answer.
@@ -89,6 +92,9 @@ impl Standing {
                 let wait = match client.auth_test().await {
                     Ok(installation) => {
                         tracing::info!(team = %installation.team, "telling in Slack");
+                        if known.is_some() {
+                            sharing::check_scopes(&installation);
+                        }
                         self.accepted(installation);
                         if let Some(known) = known.take() {
                             known().await;

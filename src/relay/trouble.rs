@@ -16,7 +16,7 @@ use super::{
     message,
     pass::{Done, Scene},
     place::Spot,
-    plan::{self, Posting},
+    plan::{self, Posting, Unasked},
     purpose::Purpose,
     update,
 };
@@ -89,6 +89,31 @@ pub(super) async fn no_room(context: &Context, scene: &Scene) -> Result<Done, Re
         note(context, scene, NO_ROOM).await?;
     }
     Ok(Done::Idle)
+}
+
+/// Says of a request that nobody who may approve it is asked to, as long as that is so. `None` when it says so already.
+pub(super) async fn unasked(
+    context: &Context,
+    scene: &Scene,
+    unasked: Option<Unasked>,
+) -> Result<Option<Done>, RelayError> {
+    let told = &scene.ledger.told;
+    let problem = Unasked::problem(unasked, told.problem.as_deref());
+    if problem == told.problem {
+        return Ok(None);
+    }
+    let written = amend(context, scene, |told| {
+        let problem = Unasked::problem(unasked, told.problem.as_deref());
+        told.problem = problem;
+    })
+    .await?;
+    if !written {
+        return Ok(Some(Done::Overtaken));
+    }
+    if let Some(unasked) = unasked {
+        publish(context, scene, "SlackUnasked", unasked.sentence()).await;
+    }
+    Ok(Some(Done::Next))
 }
 
 /// A post did not do what it should.
@@ -222,7 +247,8 @@ pub(super) async fn stopped(
     reason: &str,
 ) -> Result<(), RelayError> {
     let problem = format!("{STOPPED}{reason}");
-    let known = scene.ledger.told.problem.as_deref() == Some(problem.as_str());
+    let known = scene.ledger.told.problem.as_ref();
+    let known = known.is_some_and(|known| known.starts_with(&problem));
     let told = context.remember(&scene.uid(), |memory| {
         memory.told_stop.replace(problem.clone()).as_deref() == Some(problem.as_str())
     });

@@ -174,9 +174,10 @@ pub(super) async fn write(
     Ok(Done::Next)
 }
 
-/// The live message of a request that was deleted says so.
+/// A message about a request that was deleted says so.
 pub(super) async fn tell_gone(context: &Context, gone: Gone) {
-    let message = message::gone(&gone.request);
+    let message = message::gone(&gone.request, &gone.purpose);
+    let word = gone.purpose.word();
     let (namespace, name, uid) = names(&gone.request);
     for attempt in 0..GONE_TRIES {
         let permit = context.slack.reserve_update(Priority::Final).await;
@@ -185,7 +186,7 @@ pub(super) async fn tell_gone(context: &Context, gone: Gone) {
         }
         match show(context, permit, &gone.at, &message).await {
             Some(Ok(_)) => {
-                context.metrics.told("live", "gone");
+                context.metrics.told(word, "gone");
                 return;
             }
             None => break,
@@ -201,6 +202,6 @@ pub(super) async fn tell_gone(context: &Context, gone: Gone) {
             }
         }
     }
-    context.metrics.told("live", "gone-lost");
-    tracing::warn!(request = %gone.request.name_any(), "a message could not say that its request is gone");
+    context.metrics.told(word, "gone-lost");
+    tracing::warn!(request = %gone.request.name_any(), purpose = word, "a message could not say that its request is gone");
 }

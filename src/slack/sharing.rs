@@ -12,7 +12,7 @@ use std::{
 use moka::future::Cache;
 
 use super::{
-    client::{SlackClient, SlackError},
+    client::{Installation, SlackClient, SlackError},
     ids::ChannelId,
 };
 
@@ -20,6 +20,31 @@ use super::{
 const REMEMBERED: Duration = Duration::from_mins(5);
 /// Channels remembered at most.
 const MOST: u64 = 10_000;
+/// What the app needs to be told, for public and for private channels.
+const SCOPES: [&str; 2] = ["channels:read", "groups:read"];
+
+/// What an operator must know: Slack won't tell which channels are shared.
+pub fn check_scopes(installation: &Installation) {
+    let scopes = &installation.scopes;
+    let lacking: Vec<&str> = SCOPES
+        .into_iter()
+        .filter(|scope| !scopes.is_empty() && !scopes.contains(*scope))
+        .collect();
+    if !lacking.is_empty() {
+        tracing::error!(
+            scopes = %lacking.join(", "),
+            "the app may not see which channels are shared with other organisations, so they are treated as if none were: add the scopes and install it again"
+        );
+    }
+}
+
+/// Why nothing is known, and nothing remembered.
+#[derive(Debug, Clone)]
+enum Silence {
+    /// The app can't see the channel now; it may once it is invited.
+    Unseen,
+    Failed(SlackError),
+}
 
 /// Which channels are shared with other organisations.
 #[derive(Clone)]
@@ -44,9 +69,9 @@ impl SharedChannels {
     /// Whether people of another organisation read along there.
     ///
     /// Nobody does in a direct conversation with the app. A channel that the app can't see counts as not shared, since
-    /// nothing can be posted there either. So does every channel while the app lacks the scopes `channels:read` and
-    /// `groups:read`, which the manifest asks for: without them nothing could be told at all otherwise. That is logged
-    /// once.
+    /// nothing can be posted there either; that is asked anew each time. So does every channel while the app lacks the
+    /// scopes `channels:read` and `groups:read`, which the manifest asks for: without them nothing could be told at all
+    /// otherwise. That is logged at the start ([`check_scopes`]) and once when it matters.
     ///
     /// # Errors
     /// When Slack doesn't say.
@@ -57,33 +82,42 @@ impl SharedChannels {
         let asking = async {
             match self.slack.conversation(channel).await {
                 Ok(conversation) => Ok(conversation.has_strangers()),
-                Err(SlackError::FallBack { .. } | SlackError::Missing { .. }) => Ok(false),
+                Err(SlackError::FallBack { .. } | SlackError::Missing { .. }) => {
+                    Err(Silence::Unseen)
+                }
                 Err(error @ SlackError::Stop { .. }) if error.reason() == "missing_scope" => {
                     if !self.said.swap(true, Ordering::SeqCst) {
                         tracing::warn!(error = %error, "Slack doesn't say which channels are shared with other organisations; they are treated as if none were. Install the app with the scopes of its manifest");
                     }
                     Ok(false)
                 }
-                Err(error) => Err(error),
+                Err(error) => Err(Silence::Failed(error)),
             }
         };
         let known = self.known.try_get_with(channel.clone(), asking).await;
-        known.map_err(Arc::unwrap_or_clone)
+        known.or_else(|silence| match Arc::unwrap_or_clone(silence) {
+            Silence::Unseen => Ok(false),
+            Silence::Failed(error) => Err(error),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use foredeck_testkit::StandInSlack;
+    use foredeck_testkit::{StandInSlack, slack::ChannelKind};
 
     use super::*;
     use crate::slack::client::SlackSettings;
 
-    async fn asked(slack: &StandInSlack) -> bool {
+    fn channels(slack: &StandInSlack) -> SharedChannels {
         crate::runtime::tls::install();
         let url = slack.api_url().parse().unwrap();
         let settings = SlackSettings::new(&url, slack.bot_token().into()).unwrap();
-        let shared = SharedChannels::new(SlackClient::new(settings.without_proxies()).unwrap());
+        SharedChannels::new(SlackClient::new(settings.without_proxies()).unwrap())
+    }
+
+    async fn asked(slack: &StandInSlack) -> bool {
+        let shared = channels(slack);
         let channel = slack.channel("deploys").unwrap().id.parse().unwrap();
         let first = shared.is_shared(&channel).await.unwrap();
         assert_eq!(shared.is_shared(&channel).await.unwrap(), first);
@@ -102,6 +136,19 @@ mod tests {
         assert!(!asked(&slack).await);
         slack.change_channel("deploys", |channel| channel.is_ext_shared = true);
         assert!(asked(&slack).await);
+    }
+
+    #[tokio::test]
+    async fn a_channel_to_which_the_app_is_invited_is_asked_about_anew() {
+        let slack = StandInSlack::start().await.unwrap();
+        slack.add_channel("partners", ChannelKind::Private, &[]);
+        slack.change_channel("partners", |channel| channel.is_ext_shared = true);
+        let shared = channels(&slack);
+        let channel = slack.channel("partners").unwrap().id.parse().unwrap();
+        assert!(!shared.is_shared(&channel).await.unwrap());
+        let app = slack.bot_user_id();
+        slack.change_channel("partners", |channel| channel.members.push(app));
+        assert!(shared.is_shared(&channel).await.unwrap());
     }
 
     #[tokio::test]

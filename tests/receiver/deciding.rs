@@ -109,7 +109,12 @@ impl<'a> Asked<'a> {
                 .await?;
         let message = match message::current_judgment(&request) {
             Some((mark, _)) => message::judgment(&request, environment.as_ref(), &mark, None, None),
-            None => message::approval(&request, environment.as_ref(), None),
+            None => message::approval(
+                &request,
+                environment.as_ref(),
+                message::Readers::Channel,
+                None,
+            ),
         };
         let slack = &self.bed.slack;
         let settings = SlackSettings::new(&slack.api_url().parse()?, slack.bot_token().into())?;

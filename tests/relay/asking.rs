@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use foredeck_testkit::slack::Message;
 use serde_json::{Value, json};
 
-use crate::support::{Bed, all_for, awaiting, now, purpose, queued, running};
+use crate::support::{Bed, all_for, awaiting, now, purpose, queued, running, spec};
 
 /// The ids of all that can be pressed.
 fn pressable(message: &Message) -> Vec<String> {
@@ -89,6 +89,82 @@ async fn approval_is_asked_for_once_and_its_buttons_go_with_the_question() -> Re
         .count();
     assert_eq!(mentioning, 1, "an update notifies nobody");
     assert_eq!(bed.slack.violations(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_question_goes_with_its_request() -> Result<()> {
+    let bed = Bed::new("question-gone").await?;
+    let _relay = bed.relay()?;
+    bed.request("one", bed.asked()).await?;
+    bed.status("one", awaiting("aa", &[])).await?;
+    bed.until_posted("one", "approval").await?;
+    bed.request("two", bed.asked()).await?;
+    bed.status("two", judged("01J-GO", &json!({}))).await?;
+    shows(&bed, "judgment", "waits for a judgment").await?;
+    for name in ["one", "two"] {
+        bed.delete(name).await?;
+    }
+    for what in ["approval", "judgment"] {
+        let question = shows(&bed, what, "its request was deleted").await?;
+        assert_eq!(pressable(&question), Vec::<String>::new(), "{what}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_only_who_asked_would_be_asked_it_says_how_others_approve() -> Result<()> {
+    let bed = Bed::new("alone").await?;
+    bed.environment_under(json!({}), two_of_the_leads()).await?;
+    bed.slack.remove_app_from("deploys");
+    let _relay = bed.relay()?;
+    bed.request("one", bed.asked()).await?;
+    bed.status("one", awaiting("aa", &[])).await?;
+    let told = bed.until_posted("one", "approval").await?;
+    assert!(told.channel.starts_with('D'), "{}", told.channel);
+    let question = bed
+        .until_seen("the question said to alice", |world| {
+            let all = world.direct_messages("alice");
+            all.into_iter()
+                .find(|message| purpose(message) == "approval")
+        })
+        .await?;
+    assert_eq!(pressable(&question), Vec::<String>::new());
+    let said = json!([question.text(), question.blocks()]).to_string();
+    assert!(said.contains("Nobody else sees this message"), "{said}");
+    assert!(!said.contains("<!subteam"), "{said}");
+    bed.until_told("one", "that nobody else was asked", |told| {
+        let problem = told.problem.as_deref().unwrap_or_default();
+        problem.contains("goes to a direct message") && problem.contains("Nobody but who asked")
+    })
+    .await?;
+    bed.until_event("one", "SlackUnasked").await?;
+    bed.status("one", queued()).await?;
+    bed.until_told("one", "that nobody is needed any more", |told| {
+        let problem = told.problem.as_deref().unwrap_or_default();
+        problem.contains("goes to a direct message") && !problem.contains("Nobody")
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_environment_that_mentions_people_nowhere_is_said_to() -> Result<()> {
+    let bed = Bed::new("unasked").await?;
+    bed.environment_under(json!({}), two_of_the_leads()).await?;
+    let _relay = bed.relay()?;
+    bed.request("one", spec()).await?;
+    bed.status("one", awaiting("aa", &[])).await?;
+    bed.until_told("one", "that nobody was asked", |told| {
+        let problem = told.problem.as_deref().unwrap_or_default();
+        problem.contains("spec.notify.slack.channel")
+    })
+    .await?;
+    bed.status("one", queued()).await?;
+    bed.until_told("one", "nothing is wrong any more", |told| {
+        told.problem.is_none()
+    })
+    .await?;
     Ok(())
 }
 

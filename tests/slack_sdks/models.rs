@@ -213,8 +213,8 @@ async fn the_sdk_parses_what_people_are_asked() {
             .and_then(|status| status.judgment.as_mut());
         judgment.unwrap().roles.clear();
         for message in [
-            message::approval(&waiting, None, None),
-            message::approval(&running, None, None),
+            message::approval(&waiting, None, message::Readers::RequesterOnly, None),
+            message::approval(&running, None, message::Readers::Channel, None),
             message::judgment(&running, None, &mark, None, None),
             message::judgment(&open, None, &mark, None, None),
         ] {

@@ -96,6 +96,11 @@ pub trait GroupSource: Send + Sync {
         None
     }
 
+    /// When the first change came that what it said last may lack.
+    fn lacking_since(&self) -> Option<Timestamp> {
+        self.changed_at()
+    }
+
     /// What it said last of this person, if it remembers, however old.
     fn remembered<'a>(&'a self, who: &'a Asked) -> BoxFuture<'a, Option<Groups>>;
 

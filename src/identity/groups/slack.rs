@@ -1,6 +1,6 @@
 //! Groups from Slack's user groups. Touches Slack (`usergroups.list`) and the clock.
 //!
-//! One list says it for everybody, so it is asked for at most once a minute, and some seconds after Slack tells of a
+//! One list says it for everybody, so it is asked for at most once a minute, and ten seconds after Slack tells of a
 //! change. In many workspaces every member may edit user groups: whoever turns this on must have that restricted.
 
 use std::{
@@ -30,7 +30,7 @@ pub const NAME: &str = "slack";
 /// How often the list is asked for.
 const EVERY: Duration = Duration::from_mins(1);
 /// After a change that Slack told of, at the soonest so long after the list was last asked for: changes come in flocks.
-const AFTER_CHANGE: Duration = Duration::from_secs(3);
+const AFTER_CHANGE: Duration = Duration::from_secs(10);
 
 /// The user groups of the workspace.
 pub struct SlackGroups {
@@ -47,6 +47,8 @@ type Asking = Shared<BoxFuture<'static, Result<Arc<List>, SlackError>>>;
 struct State {
     list: Option<Arc<List>>,
     changed_at: Option<Timestamp>,
+    /// The first change that the list may lack.
+    lacking_since: Option<Timestamp>,
     /// The last question: when it was begun, and what comes of it.
     asked: Option<(Instant, Asking)>,
     /// Something changed since it was begun.
@@ -126,6 +128,18 @@ impl SlackGroups {
     }
 }
 
+impl State {
+    fn learn(&mut self, list: Arc<List>) {
+        // Of several changes only the last one's time is kept: what came before the list is in it.
+        let lacks = self.changed_at.is_some_and(|changed| changed > list.at);
+        self.lacking_since = self
+            .lacking_since
+            .filter(|_| lacks)
+            .map(|since| since.max(list.at));
+        self.list = Some(list);
+    }
+}
+
 impl List {
     fn new(groups: &[UserGroup], at: Timestamp) -> Self {
         let mut handles: HashMap<UserId, Vec<String>> = HashMap::new();
@@ -166,6 +180,10 @@ impl GroupSource for SlackGroups {
         self.lock().changed_at
     }
 
+    fn lacking_since(&self) -> Option<Timestamp> {
+        self.lock().lacking_since
+    }
+
     fn remembered<'a>(&'a self, who: &'a Asked) -> BoxFuture<'a, Option<Groups>> {
         let list = self.lock().list.clone();
         async move { list.map(|list| self.of(&list, who)) }.boxed()
@@ -177,7 +195,7 @@ impl GroupSource for SlackGroups {
             let groups = self.of(&list, who);
             let mut state = self.lock();
             if state.list.as_ref().is_none_or(|known| known.at <= list.at) {
-                state.list = Some(list);
+                state.learn(list);
             }
             Ok(groups)
         }
@@ -186,7 +204,9 @@ impl GroupSource for SlackGroups {
 
     fn changed(&self) {
         let mut state = self.lock();
-        state.changed_at = Some((self.clock)());
+        let now = (self.clock)();
+        state.changed_at = Some(now);
+        state.lacking_since.get_or_insert(now);
         state.outdated = true;
     }
 }
@@ -214,6 +234,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_list_is_known_to_lack_what_changed_after_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let list = |second| Arc::new(List::new(&[], at(second)));
+        let mut state = State {
+            changed_at: Some(at(20)),
+            lacking_since: Some(at(10)),
+            ..State::default()
+        };
+        state.learn(list(15));
+        assert_eq!(state.lacking_since, Some(at(15)));
+        state.learn(list(20));
+        assert_eq!(state.lacking_since, None);
+    }
 
     #[test]
     fn only_handles_that_slack_gives_become_groups() {

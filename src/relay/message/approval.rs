@@ -40,20 +40,32 @@ enum Standing<'a> {
     Over,
 }
 
+/// Who reads the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Everybody in the channel.
+    Channel,
+    /// Who asked, in a direct message.
+    RequesterOnly,
+}
+
 /// Asks people to approve it, or tells what became of that. While it asks it mentions whom the Environment names; Slack
-/// notifies them when it is posted, and of no change.
+/// notifies them when it is posted, and of no change. Where only who asked reads it nobody is mentioned, there are buttons
+/// only if they may approve it themselves, and it says how others do.
 pub fn approval(
     request: &DeployRequest,
     environment: Option<&Environment>,
+    readers: Readers,
     earlier: Option<EarlierMessage>,
 ) -> Message {
     let standing = standing(request);
     let rules = rules(environment);
     let asked = matches!(standing, Standing::Asked);
     let line = first_line(request, &standing);
+    let alone = readers == Readers::RequesterOnly;
     let line = match rules
         .map(mentions)
-        .filter(|mentions| asked && !mentions.is_empty())
+        .filter(|mentions| asked && !alone && !mentions.is_empty())
     {
         Some(mentions) => mentions + " " + line,
         None => line,
@@ -77,8 +89,12 @@ pub fn approval(
     blocks.extend(Block::sections(&given(request)));
     if asked {
         blocks.extend(Block::sections(&who_may(request, rules)));
+        if alone {
+            blocks.push(Block::section(by_kubectl(request)));
+        }
         blocks.push(Block::context(until(request)));
-        if let Some(buttons) = buttons(request) {
+        let own = rules.is_some_and(|rules| rules.requester_may_approve);
+        if let Some(buttons) = buttons(request).filter(|_| own || !alone) {
             blocks.push(buttons.into());
         }
     }
@@ -278,6 +294,22 @@ fn who_may(request: &DeployRequest, rules: Option<&ApprovalRules>) -> Mrkdwn {
         text += Mrkdwn::fixed(" Still missing: ") + Mrkdwn::join(missing, ", ") + ".";
     }
     text
+}
+
+/// How it is approved where Slack shows it to nobody who may.
+fn by_kubectl(request: &DeployRequest) -> Mrkdwn {
+    let resolved = super::status(request).and_then(|status| status.resolved.as_ref());
+    let digest = resolved.map(|resolved| resolved.digest.as_str());
+    Mrkdwn::fixed(
+        "Nobody else sees this message, so nobody else was asked in Slack. They can approve by kubectl, with a `DeployApproval` in namespace ",
+    ) + Mrkdwn::code(&request.namespace().unwrap_or_default())
+        + " whose `spec` holds `for: Start`, `decision: Approve`, `request.name` "
+        + Mrkdwn::code(&request.name_any())
+        + ", `request.uid` "
+        + Mrkdwn::code(&request.uid().unwrap_or_default())
+        + " and `digest` "
+        + Mrkdwn::code(digest.unwrap_or_default())
+        + "; `examples/approval.yaml` is one."
 }
 
 fn until(request: &DeployRequest) -> Vec<Mrkdwn> {

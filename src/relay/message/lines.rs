@@ -102,8 +102,8 @@ pub fn end(
     marked(Message::new(line, blocks), request, &Purpose::End)
 }
 
-/// In the place of the live message: the request was deleted before it ended.
-pub fn gone(request: &DeployRequest) -> Message {
+/// In the place of the live message or of a question: the request was deleted before it ended.
+pub fn gone(request: &DeployRequest, purpose: &Purpose) -> Message {
     let line = Mrkdwn::fixed("⚠️ ") + words::subject(request) + ": its request was deleted";
     let started = super::status(request).is_some_and(|status| {
         status.started_at.is_some()
@@ -112,7 +112,9 @@ pub fn gone(request: &DeployRequest) -> Message {
                 .as_ref()
                 .is_some_and(|attempt| attempt.sent_at.is_some())
     });
-    let rest = if started {
+    let rest = if *purpose != Purpose::Live {
+        "Nobody is asked any more."
+    } else if started {
         "Deleting is not cancelling: what Spinnaker runs goes on to its end. How it ends stands in the history of its DeployTarget, not here."
     } else {
         "Nothing had been started for it when it was last seen, and nothing will be."
@@ -124,7 +126,7 @@ pub fn gone(request: &DeployRequest) -> Message {
     if let Some(url) = live::execution_url(request) {
         blocks.push(Block::context([Mrkdwn::link(&url, "Open in Spinnaker")]));
     }
-    marked(Message::new(line, blocks), request, &Purpose::Live)
+    marked(Message::new(line, blocks), request, purpose)
 }
 
 fn one(line: Mrkdwn, more: impl IntoIterator<Item = Block>) -> Message {

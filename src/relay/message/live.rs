@@ -173,11 +173,17 @@ fn canceling(request: &DeployRequest) -> Option<Block> {
         return Some(RichText::new().line(&capital(&refused.message)).into());
     }
     let reason = cancel.reason.as_deref().unwrap_or_default();
-    let note = match (super::phase(request).is_terminal(), reason.trim()) {
-        (true, "") => return None,
-        (true, reason) => format!("Asked to end it: {reason}"),
-        (false, "") => "It was asked to end.".to_owned(),
-        (false, reason) => format!("It was asked to end: {reason}"),
+    let by = cancel.by.as_ref().map(|by| by.username.as_str());
+    let said = match (super::phase(request).is_terminal(), by) {
+        (true, None) if reason.trim().is_empty() => return None,
+        (true, None) => "Asked to end it".to_owned(),
+        (true, Some(by)) => format!("{by} asked to end it"),
+        (false, None) => "It was asked to end".to_owned(),
+        (false, Some(by)) => format!("{by} asked it to end"),
+    };
+    let note = match reason.trim() {
+        "" => said + ".",
+        reason => format!("{said}: {reason}"),
     };
     Some(RichText::new().line(&note).into())
 }

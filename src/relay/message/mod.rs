@@ -12,7 +12,7 @@ mod words;
 use kube::ResourceExt;
 
 pub use self::{
-    approval::{approval, is_asked},
+    approval::{Readers, approval, is_asked},
     judgment::{current as current_judgment, judgment},
     lines::{end, ended, gone, is_bad, link, stages, started},
     live::live,

@@ -45,8 +45,9 @@ fn lines_beside_the_live_message() {
         started(&running, &channel, Some(&url), None),
         ended(&failed, &channel, Some(&url), Some(EarlierMessage::Unknown)),
         stages(&running),
-        gone(&running),
-        gone(&request(Phase::Queued)),
+        gone(&running, &Purpose::Live),
+        gone(&request(Phase::Queued), &Purpose::Live),
+        gone(&request(Phase::AwaitingApproval), &Purpose::Approval),
     ];
     insta::assert_json_snapshot!("lines", all);
 }
@@ -90,9 +91,73 @@ fn the_question_for_approval_through_its_life() {
         ("expired", request(Phase::Expired)),
     ];
     for (name, request) in rows {
-        let message = approval(&request, Some(&environment), None);
+        let message = approval(&request, Some(&environment), Readers::Channel, None);
         insta::assert_json_snapshot!(format!("approval-{name}"), message);
     }
+}
+
+/// In a direct message to who asked there is nobody to be asked.
+#[test]
+fn who_asked_is_not_asked_to_approve_it_alone() {
+    let request = request(Phase::AwaitingApproval);
+    let mut environment = two_of_which_one_leads();
+    let message = approval(&request, Some(&environment), Readers::RequesterOnly, None);
+    insta::assert_json_snapshot!("approval-alone", message);
+    let text = to_json(&message).to_string();
+    for part in ["<!subteam", "<@", "request-approve", "request-reject"] {
+        assert!(!text.contains(part), "{part} in {text}");
+    }
+    let rules = environment.spec.protection.approvals.as_mut();
+    rules.unwrap().requester_may_approve = true;
+    let own = to_json(&approval(
+        &request,
+        Some(&environment),
+        Readers::RequesterOnly,
+        None,
+    ));
+    assert!(own.to_string().contains("request-approve"), "{own}");
+    assert!(!own.to_string().contains("<!subteam"), "{own}");
+}
+
+#[test]
+fn who_asked_to_end_it_is_named() {
+    let cancel =
+        |phase, cancel: Value| live(&changed(phase, &json!({"spec": {"cancel": cancel}})), None);
+    let bob = json!({"username": "bob@corp.example"});
+    let rows = [
+        (
+            "running",
+            cancel(Phase::Running, json!({"by": bob, "reason": "wrong one"})),
+        ),
+        ("running-silent", cancel(Phase::Running, json!({"by": bob}))),
+        (
+            "canceled",
+            cancel(Phase::Canceled, json!({"by": bob, "reason": "wrong one"})),
+        ),
+        (
+            "canceled-silent",
+            cancel(Phase::Canceled, json!({"by": bob})),
+        ),
+    ];
+    let said: Vec<(&str, Vec<String>)> = rows
+        .iter()
+        .map(|(name, message)| {
+            let blocks = to_json(message)["blocks"].clone();
+            let texts = blocks
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|block| block["type"] == "rich_text");
+            let texts = texts.map(|block| {
+                block["elements"][0]["elements"][0]["text"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            });
+            (*name, texts.collect())
+        })
+        .collect();
+    insta::assert_json_snapshot!("who-asked-to-end-it", said);
 }
 
 #[test]
@@ -114,7 +179,13 @@ fn a_rejection_is_told_in_the_live_message_and_at_the_end() {
 fn people_are_asked_only_while_their_word_can_count() {
     let environment = two_of_which_one_leads();
     let asks = |request: &DeployRequest| {
-        let text = to_json(&approval(request, Some(&environment), None)).to_string();
+        let text = to_json(&approval(
+            request,
+            Some(&environment),
+            Readers::Channel,
+            None,
+        ))
+        .to_string();
         let parts = [
             "<!subteam^S0LEADS> <@U0BOSS> ",
             "request-approve",
@@ -154,7 +225,12 @@ fn a_cancel_that_does_not_count_is_told_and_changes_nothing_else() {
 
 #[test]
 fn what_is_approved_is_repeated_before_it_is_approved() {
-    let message = to_json(&approval(&request(Phase::AwaitingApproval), None, None));
+    let message = to_json(&approval(
+        &request(Phase::AwaitingApproval),
+        None,
+        Readers::Channel,
+        None,
+    ));
     let blocks = message["blocks"].as_array().unwrap();
     let row = blocks
         .iter()
@@ -332,11 +408,11 @@ fn only_buttons_that_do_something_are_there() {
 fn only_the_answer_at_the_end_mentions_somebody() {
     for phase in Phase::ALL {
         let request = request(phase);
-        let asked = approval(&request, None, None);
+        let asked = approval(&request, None, Readers::Channel, None);
         for message in [
             live(&request, None),
             stages(&request),
-            gone(&request),
+            gone(&request, &Purpose::Live),
             asked,
         ] {
             assert!(!to_json(&message).to_string().contains("<@"), "{phase:?}");
@@ -427,8 +503,13 @@ fn all_messages(request: &DeployRequest, text: &str) -> Vec<Message> {
     };
     vec![
         live(&canceling, None),
-        approval(request, Some(&environment), Some(EarlierMessage::Unknown)),
-        approval(request, None, None),
+        approval(
+            request,
+            Some(&environment),
+            Readers::Channel,
+            Some(EarlierMessage::Unknown),
+        ),
+        approval(request, None, Readers::RequesterOnly, None),
         judgment(
             request,
             Some(&environment),
@@ -442,7 +523,7 @@ fn all_messages(request: &DeployRequest, text: &str) -> Vec<Message> {
         live(request, Some(EarlierMessage::Unchangeable)),
         stages(request),
         end(request, None, true, Some(EarlierMessage::Unknown)),
-        gone(request),
+        gone(request, &Purpose::Live),
         link(request, Some(&channel), None),
         started(request, &channel, None, None),
         ended(request, &channel, None, None),

@@ -50,7 +50,9 @@ pub(super) fn who_can(subject: WaitingFor) -> &'static str {
             "Whoever keeps the team's configuration can mend it; the request then goes on by itself."
         }
         WaitingFor::Authorization => "It goes on by itself once that is known.",
-        WaitingFor::Approval => "Whoever may approve there says yes or no in the thread.",
+        WaitingFor::Approval => {
+            "Whoever may approve there says yes or no in the thread, or by kubectl."
+        }
         WaitingFor::Queue => "It goes on by itself. To let it go sooner, cancel what is before it.",
         WaitingFor::Spinnaker => "It is tried again by itself.",
         WaitingFor::Judgment => "Whoever may judge there answers in the thread, or in Spinnaker.",
