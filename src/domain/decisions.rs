@@ -12,7 +12,7 @@ use super::{
 };
 use crate::api::{
     DeployRequest, bounds,
-    conditions::{self, ConditionType},
+    conditions::{self, ConditionType, Reason},
     deploy_request::{DecisionKind, DecisionRecord, DeployRequestStatus, GivenApproval, Phase},
 };
 
@@ -39,7 +39,7 @@ pub fn append(
     refused(&mut records, request, before, next, gates);
     started(&mut records, next);
     judged(&mut records, before, next);
-    canceled(&mut records, request, gates);
+    canceled(&mut records, request, next, gates);
     denied(&mut records, request, next, gates);
     next.decisions = records.bounded();
 }
@@ -211,7 +211,7 @@ fn refused(
 ) {
     let new = is(next, ConditionType::Cancelable, "False")
         && !is(before, ConditionType::Cancelable, "False");
-    if let (true, Err(refusal)) = (new, &gates.cancel) {
+    if let (true, Some(refusal)) = (new, gates.refused_cancel()) {
         let by = request
             .spec
             .cancel
@@ -274,13 +274,18 @@ fn judged(records: &mut Records, before: &DeployRequestStatus, next: &DeployRequ
     }
 }
 
-fn canceled(records: &mut Records, request: &DeployRequest, gates: &Gates) {
-    let Some(cancel) = request
-        .spec
-        .cancel
-        .as_ref()
-        .filter(|_| gates.cancel.is_ok())
-    else {
+fn canceled(
+    records: &mut Records,
+    request: &DeployRequest,
+    next: &DeployRequestStatus,
+    gates: &Gates,
+) {
+    let counts = match &gates.cancel {
+        Some(judged) => judged.is_ok(),
+        // It has ended, and nobody judged it any more: it counted where it was cancelled for that.
+        None => was_heeded(next),
+    };
+    let Some(cancel) = request.spec.cancel.as_ref().filter(|_| counts) else {
         return;
     };
     if !records.has(DecisionKind::Canceled) {
@@ -288,6 +293,13 @@ fn canceled(records: &mut Records, request: &DeployRequest, gates: &Gates) {
         let why = cancel.reason.as_deref();
         records.push(DecisionKind::Canceled, records.now, by, why);
     }
+}
+
+/// It ended as cancelled as asked, and not as cancelled in Spinnaker.
+fn was_heeded(status: &DeployRequestStatus) -> bool {
+    status.phase == Some(Phase::Canceled)
+        && conditions::find(&status.conditions, ConditionType::Succeeded)
+            .is_some_and(|condition| condition.reason == Reason::Canceled.to_string())
 }
 
 fn denied(

@@ -18,9 +18,9 @@ pub struct Gates {
     pub access: Access,
     /// Whether everybody who has to say yes did.
     pub approval: Approval,
-    /// Whether `spec.cancel` counts: who wrote it may. A refusal says why it doesn't; it stands for nothing where there
-    /// is no `spec.cancel`.
-    pub cancel: Result<(), Refusal>,
+    /// Whether `spec.cancel` counts: who wrote it may. A refusal says why it doesn't; `None` where nobody judged it. It
+    /// stands for nothing where there is no `spec.cancel`.
+    pub cancel: Option<Result<(), Refusal>>,
     /// Words on the start that don't count since whoever gave them may not, for the record.
     pub refused: Vec<RefusedVoice>,
 }
@@ -81,7 +81,7 @@ impl Gates {
                 rule: String::new(),
             },
             approval: Approval::NotNeeded,
-            cancel: Ok(()),
+            cancel: Some(Ok(())),
             refused: Vec::new(),
         }
     }
@@ -109,10 +109,18 @@ impl Gates {
     /// Why it can't be said whether `spec.cancel` counts, where there is one.
     pub fn undecided_cancel(&self, request: &DeployRequest) -> Option<&Refusal> {
         request.spec.cancel.as_ref()?;
-        self.cancel
-            .as_ref()
-            .err()
+        self.refused_cancel()
             .filter(|refusal| refusal.waiting_for.is_some())
+    }
+
+    /// Whether `spec.cancel`, where there is one, was judged and counts.
+    pub fn cancel_counts(&self) -> bool {
+        matches!(self.cancel, Some(Ok(())))
+    }
+
+    /// Why `spec.cancel` doesn't count, or can't be said to.
+    pub(super) fn refused_cancel(&self) -> Option<&Refusal> {
+        self.cancel.as_ref()?.as_ref().err()
     }
 
     /// When what is open now closes by itself: the first approval lapses.
@@ -137,16 +145,17 @@ impl Gates {
         }
         let was = conditions::find(&status.conditions, ConditionType::Cancelable).is_some();
         let (truth, reason, message) = match &self.cancel {
-            Ok(()) if was => (
+            Some(Ok(())) if was => (
                 Some(true),
                 Reason::CancelRequested,
                 "it is cancelled as asked.",
             ),
-            Ok(()) => return,
-            Err(refusal) if refusal.waiting_for.is_some() => {
+            // What was said of it before stands where nobody judged it.
+            Some(Ok(())) | None => return,
+            Some(Err(refusal)) if refusal.waiting_for.is_some() => {
                 (None, refusal.reason, refusal.message.as_str())
             }
-            Err(refusal) => (Some(false), refusal.reason, refusal.message.as_str()),
+            Some(Err(refusal)) => (Some(false), refusal.reason, refusal.message.as_str()),
         };
         tell(
             status,

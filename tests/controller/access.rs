@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use foredeck::api::{
     DeployRequest,
-    deploy_request::{Phase, WaitingFor},
+    deploy_request::{DecisionKind, Phase, WaitingFor},
 };
 use foredeck_testkit::{gate::Stage, wait_for};
 use jiff::Timestamp;
@@ -403,10 +403,25 @@ async fn a_strangers_cancel_is_told_and_cancels_nothing() -> Result<()> {
         bed.until_phase(name, Phase::Canceled).await?;
     }
     bed.finish(&running);
-    bed.until_phase("running", Phase::Succeeded).await?;
+    let ran = bed.until_phase("running", Phase::Succeeded).await?;
     bed.until_phase("waiting", Phase::Running).await?;
     bed.finish(&waiting);
-    bed.until_phase("waiting", Phase::Succeeded).await?;
+    let waited = bed.until_phase("waiting", Phase::Succeeded).await?;
+    // The end makes no cancel of it.
+    for ended in [&ran, &waited] {
+        let status = ended.status.as_ref();
+        let decisions = status.map_or(&[][..], |status| &status.decisions);
+        let told = |kind| decisions.iter().any(|decision| decision.what == kind);
+        ensure!(
+            told(DecisionKind::Refused) && !told(DecisionKind::Canceled),
+            "{decisions:?}"
+        );
+        ensure!(
+            reason(ended, "Cancelable") == "CancelRefused",
+            "{:?}",
+            ended.status
+        );
+    }
 
     // By kubectl nobody gets so far as to ask for it.
     bed.request_as(&alice, "last", deploy("staging", "v5"))

@@ -208,7 +208,7 @@ pub fn verdicts(request: &DeployRequest, facts: &Facts) -> Vec<Verdict> {
     let Sighting::Seen(observation) = &facts.sighting else {
         return Vec::new();
     };
-    let over = request.spec.cancel.is_some() && facts.gates.cancel.is_ok();
+    let over = request.spec.cancel.is_some() && facts.gates.cancel_counts();
     if over || observation.ended.is_some() {
         let answers = facts.judgments.answers.iter();
         return answers
