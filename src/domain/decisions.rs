@@ -16,8 +16,8 @@ use crate::api::{
     deploy_request::{DecisionKind, DecisionRecord, DeployRequestStatus, GivenApproval, Phase},
 };
 
-/// Appends to `next` what it decides beyond what the request's status says. At most [`bounds::DECISIONS`] are kept: the
-/// first, which says who asked, and the latest.
+/// Appends to `next` what it decides beyond what the request's status says. At most [`bounds::DECISIONS`] are kept: who
+/// asked, that it was started and that it was cancelled, and the latest of all others.
 pub fn append(
     request: &DeployRequest,
     next: &mut DeployRequestStatus,
@@ -90,17 +90,36 @@ impl Records {
             .find(|record| kinds.contains(&record.what) && record.by.as_ref() == Some(&by))
     }
 
-    fn bounded(mut self) -> Vec<DecisionRecord> {
-        while self.all.len() > bounds::DECISIONS {
-            let oldest = self
+    /// Whether something as old may have fallen off the full record: told again, it would fall off again, for ever.
+    fn may_have_dropped(&self, at: &Time) -> bool {
+        self.all.len() >= bounds::DECISIONS
+            && self
                 .all
                 .iter()
-                .position(|record| record.what != DecisionKind::Requested)
-                .unwrap_or_default();
+                .filter(|record| !stays(record.what))
+                .all(|record| record.at >= *at)
+    }
+
+    fn bounded(mut self) -> Vec<DecisionRecord> {
+        while self.all.len() > bounds::DECISIONS {
+            // What was only just told stays, however old it is: whoever tells it elsewhere has to see it once.
+            let told = self.all.iter().enumerate().rev().skip(1).rev();
+            let oldest = told
+                .filter(|(_, record)| !stays(record.what))
+                .min_by_key(|(_, record)| record.at.0)
+                .map_or(0, |(index, _)| index);
             self.all.remove(oldest);
         }
         self.all
     }
+}
+
+/// What is told once, and would be told anew if it fell off.
+fn stays(what: DecisionKind) -> bool {
+    matches!(
+        what,
+        DecisionKind::Requested | DecisionKind::Started | DecisionKind::Canceled
+    )
 }
 
 fn requested(records: &mut Records, request: &DeployRequest) {
@@ -231,7 +250,7 @@ fn refused(
         let known = records.all.iter().any(|record| {
             record.what == DecisionKind::Refused && record.at == at && record.by == by
         });
-        if !known {
+        if !known && !records.may_have_dropped(&at) {
             records.push(
                 DecisionKind::Refused,
                 voice.at,
@@ -311,8 +330,8 @@ fn denied(
     if next.phase != Some(Phase::Denied) {
         return;
     }
-    match (&gates.access, &gates.approval) {
-        (Access::Granted { .. }, Approval::Rejected { by, comment }) => {
+    match (&gates.vouched, &gates.access, &gates.approval) {
+        (Ok(()), Access::Granted { .. }, Approval::Rejected { by, comment }) => {
             records.push(DecisionKind::Rejected, records.now, Some(by), Some(comment));
         }
         _ => {
