@@ -181,11 +181,13 @@ impl People {
     ) -> Result<Subject, Refusal> {
         if let Some([one, other, ..]) = self.mapped.get(account).map(Vec::as_slice) {
             let name = |person: &Person| person.metadata.name.clone().unwrap_or_default();
-            return Err(unknown(format!(
+            let message = format!(
                 "the Persons {:?} and {:?} both say that they are the Slack account of `{username}`; the platform team has to correct spec.slack of one.",
                 name(one),
                 name(other)
-            )));
+            );
+            let (whose, reason) = (WaitingFor::Configuration, Reason::GroupsUnknown);
+            return Err(Refusal::passing(whose, reason, message));
         }
         let status = self
             .of_slack(account)
