@@ -176,7 +176,7 @@ impl Policies {
         let since = self.since(client).await?;
         // Kubernetes tells seconds apart, and no less.
         if created_at.as_second() < since.as_second() {
-            return Err(unvouched(
+            return Err(Refusal::permanent(
                 Reason::PoliciesMissing,
                 format!(
                     "Nobody vouches for who asked: this was created before all of the admission policies were there, which is \

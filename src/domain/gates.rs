@@ -12,7 +12,7 @@ use crate::api::{
 /// What people and policies say about a request, as it was found for one decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gates {
-    /// Whether what admission stamps can be believed: all policies are there and as they should be. A refusal waits.
+    /// Whether what admission stamps can be believed: all policies are there and as they should be.
     pub vouched: Result<(), Refusal>,
     /// Whether whoever asked may.
     pub access: Access,
@@ -89,6 +89,12 @@ impl Gates {
     /// Why nothing may be sent for the request now, if anything says so. Where it can't be said whether a cancel counts,
     /// it may.
     pub fn closed(&self, request: &DeployRequest) -> Option<Refusal> {
+        if request.metadata.deletion_timestamp.is_some() {
+            return Some(Refusal::permanent(
+                Reason::RequestGone,
+                "the request is being deleted.",
+            ));
+        }
         if let Some(refusal) = self.undecided_cancel(request) {
             return Some(refusal.clone());
         }
@@ -198,7 +204,9 @@ impl Gates {
                 }
                 None
             }
-            (Err(refusal), _) | (Ok(()), Access::Unknown(refusal)) => Some((None, refusal)),
+            (Err(refusal), _) | (Ok(()), Access::Unknown(refusal)) => {
+                Some((refusal.waiting_for.is_none().then_some(false), refusal))
+            }
             (Ok(()), Access::Denied(refusal)) => Some((Some(false), refusal)),
         };
         if let Some((truth, refusal)) = closed {

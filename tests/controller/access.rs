@@ -201,8 +201,7 @@ async fn nothing_starts_while_nobody_vouches_for_who_asked() -> Result<()> {
     bed.plane.apply(&policy(&name, "as-it-should-be")).await?;
     bed.until_phase("late", Phase::Succeeded).await?;
     // It was asked for when anybody could have asked in the name of another.
-    bed.until_kept_by("early", WaitingFor::Authorization, "Make a new one")
-        .await?;
+    denied(&bed, "early", "PoliciesMissing", &["Make a new one"]).await?;
     ensure!(bed.gate.launches().len() == 1);
     controller.kill();
 

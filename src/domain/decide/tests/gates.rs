@@ -93,6 +93,12 @@ pub(super) fn rows() -> Vec<Row> {
             Reason::ConnectionInvalid,
         ));
     });
+    row(
+        "older than what vouches",
+        false,
+        Expected::Ends(Phase::Denied, Reason::PoliciesMissing),
+        &|gates| gates.vouched = Err(permanent(Reason::PoliciesMissing)),
+    );
     let unknown = waits(
         Phase::Pending,
         WaitingFor::Authorization,
@@ -287,6 +293,17 @@ fn each_gate_leads_a_request_that_holds_nothing_where_it_should() {
             assert_eq!(decision.effect, None, "{name}");
         }
     }
+}
+
+#[test]
+fn a_request_that_is_being_deleted_starts_nothing_and_lets_go() {
+    let mut request = asked(Some(Phase::Queued), &rows()[0]);
+    request.metadata.deletion_timestamp = Some(Time(now()));
+    let decision = decide(&request, &facts(ready(None), Sighting::NotAsked), now());
+    assert_eq!(decision.effect, None);
+    let held = ready(Some(active(UID, false, None)));
+    let decision = decide(&request, &facts(held, Sighting::NotAsked), now());
+    assert_eq!(decision.effect, Some(Effect::Release));
 }
 
 #[test]
