@@ -234,7 +234,7 @@ fn older(created_at: Timestamp, since: Timestamp) -> Result<(), Refusal> {
     if created_at.as_second() >= since.as_second() {
         return Ok(());
     }
-    Err(unvouched(
+    Err(Refusal::permanent(
         Reason::PoliciesMissing,
         format!(
             "Nobody vouches for who asked: this was created before all of the admission policies were there, which is \

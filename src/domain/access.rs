@@ -8,6 +8,7 @@ use super::{
     gates::Access,
     people::{self, Limits, People},
     refusal::Refusal,
+    roles::groups_of,
 };
 use crate::api::{
     DeployRequest,
@@ -334,12 +335,10 @@ pub fn judge(
             wish.refused(username, missing),
         ));
     }
-    let has = |role: &String| {
-        mapped
-            .iter()
-            .any(|entry| entry.role == *role && standing.subject.groups.contains(&entry.group))
-    };
-    if roles.is_empty() || roles.iter().any(has) {
+    let mut own = standing.subject.groups.iter();
+    if groups_of(roles, mapped)
+        .is_none_or(|groups| own.any(|group| groups.contains(group.as_str())))
+    {
         return Ok(());
     }
     Err(Refusal::permanent(

@@ -83,8 +83,6 @@ pub struct Judged {
     pub verdicts: Vec<Verdict>,
     /// Those that don't count since whoever gave them may not.
     pub refused: Vec<RefusedVoice>,
-    /// When the first of those that count lapses: look again then.
-    pub again: Option<Timestamp>,
 }
 
 /// Why a voice doesn't count, without asking what its approver may: so that needs no review.
@@ -157,18 +155,24 @@ pub fn judge(matter: &Matter<'_>, voices: &[Voice<'_>]) -> Judged {
     let mut voices: Vec<&Voice<'_>> = voices
         .iter()
         .filter(|voice| voice.approval.spec.subject == ApprovalSubject::Start)
+        // What is being deleted was taken back.
+        .filter(|voice| voice.approval.metadata.deletion_timestamp.is_none())
         .collect();
     voices.sort_by_key(|voice| (given_at(voice.approval, matter.now), name(voice.approval)));
     let mut counted: Vec<Counted<'_>> = Vec::new();
     let (mut verdicts, mut refused) = (Vec::new(), Vec::new());
-    let (mut rejection, mut unknown) = (None, None);
+    let (mut rejection, mut doubts) = (None, Doubts::default());
     for voice in voices {
         let verdict = settled(matter, voice.approval)
             .or_else(|| without_right(matter, &voice.known, voice.approval));
         let verdict = match (verdict, &voice.known, &voice.approval.spec.approver) {
             (Some(verdict), known, _) => {
                 if let (None, Err(refusal)) = (verdict.counts, known) {
-                    unknown.get_or_insert_with(|| refusal.clone());
+                    let doubt = match voice.approval.spec.decision {
+                        ApprovalDecision::Approve => &mut doubts.yes,
+                        ApprovalDecision::Reject => &mut doubts.no,
+                    };
+                    doubt.get_or_insert_with(|| refusal.clone());
                 }
                 verdict
             }
@@ -208,10 +212,9 @@ pub fn judge(matter: &Matter<'_>, voices: &[Voice<'_>]) -> Judged {
             .min()
     });
     Judged {
-        approval: approval(matter, &counted, rejection, unknown, &verdicts, again),
+        approval: approval(matter, &counted, rejection, doubts, &verdicts, again),
         verdicts,
         refused,
-        again,
     }
 }
 
@@ -220,6 +223,13 @@ struct Counted<'a> {
     approval: &'a DeployApproval,
     approver: &'a Actor,
     standing: &'a Standing,
+}
+
+/// Why it can't be said of a voice whether it counts.
+#[derive(Default)]
+struct Doubts {
+    yes: Option<Refusal>,
+    no: Option<Refusal>,
 }
 
 /// Why a voice doesn't count since its approver may not, or can't be said to.
@@ -313,7 +323,7 @@ fn approval(
     matter: &Matter<'_>,
     counted: &[Counted<'_>],
     rejection: Option<(String, String)>,
-    unknown: Option<Refusal>,
+    doubts: Doubts,
     verdicts: &[Verdict],
     again: Option<Timestamp>,
 ) -> Approval {
@@ -353,8 +363,9 @@ fn approval(
     let enough = u32::try_from(counted.len()).unwrap_or(u32::MAX) >= required
         && missing_groups.is_empty()
         && !(automation && rules.groups.is_empty());
-    if let Some(unknown) = unknown {
-        // One of those could be a no, which stops it however many said yes.
+    // A no that may count stops it however many said yes; one yes more is no news where enough did.
+    let doubt = doubts.no.or(doubts.yes.filter(|_| !enough));
+    if let Some(unknown) = doubt {
         let message = format!(
             "whether somebody's word on it counts can't be said: {}",
             unknown.message

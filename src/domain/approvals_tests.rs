@@ -459,6 +459,42 @@ fn a_no_ends_it_however_many_said_yes_before_and_whoever_said_yes_may_say_no() {
 }
 
 #[test]
+fn a_yes_in_doubt_holds_up_only_what_still_needs_one() {
+    let voices = [
+        (yes("a", "bob", 30, &json!({})), may(&[])),
+        (yes("b", "dave", 20, &json!({})), unknown()),
+    ];
+    for (required, enough) in [(1, true), (2, false)] {
+        let judged = judged("alice", &rules(&json!({"required": required})), &voices);
+        assert_eq!(given(&judged), (enough, vec!["bob"]));
+        assert_eq!(
+            verdicts(&judged)[1],
+            ("b", None, Reason::GroupsUnknown),
+            "{required}"
+        );
+        if !enough {
+            let waiting = missing(&judged).waiting_for;
+            assert_eq!(waiting, Some(WaitingFor::Authorization));
+        }
+    }
+}
+
+#[test]
+fn what_is_being_deleted_counts_no_more() {
+    let no = json!({"decision": "Reject"});
+    let mut voices = [
+        (yes("a", "bob", 30, &json!({})), may(&[])),
+        (yes("b", "dave", 20, &no), may(&[])),
+    ];
+    for (approval, _) in &mut voices {
+        approval.metadata.deletion_timestamp = Some(Time(now()));
+    }
+    let judged = judged("alice", &rules(&json!({"required": 1})), &voices);
+    assert_eq!(given(&judged), (false, Vec::new()));
+    assert_eq!(verdicts(&judged), []);
+}
+
+#[test]
 fn of_each_group_somebody_has_to_be_among_them() {
     let rules = rules(&json!({"groups": ["okta:sre", "okta:qa"]}));
     let bob = (yes("a", "bob", 30, &json!({})), may(&["okta:sre"]));
@@ -525,7 +561,6 @@ fn the_first_that_lapses_is_when_to_look_again() {
     let judged = judged("alice", &rules, &voices);
     assert_eq!(given(&judged), (true, vec!["carol", "bob"]), "oldest first");
     let first = now() + std::time::Duration::from_secs(200);
-    assert_eq!(judged.again, Some(first));
     let Approval::Enough(approvals) = judged.approval else {
         panic!()
     };
@@ -540,7 +575,10 @@ fn a_life_that_never_ends_lapses_never() {
         &rules,
         &[(yes("a", "bob", 1, &json!({})), may(&[]))],
     );
-    assert_eq!((given(&judged).0, judged.again), (true, None));
+    let Approval::Enough(approvals) = judged.approval else {
+        panic!()
+    };
+    assert_eq!(approvals.until, None);
 }
 
 #[test]

@@ -12,14 +12,14 @@ use super::{
 };
 use crate::api::{
     DeployRequest, bounds,
-    conditions::{self, ConditionType},
+    conditions::{self, ConditionType, Reason},
     deploy_request::{
         Attempt, DecisionKind, DecisionRecord, DeployRequestStatus, GivenApproval, Phase,
     },
 };
 
-/// Appends to `next` what it decides beyond what the request's status says. At most [`bounds::DECISIONS`] are kept: the
-/// first, which says who asked, and the latest.
+/// Appends to `next` what it decides beyond what the request's status says. At most [`bounds::DECISIONS`] are kept: who
+/// asked, that it was started and that it was cancelled, and the latest of all others.
 pub fn append(
     request: &DeployRequest,
     next: &mut DeployRequestStatus,
@@ -41,7 +41,7 @@ pub fn append(
     refused(&mut records, request, before, next, gates);
     started(&mut records, next);
     judged(&mut records, before, next);
-    canceled(&mut records, request, gates);
+    canceled(&mut records, request, next, gates);
     denied(&mut records, request, next, gates);
     next.decisions = records.bounded();
 }
@@ -92,17 +92,36 @@ impl Records {
             .find(|record| kinds.contains(&record.what) && record.by.as_ref() == Some(&by))
     }
 
-    fn bounded(mut self) -> Vec<DecisionRecord> {
-        while self.all.len() > bounds::DECISIONS {
-            let oldest = self
+    /// Whether something as old may have fallen off the full record: told again, it would fall off again, for ever.
+    fn may_have_dropped(&self, at: &Time) -> bool {
+        self.all.len() >= bounds::DECISIONS
+            && self
                 .all
                 .iter()
-                .position(|record| record.what != DecisionKind::Requested)
-                .unwrap_or_default();
+                .filter(|record| !stays(record.what))
+                .all(|record| record.at >= *at)
+    }
+
+    fn bounded(mut self) -> Vec<DecisionRecord> {
+        while self.all.len() > bounds::DECISIONS {
+            // What was only just told stays, however old it is: whoever tells it elsewhere has to see it once.
+            let told = self.all.iter().enumerate().rev().skip(1).rev();
+            let oldest = told
+                .filter(|(_, record)| !stays(record.what))
+                .min_by_key(|(_, record)| record.at.0)
+                .map_or(0, |(index, _)| index);
             self.all.remove(oldest);
         }
         self.all
     }
+}
+
+/// What is told once, and would be told anew if it fell off.
+fn stays(what: DecisionKind) -> bool {
+    matches!(
+        what,
+        DecisionKind::Requested | DecisionKind::Started | DecisionKind::Canceled
+    )
 }
 
 fn requested(records: &mut Records, request: &DeployRequest) {
@@ -213,7 +232,7 @@ fn refused(
 ) {
     let new = is(next, ConditionType::Cancelable, "False")
         && !is(before, ConditionType::Cancelable, "False");
-    if let (true, Err(refusal)) = (new, &gates.cancel) {
+    if let (true, Some(refusal)) = (new, gates.refused_cancel()) {
         let by = request
             .spec
             .cancel
@@ -233,7 +252,7 @@ fn refused(
         let known = records.all.iter().any(|record| {
             record.what == DecisionKind::Refused && record.at == at && record.by == by
         });
-        if !known {
+        if !known && !records.may_have_dropped(&at) {
             records.push(
                 DecisionKind::Refused,
                 voice.at,
@@ -285,13 +304,18 @@ fn judged(records: &mut Records, before: &DeployRequestStatus, next: &DeployRequ
     }
 }
 
-fn canceled(records: &mut Records, request: &DeployRequest, gates: &Gates) {
-    let Some(cancel) = request
-        .spec
-        .cancel
-        .as_ref()
-        .filter(|_| gates.cancel.is_ok())
-    else {
+fn canceled(
+    records: &mut Records,
+    request: &DeployRequest,
+    next: &DeployRequestStatus,
+    gates: &Gates,
+) {
+    let counts = match &gates.cancel {
+        Some(judged) => judged.is_ok(),
+        // It has ended, and nobody judged it any more: it counted where it was cancelled for that.
+        None => was_heeded(next),
+    };
+    let Some(cancel) = request.spec.cancel.as_ref().filter(|_| counts) else {
         return;
     };
     if !records.has(DecisionKind::Canceled) {
@@ -299,6 +323,13 @@ fn canceled(records: &mut Records, request: &DeployRequest, gates: &Gates) {
         let why = cancel.reason.as_deref();
         records.push(DecisionKind::Canceled, records.now, by, why);
     }
+}
+
+/// It ended as cancelled as asked, and not as cancelled in Spinnaker.
+fn was_heeded(status: &DeployRequestStatus) -> bool {
+    status.phase == Some(Phase::Canceled)
+        && conditions::find(&status.conditions, ConditionType::Succeeded)
+            .is_some_and(|condition| condition.reason == Reason::Canceled.to_string())
 }
 
 fn denied(
@@ -310,8 +341,8 @@ fn denied(
     if next.phase != Some(Phase::Denied) {
         return;
     }
-    match (&gates.access, &gates.approval) {
-        (Access::Granted { .. }, Approval::Rejected { by, comment }) => {
+    match (&gates.vouched, &gates.access, &gates.approval) {
+        (Ok(()), Access::Granted { .. }, Approval::Rejected { by, comment }) => {
             records.push(DecisionKind::Rejected, records.now, Some(by), Some(comment));
         }
         _ => {

@@ -12,15 +12,15 @@ use crate::api::{
 /// What people and policies say about a request, as it was found for one decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gates {
-    /// Whether what admission stamps can be believed: all policies are there and as they should be. A refusal waits.
+    /// Whether what admission stamps can be believed: all policies are there and as they should be.
     pub vouched: Result<(), Refusal>,
     /// Whether whoever asked may.
     pub access: Access,
     /// Whether everybody who has to say yes did.
     pub approval: Approval,
-    /// Whether `spec.cancel` counts: who wrote it may. A refusal says why it doesn't; it stands for nothing where there
-    /// is no `spec.cancel`.
-    pub cancel: Result<(), Refusal>,
+    /// Whether `spec.cancel` counts: who wrote it may. A refusal says why it doesn't; `None` where nobody judged it. It
+    /// stands for nothing where there is no `spec.cancel`.
+    pub cancel: Option<Result<(), Refusal>>,
     /// Words on the start that don't count since whoever gave them may not, for the record.
     pub refused: Vec<RefusedVoice>,
 }
@@ -81,7 +81,7 @@ impl Gates {
                 rule: String::new(),
             },
             approval: Approval::NotNeeded,
-            cancel: Ok(()),
+            cancel: Some(Ok(())),
             refused: Vec::new(),
         }
     }
@@ -89,6 +89,12 @@ impl Gates {
     /// Why nothing may be sent for the request now, if anything says so. Where it can't be said whether a cancel counts,
     /// it may.
     pub fn closed(&self, request: &DeployRequest) -> Option<Refusal> {
+        if request.metadata.deletion_timestamp.is_some() {
+            return Some(Refusal::permanent(
+                Reason::RequestGone,
+                "the request is being deleted.",
+            ));
+        }
         if let Some(refusal) = self.undecided_cancel(request) {
             return Some(refusal.clone());
         }
@@ -109,10 +115,18 @@ impl Gates {
     /// Why it can't be said whether `spec.cancel` counts, where there is one.
     pub fn undecided_cancel(&self, request: &DeployRequest) -> Option<&Refusal> {
         request.spec.cancel.as_ref()?;
-        self.cancel
-            .as_ref()
-            .err()
+        self.refused_cancel()
             .filter(|refusal| refusal.waiting_for.is_some())
+    }
+
+    /// Whether `spec.cancel`, where there is one, was judged and counts.
+    pub fn cancel_counts(&self) -> bool {
+        matches!(self.cancel, Some(Ok(())))
+    }
+
+    /// Why `spec.cancel` doesn't count, or can't be said to.
+    pub(super) fn refused_cancel(&self) -> Option<&Refusal> {
+        self.cancel.as_ref()?.as_ref().err()
     }
 
     /// When what is open now closes by itself: the first approval lapses.
@@ -137,16 +151,17 @@ impl Gates {
         }
         let was = conditions::find(&status.conditions, ConditionType::Cancelable).is_some();
         let (truth, reason, message) = match &self.cancel {
-            Ok(()) if was => (
+            Some(Ok(())) if was => (
                 Some(true),
                 Reason::CancelRequested,
                 "it is cancelled as asked.",
             ),
-            Ok(()) => return,
-            Err(refusal) if refusal.waiting_for.is_some() => {
+            // What was said of it before stands where nobody judged it.
+            Some(Ok(())) | None => return,
+            Some(Err(refusal)) if refusal.waiting_for.is_some() => {
                 (None, refusal.reason, refusal.message.as_str())
             }
-            Err(refusal) => (Some(false), refusal.reason, refusal.message.as_str()),
+            Some(Err(refusal)) => (Some(false), refusal.reason, refusal.message.as_str()),
         };
         tell(
             status,
@@ -189,7 +204,9 @@ impl Gates {
                 }
                 None
             }
-            (Err(refusal), _) | (Ok(()), Access::Unknown(refusal)) => Some((None, refusal)),
+            (Err(refusal), _) | (Ok(()), Access::Unknown(refusal)) => {
+                Some((refusal.waiting_for.is_none().then_some(false), refusal))
+            }
             (Ok(()), Access::Denied(refusal)) => Some((Some(false), refusal)),
         };
         if let Some((truth, refusal)) = closed {

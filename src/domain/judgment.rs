@@ -149,6 +149,8 @@ pub struct Weighed {
 /// winner as long as it counts, since Spinnaker may have it.
 pub fn weigh(matter: Matter<'_>, held: Option<&str>) -> Weighed {
     let mut answers: Vec<&Answer> = matter.facts.answers.iter().collect();
+    // What is being deleted was taken back.
+    answers.retain(|answer| answer.approval.metadata.deletion_timestamp.is_none());
     answers.sort_by_key(|answer| {
         let name = name(&answer.approval);
         (held != Some(name), created(&answer.approval), name)

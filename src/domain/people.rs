@@ -224,9 +224,10 @@ impl People {
         if let Some([one, other, ..]) = self.mapped.get(account).map(Vec::as_slice) {
             let name = |person: &Person| person.metadata.name.clone().unwrap_or_default();
             let both = claimed_twice(&name(one), &name(other));
-            return Err(unknown(format!(
-                "which user the Slack account of `{username}` is can't be said: {both}."
-            )));
+            let message =
+                format!("which user the Slack account of `{username}` is can't be said: {both}.");
+            let (whose, reason) = (WaitingFor::Configuration, Reason::GroupsUnknown);
+            return Err(Refusal::passing(whose, reason, message));
         }
         let status = self
             .of_slack(account)

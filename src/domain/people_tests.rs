@@ -257,6 +257,13 @@ fn an_account_that_two_persons_claim_is_not_believed() {
         judged(&people, &in_slack("alice@corp.example", "U1")),
         UNKNOWN
     );
+    let alice = in_slack("alice@corp.example", "U1");
+    let refusal = people.subject(&alice, now(), Limits::default(), now());
+    assert_eq!(
+        refusal.unwrap_err().waiting_for,
+        Some(WaitingFor::Configuration),
+        "nobody's identity mends that"
+    );
 }
 
 #[test]

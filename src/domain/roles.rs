@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::Environment;
+use crate::api::{Environment, environment::JudgmentRole};
 
 /// The groups, as RBAC names them, of which a judge must be in one; `None` where the stage names no roles. Empty where
 /// nobody's group is mapped to any of them: then nobody can answer but in Spinnaker.
@@ -10,12 +10,20 @@ pub fn judging_groups<'a>(
     roles: &[String],
     environment: Option<&'a Environment>,
 ) -> Option<BTreeSet<&'a str>> {
+    let mapped = environment.map(|environment| &environment.spec.protection.judgment_roles);
+    groups_of(roles, mapped.map_or(&[], Vec::as_slice))
+}
+
+/// As [`judging_groups`], by the Environment's `spec.protection.judgmentRoles`.
+pub(super) fn groups_of<'a>(
+    roles: &[String],
+    mapped: &'a [JudgmentRole],
+) -> Option<BTreeSet<&'a str>> {
     if roles.is_empty() {
         return None;
     }
-    let mapped = environment.map(|environment| &environment.spec.protection.judgment_roles);
-    let mapped = mapped.into_iter().flatten();
     let groups = mapped
+        .iter()
         .filter(|mapping| roles.contains(&mapping.role))
         .map(|mapping| mapping.group.as_str());
     Some(groups.collect())

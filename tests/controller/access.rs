@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use foredeck::api::{
     DeployRequest,
-    deploy_request::{Phase, WaitingFor},
+    deploy_request::{DecisionKind, Phase, WaitingFor},
 };
 use foredeck_testkit::{gate::Stage, wait_for};
 use jiff::Timestamp;
@@ -202,8 +202,7 @@ async fn nothing_starts_while_nobody_vouches_for_who_asked() -> Result<()> {
     bed.plane.apply(&policy(&name, "as-it-should-be")).await?;
     bed.until_phase("late", Phase::Succeeded).await?;
     // It was asked for when anybody could have asked in the name of another.
-    bed.until_kept_by("early", WaitingFor::Authorization, "Make a new one")
-        .await?;
+    denied(&bed, "early", "PoliciesMissing", &["Make a new one"]).await?;
     ensure!(bed.gate.launches().len() == 1);
     controller.kill();
 
@@ -404,10 +403,25 @@ async fn a_strangers_cancel_is_told_and_cancels_nothing() -> Result<()> {
         bed.until_phase(name, Phase::Canceled).await?;
     }
     bed.finish(&running);
-    bed.until_phase("running", Phase::Succeeded).await?;
+    let ran = bed.until_phase("running", Phase::Succeeded).await?;
     bed.until_phase("waiting", Phase::Running).await?;
     bed.finish(&waiting);
-    bed.until_phase("waiting", Phase::Succeeded).await?;
+    let waited = bed.until_phase("waiting", Phase::Succeeded).await?;
+    // The end makes no cancel of it.
+    for ended in [&ran, &waited] {
+        let status = ended.status.as_ref();
+        let decisions = status.map_or(&[][..], |status| &status.decisions);
+        let told = |kind| decisions.iter().any(|decision| decision.what == kind);
+        ensure!(
+            told(DecisionKind::Refused) && !told(DecisionKind::Canceled),
+            "{decisions:?}"
+        );
+        ensure!(
+            reason(ended, "Cancelable") == "CancelRefused",
+            "{:?}",
+            ended.status
+        );
+    }
 
     // By kubectl nobody gets so far as to ask for it.
     bed.request_as(&alice, "last", deploy("staging", "v5"))

@@ -286,7 +286,7 @@ pub(super) async fn judged(
             vouched,
             access,
             approval: judged.approval,
-            cancel: Ok(()),
+            cancel: None,
             refused: judged.refused,
         },
         verdicts: judged.verdicts,
@@ -503,7 +503,7 @@ pub(in crate::controller) async fn open_now(
         Box::pin(judged(context, request, named, plan, &ground, asking))
     );
     let gates = Gates {
-        cancel,
+        cancel: Some(cancel),
         ..found.gates
     };
     let open = are_open(request, &gates) && given(&gates.approval) == given(&told.approval);
@@ -523,6 +523,6 @@ fn are_open(request: &DeployRequest, gates: &Gates) -> bool {
     let granted = matches!(gates.access, Access::Granted { .. });
     // A cancel that may count stops it too.
     let goes_on = request.spec.cancel.is_none()
-        || matches!(&gates.cancel, Err(refusal) if refusal.waiting_for.is_none());
+        || matches!(&gates.cancel, Some(Err(refusal)) if refusal.waiting_for.is_none());
     gates.vouched.is_ok() && granted && approved && goes_on
 }

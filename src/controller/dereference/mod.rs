@@ -190,7 +190,7 @@ pub(super) async fn gather(
             sight::rerun(status, &mut gathered).await;
         }
     }
-    gathered.facts.gates.cancel = cancel;
+    gathered.facts.gates.cancel = Some(cancel);
     if let Some(active) = &active {
         sight::held(context, request, &namespace, active, &mut gathered).await;
         Box::pin(judgments::look(context, request, memo, &mut gathered)).await;
@@ -237,7 +237,11 @@ fn bare_facts(context: &Context, request: &DeployRequest, named: &Named, memo: &
             "it was not looked at yet",
         )),
         expire_after: expire_after(named.environment.as_ref()),
-        gates: Gates::open(),
+        // Who decides on these alone asks nobody: not about a cancel either.
+        gates: Gates {
+            cancel: None,
+            ..Gates::open()
+        },
         on_unknown: connection
             .map(|connection| connection.spec.on_unknown)
             .unwrap_or_default(),

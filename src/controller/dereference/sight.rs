@@ -99,7 +99,7 @@ pub(super) async fn held(
         // Before the first sighting a "not found" counts only while the whole path answers.
         let path_answers = known.is_some()
             || gathered.facts.gone
-            || (request.spec.cancel.is_some() && gathered.facts.gates.cancel.is_ok())
+            || (request.spec.cancel.is_some() && gathered.facts.gates.cancel_counts())
             || !passing_trouble(&gathered.facts);
         sighting::sighting(context, &gate, active, lookup, path_answers).await
     };

@@ -42,11 +42,13 @@ impl Machine<'_> {
         );
         let waits = self.not_before().filter(|time| *time > self.now);
         let due = weighed.moment == Some(Moment::Waiting) && waits.is_none();
+        let undecided = self.facts.gates.undecided_cancel(self.request);
         // What was taken back is said before it is tried again.
         let told = !weighed.turned_away || self.says(Reason::SpinnakerForbidden);
         if let Some(handover) = &weighed.counted
             && due
             && told
+            && undecided.is_none()
             && self.facts.trouble.is_none()
         {
             return self.act(Effect::Judge(Box::new(handover.clone())));
@@ -56,26 +58,42 @@ impl Machine<'_> {
         let mut status = self.mirrored(active).running(observation, note);
         status.judgment = shown.map(Box::new);
         let poll = backoff::poll(self.uid, observation.changed, self.now);
-        let opening = observation
-            .judgments
-            .iter()
-            .any(|stage| matches!(stage.moment, Moment::Opening | Moment::Unread));
-        let Some(handover) = &weighed.counted else {
-            let soon = if opening { poll.min(LOOK) } else { poll };
-            return Decision::record(status, Some(soon));
-        };
-        let pause = self.pause(&weighed);
-        let again = waits.unwrap_or(self.now + pause);
-        status.next_attempt_at = Some(Time(again));
         // Written down first by whoever hands it over, and kept here.
         if let Some(shown) = &mut status.judgment
+            && let Some(handover) = &weighed.counted
             && held(self.request) == handover.approval.metadata.name.as_deref()
         {
             shown.answer = Some(handover.given());
         }
+        if weighed.counted.is_none() || undecided.is_some() {
+            let soon = if self.is_opening(observation) {
+                poll.min(LOOK)
+            } else {
+                poll
+            };
+            return Decision::record(status, Some(soon));
+        }
+        let pause = self.pause(&weighed);
+        let again = waits.unwrap_or(self.now + pause);
+        status.next_attempt_at = Some(Time(again));
         let look = if pause == AGAIN { LOOK } else { poll.max(LOOK) };
         let left = backoff::elapsed(self.now, again).max(Duration::from_millis(100));
         Decision::record(status, Some(look.min(left)))
+    }
+
+    /// Whether a stage is about to wait for an answer, or what it asks was never read.
+    fn is_opening(&self, observation: &Observation) -> bool {
+        let status = self.request.status.as_ref();
+        let shown = status.and_then(|status| status.judgment.as_deref());
+        observation
+            .judgments
+            .iter()
+            .any(|stage| match stage.moment {
+                Moment::Opening => true,
+                // What was read once is not read again while nobody answers, for hours maybe.
+                Moment::Unread => shown.is_none_or(|shown| shown.stage != stage.judgment.stage),
+                _ => false,
+            })
     }
 
     fn not_before(&self) -> Option<Timestamp> {
@@ -151,6 +169,17 @@ impl Machine<'_> {
         };
         let Handover { by, .. } = handover;
         let name = &stage.name;
+        if let Some(undecided) = self.facts.gates.undecided_cancel(self.request)
+            && weighed.moment == Some(Moment::Waiting)
+        {
+            return waits(
+                undecided.reason,
+                format!(
+                    "`{by}` answered stage {name:?}, which is not handed over before that is settled: {}",
+                    undecided.message
+                ),
+            );
+        }
         match &self.facts.trouble {
             _ if weighed.turned_away => waits(
                 Reason::SpinnakerForbidden,
@@ -208,7 +237,7 @@ pub fn verdicts(request: &DeployRequest, facts: &Facts) -> Vec<Verdict> {
     let Sighting::Seen(observation) = &facts.sighting else {
         return Vec::new();
     };
-    let over = request.spec.cancel.is_some() && facts.gates.cancel.is_ok();
+    let over = request.spec.cancel.is_some() && facts.gates.cancel_counts();
     if over || observation.ended.is_some() {
         let answers = facts.judgments.answers.iter();
         return answers

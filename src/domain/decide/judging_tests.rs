@@ -115,6 +115,12 @@ fn a_stage_that_waits_is_shown_with_what_it_asks() {
     let facts = running(vec![unread], Vec::new());
     let again = decide(&recorded(decision.clone()), &facts, now());
     assert_eq!(again.status.judgment, decision.status.judgment);
+    // For hours, so it is not looked at every second; what was never read is.
+    let later = now() + Duration::from_hours(3);
+    let again = decide(&recorded(decision.clone()), &facts, later);
+    assert!(again.requeue.unwrap() > 10 * LOOK, "{:?}", again.requeue);
+    let unknown = decide(&request(Some(Phase::Running)), &facts, later);
+    assert_eq!(unknown.requeue, Some(LOOK));
     // When it is over the request shows it no longer.
     let facts = running(vec![stage(Moment::Over)], Vec::new());
     let over = decide(&recorded(decision), &facts, now());
@@ -164,6 +170,36 @@ fn an_answer_is_handed_over_only_to_a_stage_that_waits_of_a_request_that_nobody_
             assert_eq!(judged(&decision), expected, "{moment:?} {variant:04b}");
         }
     }
+}
+
+#[test]
+fn no_answer_is_handed_over_while_a_cancel_may_count() {
+    let mut facts = running(vec![stage(Moment::Waiting)], vec![alice()]);
+    let mut request = request(Some(Phase::Running));
+    request.spec.cancel = Some(Cancel {
+        reason: None,
+        by: None,
+    });
+    facts.gates.cancel = Some(Err(Refusal::passing(
+        WaitingFor::Authorization,
+        Reason::AccessUnknown,
+        "who wants it cancelled can't be looked up.",
+    )));
+    let waits = decide(&request, &facts, now() + Duration::from_hours(3));
+    assert_eq!(waits.effect, None);
+    assert!(waits.requeue.unwrap() > 10 * LOOK, "{:?}", waits.requeue);
+    assert_eq!(
+        waits.status.message.as_deref(),
+        Some(
+            "`alice` answered stage \"Looks good?\", which is not handed over before that is settled: who wants it cancelled can't be looked up."
+        )
+    );
+    request.status = Some(waits.status);
+    facts.gates.cancel = Some(Err(Refusal::permanent(
+        Reason::CancelRefused,
+        "they may not.",
+    )));
+    assert!(judged(&decide(&request, &facts, now())));
 }
 
 #[test]

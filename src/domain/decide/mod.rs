@@ -358,7 +358,7 @@ impl Machine<'_> {
             let mut decisions = status.decisions.iter();
             decisions.any(|decision| decision.what == DecisionKind::Canceled)
         });
-        (heeded || self.facts.gates.cancel.is_ok()).then_some(cancel)
+        (heeded || self.facts.gates.cancel_counts()).then_some(cancel)
     }
 
     /// Why nothing may be sent now, if people or policies say so.

@@ -27,6 +27,11 @@ impl Machine<'_> {
         if self.facts.gone {
             return self.keep();
         }
+        // It is being deleted: nothing starts, and what ends it is its going.
+        let going = self.request.metadata.deletion_timestamp.is_some();
+        if going && !self.may_have_been_sent() {
+            return self.keep();
+        }
         // It may have been sent, and its target can't say: nothing else counts before the target can.
         if self.may_have_been_sent() {
             match &self.facts.target {
@@ -46,8 +51,10 @@ impl Machine<'_> {
             Err(refusal) if self.hangs_on_the_past(refusal) => return self.prepare(),
             Err(refusal) => return self.refused(refusal),
         };
-        if let Err(refusal) = &self.facts.gates.vouched {
-            return self.shut(refusal);
+        match &self.facts.gates.vouched {
+            Ok(()) => {}
+            Err(refusal) if refusal.waiting_for.is_some() => return self.shut(refusal),
+            Err(refusal) => return self.denied(refusal),
         }
         match &self.facts.gates.access {
             Access::Granted { .. } => {}

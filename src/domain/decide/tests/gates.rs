@@ -5,7 +5,7 @@ use crate::{
     api::{
         actor::Actor,
         conditions::{self, ConditionType},
-        deploy_request::{Approvals, Cancel, GivenApproval},
+        deploy_request::{Approvals, Cancel, DecisionKind, GivenApproval},
     },
     domain::gates::{Access, Approval},
 };
@@ -93,6 +93,12 @@ pub(super) fn rows() -> Vec<Row> {
             Reason::ConnectionInvalid,
         ));
     });
+    row(
+        "older than what vouches",
+        false,
+        Expected::Ends(Phase::Denied, Reason::PoliciesMissing),
+        &|gates| gates.vouched = Err(permanent(Reason::PoliciesMissing)),
+    );
     let unknown = waits(
         Phase::Pending,
         WaitingFor::Authorization,
@@ -151,7 +157,7 @@ pub(super) fn rows() -> Vec<Row> {
         true,
         Expected::Claims,
         &|gates| {
-            gates.cancel = Err(permanent(Reason::CancelRefused));
+            gates.cancel = Some(Err(permanent(Reason::CancelRefused)));
         },
     );
     let unknown = waits(
@@ -160,7 +166,10 @@ pub(super) fn rows() -> Vec<Row> {
         Reason::AccessUnknown,
     );
     row("cancel unknown", true, unknown, &|gates| {
-        gates.cancel = Err(passing(WaitingFor::Authorization, Reason::AccessUnknown));
+        gates.cancel = Some(Err(passing(
+            WaitingFor::Authorization,
+            Reason::AccessUnknown,
+        )));
     });
     rows
 }
@@ -287,6 +296,17 @@ fn each_gate_leads_a_request_that_holds_nothing_where_it_should() {
 }
 
 #[test]
+fn a_request_that_is_being_deleted_starts_nothing_and_lets_go() {
+    let mut request = asked(Some(Phase::Queued), &rows()[0]);
+    request.metadata.deletion_timestamp = Some(Time(now()));
+    let decision = decide(&request, &facts(ready(None), Sighting::NotAsked), now());
+    assert_eq!(decision.effect, None);
+    let held = ready(Some(active(UID, false, None)));
+    let decision = decide(&request, &facts(held, Sighting::NotAsked), now());
+    assert_eq!(decision.effect, Some(Effect::Release));
+}
+
+#[test]
 fn a_closed_gate_expires_with_the_request_and_says_for_what_it_waited() {
     for row in rows() {
         let Expected::Waits(phase, ..) = row.expected else {
@@ -344,7 +364,7 @@ fn a_holder_that_sent_nothing_lets_go_when_a_gate_closes_unless_its_execution_is
         if !unsent || row.open() || facts.gone || ended {
             return;
         }
-        let canceled = row.cancel && row.gates.cancel.is_ok();
+        let canceled = row.cancel && row.gates.cancel_counts();
         match &facts.sighting {
             Sighting::Seen(seen) if !canceled => {
                 followed += 1;
@@ -411,13 +431,13 @@ fn only_a_cancel_that_counts_cancels_and_one_that_does_not_is_told() {
         let told = told
             .as_ref()
             .map(|(status, reason)| (status.as_str(), reason.as_str()));
-        match &row.gates.cancel {
-            Ok(()) => assert!(
+        match row.gates.refused_cancel() {
+            None => assert!(
                 matches!(decision.effect, Some(Effect::Cancel { .. })),
                 "{}",
                 row.name
             ),
-            Err(refusal) => {
+            Some(refusal) => {
                 assert_eq!(decision.effect, None, "{}", row.name);
                 assert_eq!(decision.status.phase, Some(Phase::Running), "{}", row.name);
                 let expected = if refusal.waiting_for.is_some() {
@@ -429,6 +449,56 @@ fn only_a_cancel_that_counts_cancels_and_one_that_does_not_is_told() {
             }
         }
     }
+}
+
+#[test]
+fn a_cancel_that_nobody_judged_is_told_of_only_where_it_was_heeded() {
+    let kinds = |decision: &Decision| -> Vec<DecisionKind> {
+        let all = decision.status.decisions.iter();
+        all.map(|record| record.what).collect()
+    };
+    let rows = rows();
+    let named = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
+    let stranger = named("cancelled by a stranger");
+    // While it runs the stranger's cancel is judged, and told.
+    let running = active(UID, true, Some(shown(Some(1))));
+    let mut facts = facts(ready(Some(running)), observation(UID, None, 1));
+    facts.gates = stranger.gates.clone();
+    let mut request = asked(Some(Phase::Running), stranger);
+    request.status = Some(decide(&request, &facts, now()).status);
+    facts.gates.cancel = None;
+    for (end, why, heeded) in [
+        (Phase::Succeeded, Reason::Succeeded, false),
+        (Phase::Canceled, Reason::ExecutionCanceled, false),
+        (Phase::Canceled, Reason::Canceled, true),
+    ] {
+        let TargetFact::Ready(status) = ready(Some(active(UID, true, Some(shown(Some(1)))))) else {
+            unreachable!()
+        };
+        let outcome = Outcome::new(end, why, "so it ended.");
+        let run = outcome.run(status.active.as_ref().unwrap(), None, now());
+        let mut ended = facts.clone();
+        ended.target = TargetFact::Ready(Box::new(target::finished(&status, run).unwrap()));
+        let decision = decide(&request, &ended, now());
+        assert_eq!(decision.status.phase, Some(end));
+        assert_eq!(
+            kinds(&decision).contains(&DecisionKind::Canceled),
+            heeded,
+            "{why}"
+        );
+        assert_eq!(
+            reason(&decision, ConditionType::Cancelable),
+            Some(("False".to_owned(), "CancelRefused".to_owned())),
+            "{why}"
+        );
+    }
+    // A copy of another object, with a cancel: nobody asked about that.
+    let mut copy = asked(None, stranger);
+    copy.metadata.annotations = Some([(SEEN_ANNOTATION.to_owned(), "another".to_owned())].into());
+    let decision = decide(&copy, &facts, now());
+    assert_eq!(decision.status.phase, Some(Phase::Expired));
+    assert!(!kinds(&decision).contains(&DecisionKind::Canceled));
+    assert_eq!(reason(&decision, ConditionType::Cancelable), None);
 }
 
 #[test]

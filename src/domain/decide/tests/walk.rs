@@ -208,6 +208,43 @@ fn the_record_is_bounded_and_keeps_who_asked() {
 }
 
 #[test]
+fn what_fell_off_the_full_record_is_not_told_again() {
+    let rows = rows();
+    let mut world = World::new(&rows[0]);
+    world.target.active = Some(active(OTHER, true, None));
+    let named = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
+    let (approved, missing) = (named("approved"), named("approval missing"));
+    let voice = crate::domain::gates::RefusedVoice {
+        by: Some("mallory@corp.example".to_owned()),
+        at: now() - Duration::from_secs(60),
+        why: "no verb.".to_owned(),
+    };
+    let with_voice = |row: &Row| Gates {
+        refused: vec![voice.clone()],
+        ..row.gates.clone()
+    };
+    for row in [missing].into_iter().chain([approved, missing].repeat(40)) {
+        let mut facts = world.facts(row, SHORTEST_SETTLE);
+        facts.gates = with_voice(row);
+        let decision = decide(&world.request, &facts, now());
+        world.request.status = Some(decision.status);
+        let again = decide(&world.request, &facts, now());
+        assert_eq!(Some(&again.status), world.request.status.as_ref());
+    }
+    assert_eq!(world.count(DecisionKind::Requested), 1);
+    assert_eq!(world.count(DecisionKind::Refused), 0);
+    // That it was cancelled stays, whatever comes after.
+    let mut status = world.request.status.clone().unwrap();
+    status.decisions[1].what = DecisionKind::Canceled;
+    world.request.status = Some(status);
+    for row in [approved, missing].repeat(30) {
+        let decision = decide(&world.request, &world.facts(row, SHORTEST_SETTLE), now());
+        world.request.status = Some(decision.status);
+    }
+    assert_eq!(world.count(DecisionKind::Canceled), 1);
+}
+
+#[test]
 fn a_refused_word_is_told_once() {
     let mut rows = rows();
     let row = rows
