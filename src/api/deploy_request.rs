@@ -11,7 +11,7 @@ use super::{actor::Actor, bounds, connection::TriggerMode};
 
 /// Who wants which version of what, where, and how it went.
 ///
-/// The spec is immutable but for `cancel`, which can be set once.
+/// The spec is immutable but for `cancel`, which can be set once, and replaced where it was found not to count.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "foredeck.dev",

@@ -4,6 +4,8 @@
 //! - `conditions` are a map by type, so that two writers don't wipe each other's.
 //! - `DeployRequest.spec` and what a `DeployTarget` stands for are immutable, by one generated rule per property: a
 //!   rule that sits on an optional property is skipped when the old value is absent, and somebody could add it later.
+//!   `DeployRequest.spec.cancel` can be set once, and replaced as long as the status says that it doesn't count; since
+//!   that looks at the status, its rule sits on the whole object.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -12,8 +14,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 
 use super::bounds;
 
-/// Properties of a `DeployRequest`'s spec that may be set later, once.
-const SET_ONCE: [&str; 1] = ["cancel"];
+/// Properties of a `DeployRequest`'s spec that a rule of the whole object is about.
+const RULED_ELSEWHERE: [&str; 1] = ["cancel"];
+/// When `spec.cancel` may be what it is.
+const CANCEL_RULE: &str = "!has(oldSelf.spec.cancel) || (has(self.spec.cancel) && (self.spec.cancel == oldSelf.spec.cancel || (has(oldSelf.status) && has(oldSelf.status.conditions) && oldSelf.status.conditions.exists(c, c.type == 'Cancelable' && c.status == 'False'))))";
 /// Properties of a `DeployTarget`'s spec that people write.
 const PEOPLES: [&str; 1] = ["release"];
 
@@ -35,14 +39,22 @@ pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResource
             .and_then(|spec| spec.description.clone());
         if let Some(spec) = property(root, "spec") {
             match kind.as_str() {
-                "DeployRequest" => make_immutable(spec, &SET_ONCE, &[]),
-                "DeployTarget" => make_immutable(spec, &[], &PEOPLES),
+                "DeployRequest" => make_immutable(spec, &RULED_ELSEWHERE),
+                "DeployTarget" => make_immutable(spec, &PEOPLES),
                 "DeployApproval" => {
-                    make_immutable(spec, &[], &[]);
+                    make_immutable(spec, &[]);
                     approval_rules(spec);
                 }
                 _ => {}
             }
+        }
+        if kind == "DeployRequest" {
+            root.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
+                rule: CANCEL_RULE.to_owned(),
+                message: Some("cancel can be set once, and not taken back; it can be replaced as long as the condition Cancelable is False".to_owned()),
+                field_path: Some(".spec.cancel".to_owned()),
+                ..ValidationRule::default()
+            });
         }
         if let Some(conditions) =
             property(root, "status").and_then(|status| property(status, "conditions"))
@@ -127,7 +139,7 @@ fn identifier(property: &str) -> String {
     }
 }
 
-fn make_immutable(spec: &mut JSONSchemaProps, set_once: &[&str], free: &[&str]) {
+fn make_immutable(spec: &mut JSONSchemaProps, free: &[&str]) {
     let names: Vec<String> = spec
         .properties
         .iter()
@@ -135,22 +147,11 @@ fn make_immutable(spec: &mut JSONSchemaProps, set_once: &[&str], free: &[&str]) 
         .collect();
     let rules = names.into_iter().filter(|name| !free.contains(&name.as_str())).map(|name| {
         let field = identifier(&name);
-        let (rule, message) = if set_once.contains(&name.as_str()) {
-            (
-                format!("!has(oldSelf.{field}) || (has(self.{field}) && self.{field} == oldSelf.{field})"),
-                format!("{name} can be set once, and not changed or taken back"),
-            )
-        } else {
-            (
-                format!(
-                    "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
-                ),
-                format!("{name} is immutable: make a new object"),
-            )
-        };
         ValidationRule {
-            rule,
-            message: Some(message),
+            rule: format!(
+                "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+            ),
+            message: Some(format!("{name} is immutable: make a new object")),
             field_path: Some(format!(".{name}")),
             ..ValidationRule::default()
         }

@@ -14,7 +14,7 @@ use crate::api::{
     DeployRequest,
     actor::Actor,
     conditions::{self, ConditionType, Reason},
-    deploy_request::WaitingFor,
+    deploy_request::{DecisionKind, DeployRequestStatus, WaitingFor},
     environment::{Automation, JudgmentRole},
 };
 
@@ -308,6 +308,13 @@ pub fn is_canceled(request: &DeployRequest) -> bool {
             .is_some_and(|condition| condition.status == "False")
     });
     request.spec.cancel.is_some() && !refused
+}
+
+/// Whether a cancel was found to count, and so goes on to count: whatever became of the rights of who wrote it, and
+/// whatever another one says that was put in its place.
+pub fn is_heeded(status: &DeployRequestStatus) -> bool {
+    let mut decisions = status.decisions.iter();
+    decisions.any(|decision| decision.what == DecisionKind::Canceled)
 }
 
 /// Whether somebody may answer a manual judgment. `known` is about them and the verb `judge`; `roles` are those that the

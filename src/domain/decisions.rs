@@ -230,15 +230,17 @@ fn refused(
     next: &DeployRequestStatus,
     gates: &Gates,
 ) {
-    let new = is(next, ConditionType::Cancelable, "False")
-        && !is(before, ConditionType::Cancelable, "False");
+    let by = request
+        .spec
+        .cancel
+        .as_ref()
+        .and_then(|cancel| cancel.by.as_ref());
+    let by = by.map(|actor| actor.username.as_str());
+    let refused = is(next, ConditionType::Cancelable, "False");
+    // Another one may have been put in the place of one that was refused before.
+    let first = by.is_some_and(|by| records.latest(&[DecisionKind::Refused], by).is_none());
+    let new = refused && (first || !is(before, ConditionType::Cancelable, "False"));
     if let (true, Some(refusal)) = (new, gates.refused_cancel()) {
-        let by = request
-            .spec
-            .cancel
-            .as_ref()
-            .and_then(|cancel| cancel.by.as_ref());
-        let by = by.map(|actor| actor.username.as_str());
         records.push(
             DecisionKind::Refused,
             records.now,

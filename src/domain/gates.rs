@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::refusal::Refusal;
+use super::{access, refusal::Refusal};
 use crate::api::{
     DeployRequest,
     conditions::{self, ConditionType, Reason},
@@ -139,14 +139,14 @@ impl Gates {
         }
     }
 
-    /// Says in the status whether a cancel counts.
+    /// Says in the status whether a cancel counts. Once one was heeded, that isn't taken back.
     pub fn tell_cancel(
         &self,
         request: &DeployRequest,
         status: &mut DeployRequestStatus,
         now: Timestamp,
     ) {
-        if request.spec.cancel.is_none() {
+        if request.spec.cancel.is_none() || (access::is_heeded(status) && !self.cancel_counts()) {
             return;
         }
         let was = conditions::find(&status.conditions, ConditionType::Cancelable).is_some();

@@ -115,6 +115,14 @@ pub fn approval_name(request_uid: &str, run_digest: &str, approver: &SlackPerson
     format!("approval-{}", &hash[..IN_NAME])
 }
 
+/// The name of the `DeployApproval` that takes the place of `found`, which had `name` and doesn't count: again the first
+/// wins of all that do so. `found` is its uid.
+pub fn next_name(name: &str, found: &str) -> String {
+    let kind = name.split_once('-').map_or(name, |(kind, _)| kind);
+    let hash = digest(&(name, found));
+    format!("{kind}-{}", &hash[..IN_NAME])
+}
+
 /// What tells one manual judgment from all others, in hexadecimal digits.
 pub fn judgment_mark(request_uid: &str, execution: &str, stage: &str) -> String {
     let mut hash = digest(&(request_uid, execution, stage));
@@ -182,6 +190,20 @@ mod tests {
             created.as_millisecond()
         );
         assert_eq!(id.to_uppercase(), id);
+    }
+
+    #[test]
+    fn what_takes_a_dead_words_place_has_a_name_of_its_own() {
+        let first = judgment_name("0a1b");
+        let second = next_name(&first, "u1");
+        assert!(second.starts_with("judgment-"), "{second}");
+        assert_eq!(second, next_name(&first, "u1"));
+        let others = [
+            first.clone(),
+            next_name(&first, "u2"),
+            next_name(&second, "u1"),
+        ];
+        assert!(!others.contains(&second), "{others:?}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     access::Permission,
     api::{DeployRequest, bounds, deploy_request as spec},
+    domain::access,
     receiver::grammar::Cancel,
     slack::actions::Target,
 };
@@ -75,7 +76,7 @@ impl Receiver {
         if standing::phase(request).is_terminal() {
             return Ok(Answer::Say(cancelled::late(request)));
         }
-        if request.spec.cancel.is_some() {
+        if access::is_canceled(request) {
             return Ok(Answer::Say(cancelled::before(request)));
         }
         let person = &sight.person;
@@ -83,7 +84,7 @@ impl Receiver {
         let own = requester.is_some_and(|requester| {
             self.identity
                 .records()
-                .same_human(requester, &person.actor())
+                .certainly_same(requester, &person.actor())
         });
         if !own {
             let spec = &request.spec;

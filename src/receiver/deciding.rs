@@ -37,6 +37,9 @@ use crate::{
     },
 };
 
+/// Words that don't count and whose place the next one takes, at most: somebody whose word never counts can press for ever.
+const MOST_DEAD: usize = 8;
+
 /// What is wrong with a submitted modal, by the block that it is about.
 type Wrong = BTreeMap<String, Plain>;
 
@@ -287,22 +290,29 @@ impl Receiver {
         requester.is_some_and(|requester| records.same_human(requester, &person.actor()))
     }
 
-    /// Creates it, and says what became of that.
+    /// Creates it, and says what became of that. One that stands there and doesn't count is in nobody's way: this one
+    /// takes its place.
     async fn record(
         &self,
         occasion: &Occasion,
         sight: &Sight,
         request: &DeployRequest,
-        word: DeployApproval,
+        mut word: DeployApproval,
     ) -> Result<Answer, Trouble> {
-        let attempted = Attempted {
+        let attempt = |word: &DeployApproval| Attempted {
             namespace: word.namespace().unwrap_or_default(),
             name: word.name_any(),
             what: What::Approval,
         };
-        let _first = occasion.attempted.set(attempted.clone());
+        let _first = occasion.attempted.set(attempt(&word));
         let deadline = occasion.persist_by();
-        let created = persist::write(&self.client, word.clone(), deadline, async {}).await;
+        let mut created = persist::write(&self.client, word.clone(), deadline, async {}).await;
+        for _ in 0..MOST_DEAD {
+            let Some(uid) = dead(&created) else { break };
+            word.metadata.name = Some(ids::next_name(&word.name_any(), &uid));
+            created = persist::write(&self.client, word.clone(), deadline, async {}).await;
+        }
+        let attempted = attempt(&word);
         self.metrics.decided(created.word());
         let telling = Telling {
             person: sight.person.clone(),
@@ -326,6 +336,18 @@ impl Receiver {
                 unknown
             }
         }))
+    }
+}
+
+/// The uid of what stands in a word's place, if the controller has found that it doesn't count. That may be what a look
+/// by name has found, which says that it is new.
+fn dead(created: &Created<DeployApproval>) -> Option<String> {
+    match created {
+        Created::Settled(Settled::New(found) | Settled::Existing(found)) => {
+            let counts = deciding::counts(found)?;
+            (counts.status == "False").then(|| found.uid()).flatten()
+        }
+        Created::Settled(_) | Created::Unknown(_) => None,
     }
 }
 

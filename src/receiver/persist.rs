@@ -22,6 +22,7 @@ use tokio::{
 use super::begun::Begun;
 use crate::{
     api::{DeployApproval, DeployRequest, deploy_request::Cancel},
+    domain::access,
     runtime::{crash, telemetry},
 };
 
@@ -279,7 +280,8 @@ pub(super) async fn cancel(
         Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
     let name = request.name_any();
     // The uid: another request of that name, made since, isn't what was meant.
-    let patch = json!({"metadata": {"uid": request.metadata.uid}, "spec": {"cancel": cancel}});
+    let patch =
+        json!({"metadata": {"uid": request.metadata.uid}, "spec": {"cancel": whole(&cancel)}});
     crash::point("before-ask-cancel");
     let (parameters, patch) = (PatchParams::apply(RECEIVER), Patch::Merge(&patch));
     let patched = api.patch(&name, &parameters, &patch);
@@ -300,10 +302,22 @@ pub(super) async fn cancel(
     match (now, refused) {
         (None, _) => Cancelled::Gone,
         (Some(now), _) if now.spec.cancel == Some(cancel) => Cancelled::Asked(Box::new(now)),
-        (Some(now), _) if now.spec.cancel.is_some() => Cancelled::Before(Box::new(now)),
+        (Some(now), _) if access::is_canceled(&now) => Cancelled::Before(Box::new(now)),
         (Some(_), Some(message)) => Cancelled::Refused(message),
         (Some(_), None) => Cancelled::Unknown,
     }
+}
+
+/// All of it, and nothing of a cancel that stood there before: a merge keeps what isn't named.
+fn whole(cancel: &Cancel) -> serde_json::Value {
+    let by = cancel.by.as_ref().map(|by| {
+        json!({
+            "username": by.username,
+            "groups": (!by.groups.is_empty()).then_some(&by.groups),
+            "slack": by.slack,
+        })
+    });
+    json!({"reason": cancel.reason, "by": by})
 }
 
 #[cfg(test)]

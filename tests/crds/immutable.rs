@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::{Kind, installed, refusal, samples};
 
 #[tokio::test]
-async fn a_request_never_changes_but_for_one_cancel() -> Result<()> {
+async fn a_request_never_changes_but_for_a_cancel() -> Result<()> {
     let (plane, namespace) = installed("immutable").await?;
     let kind = Kind::named("DeployRequest")?;
     let names = each_property(&kind, async |property| {
@@ -40,6 +40,38 @@ async fn a_cancel_without_a_reason_gets_none_later() -> Result<()> {
     create(&api, &kind, "bare", &spec).await?;
     let later = merge(&api, "bare", json!({"cancel": {"reason": "after all"}})).await;
     named("cancel", &refusal("a reason given later", later)?)
+}
+
+#[tokio::test]
+async fn a_cancel_that_does_not_count_can_be_replaced_and_never_taken_back() -> Result<()> {
+    let (plane, namespace) = installed("recancel").await?;
+    let kind = Kind::named("DeployRequest")?;
+    let api = kind.api(plane, &namespace);
+    let by = |name: &str| json!({"cancel": {"reason": name, "by": {"username": name}}});
+    create(&api, &kind, "one", &kind.least()?).await?;
+    merge(&api, "one", by("mallory")).await?;
+    for (status, replaced) in [("True", false), ("Unknown", false), ("False", true)] {
+        let condition = json!({
+            "type": "Cancelable", "status": status, "reason": "CancelRefused", "message": "x",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let other = json!({
+            "type": "Reconciling", "status": "False", "reason": "Queued", "message": "x",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let patch = Patch::Merge(json!({"status": {"conditions": [other, condition]}}));
+        api.patch_status("one", &PatchParams::default(), &patch)
+            .await?;
+        let taken_back = merge(&api, "one", json!({"cancel": null})).await;
+        named("cancel", &refusal("taking it back", taken_back)?)?;
+        let answer = merge(&api, "one", by("alice")).await;
+        if replaced {
+            assert_eq!(answer?.data["spec"]["cancel"]["by"]["username"], "alice");
+        } else {
+            named("cancel", &refusal("replacing one that may count", answer)?)?;
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test]

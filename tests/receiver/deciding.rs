@@ -149,6 +149,20 @@ impl<'a> Asked<'a> {
         Ok(api.list(&ListParams::default()).await?.items)
     }
 
+    /// Says of an approval that it doesn't count, as the controller would.
+    async fn counts_for_nothing(&self, approval: &DeployApproval, why: &str) -> Result<()> {
+        let api: Api<DeployApproval> =
+            Api::namespaced(self.bed.client.clone(), &self.bed.namespace);
+        let condition = json!({
+            "type": "Counts", "status": "False", "reason": "ApprovalExpired", "message": why,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let patch = Patch::Merge(json!({"status": {"conditions": [condition]}}));
+        api.patch_status(&approval.name_any(), &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
     async fn nothing_was_said(&self) -> Result<()> {
         let all = self.approvals().await?;
         ensure!(all.is_empty(), "{all:?}");
@@ -246,6 +260,68 @@ async fn an_approval_is_one_object_however_often_it_is_pressed() -> Result<()> {
     .await?;
     assert_eq!(asked.approvals().await?.len(), 2);
     assert_eq!(bed.slack.violations(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_approval_that_lapsed_is_given_again_once_each_time() -> Result<()> {
+    let bed = bed("again").await?;
+    let _receiver = bed.receiver().await?;
+    let asked = Asked::new(&bed, awaiting(DIGEST)).await?;
+    let question = asked.question().await?;
+    for generation in 1..=3 {
+        let told = asked.pressed("bob", &question, "request-approve").await?;
+        assert!(
+            text(&told).contains("Approved: deploy *checkout*"),
+            "{}",
+            text(&told)
+        );
+        let told = asked.pressed("bob", &question, "request-approve").await?;
+        assert!(
+            text(&told).contains("You have answered that already: approved"),
+            "{}",
+            text(&told)
+        );
+        let all = asked.approvals().await?;
+        assert_eq!(all.len(), generation, "{all:?}");
+        for approval in all.iter().filter(|one| one.status.is_none()) {
+            asked.counts_for_nothing(approval, "it has lapsed.").await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_count_bars_no_other_judge() -> Result<()> {
+    let bed = bed("dead").await?;
+    let _receiver = bed.receiver().await?;
+    let asked = Asked::new(&bed, judging(&json!({}))).await?;
+    let question = asked.question().await?;
+    asked.pressed("bob", &question, "judge-go").await?;
+    let told = asked.pressed("carol", &question, "judge-go").await?;
+    assert!(
+        text(&told).contains("`bob@harbor.example` has answered that already"),
+        "{}",
+        text(&told)
+    );
+    let all = asked.approvals().await?;
+    assert_eq!(all.len(), 1, "{all:?}");
+    asked
+        .counts_for_nothing(&all[0], "`bob@harbor.example` may not judge.")
+        .await?;
+    let told = asked.pressed("carol", &question, "judge-go").await?;
+    assert!(
+        text(&told).contains("Answered: continue"),
+        "{}",
+        text(&told)
+    );
+    let told = asked.pressed("bob", &question, "judge-go").await?;
+    assert!(
+        text(&told).contains("`carol@harbor.example` has answered that already"),
+        "{}",
+        text(&told)
+    );
+    assert_eq!(asked.approvals().await?.len(), 2);
     Ok(())
 }
 

@@ -1,12 +1,15 @@
 //! Mentions, direct messages, questions, and lines that can't be read.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use foredeck::api::Environment;
 use foredeck_testkit::{
     slack::{ChannelKind, User},
     wait_for,
 };
-use kube::ResourceExt;
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 
 use crate::support::{Bed, PATIENCE, buttons, text, words};
@@ -306,6 +309,50 @@ async fn pasted_parameters_reach_the_request() -> Result<()> {
     assert_eq!(spec.parameters["replicas"], "3");
     assert_eq!(spec.parameters["tier"], "1.10");
     assert_eq!(spec.reason.as_deref(), Some("hotfix & more"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cancel_that_does_not_count_uses_up_nobodys() -> Result<()> {
+    let bed = Bed::new("recancel").await?;
+    let _receiver = bed.receiver().await?;
+    bed.typed("alice", "deploys", "/deploy checkout main to quick")
+        .await?;
+    let name = bed.request().await?.name_any();
+    let by = json!({"username": "mallory", "groups": ["strangers"]});
+    let cancel = json!({"spec": {"cancel": {"reason": "mine now", "by": by}}});
+    bed.requests_api()
+        .patch(&name, &PatchParams::default(), &Patch::Merge(cancel))
+        .await?;
+    let line = format!("/deploy cancel {name}");
+    wait_for("the cancel is known", PATIENCE, async || {
+        let answer = bed.typed("alice", "deploys", &line).await?;
+        ensure!(
+            answer.text.contains("asked for that already"),
+            "{}",
+            text(&answer)
+        );
+        Ok(())
+    })
+    .await?;
+    let condition = json!({
+        "type": "Cancelable", "status": "False", "reason": "CancelRefused", "message": "x",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    bed.set_status(&name, json!({"conditions": [condition]}))
+        .await?;
+    wait_for("it is to be canceled", PATIENCE, async || {
+        let answer = bed.typed("alice", "deploys", &line).await?;
+        ensure!(answer.text.contains("To be canceled"), "{}", text(&answer));
+        Ok(())
+    })
+    .await?;
+    // Nothing of the other one is left in it.
+    let cancel = bed.request().await?.spec.cancel.unwrap();
+    assert_eq!(cancel.reason, None);
+    let by = cancel.by.unwrap();
+    assert_eq!(by.username, "alice@harbor.example");
+    assert_eq!(by.groups, Vec::<String>::new());
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub use self::{
 };
 
 use super::{
-    backoff, decisions,
+    access, backoff, decisions,
     gates::Gates,
     ids,
     judgment::{self, Handover, JudgmentFacts},
@@ -36,9 +36,7 @@ use crate::api::{
     DeployRequest, SEEN_ANNOTATION,
     conditions::Reason,
     connection::OnUnknown,
-    deploy_request::{
-        Attempt, Cancel, DecisionKind, DeployRequestStatus, Phase, Resolved, WaitingFor,
-    },
+    deploy_request::{Attempt, Cancel, DeployRequestStatus, Phase, Resolved, WaitingFor},
     deploy_target::{Active, DeployTargetStatus, Run, Seen},
     environment::Concurrency,
 };
@@ -354,10 +352,7 @@ impl Machine<'_> {
     /// `spec.cancel`, if it counts. Once it was heeded it counts whatever became of the rights of who wrote it.
     fn cancel(&self) -> Option<&Cancel> {
         let cancel = self.request.spec.cancel.as_ref()?;
-        let heeded = self.request.status.as_ref().is_some_and(|status| {
-            let mut decisions = status.decisions.iter();
-            decisions.any(|decision| decision.what == DecisionKind::Canceled)
-        });
+        let heeded = self.request.status.as_ref().is_some_and(access::is_heeded);
         (heeded || self.facts.gates.cancel_counts()).then_some(cancel)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
@@ -13,6 +14,7 @@ use crate::{
     access::Missing,
     api::{
         DeployApproval, DeployRequest,
+        conditions::{self, ConditionType},
         deploy_approval::{ApprovalDecision, ApprovalSubject},
         deploy_request::{GivenApproval, Judgment},
     },
@@ -252,6 +254,12 @@ pub(in crate::receiver) fn recorded(request: &DeployRequest, approval: &DeployAp
     )
 }
 
+/// What the controller says of whether it counts, once it has.
+pub(in crate::receiver) fn counts(approval: &DeployApproval) -> Option<&Condition> {
+    let status = approval.status.as_ref()?;
+    conditions::find(&status.conditions, ConditionType::Counts)
+}
+
 /// Something of that name was there before.
 pub(in crate::receiver) fn stands(
     person: &Person,
@@ -282,16 +290,24 @@ pub(in crate::receiver) fn stands(
         + ", for "
         + standing::asked(&request.spec)
         + ".";
+    let stands = match counts(found) {
+        Some(counts) => {
+            Mrkdwn::fixed("Nothing was changed. Of that it is said: ")
+                + Mrkdwn::code_within(&counts.message, MOST_QUOTED)
+        }
+        None => Mrkdwn::fixed("Nothing was changed; whether it counts is still looked at."),
+    };
     let rest = if own && same(wanted, found) {
-        Mrkdwn::fixed("It stands, and nothing was changed.")
+        stands
     } else {
-        Mrkdwn::fixed(
-            "That stands, and nothing was changed. As long as nothing came of it, it is taken back with ",
-        ) + Mrkdwn::code(&format!(
-            "kubectl delete da -n {} {}",
-            found.namespace().unwrap_or_default(),
-            found.name_any()
-        )) + "."
+        stands
+            + " As long as nothing came of it, it is taken back with "
+            + Mrkdwn::code(&format!(
+                "kubectl delete da -n {} {}",
+                found.namespace().unwrap_or_default(),
+                found.name_any()
+            ))
+            + "."
     };
     Message::new(
         first.clone() + " " + rest.clone(),

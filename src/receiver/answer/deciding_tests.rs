@@ -44,6 +44,12 @@ fn all(text: &str, request: &DeployRequest, person: &Person) -> Vec<(&'static st
     let judged = word(text, ApprovalSubject::Judgment, ApprovalDecision::Approve);
     let mut own = approve.clone();
     own.spec.approver.as_mut().unwrap().slack = Some(person.slack.clone());
+    let mut lapsed = own.clone();
+    let counts = json!({"conditions": [{
+        "type": "Counts", "status": "False", "reason": "ApprovalExpired", "lastTransitionTime": "2026-03-04T10:00:00Z",
+        "message": format!("{text} has lapsed."),
+    }]});
+    lapsed.status = Some(serde_json::from_value(counts).unwrap());
     let judgment = judgment(text);
     let answer = judgment.answer.clone().unwrap();
     let group = text.to_owned();
@@ -82,6 +88,7 @@ fn all(text: &str, request: &DeployRequest, person: &Person) -> Vec<(&'static st
             "judged by another",
             stands(person, request, &judged, &judged),
         ),
+        ("lapsed", stands(person, request, &approve, &lapsed)),
         ("refused", refused(Asked::Start, text)),
         ("not done", not_done(Asked::Judgment)),
         ("no modal", no_modal(Asked::Start)),

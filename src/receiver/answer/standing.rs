@@ -8,6 +8,7 @@ use crate::{
         DeployRequest,
         deploy_request::{DEFAULT_ACTION, DeployRequestSpec, Phase},
     },
+    domain::access,
     slack::text::Mrkdwn,
 };
 
@@ -91,7 +92,7 @@ pub(in crate::receiver) fn standing(request: &DeployRequest) -> Mrkdwn {
         return line;
     };
     let ended = phase(request).is_terminal();
-    if request.spec.cancel.is_some() && !ended {
+    if access::is_canceled(request) && !ended {
         line += ", to be canceled";
     }
     if let Some(stage) = status.stage.as_deref().filter(|stage| !stage.is_empty()) {

@@ -21,7 +21,7 @@ use crate::{
         environment::{Concurrency, Confirm},
     },
     domain::{
-        approvals, ids,
+        access, approvals, ids,
         parameters::{self, refuse_expression},
         refusal::Refusal,
         resolve,
@@ -525,7 +525,7 @@ fn waits(name: &str, active: Option<&Active>, sights: Sights<'_>) -> (Vec<Wait>,
 }
 
 fn waits_for(request: &DeployRequest, target: &str) -> bool {
-    request.spec.cancel.is_none()
+    !access::is_canceled(request)
         && request.status.as_ref().is_some_and(|status| {
             status.phase == Some(Phase::Queued)
                 && status

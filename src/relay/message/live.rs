@@ -289,7 +289,7 @@ fn buttons(request: &DeployRequest) -> Vec<Element> {
                 .into(),
         );
     }
-    let cancelable = !super::phase(request).is_terminal() && request.spec.cancel.is_none();
+    let cancelable = !super::phase(request).is_terminal() && !access::is_canceled(request);
     let target = actions::Target {
         namespace: request.namespace().unwrap_or_default(),
         name: request.name_any(),

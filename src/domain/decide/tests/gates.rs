@@ -5,7 +5,7 @@ use crate::{
     api::{
         actor::Actor,
         conditions::{self, ConditionType},
-        deploy_request::{Approvals, Cancel, DecisionKind, GivenApproval},
+        deploy_request::{Approvals, Cancel, DecisionKind, DecisionRecord, GivenApproval},
     },
     domain::gates::{Access, Approval},
 };
@@ -499,6 +499,55 @@ fn a_cancel_that_nobody_judged_is_told_of_only_where_it_was_heeded() {
     assert_eq!(decision.status.phase, Some(Phase::Expired));
     assert!(!kinds(&decision).contains(&DecisionKind::Canceled));
     assert_eq!(reason(&decision, ConditionType::Cancelable), None);
+}
+
+#[test]
+fn a_cancel_in_the_place_of_a_refused_one_counts_by_its_own_word_and_for_good() {
+    let row = rows()
+        .into_iter()
+        .find(|row| row.name == "cancelled by a stranger")
+        .unwrap();
+    let target = ready(Some(active(UID, true, Some(shown(Some(1))))));
+    let mut facts = facts(target, observation(UID, None, 1));
+    facts.gates = row.gates.clone();
+    let mut request = asked(Some(Phase::Running), &row);
+    let decision = decide(&request, &facts, now());
+    let told =
+        |decision: &Decision| reason(decision, ConditionType::Cancelable).map(|(status, _)| status);
+    assert_eq!(decision.effect, None);
+    assert_eq!(told(&decision).as_deref(), Some("False"));
+    request.status = Some(decision.status);
+    facts.gates.cancel = Some(Ok(()));
+    let decision = decide(&request, &facts, now());
+    assert!(
+        matches!(decision.effect, Some(Effect::Cancel { .. })),
+        "{:?}",
+        decision.effect
+    );
+    // What was heeded once isn't given up, whoever may what by then.
+    request
+        .status
+        .as_mut()
+        .unwrap()
+        .decisions
+        .push(DecisionRecord {
+            what: DecisionKind::Canceled,
+            at: Time(now()),
+            by: None,
+            why: None,
+        });
+    let status = request.status.as_mut().unwrap();
+    status
+        .conditions
+        .retain(|known| known.type_ != "Cancelable");
+    facts.gates = row.gates.clone();
+    let decision = decide(&request, &facts, now());
+    assert!(
+        matches!(decision.effect, Some(Effect::Cancel { .. })),
+        "{:?}",
+        decision.effect
+    );
+    assert_eq!(told(&decision), None);
 }
 
 #[test]
