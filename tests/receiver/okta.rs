@@ -94,7 +94,7 @@ async fn only_groups_of_oktas_own_count() -> Result<()> {
     let Some(node) = Node::fetch().await? else {
         return Ok(());
     };
-    let theirs: &[&str] = &["oncall", "APP_GROUP shop-deployers"];
+    let theirs: &[&str] = &["oncall", "BUILT_IN leads"];
     let okta = Okta::start(&node, &[(ALICE, theirs), (BOB, &["shop-deployers"])]).await?;
     let source = groups_of(&okta);
     let alice = ask(&source, ALICE).await.unwrap();

@@ -63,8 +63,8 @@ pub enum OktaFault {
 }
 
 impl Okta {
-    /// Starts an organisation in which these people, by login, are in these groups: Okta's own, or of another type that
-    /// stands before the name, as in `APP_GROUP leads`.
+    /// Starts an organisation in which these people, by login, are in these groups: Okta's own, or built in, as in
+    /// `BUILT_IN leads`. emulate knows no groups of applications, and no two of one name.
     ///
     /// # Errors
     /// When emulate doesn't start.
@@ -76,9 +76,9 @@ impl Okta {
             let user = format!("00u{index:017}");
             users.push(json!({"okta_id": user, "login": login, "email": login}));
             for name in *theirs {
-                let (kind, name) = match name.split_once("_GROUP ") {
-                    Some((kind, name)) => (format!("{kind}_GROUP"), name),
-                    None => ("OKTA_GROUP".to_owned(), *name),
+                let (kind, name) = match name.strip_prefix("BUILT_IN ") {
+                    Some(name) => ("BUILT_IN", name),
+                    None => ("OKTA_GROUP", *name),
                 };
                 let known = groups
                     .iter()
