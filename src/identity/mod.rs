@@ -439,8 +439,8 @@ impl Identity {
 
     /// Since when what was said is good that may be so old.
     fn since(&self, source: &dyn GroupSource, age: Duration, changes: Changes) -> Timestamp {
-        let changed = (source.changed_at(), source.lacking_since());
-        good_since((self.clock)(), age, changed, changes)
+        let unheard = (source.changed_at(), source.lacking_since());
+        good_since((self.clock)(), age, unheard, changes)
     }
 }
 
@@ -448,14 +448,14 @@ impl Identity {
 fn good_since(
     now: Timestamp,
     age: Duration,
-    (changed, lacking): (Option<Timestamp>, Option<Timestamp>),
+    (last, first): (Option<Timestamp>, Option<Timestamp>),
     changes: Changes,
 ) -> Timestamp {
     let since = earlier(now, age);
     let moment_ago = earlier(now, GRACE);
-    let is_recent = lacking.is_some_and(|lacking| lacking >= moment_ago);
-    match changed {
-        Some(changed) if changes == Changes::AtOnce || !is_recent => changed.max(since),
+    let is_recent = first.is_some_and(|first| first >= moment_ago);
+    match last {
+        Some(last) if changes == Changes::AtOnce || !is_recent => last.max(since),
         _ => since,
     }
 }

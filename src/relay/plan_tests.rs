@@ -439,11 +439,11 @@ fn where_nobody_is_asked_to_approve_it_the_status_says_so() {
     };
     let mention = json!({"approvals": {"required": 1, "mention": ["S0LEADS"]}});
     let plain = json!({"approvals": {"required": 1}});
-    let rows = [
+    let rows = vec![
         ("in the channel", under(asked(), &[live()], &mention), None),
         (
             "directly",
-            under(asked(), &[direct.clone()], &mention),
+            under(asked(), std::slice::from_ref(&direct), &mention),
             Some(Unasked::Alone),
         ),
         (

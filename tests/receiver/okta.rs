@@ -31,7 +31,7 @@ const HOUR: u64 = 3600;
 /// An organisation; nothing where Node is left out.
 async fn organisation() -> Result<Option<Okta>> {
     foredeck::runtime::tls::install();
-    let Some(node) = Node::fetch().await? else {
+    let Some(tools) = Node::fetch().await? else {
         return Ok(None);
     };
     let people: [(&str, &[&str]); 3] = [
@@ -39,7 +39,7 @@ async fn organisation() -> Result<Option<Okta>> {
         ("carol@harbor.example", &["a", "b", "c", "d", "e", "f", "g"]),
         ("sla/sh?#@harbor.example", &["odd"]),
     ];
-    Okta::start(&node, &people).await.map(Some)
+    Okta::start(&tools, &people).await.map(Some)
 }
 
 fn settings(okta: &Okta, token: &str) -> OktaSettings {
@@ -91,11 +91,11 @@ async fn groups_are_those_of_the_account_with_that_login() -> Result<()> {
 #[tokio::test]
 async fn only_groups_of_oktas_own_count() -> Result<()> {
     foredeck::runtime::tls::install();
-    let Some(node) = Node::fetch().await? else {
+    let Some(tools) = Node::fetch().await? else {
         return Ok(());
     };
     let theirs: &[&str] = &["oncall", "BUILT_IN leads"];
-    let okta = Okta::start(&node, &[(ALICE, theirs), (BOB, &["shop-deployers"])]).await?;
+    let okta = Okta::start(&tools, &[(ALICE, theirs), (BOB, &["shop-deployers"])]).await?;
     let source = groups_of(&okta);
     let alice = ask(&source, ALICE).await.unwrap();
     assert_eq!(alice.names, ["okta:oncall"]);

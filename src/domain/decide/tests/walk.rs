@@ -216,7 +216,7 @@ fn what_fell_off_the_full_record_is_not_told_again() {
     let (approved, missing) = (named("approved"), named("approval missing"));
     let voice = crate::domain::gates::RefusedVoice {
         by: Some("mallory@corp.example".to_owned()),
-        at: now() - Duration::from_secs(60),
+        at: now() - Duration::from_mins(1),
         why: "no verb.".to_owned(),
     };
     let with_voice = |row: &Row| Gates {

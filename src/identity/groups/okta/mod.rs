@@ -172,7 +172,9 @@ impl OktaGroups {
         for _ in 0..MOST_PAGES {
             let page = self.caller.get(&url).await?.ok_or(OktaError::Unclear)?;
             let groups: Vec<Group> = page.read()?;
-            groups.into_iter().for_each(|group| names.add(group));
+            for group in groups {
+                names.add(group);
+            }
             match page.next(&first)? {
                 Some(next) => url = next,
                 None => return Ok(names),
