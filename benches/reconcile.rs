@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -38,11 +39,15 @@ const PER_SECOND: usize = 10;
 const BURST: usize = 1_000;
 const TARGETS: usize = 200;
 const PATIENCE: Duration = Duration::from_mins(4);
+/// What foredeck is installed by: it starts nothing without its admission policies.
+const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/install");
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let plane = ControlPlane::start().await?;
-    plane.install_crds(&foredeck::api::crds()).await?;
+    plane
+        .install(&foredeck::api::crds(), Path::new(INSTALL))
+        .await?;
     println!(
         "executions of {} s; latencies in ms from the create call to the launch in Gate\n",
         WORK.as_secs()
@@ -346,7 +351,10 @@ impl Worker {
                 namespace,
                 "--lease-namespace",
                 namespace,
+                "--admission-policies",
+                &format!("{INSTALL}/admission.yaml"),
             ])
+            .stdout(Stdio::null())
             .env("KUBECONFIG", plane.admin_kubeconfig())
             .env(
                 "RUST_LOG",
