@@ -96,6 +96,32 @@ fn every_link_leads_somewhere() -> Result<()> {
     Ok(())
 }
 
+/// What stands in backticks and has the form of a test's name: at least four words.
+#[test]
+fn every_test_that_security_names_is_there() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/security.md"))?;
+    let is_name = |word: &&str| {
+        word.split('_').count() > 3
+            && word
+                .chars()
+                .all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')
+    };
+    let named: BTreeSet<&str> = page.split('`').filter(is_name).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let mut sources = String::new();
+    for folder in ["src", "tests", "testkit"] {
+        for path in files(folder, "rs")? {
+            sources.push_str(&fs::read_to_string(path)?);
+        }
+    }
+    let missing: Vec<_> = named
+        .into_iter()
+        .filter(|name| !sources.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(missing.is_empty(), "there are no such tests: {missing:?}");
+    Ok(())
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
