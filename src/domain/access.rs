@@ -204,6 +204,17 @@ impl Wish<'_> {
     }
 }
 
+/// Whom to ask for a word on what `requester` asked for: all who may give one but themselves.
+pub fn others(requester: Option<&Actor>, holders: Vec<String>) -> Vec<String> {
+    let is_own = |holder: &String| {
+        requester.is_some_and(|requester| requester.username.eq_ignore_ascii_case(holder))
+    };
+    holders
+        .into_iter()
+        .filter(|holder| !is_own(holder))
+        .collect()
+}
+
 /// Whether whoever asked may. `known` is about the requester and the action.
 pub fn access(wish: Wish<'_>, known: &Known) -> Access {
     match known {

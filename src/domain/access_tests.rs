@@ -268,3 +268,11 @@ fn a_cancel_that_was_refused_keeps_nobody_out_of_line() {
     }
     assert!(!is_canceled(&request(&Value::Null, None)));
 }
+
+#[test]
+fn who_asked_is_not_told_to_ask_themselves() {
+    let all = || ["Alice@corp.example", "bob@corp.example"].map(str::to_owned);
+    let alice = actor("alice@corp.example");
+    assert_eq!(others(Some(&alice), all().into()), ["bob@corp.example"]);
+    assert_eq!(others(None, all().into()), all());
+}

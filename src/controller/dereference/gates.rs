@@ -440,7 +440,11 @@ impl Asked<'_> {
             return judged;
         }
         // Only who is still asked has to be told whom.
-        let holders = self.who_may(APPROVE).await;
+        let mut holders = self.who_may(APPROVE).await;
+        if rules.is_none_or(|rules| !rules.requester_may_approve) {
+            let requester = self.request.spec.requester.as_ref();
+            holders = holders.map(|holders| access::others(requester, holders));
+        }
         let matter = Matter {
             holders: holders.as_deref(),
             ..matter

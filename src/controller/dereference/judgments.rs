@@ -148,7 +148,7 @@ async fn judged(
         .map(async |approval| {
             let wanted = judgment::is_wanted(place.execution, place.stages, approval);
             let known = if wanted {
-                Some(about(context, &asked, approval).await)
+                Some(about(&asked, approval).await)
             } else {
                 None
             };
@@ -176,9 +176,9 @@ async fn judged(
 }
 
 /// What the author of an answer may.
-async fn about(context: &Context, asked: &Asked<'_>, approval: &DeployApproval) -> Known {
+async fn about(asked: &Asked<'_>, approval: &DeployApproval) -> Known {
     let given = created(approval);
-    let (vouched, known) = tokio::join!(context.policies.vouch(&context.client, given), async {
+    let (vouched, known) = tokio::join!(asked.vouched(given), async {
         match &approval.spec.approver {
             Some(approver) => asked.about(approver, given, JUDGE).await,
             None => Err(access::unstamped()),
