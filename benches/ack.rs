@@ -306,7 +306,7 @@ impl Receiver {
         let child = Command::new(env!("CARGO_BIN_EXE_foredeck"))
             .args(["receiver", "--namespace", namespace, "--slack-mode", "http"])
             .args(["--listen", &format!("127.0.0.1:{listen}")])
-            .args(["--people-namespace", namespace])
+            .args(["--home-namespace", namespace])
             .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
             .env("KUBECONFIG", plane.admin_kubeconfig())
             .env("SLACK_API_URL", slack.api_url())

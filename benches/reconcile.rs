@@ -351,6 +351,8 @@ impl Worker {
                 namespace,
                 "--lease-namespace",
                 namespace,
+                "--allow-gate-host",
+                "127.0.0.1",
                 "--admission-policies",
                 &format!("{INSTALL}/admission.yaml"),
             ])

@@ -1,6 +1,6 @@
 //! Foredeck: the deck in front of Spinnaker.
 //!
-//! Arrows point one way: `cli` → {`controller`, `receiver`, `relay`} → {`access`, `identity`, `spinnaker`, `slack`} →
+//! Arrows point one way: `cli` → {`controller`, `receiver`, `relay`} → {`access`, `identity`, `secrets`, `spinnaker`, `slack`} →
 //! `domain` → `api`. The three roles don't know each other: objects in the API server are all that passes between them. `runtime` is
 //! what a process needs (clients, caches, admin server, shutdown). `tests/architecture.rs` holds it.
 
@@ -13,5 +13,6 @@ pub mod identity;
 pub mod receiver;
 pub mod relay;
 pub mod runtime;
+pub mod secrets;
 pub mod slack;
 pub mod spinnaker;

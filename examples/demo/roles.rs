@@ -49,6 +49,7 @@ impl Role {
                 "FOREDECK_ADMISSION_POLICIES",
                 examples().join("install/admission.yaml"),
             )
+            .env("FOREDECK_ALLOW_GATE_HOST", "127.0.0.1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     access::policies::Policies,
     controller::{self, ControllerSettings},
+    domain::hosts::{AllowedHosts, HostPattern},
 };
 
 #[derive(Args, Debug)]
@@ -45,6 +46,15 @@ pub(super) struct ControllerFlags {
     /// File with the admission policies as they have to be; without it nothing starts
     #[arg(long, value_name = "FILE", env = "FOREDECK_ADMISSION_POLICIES")]
     admission_policies: Option<PathBuf>,
+
+    /// Host that a connection's Gate may be at, perhaps with a port (`gate.prod.example:8085`); `*` stands for any
+    /// characters. Repeat it or separate with commas. No Gate is spoken to when left out
+    #[arg(long = "allow-gate-host", value_name = "HOST", env = "FOREDECK_ALLOW_GATE_HOST", value_delimiter = ',', value_parser = values::host_pattern)]
+    gate_hosts: Vec<HostPattern>,
+
+    /// Host that a connection's Vault may be at, likewise. No Vault is spoken to when left out
+    #[arg(long = "allow-vault-host", value_name = "HOST", env = "FOREDECK_ALLOW_VAULT_HOST", value_delimiter = ',', value_parser = values::host_pattern)]
+    vault_hosts: Vec<HostPattern>,
 
     /// Post again after an unknown outcome sooner than is safe against a real Spinnaker
     #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
@@ -80,7 +90,11 @@ pub(super) async fn work(
         namespaces: process.namespaces.clone(),
         minimum_settle: own.test_minimum_settle,
         refresh: own.test_refresh,
-        people_namespace: people.people_namespace,
+        home_namespace: people.home_namespace,
+        hosts: AllowedHosts {
+            gate: own.gate_hosts,
+            vault: own.vault_hosts,
+        },
         groups_max_age: people.groups_max_age,
         stamped_groups_max_age: own.stamped_groups_max_age,
         policies,
@@ -135,10 +149,11 @@ mod tests {
         assert_eq!(lease.lease_namespace, "foredeck-system");
         assert_eq!(own.lease_name, "foredeck-controller");
         assert_eq!(lease.lease_duration, Duration::from_secs(15));
-        assert_eq!(people.people_namespace, "foredeck-system");
+        assert_eq!(people.home_namespace, "foredeck-system");
         assert_eq!(people.groups_max_age, Duration::from_mins(10));
         assert_eq!(own.stamped_groups_max_age, Duration::from_hours(24));
         assert_eq!(own.admission_policies, None);
+        assert!(own.gate_hosts.is_empty() && own.vault_hosts.is_empty());
         assert_eq!(own.test_minimum_settle, None);
         assert_eq!(process.test_crash_at, None);
     }
@@ -148,6 +163,24 @@ mod tests {
         let arguments = parse("--namespace a --namespace b,c").unwrap();
         assert_eq!(arguments.process.namespaces, ["a", "b", "c"]);
         assert!(parse("--namespace A").unwrap_err().contains("lower-case"));
+    }
+
+    #[test]
+    fn hosts_repeat_or_stand_in_one_list() {
+        let arguments =
+            parse("--allow-gate-host a.example --allow-gate-host b.example:8085,*.c").unwrap();
+        let hosts: Vec<_> = arguments
+            .own
+            .gate_hosts
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(hosts, ["a.example", "b.example:8085", "*.c"]);
+        assert!(
+            parse("--allow-vault-host https://vault")
+                .unwrap_err()
+                .contains("not a host")
+        );
     }
 
     #[test]

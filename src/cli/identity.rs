@@ -91,7 +91,7 @@ impl IdentityFlags {
             }
         };
         Ok(PeopleSettings {
-            namespace: people.people_namespace,
+            namespace: people.home_namespace,
             names: NameRules {
                 format: self.username_format,
                 domains: self.email_domains,

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use jiff::SignedDuration;
 
+use crate::domain::hosts::HostPattern;
+
 /// `15s`, `2m 30s`, `1h`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<SignedDuration>()
@@ -35,6 +37,12 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
         "a namespace has 1 to 63 lower-case letters, digits and dashes, no dash first or last"
             .to_owned(),
     )
+}
+
+/// `gate.prod.example`, `*.example:8085`.
+pub(super) fn host_pattern(text: &str) -> Result<HostPattern, String> {
+    text.parse::<HostPattern>()
+        .map_err(|error| error.to_string())
 }
 
 /// Where the admin server listens, if anywhere.

@@ -250,9 +250,9 @@ impl Connections {
 /// Gate's error, as what a request waits for or fails by.
 pub(super) fn refusal(connection: &str, error: &GateError) -> Refusal {
     let advice = match error.reason() {
-        Reason::SpinnakerLogin => ": its owner has to renew the credentials",
+        Reason::LoginFailed => ": its owner has to renew the credentials",
         Reason::SpinnakerForbidden => ": its owner has to ask Spinnaker's operators for access",
-        Reason::SpinnakerUnreachable => "; it is tried again",
+        Reason::GateUnreachable => "; it is tried again",
         _ => "",
     };
     let message = format!("SpinnakerConnection {connection:?}: {error}{advice}.");

@@ -28,7 +28,10 @@ use crate::{
         Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
         SpinnakerConnection,
     },
-    domain::people::{Limits, People},
+    domain::{
+        hosts::AllowedHosts,
+        people::{Limits, People},
+    },
     runtime::{
         cache::{Cache, Guarded},
         lease::Claim,
@@ -159,8 +162,10 @@ pub struct ControllerSettings {
     pub minimum_settle: Option<Duration>,
     /// How often configuration that is in order is looked at again; 3 min unless a test is in a hurry.
     pub refresh: Option<Duration>,
-    /// Where Persons count.
-    pub people_namespace: String,
+    /// Foredeck's own namespace: where Persons count, and whose connections may be shared.
+    pub home_namespace: String,
+    /// Where connections may say that Gate and Vault are.
+    pub hosts: AllowedHosts,
     /// How old what is known of a person in Slack may be: their groups, and that they are somebody.
     pub groups_max_age: Duration,
     /// How long after an object was created the groups count that were stamped into it, of people who are not in Slack.
@@ -175,7 +180,8 @@ impl Default for ControllerSettings {
             namespaces: Vec::new(),
             minimum_settle: None,
             refresh: None,
-            people_namespace: "foredeck-system".to_owned(),
+            home_namespace: "foredeck-system".to_owned(),
+            hosts: AllowedHosts::default(),
             groups_max_age: Duration::from_mins(10),
             stamped_groups_max_age: Duration::from_hours(24),
             policies: Policies::default(),

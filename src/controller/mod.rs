@@ -147,7 +147,7 @@ async fn engine(
         Cache::<SpinnakerConnection>::start(client.clone(), &scope, drop_nothing);
     let (approvals, approval_changes) =
         Cache::<DeployApproval>::start(client.clone(), &scope, drop_nothing);
-    let people = Scope::Namespace(settings.people_namespace.clone());
+    let people = Scope::Namespace(settings.home_namespace.clone());
     let (persons, person_changes) = Cache::<Person>::start(client.clone(), &people, drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
@@ -202,7 +202,7 @@ async fn engine(
             persons: Persons {
                 cache: persons,
                 known: AtomicBool::new(false),
-                namespace: settings.people_namespace.clone(),
+                namespace: settings.home_namespace.clone(),
                 people: std::sync::Mutex::default(),
                 copies: std::sync::Mutex::default(),
             },

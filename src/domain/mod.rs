@@ -7,6 +7,7 @@ pub mod decide;
 pub mod decisions;
 pub mod fitting;
 pub mod gates;
+pub mod hosts;
 pub mod ids;
 pub mod judgment;
 pub mod outcome;

@@ -23,14 +23,14 @@ use crate::api::{
 
 /// What keeps a connection from being used until somebody mends it.
 const UNUSABLE: [Reason; 4] = [
-    Reason::SpinnakerLogin,
+    Reason::LoginFailed,
     Reason::SpinnakerForbidden,
     Reason::CredentialsNotFound,
     Reason::ConnectionInvalid,
 ];
 /// What says nothing of the configuration: Gate only could not be asked.
 const PASSING: [Reason; 3] = [
-    Reason::SpinnakerUnreachable,
+    Reason::GateUnreachable,
     Reason::SpinnakerBusy,
     Reason::SpinnakerUnclear,
 ];

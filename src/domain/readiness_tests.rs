@@ -93,7 +93,7 @@ fn plain() -> Description {
 #[test]
 fn a_connection_is_ready_when_gate_knows_us_and_its_settle_time_is_safe() {
     let minimum = Duration::from_secs(150);
-    let login = refusal(Reason::SpinnakerLogin);
+    let login = refusal(Reason::LoginFailed);
     for (settle, found, ready, reason, says) in [
         (
             "150s",
@@ -113,14 +113,14 @@ fn a_connection_is_ready_when_gate_knows_us_and_its_settle_time_is_safe() {
             "149s",
             Err(&login),
             false,
-            Reason::SpinnakerLogin,
+            Reason::LoginFailed,
             "Gate says so.",
         ),
         (
             "150s",
-            Err(&refusal(Reason::SpinnakerUnreachable)),
+            Err(&refusal(Reason::GateUnreachable)),
             false,
-            Reason::SpinnakerUnreachable,
+            Reason::GateUnreachable,
             "spec.gateUrl",
         ),
     ] {
@@ -158,17 +158,14 @@ fn an_environment_says_the_first_thing_that_is_wrong() {
     let not_allowed = Some(Reason::NotAllowedByConnection);
     assert_eq!(reason(&elsewhere, Some(&fine), Ok(())), not_allowed);
     for (connection, expected) in [
-        (
-            said("False", "SpinnakerLogin", 2),
-            Some(Reason::SpinnakerLogin),
-        ),
+        (said("False", "LoginFailed", 2), Some(Reason::LoginFailed)),
         (
             said("False", "CredentialsNotFound", 2),
             Some(Reason::CredentialsNotFound),
         ),
         // Said of an earlier spec, passing, or no hindrance.
-        (said("False", "SpinnakerLogin", 1), None),
-        (said("False", "SpinnakerUnreachable", 2), None),
+        (said("False", "LoginFailed", 1), None),
+        (said("False", "GateUnreachable", 2), None),
         (said("False", "SettleTooShort", 2), None),
         (said("True", "ConfigurationValid", 2), None),
     ] {
@@ -180,8 +177,8 @@ fn an_environment_says_the_first_thing_that_is_wrong() {
 fn a_gate_that_just_failed_is_left_alone() {
     assert!(askable(&gate("150s")).is_ok());
     assert!(askable(&said("False", "SettleTooShort", 2)).is_ok());
-    assert!(askable(&said("False", "SpinnakerUnreachable", 1)).is_ok());
-    for reason in ["SpinnakerUnreachable", "SpinnakerBusy", "SpinnakerLogin"] {
+    assert!(askable(&said("False", "GateUnreachable", 1)).is_ok());
+    for reason in ["GateUnreachable", "SpinnakerBusy", "LoginFailed"] {
         let refusal = askable(&said("False", reason, 2)).unwrap_err();
         assert_eq!(refusal.reason.to_string(), reason);
         assert_eq!(refusal.message, "as it says itself.");
@@ -319,7 +316,7 @@ fn what_is_known_stays_while_gate_cannot_be_asked() {
         assert_eq!(again(reason).shown, known);
         assert!(again(reason).trouble.is_some());
     }
-    let login = again(Reason::SpinnakerLogin).shown;
+    let login = again(Reason::LoginFailed).shown;
     assert_eq!(
         (&login.id, &login.parameters),
         (&known.id, &known.parameters)

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod client;
 pub mod crash;
 pub mod lease;
+pub mod live;
 pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;

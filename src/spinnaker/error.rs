@@ -72,9 +72,9 @@ impl GateError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Unreachable { .. } | Self::BackendDown | Self::TimedOut { .. } => {
-                Reason::SpinnakerUnreachable
+                Reason::GateUnreachable
             }
-            Self::LoginRequired => Reason::SpinnakerLogin,
+            Self::LoginRequired => Reason::LoginFailed,
             Self::Forbidden { .. } => Reason::SpinnakerForbidden,
             Self::NotFound {
                 what: Missing::Execution(_),

@@ -341,8 +341,8 @@ fn a_record_with_another_id_is_unclear() {
 fn errors_have_their_reasons() {
     use crate::api::conditions::Reason;
     for (answer, reason) in [
-        (answer(401, ""), Reason::SpinnakerLogin),
-        (redirect(302, "/login"), Reason::SpinnakerLogin),
+        (answer(401, ""), Reason::LoginFailed),
+        (redirect(302, "/login"), Reason::LoginFailed),
         (html(403, "no"), Reason::SpinnakerForbidden),
         (answer(429, ""), Reason::SpinnakerBusy),
         (
@@ -350,13 +350,13 @@ fn errors_have_their_reasons() {
             Reason::PipelineNotFound,
         ),
         (html(404, "gone"), Reason::SpinnakerUnclear),
-        (html(502, "bad gateway"), Reason::SpinnakerUnreachable),
+        (html(502, "bad gateway"), Reason::GateUnreachable),
         (
             json_answer(
                 500,
                 &spring(500, "SpinnakerNetworkException", "Failed to connect to x"),
             ),
-            Reason::SpinnakerUnreachable,
+            Reason::GateUnreachable,
         ),
         (
             redirect(301, "https://x.example/"),

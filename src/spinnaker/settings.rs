@@ -87,7 +87,7 @@ impl SettingsError {
             Self::Url | Self::Limits | Self::Client(_) => {
                 crate::api::conditions::Reason::ConnectionInvalid
             }
-            Self::Credentials => crate::api::conditions::Reason::SpinnakerLogin,
+            Self::Credentials => crate::api::conditions::Reason::LoginFailed,
         }
     }
 }

@@ -124,7 +124,7 @@ async fn a_login_that_is_missing_wrong_or_expired_is_named_and_mended_without_a_
     }
 
     for name in ["redirected", "paged"] {
-        let status = bed.until_waiting(name, "SpinnakerLogin").await?;
+        let status = bed.until_waiting(name, "LoginFailed").await?;
         ensure!(status.phase == Some(Phase::Pending), "{status:?}");
         ensure!(
             status
@@ -154,7 +154,7 @@ async fn a_login_that_is_missing_wrong_or_expired_is_named_and_mended_without_a_
 
     bed.put_secret("gate-token", json!({"token": "wrong"}))
         .await?;
-    let status = bed.until_waiting("tokened", "SpinnakerLogin").await?;
+    let status = bed.until_waiting("tokened", "LoginFailed").await?;
     ensure!(
         text(&status).contains("SpinnakerConnection \"tokened\"")
             && !text(&status).contains("wrong"),
@@ -188,7 +188,7 @@ async fn a_login_that_is_missing_wrong_or_expired_is_named_and_mended_without_a_
     let held = bed.hold("tokened").await?;
     bed.until_phase("hold-tokened", Phase::Running).await?;
     tokened.set_authentication(token("renewed"));
-    let status = bed.until_waiting("hold-tokened", "SpinnakerLogin").await?;
+    let status = bed.until_waiting("hold-tokened", "LoginFailed").await?;
     ensure!(
         status.phase == Some(Phase::Running),
         "only the news is missing: {status:?}"
@@ -227,15 +227,11 @@ async fn what_can_get_better_is_tried_again_ever_more_slowly_and_a_cancel_is_hea
     forbidding
         .inject(Fault::new(Operation::GetConfig, Effect::Answer(403, forbidden)).permanently());
     let cases = [
-        ("down", "SpinnakerUnreachable", "can't be reached"),
-        (
-            "silent",
-            "SpinnakerUnreachable",
-            "did not answer within 1 s",
-        ),
+        ("down", "GateUnreachable", "can't be reached"),
+        ("silent", "GateUnreachable", "did not answer within 1 s"),
         (
             "orcaless",
-            "SpinnakerUnreachable",
+            "GateUnreachable",
             "the service behind it takes no connection",
         ),
         ("odd", "SpinnakerUnclear", "Gate's answer is unclear"),

@@ -309,8 +309,8 @@ async fn what_is_wrong_with_a_connection_is_said_and_taken_back() -> Result<()> 
     };
 
     bed.gate.stop().await;
-    say("SpinnakerUnreachable", "spec.gateUrl").await?;
-    until::<Application>(&bed, "checkout", "Unknown", "SpinnakerUnreachable", "").await?;
+    say("GateUnreachable", "spec.gateUrl").await?;
+    until::<Application>(&bed, "checkout", "Unknown", "GateUnreachable", "").await?;
     ensure!(descriptions(&bed).await? == known, "what is known stays");
     bed.gate.restart().await?;
     all_ready(&bed).await?;
@@ -320,9 +320,9 @@ async fn what_is_wrong_with_a_connection_is_said_and_taken_back() -> Result<()> 
         password: "right".to_owned(),
     };
     bed.gate.set_authentication(authentication);
-    say("SpinnakerLogin", "renew the credentials").await?;
-    until::<Environment>(&bed, "staging", "False", "SpinnakerLogin", "\"gate\"").await?;
-    until::<Application>(&bed, "checkout", "False", "SpinnakerLogin", "\"gate\"").await?;
+    say("LoginFailed", "renew the credentials").await?;
+    until::<Environment>(&bed, "staging", "False", "LoginFailed", "\"gate\"").await?;
+    until::<Application>(&bed, "checkout", "False", "LoginFailed", "\"gate\"").await?;
     let shown = description(&bed, "deploy", "staging").await?;
     ensure!(
         shown.problem.is_some() && !shown.parameters.is_empty(),
@@ -344,7 +344,7 @@ async fn what_is_wrong_with_a_connection_is_said_and_taken_back() -> Result<()> 
         anyhow::Ok(())
     };
     password("wrong").await?;
-    say("SpinnakerLogin", "").await?;
+    say("LoginFailed", "").await?;
     password("right").await?;
     until::<SpinnakerConnection>(&bed, "gate", "True", "ConfigurationValid", "foredeck").await?;
     until::<Application>(&bed, "checkout", "True", "ConfigurationValid", "").await?;

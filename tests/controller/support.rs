@@ -397,9 +397,14 @@ impl Bed {
                 &self.namespace,
                 "--lease-namespace",
                 &self.namespace,
-                "--people-namespace",
+                "--home-namespace",
                 &self.namespace,
             ])
+            .args(if arguments.contains(&"--allow-gate-host") {
+                [].as_slice()
+            } else {
+                ["--allow-gate-host", "127.0.0.1"].as_slice()
+            })
             .args(if arguments.contains(&"--admission-policies") {
                 [].as_slice()
             } else {

@@ -77,7 +77,7 @@ impl Bed {
         let subject =
             json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": OIDC_BOB}]);
         self.bind("oidc-bob", everything, subject).await?;
-        let people = ["--people-namespace", &self.namespace];
+        let people = ["--home-namespace", &self.namespace];
         Ok([
             self.role("controller", &people).await?,
             self.role("receiver", &people).await?,

@@ -8,6 +8,7 @@ use foredeck::{
     access::policies::Policies,
     api::{Application, DeployRequest, Environment, SpinnakerConnection, deploy_request::Phase},
     controller::{self, ControllerSettings},
+    domain::hosts::AllowedHosts,
     identity::PeopleSettings,
     receiver::{self, Door, ReceiverSettings, Transport},
     relay::{self, RelayParts, RelaySettings},
@@ -207,6 +208,10 @@ impl Deck {
         let readiness = readiness.clone();
         let settings = ControllerSettings {
             namespaces: vec![self.namespace.clone()],
+            hosts: AllowedHosts {
+                gate: vec!["127.0.0.1".parse()?],
+                vault: Vec::new(),
+            },
             policies: Policies::from_file(&Path::new(INSTALL).join("admission.yaml"))?,
             ..ControllerSettings::default()
         };

@@ -32,7 +32,7 @@ impl Process {
         let child = Command::new(env!("CARGO_BIN_EXE_foredeck"))
             .args(["receiver", "--slack-mode", "socket", "--slack-sockets", "1"])
             .args(["--admin-listen", "off", "--namespace", &bed.namespace])
-            .args(["--people-namespace", &bed.namespace])
+            .args(["--home-namespace", &bed.namespace])
             .args(arguments)
             .env("KUBECONFIG", bed.plane.admin_kubeconfig())
             .env("SLACK_API_URL", bed.slack.api_url())

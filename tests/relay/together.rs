@@ -112,7 +112,8 @@ async fn controller(bed: &Bed) -> Result<(StandInGate, Controller)> {
             &bed.namespace,
         ])
         .args(["--namespace", &bed.namespace])
-        .args(["--people-namespace", &bed.namespace])
+        .args(["--home-namespace", &bed.namespace])
+        .args(["--allow-gate-host", "127.0.0.1"])
         .args(["--admission-policies", &format!("{INSTALL}/admission.yaml")])
         .env("KUBECONFIG", bed.plane.admin_kubeconfig())
         .stdout(Stdio::null())

@@ -233,7 +233,7 @@ fn what_spinnaker_refused_or_took_back_is_said_and_tried_again_later() {
     let mut facts = running(vec![stage(Moment::Waiting)], vec![alice()]);
     facts.trouble = Some(Refusal::passing(
         WaitingFor::Spinnaker,
-        Reason::SpinnakerUnreachable,
+        Reason::GateUnreachable,
         "Gate can't be reached.",
     ));
     let refused = decide(&request(Some(Phase::Running)), &facts, now());

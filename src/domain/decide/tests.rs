@@ -162,7 +162,7 @@ pub(super) fn observation(uid: &str, ended: Option<Ended>, build_time: i64) -> S
 
 fn refusal(waiting_for: Option<WaitingFor>) -> Refusal {
     Refusal {
-        reason: Reason::SpinnakerUnreachable,
+        reason: Reason::GateUnreachable,
         message: "no".to_owned(),
         waiting_for,
         retry_after: None,

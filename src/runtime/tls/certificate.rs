@@ -1,0 +1,115 @@
+//! A client certificate with its private key: what may be told of it, and what shows it. Touches nothing.
+
+use std::{fmt, sync::Arc};
+
+use jiff::Timestamp;
+use rustls::{
+    client::ResolvesClientCert,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+
+/// A certificate chain and its key, checked to belong together. The key is neither printed nor given out.
+pub struct ClientCertificate {
+    certified: Arc<CertifiedKey>,
+    serial: String,
+    not_before: Timestamp,
+    not_after: Timestamp,
+}
+
+/// Why a text is no client certificate. None of these quotes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CertificateError {
+    /// No PEM certificate, or one that can't be read.
+    #[error("there is no certificate in it that can be read")]
+    Certificate,
+    /// No PEM private key of a kind that we know.
+    #[error("there is no private key in it that can be read")]
+    Key,
+    /// The key is another one's.
+    #[error("the private key is not the certificate's")]
+    Mismatch,
+}
+
+impl ClientCertificate {
+    /// From PEM: the chain, leaf first, and the leaf's key (PKCS #8, PKCS #1 or SEC 1).
+    ///
+    /// # Errors
+    /// When they can't be read or don't belong together.
+    pub fn from_pem(chain: &[u8], key: &SecretString) -> Result<Self, CertificateError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(|_| CertificateError::Certificate)?;
+        let leaf = chain.first().ok_or(CertificateError::Certificate)?;
+        let (_, parsed) =
+            X509Certificate::from_der(leaf).map_err(|_| CertificateError::Certificate)?;
+        let time = |seconds: i64| {
+            Timestamp::from_second(seconds).map_err(|_| CertificateError::Certificate)
+        };
+        let validity = parsed.validity();
+        let (not_before, not_after) = (
+            time(validity.not_before.timestamp())?,
+            time(validity.not_after.timestamp())?,
+        );
+        let serial = parsed.raw_serial_as_string();
+        let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
+            .map_err(|_| CertificateError::Key)?;
+        let key = aws_lc_rs::sign::any_supported_type(&key).map_err(|_| CertificateError::Key)?;
+        let certified = CertifiedKey::new(chain, key);
+        certified
+            .keys_match()
+            .map_err(|_| CertificateError::Mismatch)?;
+        Ok(Self {
+            certified: Arc::new(certified),
+            serial,
+            not_before,
+            not_after,
+        })
+    }
+
+    /// Its serial number: hexadecimal pairs with colons between them.
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// From when on it is good.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    /// Until when it is good.
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// Shows it to whoever asks.
+    pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified)))
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ClientCertificate")
+            .field("serial", &self.serial)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_certificate_is_refused_in_words_that_quote_nothing() {
+        let error = ClientCertificate::from_pem(b"hush", &"hush".into()).unwrap_err();
+        assert_eq!(error, CertificateError::Certificate);
+        assert!(!error.to_string().contains("hush"));
+    }
+}
