@@ -59,7 +59,7 @@ fn mtls(authority: &Authority) -> Value {
 
 impl Bed {
     /// A connection and an Environment of that name.
-    async fn connect(&self, name: &str, gate: &StandInGate, how: &Value) -> Result<()> {
+    async fn connected(&self, name: &str, gate: &StandInGate, how: &Value) -> Result<()> {
         let mut spec = self.connection();
         spec["gateUrl"] = json!(gate.url());
         for (key, value) in how.as_object().context("no object")? {
@@ -167,7 +167,7 @@ async fn each_way_to_log_in_gets_in_and_the_status_says_as_whom() -> Result<()> 
         ),
     ];
     for (name, gate, how) in &ways {
-        bed.connect(name, gate, how).await?;
+        bed.connected(name, gate, how).await?;
     }
     let controller = bed.controller_with(OFTEN)?;
     for (name, gate, how) in &ways {
@@ -226,23 +226,23 @@ async fn what_is_wrong_with_a_login_is_said_and_requests_go_on_when_it_is_mended
     bed.put_secret("wrong-ca", json!({"ca.crt": other.ca_pem()}))
         .await?;
     for name in ["mismatch", "missing", "keyless", "foreign", "expired"] {
-        bed.connect(name, &gate, &secret(name)).await?;
+        bed.connected(name, &gate, &secret(name)).await?;
     }
     let wrong_ca = json!({
         "auth": {"mtls": {"secretName": "client"}},
         "tls": {"caSecretRef": {"name": "wrong-ca"}},
     });
-    bed.connect("wrong-ca", &gate, &wrong_ca).await?;
+    bed.connected("wrong-ca", &gate, &wrong_ca).await?;
     let mut elsewhere = secret("client");
     elsewhere["gateUrl"] = json!("https://gate.example:8085");
-    bed.connect("elsewhere", &gate, &elsewhere).await?;
+    bed.connected("elsewhere", &gate, &elsewhere).await?;
     let page = guarded(&authority).await?;
     let answer = Effect::Answer(404, json!({"message": "no such page"}));
     page.inject(Fault::new(Operation::AuthUser, answer).permanently());
-    bed.connect("page", &page, &secret("client")).await?;
+    bed.connected("page", &page, &secret("client")).await?;
     let down = guarded(&authority).await?;
     down.stop().await;
-    bed.connect("down", &down, &secret("client")).await?;
+    bed.connected("down", &down, &secret("client")).await?;
 
     let _controller = bed.controller_with(OFTEN)?;
     for (name, reason, says) in cases {
@@ -293,7 +293,7 @@ async fn a_rotated_certificate_is_shown_without_a_restart_and_no_poll_fails() ->
     let gate = guarded(&authority).await?;
     bed.put_secret("client", tls(&authority.client("foredeck")?))
         .await?;
-    bed.connect("kept", &gate, &mtls(&authority)).await?;
+    bed.connected("kept", &gate, &mtls(&authority)).await?;
     let controller = bed.controller_with(OFTEN)?;
     let held = bed.hold("kept").await?;
     bed.until_phase("hold-kept", Phase::Running).await?;
