@@ -15,6 +15,7 @@ mod dereference;
 mod driver;
 mod error;
 mod judge;
+mod lookup;
 mod metrics;
 mod objects;
 mod rebuild;
@@ -50,7 +51,8 @@ use tokio_util::sync::CancellationToken;
 use self::{
     catalog::{Catalog, Looks},
     connections::{Absences, Connections},
-    context::{Caches, Context, Persons},
+    context::{Caches, Context, Neighbour, Neighbours, Persons},
+    lookup::Connected,
     metrics::ControllerMetrics,
 };
 pub use self::{context::ControllerSettings, error::ControllerError};
@@ -90,6 +92,7 @@ pub async fn run(
     let scopes = Scope::of(&settings.namespaces);
     let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
     let access = Access::new(client.clone());
+    let neighbours = Neighbours::default();
     let engines = scopes.into_iter().map(|scope| {
         let (gate, ready) = (gate.clone(), ready.clone());
         let on_ready = move || {
@@ -105,6 +108,7 @@ pub async fn run(
             claim.clone(),
             installation.clone(),
             metrics.clone(),
+            neighbours.clone(),
             shutdown.clone(),
             on_ready,
         )
@@ -132,6 +136,7 @@ async fn engine(
     claim: Claim,
     installation: String,
     metrics: ControllerMetrics,
+    neighbours: Neighbours,
     shutdown: CancellationToken,
     on_ready: impl FnOnce(),
 ) -> Result<(), ControllerError> {
@@ -144,7 +149,8 @@ async fn engine(
     let (environments, environment_changes) =
         Cache::<Environment>::start(client.clone(), &scope, drop_nothing);
     let (connections, connection_changes) =
-        Cache::<SpinnakerConnection>::start(client.clone(), &scope, drop_nothing);
+        Connected::start(&client, &scope, &settings.home_namespace);
+    let connections = Arc::new(connections);
     let (approvals, approval_changes) =
         Cache::<DeployApproval>::start(client.clone(), &scope, drop_nothing);
     let people = Scope::Namespace(settings.home_namespace.clone());
@@ -163,8 +169,14 @@ async fn engine(
     let (application_store, environment_store, connection_store) = (
         applications.0.clone(),
         environments.0.clone(),
-        connections.0.clone(),
+        connections.store(),
     );
+    neighbours.add(Neighbour {
+        environments: Cache(environment_store.clone()),
+        applications: Cache(application_store.clone()),
+        connections: connections.clone(),
+        wake_environment: wake_environment.clone(),
+    });
     let context = Arc::new(Context {
         holder: holder(),
         installation,
@@ -207,6 +219,7 @@ async fn engine(
                 copies: std::sync::Mutex::default(),
             },
         },
+        neighbours,
         wake_request,
         wake_approval,
         wake_target,
@@ -257,6 +270,7 @@ async fn engine(
             .map(move |object| {
                 catalog::connection_changed(&five, &object);
                 configuration_changed(&five, &*object, |_, _| true);
+                shared_changed(&five, &object);
             })
             .boxed(),
         approval_changes
@@ -276,7 +290,7 @@ async fn engine(
                 caches.targets.0.wait_until_ready(),
                 caches.applications.0.wait_until_ready(),
                 caches.environments.0.wait_until_ready(),
-                caches.connections.0.wait_until_ready(),
+                caches.connections.wait_until_ready(),
                 caches.approvals.0.wait_until_ready(),
             );
             all.map(|_| ()).map_err(|_| ControllerError::WatchEnded)
@@ -501,6 +515,33 @@ fn configuration_changed<K>(
                 .as_ref()
                 .and_then(|status| status.phase)
                 .is_some_and(Phase::is_terminal)
+    });
+    for request in waiting {
+        drop(context.wake_request.send(reference(&*request)));
+    }
+}
+
+/// A connection of foredeck's own namespace changed: every request of another one that goes by its name and has not ended.
+fn shared_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
+    let home = object.meta().namespace.as_deref();
+    if !context.caches.connections.is_home(home) {
+        return;
+    }
+    let name = object.meta().name.as_deref().unwrap_or_default();
+    let environments = &context.caches.environments;
+    let waiting = context.caches.requests.filter(|request| {
+        let namespace = request.namespace().unwrap_or_default();
+        let status = request.status.as_ref();
+        let ended = status
+            .and_then(|status| status.phase)
+            .is_some_and(Phase::is_terminal);
+        let resolved = status.and_then(|status| status.resolved.as_ref());
+        !ended
+            && Some(namespace.as_str()) != home
+            && (resolved.is_some_and(|resolved| resolved.connection == name)
+                || environments
+                    .get(&namespace, &request.spec.environment)
+                    .is_some_and(|environment| environment.spec.connection == name))
     });
     for request in waiting {
         drop(context.wake_request.send(reference(&*request)));

@@ -99,7 +99,10 @@ fn the_digest_covers_everything_and_each_change_is_named() {
         case.changed(|case| case.request["parameters"] = json!({"token": "hunter2", "zone": "x"}));
     assert_eq!(told(&parameter), "parameter `size`, parameter `zone`");
     let secret = case.changed(|case| case.request["parameters"]["token"] = json!("hunter3"));
-    assert_eq!(told(&secret), "a parameter that is secret");
+    assert_eq!(
+        told(&secret),
+        "a parameter that is secret, or whose the connection is"
+    );
     let place = case.changed(|case| case.place.namespace = "shop-2".to_owned());
     assert_eq!(told(&place), "the cluster or namespace");
     let environment = case.changed(|case| case.request["environment"] = json!("production-2"));

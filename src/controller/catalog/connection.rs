@@ -24,7 +24,7 @@ impl Configured for SpinnakerConnection {
         &status.conditions
     }
 
-    fn depends_on(&self, _context: &Context) -> String {
+    async fn depends_on(&self, _context: &Context) -> String {
         String::new()
     }
 
