@@ -15,6 +15,7 @@ mod life;
 mod people;
 mod queue;
 mod readiness;
+mod shared;
 mod stale;
 mod start;
 mod support;
