@@ -3,24 +3,29 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use axum::http::Method;
 use foredeck::api::{
     DeployRequest, Environment, SpinnakerConnection,
     conditions::{self, ConditionType},
-    deploy_request::Phase,
+    deploy_request::{Phase, WaitingFor},
 };
-use foredeck_testkit::wait_for;
+use foredeck_testkit::{
+    ApiProxy,
+    api_proxy::{ApiEffect, ApiFault},
+    wait_for,
+};
 use k8s_openapi::api::{
     core::v1::Namespace,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
 };
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    people::user,
+    people::{CONTROLLER, user},
     support::{Bed, Controller, PATIENCE, deploy, environment, message, phase_of, reason},
 };
 
@@ -282,36 +287,47 @@ async fn a_selector_shares_nothing_outside_foredecks_own_namespace() -> Result<(
     Ok(())
 }
 
-/// Grants somebody what a namespace's Role says.
-async fn grant(bed: &Bed, name: &str, whom: &str, rules: Value) -> Result<()> {
-    let role: Role = serde_json::from_value(json!({"metadata": {"name": name}, "rules": rules}))?;
-    let binding: RoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": name}, "subjects": [user(whom)],
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-    }))?;
-    let plain = PostParams::default();
-    bed.api::<Role>().create(&plain, &role).await?;
-    bed.api::<RoleBinding>().create(&plain, &binding).await?;
-    Ok(())
-}
-
-async fn grant_everywhere(bed: &Bed, name: &str, whom: &str, rules: Value) -> Result<()> {
-    let role: ClusterRole =
-        serde_json::from_value(json!({"metadata": {"name": name}, "rules": rules}))?;
-    let binding: ClusterRoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": name}, "subjects": [user(whom)],
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-    }))?;
-    let plain = PostParams::default();
-    Api::all(bed.client.clone()).create(&plain, &role).await?;
-    Api::all(bed.client.clone())
-        .create(&plain, &binding)
-        .await?;
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_labels_cannot_be_read_nothing_starts_and_what_runs_is_followed() -> Result<()> {
+    let home = home(LONG).await?;
+    let team = team("unread", Some("prod"), LONG).await?;
+    let proxy = ApiProxy::start(team.plane).await?;
+    let kubeconfig = team.plane.kubeconfig_through(&proxy.url())?;
+    let lease = ["--lease-duration", "30s"];
+    let at_home = ["--home-namespace", &home.namespace];
+    let _controller = team.spawn(kubeconfig, &[lease, at_home].concat())?;
+    let runs = team.deploy("runs").await?;
+    let execution = home.until_launched(&runs).await?;
+    team.until_phase("runs", Phase::Running).await?;
+    for status in [403, 500, 404] {
+        let refuse = ApiEffect::Refuse(status);
+        let fault = ApiFault::new(Method::GET, "namespaces", refuse).of(&team.namespace);
+        proxy.inject(fault);
+        let name = format!("kept-{status}");
+        let kept = team.request(&name, deploy("production", "main")).await?;
+        let waits = team
+            .until_kept_by(&name, WaitingFor::Authorization, "nothing starts until")
+            .await?;
+        ensure!(
+            reason(&waits, "Reconciling") == "AccessUnknown" && home.launches(&kept) == 0,
+            "{waits:?}"
+        );
+        proxy.clear_faults();
+        if status != 404 {
+            team.cancel(&name).await?;
+            team.until_phase(&name, Phase::Canceled).await?;
+        }
+    }
+    let last = team.get("kept-404").await?;
+    until_woken(&team, "kept-404", Phase::Running).await?;
+    ensure!(home.launches(&last) == 1);
+    ensure!(home.gate.finish(&execution));
+    team.until_phase("runs", Phase::Succeeded).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_may_not_read_what_is_shared_serves_those_who_need_none_of_it()
+async fn a_controller_that_may_not_read_foredecks_own_namespace_serves_those_who_need_none_of_it()
 -> Result<()> {
     let home = home(QUICK).await?;
     let team = team("restricted", Some("prod"), QUICK).await?;
@@ -319,28 +335,39 @@ async fn a_controller_that_may_not_read_what_is_shared_serves_those_who_need_non
         .await?;
     let mine = json!({"spec": {"connection": "mine"}});
     team.merge::<Environment>("production", mine).await?;
-    let itself = format!("controller-of-{}", team.namespace);
-    let all = json!([
-        {"apiGroups": ["foredeck.dev", "events.k8s.io", "coordination.k8s.io", "authorization.k8s.io"], "resources": ["*"], "verbs": ["*"]},
-    ]);
-    grant(&team, "controller", &itself, all).await?;
-    let persons = json!([{"apiGroups": ["foredeck.dev"], "resources": ["persons"], "verbs": ["get", "list", "watch"]}]);
-    grant(&home, "persons", &itself, persons).await?;
-    let bare = json!([
-        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]},
-        {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"], "verbs": ["get"]},
-    ]);
-    grant_everywhere(&team, &itself, &itself, bare).await?;
-    let kubeconfig = team.plane.kubeconfig_as(&itself, &[], None)?;
-    let _controller = team.spawn(
-        kubeconfig,
-        &[
-            "--lease-duration",
-            "30s",
-            "--home-namespace",
-            &home.namespace,
+    let itself = user(CONTROLLER);
+    let groups = [
+        "foredeck.dev",
+        "events.k8s.io",
+        "coordination.k8s.io",
+        "authorization.k8s.io",
+    ];
+    let all = json!([{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}]);
+    team.bind("controller", &all, std::slice::from_ref(&itself))
+        .await?;
+    let reads = |resource: &str| json!([{"apiGroups": ["foredeck.dev"], "resources": [resource], "verbs": ["get", "list", "watch"]}]);
+    home.bind("persons", &reads("persons"), std::slice::from_ref(&itself))
+        .await?;
+    let name = format!("controller:{}", team.namespace);
+    let role: ClusterRole = serde_json::from_value(json!({
+        "metadata": {"name": name}, "rules": [
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+            {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"], "verbs": ["get"]},
         ],
-    )?;
+    }))?;
+    let binding: ClusterRoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": name}, "subjects": [itself],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+    }))?;
+    let plain = PostParams::default();
+    Api::all(team.client.clone()).create(&plain, &role).await?;
+    Api::all(team.client.clone())
+        .create(&plain, &binding)
+        .await?;
+    let kubeconfig = team.plane.kubeconfig_as(CONTROLLER, &[], None)?;
+    let lease = ["--lease-duration", "30s"];
+    let at_home = ["--home-namespace", &home.namespace];
+    let _controller = team.spawn(kubeconfig, &[lease, at_home].concat())?;
 
     let own = team.request("own", deploy("production", "main")).await?;
     team.until_phase("own", Phase::Succeeded).await?;
@@ -349,16 +376,14 @@ async fn a_controller_that_may_not_read_what_is_shared_serves_those_who_need_non
     let waits = until_waits(&team, "kept", "ConnectionNotFound").await?;
     ensure!(message(&waits).contains(&home.namespace), "{waits:?}");
 
-    // The connection alone doesn't say to whom it is shared: without the labels nothing starts.
-    let connections = json!([{"apiGroups": ["foredeck.dev"], "resources": ["spinnakerconnections"], "verbs": ["get", "list", "watch"]}]);
-    grant(&home, "connections", &itself, connections).await?;
-    let waits = until_waits(&team, "kept", "AccessUnknown").await?;
-    ensure!(message(&waits).contains("labels"), "{waits:?}");
-    ensure!(home.launches(&kept) == 0);
-
-    let labels = json!([{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}]);
-    grant_everywhere(&team, &format!("{itself}-labels"), &itself, labels).await?;
-    until_woken(&team, "kept", Phase::Succeeded).await?;
+    // As soon as it may: the watch finds out by itself.
+    home.bind(
+        "connections",
+        &reads("spinnakerconnections"),
+        &[user(CONTROLLER)],
+    )
+    .await?;
+    team.until_phase("kept", Phase::Succeeded).await?;
     ensure!(home.launches(&kept) == 1 && team.launches(&kept) == 0);
     Ok(())
 }
