@@ -15,7 +15,7 @@ use std::{
 use futures::{FutureExt, Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     runtime::reflector::{Store, store::WriterDropped},
 };
 
@@ -92,6 +92,17 @@ impl Connected {
     /// Those of the namespaces that are watched.
     pub(super) fn store(&self) -> Store<Guarded<SpinnakerConnection>> {
         self.own.0.clone()
+    }
+
+    /// Those among which this one is, or was.
+    pub(super) fn store_of(
+        &self,
+        object: &Guarded<SpinnakerConnection>,
+    ) -> &Store<Guarded<SpinnakerConnection>> {
+        match &self.home {
+            Some(home) if self.is_home(object.meta().namespace.as_deref()) => &home.0,
+            _ => &self.own.0,
+        }
     }
 
     /// Until those of the namespaces that are watched were listed.

@@ -57,8 +57,12 @@ async fn label(bed: &Bed, tier: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// A controller for these teams, which looks after their configuration often.
-fn controller(home: &Bed, teams: [&Bed; 2]) -> Result<Controller> {
+/// How often configuration that is in order is looked at: what is told at once isn't told by a timer; labels are.
+const NEVER: &str = "1h";
+const OFTEN: &str = "300ms";
+
+/// A controller for these teams.
+fn controller(home: &Bed, teams: [&Bed; 2], refresh: &str) -> Result<Controller> {
     let [one, two] = teams;
     one.controller_with(&[
         "--namespace",
@@ -66,7 +70,7 @@ fn controller(home: &Bed, teams: [&Bed; 2]) -> Result<Controller> {
         "--home-namespace",
         &home.namespace,
         "--test-refresh",
-        "300ms",
+        refresh,
     ])
 }
 
@@ -114,7 +118,7 @@ async fn a_shared_connection_is_for_those_whom_its_selector_matches_within_its_a
     let mut nowhere = environment("staging");
     nowhere["connection"] = json!("nowhere");
     test.create::<Environment>("nowhere", nowhere).await?;
-    let _controller = controller(&home, [&prod, &test])?;
+    let _controller = controller(&home, [&prod, &test], NEVER)?;
 
     let ran = prod.deploy("ran").await?;
     prod.until_phase("ran", Phase::Succeeded).await?;
@@ -158,6 +162,12 @@ async fn a_shared_connection_is_for_those_whom_its_selector_matches_within_its_a
     let closed = json!({"spec": {"namespaceSelector": null}});
     home.merge::<SpinnakerConnection>("gate", closed).await?;
     until_environment(&prod, "staging", "ConnectionNotFound").await?;
+    let last = prod.deploy("last").await?;
+    until_waits(&prod, "last", "ConnectionNotFound").await?;
+    let open = json!({"spec": {"namespaceSelector": {}}});
+    home.merge::<SpinnakerConnection>("gate", open).await?;
+    prod.until_phase("last", Phase::Succeeded).await?;
+    ensure!(home.launches(&last) == 1);
     Ok(())
 }
 
@@ -237,7 +247,7 @@ async fn two_namespaces_in_one_place_are_told_until_one_says_that_it_is_meant() 
     let home = home(QUICK).await?;
     let one = team("place-one", Some("prod"), QUICK).await?;
     let two = team("place-two", Some("prod"), QUICK).await?;
-    let _controller = controller(&home, [&one, &two])?;
+    let _controller = controller(&home, [&one, &two], OFTEN)?;
     for (bed, other) in [(&one, &two), (&two, &one)] {
         let said = until_environment(bed, "staging", "TargetShared").await?;
         ensure!(
@@ -276,7 +286,7 @@ async fn a_selector_shares_nothing_outside_foredecks_own_namespace() -> Result<(
     spec["namespaceSelector"] = json!({});
     generous.create::<SpinnakerConnection>("gate", spec).await?;
     let other = team("other", Some("prod"), QUICK).await?;
-    let _controller = controller(&home, [&generous, &other])?;
+    let _controller = controller(&home, [&generous, &other], NEVER)?;
     let own = generous.deploy("own").await?;
     generous.until_phase("own", Phase::Succeeded).await?;
     ensure!(generous.launches(&own) == 1);

@@ -289,7 +289,7 @@ pub(super) fn environment_changed(context: &Context, object: &Guarded<Environmen
 /// A connection changed or went: itself, its Environments, and their Applications.
 pub(super) fn connection_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
     drop(context.catalog.wake_connection.send(reference(object)));
-    forget_deleted(context, &context.caches.connections.store(), object);
+    forget_deleted(context, context.caches.connections.store_of(object), object);
     let (namespace, name) = (object.namespace(), object.name_any());
     // Whether a namespace may use a shared one is for its own Environments' look to say.
     let shared = context.caches.connections.is_home(namespace.as_deref());
