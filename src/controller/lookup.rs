@@ -239,11 +239,14 @@ impl Remembered {
 
 async fn read_labels(client: &Client, namespace: &str) -> Result<Labels, ControllerError> {
     let api: Api<Namespace> = Api::all(client.clone());
-    let read = within(
+    let asked = within(
         "read the namespace's labels",
         api.get_metadata_opt(namespace),
-    )
-    .await?;
+    );
+    let read = match asked.await {
+        Err(ControllerError::Conflict { .. }) => None,
+        other => other?,
+    };
     // Not as if it had no labels: a selector may match those who have none.
     let read = read.ok_or(ControllerError::NamespaceGone)?;
     Ok(read.metadata.labels.unwrap_or_default())

@@ -21,12 +21,20 @@ fn labels(all: &[(&str, &str)]) -> Labels {
         .collect()
 }
 
+/// Who asks, the selectors of its own connection and of the home namespace's, the tier of who asks, which one counts.
+type Row<'a> = (
+    &'a str,
+    Option<&'a Value>,
+    Option<&'a Value>,
+    &'a str,
+    Option<&'a str>,
+);
+
 #[test]
 fn its_own_counts_first_and_a_shared_one_only_where_it_is_selected() {
     let prod = json!({"matchLabels": {"tier": "prod"}});
     let (none, all) = (Value::Null, json!({}));
-    // Asking namespace, its own (a selector, if there is one), the home namespace's, labels of the asking, which counts.
-    let table: &[(&str, Option<&Value>, Option<&Value>, &str, Option<&str>)] = &[
+    let table: &[Row<'_>] = &[
         ("team", Some(&none), None, "prod", Some("own")),
         ("team", Some(&none), Some(&all), "prod", Some("own")),
         ("team", Some(&prod), Some(&prod), "test", Some("own")),
