@@ -34,7 +34,7 @@ enum Command {
     /// Turn what people say in Slack into `DeployRequests`
     Receiver(Box<receiver::ReceiverArguments>),
     /// Tell in Slack how `DeployRequests` go
-    Relay(relay::RelayArguments),
+    Relay(Box<relay::RelayArguments>),
     /// Run all roles in one process
     Run(Box<run::RunArguments>),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
@@ -49,7 +49,7 @@ impl Cli {
         match self.command {
             Command::Controller(arguments) => until_done(controller::run(arguments)),
             Command::Receiver(arguments) => until_done(receiver::run(*arguments)),
-            Command::Relay(arguments) => until_done(relay::run(arguments)),
+            Command::Relay(arguments) => until_done(relay::run(*arguments)),
             Command::Run(arguments) => until_done(run::run(*arguments)),
             Command::Crds => crds::print(),
             Command::SlackManifest(arguments) => slack_manifest::print(&arguments),
