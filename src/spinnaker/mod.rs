@@ -20,9 +20,12 @@ mod progress;
 mod settings;
 mod text;
 mod transport;
+mod unanswered;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tls_tests;
 
 pub use client::{GateClient, Reservation};
 pub use error::{GateError, Missing};
@@ -32,5 +35,5 @@ pub use model::{Execution, Paused, Stage, Status, Task};
 pub use outcome::{Handed, Lookup, Sent};
 pub use pipeline::{Parameter, PipelineConfig};
 pub use polling::Poller;
-pub use settings::{Credentials, GateSettings, SettingsError};
+pub use settings::{Credentials, GateLogin, GateSettings, Rate, SettingsError};
 pub use text::clean;
