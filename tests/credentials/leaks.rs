@@ -173,13 +173,13 @@ impl Written {
             let listed = api.list(&ListParams::default()).await;
             for object in listed.with_context(|| resource.plural.clone())? {
                 let meta = object.meta();
-                let place = format!(
+                let what = format!(
                     "the {} {}/{}",
                     resource.kind,
                     meta.namespace.as_deref().unwrap_or_default(),
                     meta.name.as_deref().unwrap_or_default()
                 );
-                self.text(place, serde_json::to_vec(&object)?);
+                self.text(what, serde_json::to_vec(&object)?);
             }
         }
         Ok(())
