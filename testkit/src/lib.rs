@@ -7,9 +7,11 @@ pub mod browser;
 pub mod control_plane;
 pub mod gate;
 pub mod helm;
+mod leash;
 mod provision;
 mod server;
 pub mod slack;
+pub mod tls;
 pub mod toolbox;
 pub mod wait;
 

@@ -6,7 +6,6 @@
 
 mod access;
 mod definitions;
-mod leash;
 mod manifests;
 mod programs;
 mod servers;
@@ -18,11 +17,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Client, Config};
+use serde_json::json;
 use tokio::sync::OnceCell;
 use ulid::Ulid;
 
@@ -147,6 +148,44 @@ impl ControlPlane {
     /// The bearer token of a member of `system:masters`.
     pub fn admin_token(&self) -> &str {
         self.servers.access().admin_token()
+    }
+
+    /// A token of a `ServiceAccount`, which is made if there is none, for these audiences (the API server's own if empty).
+    /// It lasts an hour.
+    pub async fn service_account_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        audiences: &[&str],
+    ) -> Result<String> {
+        let account = json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": name, "namespace": namespace},
+        });
+        self.apply(&account.to_string()).await?;
+        let audiences = audiences.iter().map(ToString::to_string).collect();
+        let wanted = TokenRequest {
+            spec: Some(TokenRequestSpec {
+                audiences: Some(audiences),
+                expiration_seconds: Some(3600),
+                ..TokenRequestSpec::default()
+            }),
+            ..TokenRequest::default()
+        };
+        let accounts = Api::<ServiceAccount>::namespaced(self.admin(), namespace);
+        let made = accounts
+            .create_token_request(name, &PostParams::default(), &wanted)
+            .await
+            .with_context(|| format!("no token of {namespace}/{name}"))?;
+        let token = made.status.and_then(|status| status.token);
+        token.context("the API server gave no token")
+    }
+
+    /// The key that tokens of a `ServiceAccount` are checked by, in PEM.
+    pub fn service_account_key_pem(&self) -> Result<String> {
+        let file = self.directory().join(servers::SERVICE_ACCOUNT_KEY);
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
     }
 
     /// Holds the logs (`etcd.log`, `kube-apiserver.log`), the data and the credentials; removed with the control plane.

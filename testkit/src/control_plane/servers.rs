@@ -17,9 +17,9 @@ use tokio::time::sleep;
 use ulid::Ulid;
 
 use super::access::Access;
-use super::leash::Leash;
 use super::programs::Programs;
 use super::service_account_keys;
+use crate::leash::Leash;
 use crate::wait::{BETWEEN_LOOKS, wait_for};
 
 /// Seconds are usual; a minute and more happens on a loaded machine with a cold disk.
@@ -36,6 +36,9 @@ const LONGEST_SOCKET_PATH: usize = 100;
 
 const ETCD_LOG: &str = "etcd.log";
 const API_SERVER_LOG: &str = "kube-apiserver.log";
+
+/// The public half of the pair that `ServiceAccount` tokens are signed with.
+pub(super) const SERVICE_ACCOUNT_KEY: &str = "service-accounts.pub";
 
 /// Both servers, ready, for as long as this value and this process live.
 #[derive(Debug)]
@@ -110,7 +113,7 @@ impl Servers {
         )?;
         let keys = service_account_keys::generate()?;
         write(&directory, "service-accounts.key", &keys.private_pem)?;
-        write(&directory, "service-accounts.pub", &keys.public_pem)?;
+        write(&directory, SERVICE_ACCOUNT_KEY, &keys.public_pem)?;
         let flag = |name: &str, file: &str| format!("--{name}={}", directory.join(file).display());
         let mut api_server = Command::new(&programs.kube_apiserver);
         api_server.args([
@@ -119,7 +122,7 @@ impl Servers {
             // Writes a certificate for the address below there, followed by that of the authority made for it alone.
             flag("cert-dir", "certificates"),
             flag("token-auth-file", "tokens.csv"),
-            flag("service-account-key-file", "service-accounts.pub"),
+            flag("service-account-key-file", SERVICE_ACCOUNT_KEY),
             flag("service-account-signing-key-file", "service-accounts.key"),
         ]);
         api_server.args([

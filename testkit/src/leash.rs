@@ -3,13 +3,14 @@
 //! Touches nothing but what it ties. A destructor does not run on SIGKILL, after a panic that aborts, or for a static,
 //! so the tie is a pipe: the kernel closes our end when we are gone, and a shell at the other end does the rest.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Nothing is ever written to the pipe, so `read` ends when its last writer has: us, as Rust opens pipes close-on-exec.
 const UNTIL_WE_ARE_GONE: &str = "trap '' HUP INT TERM; read -r end";
@@ -20,7 +21,7 @@ const CLEAN_UP: &str =
 
 /// A folder and the processes that work in it.
 #[derive(Debug)]
-pub(super) struct Leash {
+pub(crate) struct Leash {
     directory: PathBuf,
     /// Its process id is the group's. It does nothing but keep the group in being from before the first process on.
     leader: Child,
@@ -31,7 +32,7 @@ pub(super) struct Leash {
 
 impl Leash {
     /// Creates `directory`, readable by nobody else, since it holds credentials.
-    pub(super) fn new(directory: &Path) -> Result<Self> {
+    pub(crate) fn new(directory: &Path) -> Result<Self> {
         let shell = |script: &str| {
             let mut command = Command::new("sh");
             command.arg("-c").arg(script).arg("foredeck-testkit");
@@ -62,15 +63,19 @@ impl Leash {
         Ok(leash)
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// Starts a process in the group, its output in `log` within the folder.
-    pub(super) fn spawn(&mut self, command: &mut Command, log: &str) -> Result<&mut Child> {
+    pub(crate) fn spawn(&mut self, command: &mut Command, log: &str) -> Result<&mut Child> {
         let log = self.directory.join(log);
-        let output =
-            fs::File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        // What runs again writes on below what it wrote before.
+        let output = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&log)
+            .with_context(|| format!("cannot create {}", log.display()))?;
         let errors = output
             .try_clone()
             .with_context(|| format!("cannot write {}", log.display()))?;
@@ -88,15 +93,28 @@ impl Leash {
             .last_mut()
             .context("a process was just added")
     }
+
+    /// Kills the processes, as a machine that loses its power does, and returns when they are gone. The folder stays.
+    pub(crate) fn kill(&mut self) {
+        // Nothing can be done about a failure here: the watchdog does the same once more.
+        for mut process in self.processes.drain(..) {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Sends the processes a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        for process in &self.processes {
+            kill_process(Pid::from_child(process), signal).context("cannot send a signal")?;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        // Nothing can be done about a failure here: the watchdog does the same once more.
-        for process in &mut self.processes {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        self.kill();
         // Waiting closes the pipe first, which sets the watchdog to work.
         let _ = self.watchdog.wait();
         let _ = self.leader.wait();
