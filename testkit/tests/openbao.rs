@@ -1,4 +1,4 @@
-//! The real OpenBao as the testkit furnishes it: it issues, lets ServiceAccounts of the real API server in, and is sealed,
+//! The real OpenBao as the testkit furnishes it: it issues, lets service accounts of the real API server in, and is sealed,
 //! stopped or still when a test wants that.
 
 #![expect(
@@ -162,7 +162,7 @@ async fn a_deleted_service_account_is_let_in_no_more() {
     // The API server remembers for some seconds that it vouched.
     wait_for(
         "the login to be refused",
-        Duration::from_secs(60),
+        Duration::from_mins(1),
         async || {
             let login = server.login("kubernetes", "foredeck", &jwt).await;
             anyhow::ensure!(login.is_err(), "it is let in");

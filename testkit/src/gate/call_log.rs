@@ -31,6 +31,12 @@ pub struct Call {
     pub headers: BTreeMap<String, String>,
     /// The body, when it is JSON and bodies are recorded.
     pub body: Option<Value>,
+    /// The number of the connection that it came on; they count up from 1.
+    pub connection: u64,
+    /// Whom Gate takes the caller for; empty for nobody where that is allowed, none when it was kept out.
+    pub principal: Option<String>,
+    /// The serial number of the client certificate, hexadecimal pairs with colons between them.
+    pub certificate: Option<String>,
     /// The name of the fault's effect that befell it.
     pub fault: Option<&'static str>,
     /// The status it was answered with; none while it hangs, or when the connection was reset.

@@ -21,6 +21,7 @@ use super::operation::{Operation, subject_of};
 use super::shared::{Principal, Shared};
 use super::world::milliseconds;
 use crate::server::Connection;
+use crate::tls::Subject;
 
 /// More than the largest config; a longer body is nobody's honest start.
 const LONGEST_BODY: usize = 16 << 20;
@@ -39,6 +40,11 @@ pub(super) async fn intercept(
     let body: Option<Value> = serde_json::from_slice(&bytes).ok();
     let subject = subject_of(&parts.method, parts.uri.path(), &query, body.as_ref());
     let effect = shared.faults().take(&subject);
+    let shown = connection
+        .certificate
+        .as_ref()
+        .and_then(|shown| Subject::of(shown).ok());
+    let admitted = shared.admit(subject.operation, &parts.headers, shown.as_ref());
     let number = shared.log().record(Call {
         number: 0,
         at: shared.now(),
@@ -52,13 +58,16 @@ pub(super) async fn intercept(
             || parts.headers.contains_key("x-spinnaker-token"),
         headers: kept_headers(&parts.headers),
         body,
+        connection: connection.number,
+        principal: admitted.as_ref().ok().cloned(),
+        certificate: shown.map(|shown| shown.serial),
         fault: effect.as_ref().map(Effect::name),
         status: None,
     });
     if shared.hanging.load(Ordering::SeqCst) {
         return std::future::pending().await;
     }
-    let answer = match shared.admit(subject.operation, &parts.headers) {
+    let answer = match admitted {
         Err(refused) => refused,
         Ok(principal) => {
             parts.extensions.insert(Principal(principal));

@@ -21,6 +21,7 @@ mod routes;
 mod shared;
 mod stages;
 mod steps;
+mod tls;
 mod world;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 pub use self::call_log::{Call, Recording};
 pub use self::execution::Status;
@@ -39,11 +42,12 @@ pub use self::ledger::{Launch, LaunchKind};
 pub use self::operation::Operation;
 pub use self::pipeline::{FailurePlace, Parameter, Pipeline, Stage};
 pub use self::shared::Authentication;
+pub use self::tls::GateTls;
 pub use self::world::Timing;
 
 use self::shared::Shared;
 use self::world::World;
-use crate::server::Server;
+use crate::server::{Server, Tally};
 
 /// How long [`StandInGate::wait_for`] waits before it says what it saw instead.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,6 +63,8 @@ struct Inner {
     address: SocketAddr,
     shared: Arc<Shared>,
     server: Mutex<Option<Server>>,
+    tally: Tally,
+    tls: Option<watch::Sender<Arc<ServerConfig>>>,
 }
 
 impl StandInGate {
@@ -69,20 +75,38 @@ impl StandInGate {
 
     /// Starts on the given port of 127.0.0.1 (0: a free one), with the given timing.
     pub async fn start_with(port: u16, timing: Timing) -> anyhow::Result<Self> {
+        Self::listen(port, timing, None).await
+    }
+
+    async fn listen(
+        port: u16,
+        timing: Timing,
+        tls: Option<watch::Sender<Arc<ServerConfig>>>,
+    ) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::new(World::new(timing)));
-        let server = Server::start(port, routes::router(Arc::clone(&shared))).await?;
+        let router = routes::router(Arc::clone(&shared));
+        let tally = Tally::default();
+        let config = tls.as_ref().map(watch::Sender::subscribe);
+        let server = Server::listen(port, router, config, tally.clone()).await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 address: server.address,
                 shared,
                 server: Mutex::new(Some(server)),
+                tally,
+                tls,
             }),
         })
     }
 
-    /// Where it listens, such as `http://127.0.0.1:40123`. Stays the same over [`Self::stop`] and [`Self::restart`].
+    /// Where it listens, such as `http://127.0.0.1:40123`; `https` on TLS. Stays the same over [`Self::stop`] and
+    /// [`Self::restart`].
     pub fn url(&self) -> String {
-        format!("http://{}", self.inner.address)
+        let scheme = match self.inner.tls {
+            None => "http",
+            Some(_) => "https",
+        };
+        format!("{scheme}://{}", self.inner.address)
     }
 
     /// Closes the port and every connection. Executions move on, as they do in Orca while Gate is down.
@@ -99,7 +123,9 @@ impl StandInGate {
             return Ok(());
         }
         let router = routes::router(Arc::clone(&self.inner.shared));
-        let server = Server::start(self.inner.address.port(), router).await?;
+        let config = self.inner.tls.as_ref().map(watch::Sender::subscribe);
+        let (port, tally) = (self.inner.address.port(), self.inner.tally.clone());
+        let server = Server::listen(port, router, config, tally).await?;
         *self.server() = Some(server);
         Ok(())
     }
@@ -372,6 +398,11 @@ impl StandInGate {
     /// Sets how much of the calls is kept.
     pub fn set_recording(&self, recording: Recording) {
         self.inner.shared.log().set_recording(recording);
+    }
+
+    /// How many connections were made, those with a failed handshake included. [`Call::connection`] tells them apart.
+    pub fn connections(&self) -> u64 {
+        self.inner.tally.connections()
     }
 
     /// Forgets calls, launches and peaks; executions and configs stay.

@@ -15,6 +15,7 @@ use super::intercept::is_open;
 use super::launch::{Checked, Order};
 use super::operation::Operation;
 use super::world::World;
+use crate::tls::Subject;
 
 /// Whom the stand-in lets in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,6 +37,9 @@ pub enum Authentication {
         /// Whom it stands for.
         principal: String,
     },
+    /// A client certificate, checked when the connection was made: its e-mail address is the principal, else its common
+    /// name. Without one 403, which only happens where none is asked for.
+    X509,
 }
 
 /// Who calls, as Gate knows it.
@@ -113,6 +117,7 @@ impl Shared {
         &self,
         operation: Operation,
         headers: &HeaderMap,
+        certificate: Option<&Subject>,
     ) -> Result<String, Response> {
         let authentication = self.authentication().clone();
         let given = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -141,6 +146,15 @@ impl Shared {
                     Err((StatusCode::UNAUTHORIZED, Json(body)).into_response())
                 }
             }
+            Authentication::X509 => match certificate.and_then(Subject::principal) {
+                Some(principal) => Ok(principal.to_owned()),
+                None if is_open(operation) => Ok(String::new()),
+                None => {
+                    let body =
+                        json!({"error": "Forbidden", "message": "Access Denied", "status": 403});
+                    Err((StatusCode::FORBIDDEN, Json(body)).into_response())
+                }
+            },
         }
     }
 

@@ -1,5 +1,5 @@
-//! What a test puts into an OpenBao: authorities that issue certificates, logins for ServiceAccounts, secrets, policies.
-//! Touches the server, and the control plane whose ServiceAccounts are to log in.
+//! What a test puts into an OpenBao: authorities that issue certificates, logins for service accounts, secrets, policies.
+//! Touches the server, and the control plane whose service accounts are to log in.
 
 use anyhow::{Context, Result};
 use axum::http::Method;
@@ -20,7 +20,7 @@ const REVIEWER: &str = "openbao-reviewer";
 /// Whom a role of a login is for, and what it gives.
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceAccountRole<'a> {
-    /// The ServiceAccount's namespace.
+    /// The service account's namespace.
     pub namespace: &'a str,
     /// Its name.
     pub name: &'a str,
@@ -133,7 +133,7 @@ impl OpenBao {
             .map(drop)
     }
 
-    /// Mounts a login for ServiceAccounts that asks the API server about each token (TokenReview).
+    /// Mounts a login for service accounts that asks the API server about each token (`TokenReview`).
     pub async fn kubernetes_login(&self, path: &str, plane: &ControlPlane) -> Result<()> {
         self.enable_login("kubernetes", path).await?;
         let config = json!({
@@ -166,7 +166,7 @@ impl OpenBao {
             .map(drop)
     }
 
-    /// Mounts a login for ServiceAccounts that checks tokens by the API server's key and asks nobody.
+    /// Mounts a login for service accounts that checks tokens by the API server's key and asks nobody.
     pub async fn jwt_login(&self, path: &str, plane: &ControlPlane) -> Result<()> {
         self.enable_login("jwt", path).await?;
         let config = json!({"jwt_validation_pubkeys": [plane.service_account_key_pem()?]});
@@ -199,7 +199,7 @@ impl OpenBao {
             .map(drop)
     }
 
-    /// Logs in with a token of a ServiceAccount, and gives the client token. Needs no token itself.
+    /// Logs in with a token of a service account, and gives the client token. Needs no token itself.
     ///
     /// # Errors
     /// When OpenBao refuses; names the status and what it says.
@@ -224,7 +224,7 @@ impl OpenBao {
     }
 }
 
-/// A token that may ask about others, of a ServiceAccount made for it.
+/// A token that may ask about others, of a service account made for it.
 async fn reviewer_token(plane: &ControlPlane) -> Result<String> {
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",

@@ -1,24 +1,67 @@
 //! What the stand-ins listen with: connections that can be broken in the middle, and a port that can go and come back.
 //! Touches the network, on 127.0.0.1 only.
 
+mod tls;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::tls::TlsListener;
+
+/// How many connections there were, over all servers that count here, and why handshakes failed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    connections: AtomicU64,
+    refusals: Mutex<Vec<String>>,
+}
+
+impl Tally {
+    /// How many were taken, refused ones included.
+    pub(crate) fn connections(&self) -> u64 {
+        self.0.connections.load(Ordering::SeqCst)
+    }
+
+    /// Why handshakes failed, oldest first.
+    pub(crate) fn refusals(&self) -> Vec<String> {
+        let refusals = self.0.refusals.lock();
+        refusals.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn next(&self) -> u64 {
+        self.0.connections.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    fn refused(&self, why: String) {
+        let refusals = self.0.refusals.lock();
+        refusals.unwrap_or_else(PoisonError::into_inner).push(why);
+    }
+}
+
 /// A connection as a handler sees it: something that can be broken.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
+    /// Counts up from 1.
+    pub(crate) number: u64,
+    /// What the client showed, checked.
+    pub(crate) certificate: Option<CertificateDer<'static>>,
+    tally: Tally,
     broken: Arc<AtomicBool>,
 }
 
@@ -40,6 +83,7 @@ impl Connected<IncomingStream<'_, BreakableListener>> for Connection {
 pub(crate) struct BreakableListener {
     inner: TcpListener,
     closing: watch::Receiver<bool>,
+    tally: Tally,
 }
 
 impl Listener for BreakableListener {
@@ -51,7 +95,10 @@ impl Listener for BreakableListener {
         // Small answers must not wait for acknowledgements.
         let _ = stream.set_nodelay(true);
         let connection = Connection {
-            broken: Arc::new(AtomicBool::new(false)),
+            number: self.tally.next(),
+            certificate: None,
+            tally: self.tally.clone(),
+            broken: Arc::default(),
         };
         let mut closing = self.closing.clone();
         let closed = Box::pin(async move {
@@ -68,7 +115,10 @@ impl Listener for BreakableListener {
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
         Ok(Connection {
-            broken: Arc::new(AtomicBool::new(false)),
+            number: 0,
+            certificate: None,
+            tally: self.tally.clone(),
+            broken: Arc::default(),
         })
     }
 }
@@ -135,16 +185,31 @@ pub(crate) struct Server {
 impl Server {
     /// Listens on the given port of 127.0.0.1; port 0 picks a free one.
     pub(crate) async fn start(port: u16, router: Router) -> anyhow::Result<Self> {
+        Self::listen(port, router, None, Tally::default()).await
+    }
+
+    /// The same, on TLS if there is a configuration for it: each connection by the one of that moment.
+    pub(crate) async fn listen(
+        port: u16,
+        router: Router,
+        tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+        tally: Tally,
+    ) -> anyhow::Result<Self> {
         let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = inner.local_addr()?;
         let (closing, closed) = watch::channel(false);
         let listener = BreakableListener {
             inner,
             closing: closed,
+            tally,
         };
         let service = router.into_make_service_with_connect_info::<Connection>();
         let serving = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, service).await {
+            let served = match tls {
+                None => axum::serve(listener, service).await,
+                Some(config) => axum::serve(TlsListener::new(listener, config), service).await,
+            };
+            if let Err(error) = served {
                 tracing::error!(%error, "a stand-in stopped serving");
             }
         });
