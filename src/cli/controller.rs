@@ -63,6 +63,10 @@ pub(super) struct ControllerFlags {
     /// Look at configuration that is in order again after this time
     #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
     test_refresh: Option<Duration>,
+
+    /// Believe what a connection's Secrets hold for this time
+    #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
+    test_secret_age: Option<Duration>,
 }
 
 pub(super) async fn run(arguments: ControllerArguments) -> anyhow::Result<()> {
@@ -90,6 +94,7 @@ pub(super) async fn work(
         namespaces: process.namespaces.clone(),
         minimum_settle: own.test_minimum_settle,
         refresh: own.test_refresh,
+        secret_age: own.test_secret_age,
         home_namespace: people.home_namespace,
         hosts: AllowedHosts {
             gate: own.gate_hosts,

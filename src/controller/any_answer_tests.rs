@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 
 use super::{
     connections::{Connections, Gate, refusal},
+    context::ControllerSettings,
+    metrics::ControllerMetrics,
     objects, rebuild, sighting,
 };
 use crate::{
@@ -33,6 +35,7 @@ use crate::{
         Effect, Facts, decide,
         decide::{Sighting, TargetFact},
         gates::Gates,
+        hosts::AllowedHosts,
         judgment::JudgmentFacts,
         outcome::Observation,
         target::{self, Evidence},
@@ -320,7 +323,14 @@ async fn silent_gate(plane: &ControlPlane) -> Gate {
         json!({"metadata": {"name": "gate", "namespace": "none", "uid": "c"}, "spec": spec}),
     )
     .unwrap();
-    Connections::new(plane.admin(), Duration::from_secs(150))
+    let settings = ControllerSettings {
+        hosts: AllowedHosts {
+            gate: vec!["127.0.0.1".parse().unwrap()],
+            ..AllowedHosts::default()
+        },
+        ..ControllerSettings::default()
+    };
+    Connections::new(plane.admin(), &settings, ControllerMetrics::default())
         .gate(&connection)
         .await
         .unwrap()

@@ -49,7 +49,7 @@ pub(super) struct Context {
     /// Names this process in the claims that it writes.
     pub holder: String,
     /// The Gates.
-    pub connections: Connections,
+    pub connections: Arc<Connections>,
     /// Who has been cleanly "not found", and for how long.
     pub absences: Absences,
     /// Whose configuration the caches have an old version of.
@@ -162,6 +162,8 @@ pub struct ControllerSettings {
     pub minimum_settle: Option<Duration>,
     /// How often configuration that is in order is looked at again; 3 min unless a test is in a hurry.
     pub refresh: Option<Duration>,
+    /// How long what a connection's Secrets hold is believed; 30 s unless a test is in a hurry.
+    pub secret_age: Option<Duration>,
     /// Foredeck's own namespace: where Persons count, and whose connections may be shared.
     pub home_namespace: String,
     /// Where connections may say that Gate and Vault are.
@@ -180,6 +182,7 @@ impl Default for ControllerSettings {
             namespaces: Vec::new(),
             minimum_settle: None,
             refresh: None,
+            secret_age: None,
             home_namespace: "foredeck-system".to_owned(),
             hosts: AllowedHosts::default(),
             groups_max_age: Duration::from_mins(10),

@@ -23,6 +23,8 @@ pub(super) struct ControllerMetrics {
     pub finished: Family<Word, Counter>,
     /// Runs of a reconcile that failed, by reason.
     pub errors: Family<Word, Counter>,
+    /// Certificates that Vault was asked for: issued, or the reason why not.
+    pub renewals: Family<Word, Counter>,
 }
 
 impl ControllerMetrics {
@@ -44,6 +46,11 @@ impl ControllerMetrics {
                 "reconcile_errors",
                 "Reconciles that failed, by reason",
                 own.errors.clone(),
+            );
+            registry.register(
+                "certificate_renewals",
+                "Client certificates that Vault was asked for, by outcome",
+                own.renewals.clone(),
             );
             own
         })

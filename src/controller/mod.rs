@@ -33,7 +33,10 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, Stream, StreamExt, stream};
+use futures::{
+    FutureExt, Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -60,7 +63,7 @@ use crate::{
         Application, CONTROLLER, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
         SpinnakerConnection, deploy_request::Phase,
     },
-    domain::{decide::SHORTEST_SETTLE, people::Limits},
+    domain::people::Limits,
     runtime::{
         admin::Readiness,
         cache::{Cache, Guarded, Scope, named, reference},
@@ -85,11 +88,24 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), ControllerError> {
     let gate = readiness.gate("caches");
-    let metrics = ControllerMetrics::register(&metrics);
+    let registry = metrics;
+    let metrics = ControllerMetrics::register(&registry);
     let installation = installation(&client).await?;
     let scopes = Scope::of(&settings.namespaces);
     let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
-    let access = Access::new(client.clone());
+    let connections = Arc::new(Connections::new(client.clone(), &settings, metrics.clone()));
+    connections.measure(&registry);
+    let shared = Shared {
+        access: Access::new(client.clone()),
+        connections: Arc::clone(&connections),
+        settings: Arc::new(settings),
+        client,
+        claim,
+        installation,
+        metrics,
+        shutdown,
+    };
+    let _ending = EndOfKeepers(connections);
     let engines = scopes.into_iter().map(|scope| {
         let (gate, ready) = (gate.clone(), ready.clone());
         let on_ready = move || {
@@ -97,19 +113,31 @@ pub async fn run(
                 gate.ready();
             }
         };
-        engine(
-            scope,
-            &settings,
-            client.clone(),
-            access.clone(),
-            claim.clone(),
-            installation.clone(),
-            metrics.clone(),
-            shutdown.clone(),
-            on_ready,
-        )
+        engine(scope, shared.clone(), on_ready)
     });
     futures::future::try_join_all(engines).await.map(|_| ())
+}
+
+/// What the engines of a process share.
+#[derive(Clone)]
+struct Shared {
+    settings: Arc<ControllerSettings>,
+    client: Client,
+    access: Access,
+    connections: Arc<Connections>,
+    claim: Claim,
+    installation: String,
+    metrics: ControllerMetrics,
+    shutdown: CancellationToken,
+}
+
+/// Logins are kept no longer than we work, whoever still holds the connections.
+struct EndOfKeepers(Arc<Connections>);
+
+impl Drop for EndOfKeepers {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// The cluster's identity, as the field has agreed on: the uid of `kube-system`.
@@ -120,21 +148,21 @@ async fn installation(client: &Client) -> Result<String, ControllerError> {
 }
 
 /// One set of watches and reconciles.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "everything that a process hands to its engines, once"
-)]
 async fn engine(
     scope: Scope,
-    settings: &ControllerSettings,
-    client: Client,
-    access: Access,
-    claim: Claim,
-    installation: String,
-    metrics: ControllerMetrics,
-    shutdown: CancellationToken,
+    shared: Shared,
     on_ready: impl FnOnce(),
 ) -> Result<(), ControllerError> {
+    let Shared {
+        settings,
+        client,
+        access,
+        connections: gates,
+        claim,
+        installation,
+        metrics,
+        shutdown,
+    } = shared;
     let (requests, request_changes) =
         Cache::<DeployRequest>::start(client.clone(), &scope, drop_nothing);
     let (deploy_targets, target_changes) =
@@ -165,13 +193,11 @@ async fn engine(
         environments.0.clone(),
         connections.0.clone(),
     );
+    gates.wake(wake_connection.clone());
     let context = Arc::new(Context {
         holder: holder(),
         installation,
-        connections: Connections::new(
-            client.clone(),
-            settings.minimum_settle.unwrap_or(SHORTEST_SETTLE),
-        ),
+        connections: gates,
         absences: Absences::default(),
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
@@ -220,51 +246,27 @@ async fn engine(
         claim,
         client,
     });
-    let wake = |context: &Arc<Context>| context.clone();
-    let (one, two, three, four, five, six, seven) = (
-        wake(&context),
-        wake(&context),
-        wake(&context),
-        wake(&context),
-        wake(&context),
-        wake(&context),
-        wake(&context),
-    );
     let watching = stream::select_all([
-        request_changes
-            .map(move |object| request_changed(&one, &object))
-            .boxed(),
-        target_changes
-            .map(move |object| target_changed(&two, &object))
-            .boxed(),
-        application_changes
-            .map(move |object| {
-                catalog::application_changed(&three, &object);
-                configuration_changed(&three, &*object, |request, name| {
-                    request.spec.application == name
-                });
-            })
-            .boxed(),
-        environment_changes
-            .map(move |object| {
-                catalog::environment_changed(&four, &object);
-                configuration_changed(&four, &*object, |request, name| {
-                    request.spec.environment == name
-                });
-            })
-            .boxed(),
-        connection_changes
-            .map(move |object| {
-                catalog::connection_changed(&five, &object);
-                configuration_changed(&five, &*object, |_, _| true);
-            })
-            .boxed(),
-        approval_changes
-            .map(move |object| approvals::approval_changed(&six, &object))
-            .boxed(),
-        person_changes
-            .map(move |object| approvals::person_changed(&seven, &object))
-            .boxed(),
+        told(&context, request_changes, request_changed),
+        told(&context, target_changes, target_changed),
+        told(&context, application_changes, |context, object| {
+            catalog::application_changed(context, object);
+            configuration_changed(context, object, |request, name| {
+                request.spec.application == name
+            });
+        }),
+        told(&context, environment_changes, |context, object| {
+            catalog::environment_changed(context, object);
+            configuration_changed(context, object, |request, name| {
+                request.spec.environment == name
+            });
+        }),
+        told(&context, connection_changes, |context, object| {
+            catalog::connection_changed(context, object);
+            configuration_changed(context, object, |_, _| true);
+        }),
+        told(&context, approval_changes, approvals::approval_changed),
+        told(&context, person_changes, approvals::person_changed),
     ]);
     let watching = watching.for_each(|()| async {});
     let caches_ready = {
@@ -350,6 +352,16 @@ async fn engine(
         () = watching => Err(ControllerError::WatchEnded),
         () = persons_known => Err(ControllerError::WatchEnded),
     }
+}
+
+/// Tells of each change that a watch brings.
+fn told<K: Send + Sync + 'static>(
+    context: &Arc<Context>,
+    changes: impl Stream<Item = Arc<K>> + Send + 'static,
+    tell: impl Fn(&Context, &K) + Send + 'static,
+) -> BoxStream<'static, ()> {
+    let context = Arc::clone(context);
+    changes.map(move |object| tell(&context, &object)).boxed()
 }
 
 /// Runs a reconcile for whatever is woken, until shutdown; then lets those under way end.

@@ -15,6 +15,7 @@ pub mod parameters;
 pub mod people;
 pub mod readiness;
 pub mod refusal;
+pub mod renewal;
 pub mod resolve;
 pub mod roles;
 pub mod sharing;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
@@ -22,14 +22,20 @@ use crate::api::{
 };
 
 /// What keeps a connection from being used until somebody mends it.
-const UNUSABLE: [Reason; 4] = [
+const UNUSABLE: [Reason; 9] = [
     Reason::LoginFailed,
     Reason::SpinnakerForbidden,
     Reason::CredentialsNotFound,
+    Reason::CredentialsInvalid,
+    Reason::CertificateIssueFailed,
+    Reason::CertificateExpired,
+    Reason::HostNotAllowed,
+    Reason::NotSpinnaker,
     Reason::ConnectionInvalid,
 ];
-/// What says nothing of the configuration: Gate only could not be asked.
-const PASSING: [Reason; 3] = [
+/// What says nothing of the configuration: Gate, or the Vault that we need for it, only could not be asked.
+const PASSING: [Reason; 4] = [
+    Reason::VaultUnreachable,
     Reason::GateUnreachable,
     Reason::SpinnakerBusy,
     Reason::SpinnakerUnclear,
@@ -57,6 +63,8 @@ const NAMES: [&str; 17] = [
     "namespace",
     "debug",
 ];
+/// From which difference on Vault's clock is said to be another than ours: certificates of half a minute suffer from less.
+const SKEW: SignedDuration = SignedDuration::from_secs(30);
 /// Stands for what a request would say.
 const SAMPLE: &str = "1.0.0";
 /// Problems that a sentence names; the others stand in the descriptions.
@@ -105,8 +113,53 @@ pub fn is_passing(refusal: &Refusal) -> bool {
 
 // === Connection ===
 
+/// What else is to be said of a connection's login.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoginFacts {
+    /// Why the client certificate in use can't be renewed.
+    pub not_renewed: Option<Refusal>,
+    /// When that certificate ends, as it says itself.
+    pub not_after: Option<Timestamp>,
+    /// How far the clock of the Vault that gave it is ahead of ours.
+    pub skew: SignedDuration,
+}
+
 /// `found` is as whom Gate knows us, or why it can't be asked.
+///
+/// A certificate that can't be renewed leaves the connection ready for as long as Gate takes it, and the sentence says until
+/// when that is.
 pub fn connection(
+    connection: &SpinnakerConnection,
+    minimum_settle: Duration,
+    found: Result<&str, &Refusal>,
+    login: &LoginFacts,
+) -> Verdict {
+    let verdict = bare_connection(connection, minimum_settle, found);
+    let renewal = login.not_renewed.as_ref().map(|refusal| {
+        let until = login.not_after.map_or_else(String::new, |not_after| {
+            format!(" The client certificate in use lasts until {not_after}.")
+        });
+        format!(" Renewing it fails: {}{until}", refusal.message)
+    });
+    let skew = (login.skew.abs() > SKEW).then(|| {
+        let seconds = login.skew.abs().as_secs();
+        let way = if login.skew.is_positive() {
+            "ahead of"
+        } else {
+            "behind"
+        };
+        format!(
+            " Vault's clock is {seconds} s {way} the controller's; whoever runs the two can set them by the same time."
+        )
+    });
+    let notes: String = renewal.into_iter().chain(skew).collect();
+    Verdict {
+        message: format!("{}{notes}", verdict.message),
+        ..verdict
+    }
+}
+
+fn bare_connection(
     connection: &SpinnakerConnection,
     minimum_settle: Duration,
     found: Result<&str, &Refusal>,
@@ -114,7 +167,7 @@ pub fn connection(
     let user = match found {
         Ok(user) => user,
         Err(refusal) => {
-            let advice = if is_passing(refusal) {
+            let advice = if is_passing(refusal) && refusal.reason != Reason::VaultUnreachable {
                 " If it stays so, its owner has to see whether spec.gateUrl is Gate's address, and Spinnaker's operators whether Gate runs."
             } else {
                 ""

@@ -124,7 +124,7 @@ fn a_connection_is_ready_when_gate_knows_us_and_its_settle_time_is_safe() {
             "spec.gateUrl",
         ),
     ] {
-        let verdict = connection(&gate(settle), minimum, found);
+        let verdict = connection(&gate(settle), minimum, found, &LoginFacts::default());
         assert_eq!((verdict.ready, verdict.reason), (Some(ready), reason));
         assert!(verdict.message.contains(says), "{}", verdict.message);
     }

@@ -19,7 +19,14 @@ pub(super) struct Answer {
 pub(super) enum Trouble {
     /// No connection: nothing was sent.
     NotConnected(&'static str),
-    /// All permits were taken for the whole deadline: nothing was sent.
+    /// TLS on the other side does not take our certificate, or wants one.
+    CertificateRefused {
+        /// In fixed words.
+        why: &'static str,
+        /// Whether this ended the handshake, so that no request was read.
+        unread: bool,
+    },
+    /// All permits were taken for the whole deadline, or no turn came: nothing was sent.
     NoPermit,
     /// The deadline passed after a connection stood.
     TimedOut(Duration),
@@ -34,6 +41,16 @@ pub(super) enum Trouble {
 pub(super) struct Words {
     pub(super) message: String,
     pub(super) exception: String,
+}
+
+impl Trouble {
+    /// Whether nobody can have read the request. All else leaves it open.
+    pub(super) fn proves_that_nothing_was_read(&self) -> bool {
+        matches!(
+            self,
+            Self::NotConnected(_) | Self::NoPermit | Self::CertificateRefused { unread: true, .. }
+        )
+    }
 }
 
 impl Words {
@@ -121,6 +138,16 @@ impl Answer {
                 .any(|sign| page.contains(sign))
             }
             _ => false,
+        }
+    }
+
+    /// nginx ends the handshake in any case, and answers 400 with a page of its own where the client certificate is missing
+    /// or not taken. Of a start this proves nothing: any server may write such a page.
+    pub(super) fn is_about_a_client_certificate(&self) -> bool {
+        self.status == 400 && self.is_html() && {
+            let page = String::from_utf8_lossy(&self.body);
+            page.contains("No required SSL certificate was sent")
+                || page.contains("The SSL certificate error")
         }
     }
 

@@ -219,25 +219,50 @@ impl GateClient {
             .collect())
     }
 
-    /// As whom Gate knows us; [`GateError::LoginRequired`] when it doesn't.
+    /// As whom Gate knows us; an error with [`GateError::refuses_login`] when it doesn't, and [`GateError::NotSpinnaker`]
+    /// when whatever answers isn't Gate: it has no such path, or something else under it. A proxy's 5xx says neither.
     pub async fn login(&self) -> Result<String, GateError> {
         let answer = self.get(&["auth", "user"], &[]).await??;
         // This path is open to all: Gate answers 200 with an empty body to whoever isn't logged in.
         if answer.status == 200 && answer.is_empty() {
             return Err(GateError::LoginRequired);
         }
+        if answer.wants_login() {
+            return Err(GateError::LoginRequired);
+        }
+        let other = |detail| Err(GateError::NotSpinnaker { detail });
+        match answer.status {
+            200 if answer.is_html() => return other("GET /auth/user answers with a page"),
+            404 | 405 | 410 => return other("it has no /auth/user"),
+            _ => {}
+        }
         outcome::body(&answer)?;
-        answer
-            .json()
+        let user = answer.json();
+        let name = user
             .as_ref()
             .and_then(|user| user.get("username"))
             .and_then(Value::as_str)
-            .filter(|name| !name.is_empty())
-            .map(|name| bounds::cut(name, bounds::NAME))
-            .ok_or_else(|| GateError::unclear(200, "the JSON is not a user"))
+            .filter(|name| !name.is_empty());
+        match name {
+            Some(name) => Ok(bounds::cut(name, bounds::NAME)),
+            None => other("GET /auth/user answers with something else than a user"),
+        }
     }
 
-    /// Waits for the right to send one start, at most for the request deadline. Whoever checks a claim before the start
+    /// Gate's version, as it says it.
+    pub async fn version(&self) -> Result<String, GateError> {
+        self.json(&["version"], &[])
+            .await?
+            .get("version")
+            .and_then(Value::as_str)
+            .map(clean)
+            .filter(|version| !version.is_empty())
+            .map(|version| bounds::cut(&version, bounds::NAME))
+            .ok_or_else(|| GateError::unclear(200, "the JSON is not a version"))
+    }
+
+    /// Waits for the right to send one start, and for its turn where the rate is limited, at most for the request deadline.
+    /// Whoever checks a claim before the start
     /// takes this first, so that no wait lies between check and send.
     pub async fn reserve(&self) -> Result<Reservation, GateError> {
         let permit = self.inner.transport.reserve().await?;

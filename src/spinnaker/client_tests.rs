@@ -12,8 +12,9 @@ use tokio::{
 };
 
 use super::*;
+use crate::runtime::tls::Trust;
 use crate::spinnaker::{
-    settings::Credentials,
+    settings::{Credentials, GateLogin},
     testing::{Reply, TestGate, execution, not_there, settings, spring},
 };
 
@@ -55,12 +56,13 @@ async fn a_start_is_sent_once_with_exactly_the_bytes_and_headers() {
     let gate =
         TestGate::new(|_| Reply::Json(200, json!({"ref": format!("/pipelines/{REFERENCE}")})))
             .await;
-    let mut settings = gate.settings();
-    settings.url.set_path("/api/v1/");
-    settings.credentials = Credentials::Basic {
+    let credentials = Credentials::Basic {
         username: "bot".to_owned(),
         password: "hush\n".into(),
     };
+    let login = GateLogin::new(&credentials, &Trust::Machine).unwrap();
+    let mut settings = GateSettings::fixed(gate.url.clone(), login);
+    settings.url.set_path("/api/v1/");
     let client = GateClient::new(settings).unwrap().with_request_id("req-1");
     let body = b"{ \"b\":1,\"a\" : 2}".to_vec();
     let sent = client.start(body.clone()).await;

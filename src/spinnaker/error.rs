@@ -28,6 +28,18 @@ pub enum GateError {
     /// Gate, or a proxy before it, wants a login: missing, wrong or expired credentials.
     #[error("Gate does not accept the credentials of the connection")]
     LoginRequired,
+    /// TLS on Gate's side, or a proxy's, does not take the client certificate, or wants one.
+    #[error("Gate, or a proxy before it, refuses the login: {why}")]
+    CertificateRefused {
+        /// In fixed words.
+        why: &'static str,
+    },
+    /// Something answers there that isn't Gate.
+    #[error("what answers at spec.gateUrl is not Gate: {detail}")]
+    NotSpinnaker {
+        /// By what it is known.
+        detail: &'static str,
+    },
     /// Logged in, but not allowed.
     #[error("Gate forbids it: {message}")]
     Forbidden {
@@ -74,7 +86,8 @@ impl GateError {
             Self::Unreachable { .. } | Self::BackendDown | Self::TimedOut { .. } => {
                 Reason::GateUnreachable
             }
-            Self::LoginRequired => Reason::LoginFailed,
+            Self::LoginRequired | Self::CertificateRefused { .. } => Reason::LoginFailed,
+            Self::NotSpinnaker { .. } => Reason::NotSpinnaker,
             Self::Forbidden { .. } => Reason::SpinnakerForbidden,
             Self::NotFound {
                 what: Missing::Execution(_),
@@ -83,6 +96,11 @@ impl GateError {
             Self::RateLimited { .. } | Self::Saturated => Reason::SpinnakerBusy,
             Self::Unclear { .. } => Reason::SpinnakerUnclear,
         }
+    }
+
+    /// Whether the login is what is wrong: another may be accepted.
+    pub fn refuses_login(&self) -> bool {
+        self.reason() == Reason::LoginFailed
     }
 
     /// How long Gate asks us to wait, at most an hour.

@@ -20,6 +20,7 @@ mod progress;
 mod settings;
 mod text;
 mod transport;
+mod unanswered;
 
 #[cfg(test)]
 mod testing;
@@ -32,5 +33,5 @@ pub use model::{Execution, Paused, Stage, Status, Task};
 pub use outcome::{Handed, Lookup, Sent};
 pub use pipeline::{Parameter, PipelineConfig};
 pub use polling::Poller;
-pub use settings::{Credentials, GateSettings, SettingsError};
+pub use settings::{Credentials, GateLogin, GateSettings, Rate, SettingsError};
 pub use text::clean;

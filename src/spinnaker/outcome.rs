@@ -72,7 +72,7 @@ pub enum Handed {
 pub(super) fn judged(execution: &str, result: Result<Answer, Trouble>) -> Handed {
     let answer = match result {
         Ok(answer) => answer,
-        Err(trouble @ (Trouble::NotConnected(_) | Trouble::NoPermit)) => {
+        Err(trouble) if trouble.proves_that_nothing_was_read() => {
             return Handed::Refused(trouble.into());
         }
         Err(trouble) => return Handed::Unknown(trouble.into()),
@@ -104,8 +104,8 @@ pub(super) fn judged(execution: &str, result: Result<Answer, Trouble>) -> Handed
 ///
 /// | answer | outcome |
 /// |---|---|
-/// | no connection, failed TLS handshake | not processed |
-/// | time-out after the connection stood, reset, too long an answer | unknown |
+/// | no connection, failed TLS handshake; a TLS alert in place of the answer that can only have ended the handshake | not processed |
+/// | time-out after the connection stood, reset, any other TLS alert, too long an answer | unknown |
 /// | 2xx with `{"ref": "/pipelines/<id>"}` | accepted |
 /// | 200 with a login page; 302, 303, 307 to a login; 401; 429 | not processed |
 /// | 400, 403, 404, 405, 415 in Gate's words; 413 | refused |
@@ -114,7 +114,7 @@ pub(super) fn judged(execution: &str, result: Result<Answer, Trouble>) -> Handed
 pub(super) fn sent(result: Result<Answer, Trouble>) -> Sent {
     let answer = match result {
         Ok(answer) => answer,
-        Err(trouble @ (Trouble::NotConnected(_) | Trouble::NoPermit)) => {
+        Err(trouble) if trouble.proves_that_nothing_was_read() => {
             return not_processed(trouble.into());
         }
         Err(trouble) => {
@@ -218,6 +218,9 @@ pub(super) fn refusal(answer: &Answer) -> GateError {
     }
     let status = answer.status;
     match (status, answer.words()) {
+        (400, None) if answer.is_about_a_client_certificate() => GateError::CertificateRefused {
+            why: "it wants a client certificate, or does not take the one that it is shown",
+        },
         (300..400, _) => GateError::unclear(
             status,
             "a redirect, which is not followed; the connection's gateUrl must be Gate's final address",
@@ -267,6 +270,7 @@ impl From<Trouble> for GateError {
             Trouble::NotConnected(detail) => Self::Unreachable {
                 detail: detail.to_owned(),
             },
+            Trouble::CertificateRefused { why, .. } => Self::CertificateRefused { why },
             Trouble::NoPermit => Self::Saturated,
             Trouble::TimedOut(after) => Self::TimedOut { after },
             Trouble::Broken => Self::Unreachable {

@@ -1,43 +1,101 @@
 //! What a client of one Gate is made from. Touches nothing.
 
-use std::time::Duration;
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use reqwest::{
     Url,
     header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
+
+use crate::runtime::tls::{self, ClientCertificate, TlsError, Trust};
 
 /// One Gate and how to speak to it.
 #[derive(Debug, Clone)]
 pub struct GateSettings {
     /// Its base URL, with its path prefix if it has one; `http` or `https`, without user, query and fragment.
     pub url: Url,
-    /// How to log in.
-    pub credentials: Credentials,
-    /// The deadline of one call, from connecting to the last byte of the answer. Waiting for a permit comes on top,
-    /// at most as long again.
+    /// How to log in, as it is now: a call is made with the login of that moment, and none at all while there is none.
+    pub login: watch::Receiver<Option<Arc<GateLogin>>>,
+    /// The deadline of one call, from connecting to the last byte of the answer. Waiting for a permit and for the rate
+    /// comes on top, at most as long again.
     pub request_deadline: Duration,
     /// The deadline for name, connection and TLS together; at most half of `request_deadline` counts, so that a
     /// connection that never came about is told apart from an answer that never came.
     pub connect_deadline: Duration,
     /// How many calls that read run at once, and as many again that start or cancel. The rest waits.
     pub max_in_flight: usize,
+    /// How often Gate is called at most, reads and writes together; as often as needed when `None`.
+    pub rate: Option<Rate>,
     /// The longest answer that is read, in bytes.
     pub max_body: usize,
 }
 
 impl GateSettings {
-    /// Deadlines of 20 s and 5 s, 16 calls at once, answers of up to 32 MiB.
-    pub fn new(url: Url, credentials: Credentials) -> Self {
+    /// Deadlines of 20 s and 5 s, 16 calls at once, as often as needed, answers of up to 32 MiB.
+    pub fn new(url: Url, login: watch::Receiver<Option<Arc<GateLogin>>>) -> Self {
         Self {
             url,
-            credentials,
+            login,
             request_deadline: Duration::from_secs(20),
             connect_deadline: Duration::from_secs(5),
             max_in_flight: 16,
+            rate: None,
             max_body: 32 * 1024 * 1024,
         }
+    }
+
+    /// The same, with a login that never changes.
+    pub fn fixed(url: Url, login: GateLogin) -> Self {
+        Self::new(url, watch::channel(Some(Arc::new(login))).1)
+    }
+}
+
+/// How often something may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Times a second, in the long run.
+    pub per_second: NonZeroU32,
+    /// How many of them may come at once.
+    pub burst: NonZeroU32,
+}
+
+/// What a Gate is spoken to with: what we show of ourselves, and whom we take for it. Checked: whoever has one can send with
+/// it.
+pub struct GateLogin {
+    pub(super) headers: Login,
+    pub(super) tls: rustls::ClientConfig,
+}
+
+impl GateLogin {
+    /// A login.
+    ///
+    /// # Errors
+    /// When the credentials can't be sent in a header, or the machine's trust can't be read.
+    pub fn new(credentials: &Credentials, trust: &Trust) -> Result<Self, SettingsError> {
+        let certificate = match credentials {
+            Credentials::Certificate(certificate) => Some(&**certificate),
+            _ => None,
+        };
+        Ok(Self {
+            headers: Login::new(credentials)?,
+            tls: tls::client(trust, certificate).map_err(SettingsError::Tls)?,
+        })
+    }
+
+    /// As nobody, trusting whom the machine trusts.
+    ///
+    /// # Errors
+    /// As [`GateLogin::new`].
+    pub fn nobody() -> Result<Self, SettingsError> {
+        Self::new(&Credentials::None, &Trust::Machine)
+    }
+}
+
+impl fmt::Debug for GateLogin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("GateLogin")
     }
 }
 
@@ -61,6 +119,8 @@ pub enum Credentials {
         /// The token.
         value: SecretString,
     },
+    /// By TLS: a client certificate, from which Gate, or a proxy before it, takes who we are.
+    Certificate(Arc<ClientCertificate>),
 }
 
 /// Why no client can be made.
@@ -75,19 +135,19 @@ pub enum SettingsError {
     /// A user name with a colon, a token with a line break, a header that is none.
     #[error("the credentials can't be sent in a header")]
     Credentials,
-    /// The system's certificates can't be read, or the like.
-    #[error("no HTTP client can be made")]
-    Client(#[source] reqwest::Error),
+    /// Nobody can be trusted, since the machine's certificates can't be read, or the like.
+    #[error("TLS can't be set up for it")]
+    Tls(#[source] TlsError),
 }
 
 impl SettingsError {
     /// The fixed word for metrics.
     pub fn reason(&self) -> crate::api::conditions::Reason {
         match self {
-            Self::Url | Self::Limits | Self::Client(_) => {
+            Self::Url | Self::Limits | Self::Tls(_) => {
                 crate::api::conditions::Reason::ConnectionInvalid
             }
-            Self::Credentials => crate::api::conditions::Reason::LoginFailed,
+            Self::Credentials => crate::api::conditions::Reason::CredentialsInvalid,
         }
     }
 }
@@ -104,20 +164,21 @@ pub(super) enum Login {
 }
 
 impl Login {
-    pub(super) fn new(credentials: Credentials) -> Result<Self, SettingsError> {
+    fn new(credentials: &Credentials) -> Result<Self, SettingsError> {
         match credentials {
-            Credentials::None => Ok(Self::None),
+            Credentials::None | Credentials::Certificate(_) => Ok(Self::None),
             Credentials::Basic { username, password } => {
                 if username.contains(':') || username.is_empty() {
                     return Err(SettingsError::Credentials);
                 }
-                let password = SecretString::from(without_line_end(&password));
+                let username = username.clone();
+                let password = SecretString::from(without_line_end(password));
                 Ok(Self::Basic { username, password })
             }
             Credentials::Token { header, value } => {
                 let name = HeaderName::from_bytes(header.as_bytes())
                     .map_err(|_| SettingsError::Credentials)?;
-                let token = without_line_end(&value);
+                let token = without_line_end(value);
                 if token.is_empty() {
                     return Err(SettingsError::Credentials);
                 }
@@ -161,12 +222,13 @@ mod tests {
 
     #[test]
     fn credentials_do_not_show_when_printed() {
-        let settings = GateSettings::new(
+        let credentials = token("X-Spinnaker-Token", "spk_hush");
+        let settings = GateSettings::fixed(
             Url::parse("https://gate.example").unwrap(),
-            token("X-Spinnaker-Token", "spk_hush"),
+            GateLogin::new(&credentials, &Trust::Machine).unwrap(),
         );
-        assert!(!format!("{settings:?}").contains("hush"));
-        let Ok(Login::Header(_, value)) = Login::new(settings.credentials) else {
+        assert!(!format!("{settings:?} {credentials:?}").contains("hush"));
+        let Ok(Login::Header(_, value)) = Login::new(&credentials) else {
             panic!("a token goes into a header")
         };
         assert!(!format!("{value:?}").contains("hush"));
@@ -179,7 +241,7 @@ mod tests {
             ("Authorization", "Bearer abc"),
             ("X-Spinnaker-Token", "abc"),
         ] {
-            let Ok(Login::Header(_, value)) = Login::new(token(header, "abc\r\n")) else {
+            let Ok(Login::Header(_, value)) = Login::new(&token(header, "abc\r\n")) else {
                 panic!("a token goes into a header")
             };
             assert_eq!(value.to_str().unwrap(), expected);
@@ -200,7 +262,7 @@ mod tests {
             basic(""),
         ] {
             assert!(matches!(
-                Login::new(credentials),
+                Login::new(&credentials),
                 Err(SettingsError::Credentials)
             ));
         }

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
     client::GateClient,
-    settings::{Credentials, GateSettings},
+    settings::{GateLogin, GateSettings},
 };
 
 /// What came in: method, path with query, headers, body.
@@ -88,7 +88,7 @@ impl TestGate {
 }
 
 pub(super) fn settings(url: Url) -> GateSettings {
-    let mut settings = GateSettings::new(url, Credentials::None);
+    let mut settings = GateSettings::fixed(url, GateLogin::nobody().unwrap());
     settings.request_deadline = Duration::from_secs(5);
     settings
 }

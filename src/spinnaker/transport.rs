@@ -1,6 +1,12 @@
-//! One HTTP call to Gate: permits, deadline, headers, a bound on the body, no second attempt. Touches Gate.
+//! One HTTP call to Gate: permits, rate, deadline, headers, a bound on the body, no second attempt. Touches Gate.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
 
 use reqwest::{
     Method, Url,
@@ -8,11 +14,12 @@ use reqwest::{
         ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
     },
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
     answer::{Answer, Trouble},
-    settings::{GateSettings, Login, SettingsError},
+    settings::{GateLogin, GateSettings, Rate, SettingsError},
+    unanswered,
 };
 
 /// The longest wait that we let Gate ask for.
@@ -20,16 +27,51 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// Tomcat closes idle connections after 20 s or more; ours go first.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Two HTTP clients and the permits to use them.
+/// The permits to call, and HTTP clients for the login of the moment.
 #[derive(Clone)]
 pub(super) struct Transport {
-    reading: reqwest::Client,
-    writing: reqwest::Client,
+    login: watch::Receiver<Option<Arc<GateLogin>>>,
+    clients: Arc<Mutex<Option<Arc<Clients>>>>,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
-    login: Login,
+    pace: Option<Arc<Pace>>,
+    connect: Duration,
     deadline: Duration,
+    max_idle: usize,
     max_body: usize,
+}
+
+/// HTTP clients that speak with one login. Whoever calls keeps them until the answer is there; with the last of them their
+/// connections go.
+struct Clients {
+    login: Arc<GateLogin>,
+    reading: reqwest::Client,
+    writing: reqwest::Client,
+}
+
+/// How often Gate may be called. Who waits stands in line.
+struct Pace {
+    line: tokio::sync::Mutex<()>,
+    limiter: DefaultDirectRateLimiter,
+}
+
+impl Pace {
+    fn new(rate: Rate) -> Self {
+        Self {
+            line: tokio::sync::Mutex::default(),
+            limiter: RateLimiter::direct(
+                Quota::per_second(rate.per_second).allow_burst(rate.burst),
+            ),
+        }
+    }
+
+    async fn turn(&self) {
+        let _first = self.line.lock().await;
+        while let Err(not_yet) = self.limiter.check() {
+            let wait = not_yet.wait_time_from(self.limiter.clock().now());
+            tokio::time::sleep(wait).await;
+        }
+    }
 }
 
 /// One call.
@@ -54,7 +96,82 @@ impl Transport {
         {
             return Err(SettingsError::Limits);
         }
-        let connect = settings.connect_deadline.min(settings.request_deadline / 2);
+        Ok(Self {
+            login: settings.login.clone(),
+            clients: Arc::default(),
+            reads: Arc::new(Semaphore::new(settings.max_in_flight)),
+            writes: Arc::new(Semaphore::new(settings.max_in_flight)),
+            pace: settings.rate.map(Pace::new).map(Arc::new),
+            connect: settings.connect_deadline.min(settings.request_deadline / 2),
+            deadline: settings.request_deadline,
+            max_idle: settings.max_in_flight,
+            max_body: settings.max_body,
+        })
+    }
+
+    /// A call that changes nothing.
+    pub(super) async fn read(&self, call: Call) -> Result<Answer, Trouble> {
+        let permit = self.permit(&self.reads).await?;
+        let clients = self.clients()?;
+        let answer = self.send(&clients.reading, &clients.login, call).await;
+        drop(permit);
+        answer
+    }
+
+    /// Waits for the right to a call that changes something, and for its turn where Gate may not be called as often as
+    /// needed; at most for the deadline.
+    pub(super) async fn reserve(&self) -> Result<WritePermit, Trouble> {
+        self.permit(&self.writes).await.map(WritePermit)
+    }
+
+    /// A call that changes something; sent at most once.
+    pub(super) async fn write(&self, permit: WritePermit, call: Call) -> Result<Answer, Trouble> {
+        let WritePermit(permit) = permit;
+        let clients = self.clients()?;
+        let answer = self.send(&clients.writing, &clients.login, call).await;
+        drop(permit);
+        answer
+    }
+
+    async fn permit(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Trouble> {
+        let both = async {
+            let permit = Arc::clone(permits).acquire_owned().await;
+            if let Some(pace) = &self.pace {
+                pace.turn().await;
+            }
+            permit
+        };
+        tokio::time::timeout(self.deadline, both)
+            .await
+            .map_err(|_| Trouble::NoPermit)?
+            .map_err(|_| Trouble::NoPermit)
+    }
+
+    /// Those for the login of this moment. The ones of an earlier login go when the last call on them has ended.
+    fn clients(&self) -> Result<Arc<Clients>, Trouble> {
+        let login = self.login.borrow().clone();
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(login) = login else {
+            *clients = None;
+            return Err(Trouble::NotConnected("there is no login for it now"));
+        };
+        if let Some(made) = clients.as_ref()
+            && Arc::ptr_eq(&made.login, &login)
+        {
+            return Ok(Arc::clone(made));
+        }
+        let made = self.make(login).map(Arc::new).map_err(|error| {
+            tracing::warn!(
+                error = &error as &(dyn Error + 'static),
+                "no HTTP client for Gate can be made"
+            );
+            Trouble::NotConnected("no HTTP client can be made for it")
+        })?;
+        *clients = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn make(&self, login: Arc<GateLogin>) -> Result<Clients, reqwest::Error> {
         let client = |idle: usize| {
             reqwest::Client::builder()
                 .default_headers(headers())
@@ -66,53 +183,26 @@ impl Transport {
                 .no_proxy()
                 .http1_only()
                 .tcp_nodelay(true)
-                .connect_timeout(connect)
+                .tls_backend_preconfigured(login.tls.clone())
+                .connect_timeout(self.connect)
                 .pool_max_idle_per_host(idle)
                 .pool_idle_timeout(IDLE)
                 .build()
-                .map_err(SettingsError::Client)
         };
-        Ok(Self {
-            reading: client(settings.max_in_flight)?,
+        Ok(Clients {
+            reading: client(self.max_idle)?,
             // A connection of its own for each: on a reused one that Gate has just closed, hyper sends again.
             writing: client(0)?,
-            reads: Arc::new(Semaphore::new(settings.max_in_flight)),
-            writes: Arc::new(Semaphore::new(settings.max_in_flight)),
-            login: Login::new(settings.credentials.clone())?,
-            deadline: settings.request_deadline,
-            max_body: settings.max_body,
+            login,
         })
     }
 
-    /// A call that changes nothing.
-    pub(super) async fn read(&self, call: Call) -> Result<Answer, Trouble> {
-        let permit = self.permit(&self.reads).await?;
-        let answer = self.send(&self.reading, call).await;
-        drop(permit);
-        answer
-    }
-
-    /// Waits for the right to a call that changes something, at most for the deadline.
-    pub(super) async fn reserve(&self) -> Result<WritePermit, Trouble> {
-        self.permit(&self.writes).await.map(WritePermit)
-    }
-
-    /// A call that changes something; sent at most once.
-    pub(super) async fn write(&self, permit: WritePermit, call: Call) -> Result<Answer, Trouble> {
-        let WritePermit(permit) = permit;
-        let answer = self.send(&self.writing, call).await;
-        drop(permit);
-        answer
-    }
-
-    async fn permit(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Trouble> {
-        tokio::time::timeout(self.deadline, Arc::clone(permits).acquire_owned())
-            .await
-            .map_err(|_| Trouble::NoPermit)?
-            .map_err(|_| Trouble::NoPermit)
-    }
-
-    async fn send(&self, client: &reqwest::Client, call: Call) -> Result<Answer, Trouble> {
+    async fn send(
+        &self,
+        client: &reqwest::Client,
+        login: &GateLogin,
+        call: Call,
+    ) -> Result<Answer, Trouble> {
         let mut request = client.request(call.method, call.url).timeout(self.deadline);
         if let Some(body) = call.body {
             request = request
@@ -122,12 +212,12 @@ impl Transport {
         if let Some(id) = call.request_id {
             request = request.header(REQUEST_ID, id);
         }
-        let mut response = self
-            .login
+        let mut response = login
+            .headers
             .add(request)
             .send()
             .await
-            .map_err(|error| self.trouble(error))?;
+            .map_err(|error| unanswered::before_an_answer(error, self.deadline))?;
         let headers = response.headers();
         let text = |name: HeaderName| {
             headers
@@ -147,7 +237,7 @@ impl Transport {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| self.trouble(error))?
+            .map_err(|error| unanswered::within_an_answer(error, self.deadline))?
         {
             if answer.body.len().saturating_add(chunk.len()) > self.max_body {
                 return Err(Trouble::TooLong);
@@ -155,24 +245,6 @@ impl Transport {
             answer.body.extend_from_slice(&chunk);
         }
         Ok(answer)
-    }
-
-    fn trouble(&self, error: reqwest::Error) -> Trouble {
-        let error = error.without_url();
-        tracing::debug!(
-            error = &error as &(dyn Error + 'static),
-            "no answer from Gate"
-        );
-        // First of all: a connection that timed out says both.
-        if error.is_connect() {
-            Trouble::NotConnected(why_no_connection(&error))
-        } else if error.is_builder() {
-            Trouble::NotConnected("the request could not be made")
-        } else if error.is_timeout() {
-            Trouble::TimedOut(self.deadline)
-        } else {
-            Trouble::Broken
-        }
     }
 }
 
@@ -195,38 +267,4 @@ fn headers() -> HeaderMap {
             HeaderValue::from_static("0"),
         ),
     ])
-}
-
-/// In fixed words: the library's own name hosts and addresses.
-fn why_no_connection(error: &reqwest::Error) -> &'static str {
-    if error.is_timeout() {
-        return "no connection within the deadline";
-    }
-    if error.is_dns() {
-        return "its name can't be resolved";
-    }
-    let mut source = error.source();
-    while let Some(cause) = source {
-        match tls(cause) {
-            Some(rustls::Error::InvalidCertificate(_)) => return "its certificate is not trusted",
-            Some(_) => return "the TLS handshake failed",
-            None => {}
-        }
-        if cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
-        {
-            return "the connection was refused";
-        }
-        source = cause.source();
-    }
-    "no connection came about"
-}
-
-/// The TLS library's error, which comes wrapped in I/O errors that don't name it as their source.
-fn tls<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    cause.downcast_ref().or_else(|| {
-        let inner: &(dyn Error + 'static) = cause.downcast_ref::<io::Error>()?.get_ref()?;
-        tls(inner)
-    })
 }

@@ -201,7 +201,7 @@ impl Lists<'_> {
 
     /// Gate's error; when it says something of the connection, the connection's own look finds out for all who use it.
     fn trouble(&self, connection: &SpinnakerConnection, error: &GateError) -> Refusal {
-        if matches!(error, GateError::LoginRequired) {
+        if error.refuses_login() {
             self.context.connections.distrust(connection);
         }
         let refusal = refusal(&connection.name_any(), error);

@@ -1,16 +1,30 @@
-//! A look at a connection: does Gate answer, and as whom does it know us? Touches Gate.
+//! A look at a connection: is there a login, does Gate answer, and as whom does it know us? Touches Gate.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
 use super::{Configured, Found};
 use crate::{
-    api::{SpinnakerConnection, connection::SpinnakerConnectionStatus},
+    api::{
+        SpinnakerConnection,
+        conditions::Reason,
+        connection::{CertificateStatus, SpinnakerConnectionStatus},
+    },
     controller::{connections::refusal, context::Context},
-    domain::{readiness, refusal::Refusal},
-    spinnaker::GateError,
+    domain::{
+        ids,
+        readiness::{self, LoginFacts},
+        refusal::Refusal,
+    },
 };
+
+/// What Gate says of itself and of us.
+struct Known {
+    user: String,
+    /// Not every Gate tells everybody.
+    version: Option<String>,
+}
 
 impl Configured for SpinnakerConnection {
     type Status = SpinnakerConnectionStatus;
@@ -24,23 +38,45 @@ impl Configured for SpinnakerConnection {
         &status.conditions
     }
 
-    fn depends_on(&self, _context: &Context) -> String {
-        String::new()
+    fn depends_on(&self, context: &Context) -> String {
+        // Whatever its keeper finds is told at once.
+        let kept = format!("{:?}", context.connections.kept(self));
+        ids::sha256(kept.as_bytes())
     }
 
+    /// User, version and certificate are those of this look: while Gate can't be asked, it is not said as whom it would know
+    /// us, nor what would answer.
     async fn look(&self, context: &Context) -> Found<Self::Status> {
-        let user = user(context, self).await;
+        let found = known(context, self).await;
+        let kept = context.connections.kept(self);
+        let shown = kept.shown();
+        let facts = LoginFacts {
+            not_renewed: kept.trouble.clone().filter(|_| shown.is_some()),
+            not_after: shown.map(|certificate| certificate.not_after),
+            skew: kept
+                .certificate
+                .as_ref()
+                .map(|certificate| certificate.skew)
+                .unwrap_or_default(),
+        };
         let minimum = context.connections.minimum_settle();
         let mut status = self.status.clone().unwrap_or_default();
         let generation = self.metadata.generation;
-        readiness::connection(self, minimum, user.as_deref()).set(
+        let user = found.as_ref().map(|known| known.user.as_str());
+        readiness::connection(self, minimum, user, &facts).set(
             &mut status.conditions,
             generation,
             Timestamp::now(),
         );
         status.observed_generation = generation;
-        let retry_after = user.as_ref().err().and_then(|refusal| refusal.retry_after);
-        status.user = user.ok();
+        status.certificate = shown.map(|certificate| CertificateStatus {
+            serial: certificate.serial.clone(),
+            not_after: Time(certificate.not_after),
+        });
+        let retry_after = found.as_ref().err().and_then(|refusal| refusal.retry_after);
+        let known = found.ok();
+        status.version = known.as_ref().and_then(|known| known.version.clone());
+        status.user = known.map(|known| known.user);
         Found {
             status,
             retry_after,
@@ -48,12 +84,21 @@ impl Configured for SpinnakerConnection {
     }
 }
 
-async fn user(context: &Context, connection: &SpinnakerConnection) -> Result<String, Refusal> {
+async fn known(context: &Context, connection: &SpinnakerConnection) -> Result<Known, Refusal> {
     let gate = context.connections.gate(connection).await?;
-    gate.client.login().await.map_err(|error| {
-        if matches!(error, GateError::LoginRequired) {
+    let login = gate.client.login().await.map_err(|error| {
+        if error.refuses_login() {
             context.connections.distrust(connection);
         }
         refusal(&connection.name_any(), &error)
+    });
+    let not_gate = login
+        .as_ref()
+        .err()
+        .filter(|refusal| refusal.reason == Reason::NotSpinnaker);
+    context.connections.looked(connection, not_gate);
+    Ok(Known {
+        user: login?,
+        version: gate.client.version().await.ok(),
     })
 }

@@ -282,7 +282,10 @@ pub(super) fn environment_changed(context: &Context, object: &Guarded<Environmen
 /// A connection changed or went: itself, its Environments, and their Applications.
 pub(super) fn connection_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
     drop(context.catalog.wake_connection.send(reference(object)));
-    forget_deleted(context, &context.caches.connections.0, object);
+    if forget_deleted(context, &context.caches.connections.0, object) {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        context.connections.forget(uid);
+    }
     let (namespace, name) = (object.namespace(), object.name_any());
     let own = context.caches.environments.filter(|environment| {
         environment.namespace() == namespace && environment.spec.connection == name
@@ -341,13 +344,17 @@ fn doubt(context: &Context, connection: &SpinnakerConnection) {
     }
 }
 
+/// Whether it was deleted, or made anew under its name.
 fn forget_deleted<K: Object>(
     context: &Context,
     store: &kube::runtime::reflector::Store<Guarded<K>>,
     object: &Guarded<K>,
-) {
-    if store.get(&reference(object)).is_none() {
+) -> bool {
+    let stored = store.get(&reference(object));
+    let deleted = stored.is_none_or(|stored| stored.meta().uid != object.meta().uid);
+    if deleted {
         let uid = object.meta().uid.clone().unwrap_or_default();
         context.catalog.looks.lock().remove(&uid);
     }
+    deleted
 }

@@ -92,7 +92,7 @@ pub(super) async fn make(
         connection,
     };
     let pipeline_name = resolve::pipeline_name(request, configuration, &place, status)?;
-    let gate = context.connections.gate(connection).await?;
+    let gate = context.connections.gate_to_start_at(connection).await?;
     let spinnaker_application = resolve::spinnaker_application(application);
     let known = memo
         .pipeline
@@ -103,7 +103,7 @@ pub(super) async fn make(
         None => pipeline(&gate, spinnaker_application, &pipeline_name)
             .await
             .map_err(|error| {
-                if matches!(error, GateError::LoginRequired) {
+                if error.refuses_login() {
                     context.connections.distrust(connection);
                 }
                 refusal(&environment.spec.connection, &error)

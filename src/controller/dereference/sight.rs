@@ -23,7 +23,7 @@ use crate::{
         resolve::missing,
         target::run_of,
     },
-    spinnaker::{GateError, Lookup},
+    spinnaker::Lookup,
 };
 
 /// The request holds its target: what does Spinnaker show under its ids?
@@ -74,7 +74,8 @@ pub(super) async fn held(
         }
         other => other,
     };
-    if let Lookup::Unclear(GateError::LoginRequired) = &lookup
+    if let Lookup::Unclear(error) = &lookup
+        && error.refuses_login()
         && let Some(connection) = context
             .caches
             .connections

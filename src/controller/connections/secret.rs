@@ -1,0 +1,109 @@
+//! The Secrets of a connection's namespace, and what is wrong with one, in words for people. Touches the API server.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Api, Client};
+use secrecy::{SecretString, zeroize::Zeroize};
+
+use crate::{
+    api::{conditions::Reason, deploy_request::WaitingFor},
+    controller::{error::ControllerError, objects::within},
+    domain::refusal::Refusal,
+};
+
+/// The Secrets that one connection may name: those of its own namespace.
+#[derive(Clone)]
+pub(super) struct Secrets {
+    client: Client,
+    namespace: String,
+    connection: String,
+}
+
+/// One Secret, as it is now.
+pub(super) struct Content<'a> {
+    secrets: &'a Secrets,
+    name: String,
+    data: BTreeMap<String, ByteString>,
+}
+
+impl Secrets {
+    pub(super) fn new(client: Client, namespace: &str, connection: &str) -> Self {
+        Self {
+            client,
+            namespace: namespace.to_owned(),
+            connection: connection.to_owned(),
+        }
+    }
+
+    /// Reads one. [`WaitingFor::Spinnaker`] in the refusal means that the API server did not say anything of it: what was
+    /// known before may still hold.
+    pub(super) async fn read(&self, name: &str) -> Result<Content<'_>, Refusal> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let missing = |what: &str| self.refusal(Reason::CredentialsNotFound, name, what);
+        let secret = within("read a Secret", api.get_opt(name))
+            .await
+            .map_err(|error| match error {
+                ControllerError::Api { source, .. } if is_forbidden(&source) => missing(
+                    "can't be read by the controller, whose Role in this namespace does not name it",
+                ),
+                _ => Refusal {
+                    waiting_for: Some(WaitingFor::Spinnaker),
+                    ..missing("can't be read now, since the API server does not answer")
+                },
+            })?
+            .ok_or_else(|| missing("does not exist"))?;
+        Ok(Content {
+            secrets: self,
+            name: name.to_owned(),
+            data: secret.data.unwrap_or_default(),
+        })
+    }
+
+    /// What is wrong with the Secret, and who can mend it.
+    pub(super) fn refusal(&self, reason: Reason, name: &str, what: &str) -> Refusal {
+        Refusal::passing(
+            WaitingFor::Configuration,
+            reason,
+            format!(
+                "Secret {name:?} of SpinnakerConnection {:?} {what}; the connection's owner can mend it, or name another in the connection.",
+                self.connection
+            ),
+        )
+    }
+}
+
+impl Content<'_> {
+    /// What stands under a key, which has to be text.
+    pub(super) fn text(&self, key: &str) -> Result<SecretString, Refusal> {
+        let (reason, what) = match self.data.get(key) {
+            None => (Reason::CredentialsNotFound, format!("has no key {key:?}")),
+            Some(value) => match std::str::from_utf8(&value.0) {
+                Ok(text) => return Ok(SecretString::from(text)),
+                Err(_) => (
+                    Reason::CredentialsInvalid,
+                    format!("holds no text under {key:?}"),
+                ),
+            },
+        };
+        Err(self.secrets.refusal(reason, &self.name, &what))
+    }
+
+    /// What stands under a key can't be used.
+    pub(super) fn unusable(&self, what: &str) -> Refusal {
+        self.secrets
+            .refusal(Reason::CredentialsInvalid, &self.name, what)
+    }
+}
+
+impl Drop for Content<'_> {
+    fn drop(&mut self) {
+        for value in self.data.values_mut() {
+            value.0.zeroize();
+        }
+    }
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403))
+}
