@@ -59,3 +59,81 @@ pub fn retry_at(now: Timestamp, last: Option<Life>, failures: u32) -> Timestamp 
 fn later(since: Timestamp, wait: SignedDuration) -> Timestamp {
     since.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn life(since: i64, lasts: i64) -> Life {
+        Life {
+            since: at(since),
+            until: at(since + lasts),
+        }
+    }
+
+    #[test]
+    fn a_minute_is_renewed_between_its_34th_and_46th_second() {
+        assert_eq!(life(0, 60).renew_at(0.0), at(34));
+        assert_eq!(life(0, 60).renew_at(0.5), at(40));
+        assert_eq!(life(0, 60).renew_at(1.0), at(46));
+        assert_eq!(life(0, 60).renew_at(f64::NAN), at(40));
+        assert_eq!(life(0, 0).renew_at(0.5), at(1));
+        assert_eq!(life(0, -60).renew_at(0.5), at(1));
+        assert!(life(0, 60).has_ended(at(60)));
+        assert!(!life(0, 60).has_ended(at(59)));
+    }
+
+    #[test]
+    fn failures_pause_longer_and_longer_within_a_tenth_of_what_is_left() {
+        let day = Some(life(0, 86_400));
+        let pauses = |last, now: i64| {
+            (1..=9).map(move |failures| retry_at(at(now), last, failures).as_second() - now)
+        };
+        assert!(pauses(day, 0).eq([2, 4, 8, 16, 32, 64, 128, 256, 300]));
+        assert!(pauses(Some(life(0, 60)), 10).eq([2, 4, 5, 5, 5, 5, 5, 5, 5]));
+        assert!(pauses(Some(life(0, 60)), 58).all(|pause| pause == 1));
+        assert!(pauses(Some(life(0, 60)), 60).eq([2, 4, 8, 16, 32, 60, 60, 60, 60]));
+        assert!(pauses(None, 0).eq([2, 4, 8, 16, 32, 60, 60, 60, 60]));
+        assert_eq!(retry_at(at(0), None, 0), at(2));
+        assert_eq!(retry_at(at(0), None, u32::MAX), at(60));
+    }
+
+    proptest! {
+        #[test]
+        fn what_lives_long_enough_is_renewed_while_it_lives(
+            since in -1_000_000_i64..4_000_000_000,
+            lasts in 30_i64..400_000_000,
+            chance in 0.0_f64..=1.0,
+        ) {
+            let life = life(since, lasts);
+            let renewed = life.renew_at(chance);
+            let third = life.since + SignedDuration::from_secs(lasts) / 2;
+            prop_assert!(renewed > third && renewed < life.until);
+            prop_assert!(!life.has_ended(renewed));
+        }
+
+        #[test]
+        fn nothing_is_asked_for_without_a_pause_whatever_comes(
+            now in any::<i32>(),
+            since in any::<i32>(),
+            until in any::<i32>(),
+            failures in any::<u32>(),
+            chance in any::<f64>(),
+        ) {
+            let (now, last) = (at(now.into()), Life { since: at(since.into()), until: at(until.into()) });
+            let pause = retry_at(now, Some(last), failures).duration_since(now);
+            prop_assert!(pause >= SHORTEST_PAUSE && pause <= LONGEST_PAUSE);
+            prop_assert!(last.renew_at(chance) >= last.since + SHORTEST_PAUSE);
+            if !last.has_ended(now) {
+                let left = last.until.duration_since(now);
+                prop_assert!(pause == SHORTEST_PAUSE || pause <= left / 10);
+            }
+        }
+    }
+}

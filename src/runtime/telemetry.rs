@@ -9,7 +9,7 @@ use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, FromEnvError, ParseError, filter_fn},
     fmt::{self, MakeWriter},
-    layer::SubscriberExt,
+    layer::{Filter, SubscriberExt},
     registry::LookupSpan,
     util::{SubscriberInitExt, TryInitError},
 };
@@ -17,6 +17,25 @@ use tracing_subscriber::{
 /// What is logged without `RUST_LOG`. kube's client logs each failed answer as an error, also those we expect and
 /// handle; our own callers log what matters, once.
 const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off";
+
+/// Libraries that write what they are sent, and with it secrets; they never get into the logs, whatever `RUST_LOG` says. The
+/// target alone, or with all below it.
+const NEVER: [(&str, Below); 5] = [
+    // An error text of Vault, which may hold the token that it was shown.
+    ("vaultrs", Below::Too),
+    ("rustify", Below::Too),
+    // An answer of the API server that can't be read: perhaps a Secret, or a token. Below it nothing is told but addresses.
+    ("kube_client::client", Below::Not),
+    // The address of Slack's WebSocket, which has a ticket in it, and each message, which may hold a response_url.
+    ("tungstenite", Below::Too),
+    ("tokio_tungstenite", Below::Too),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Below {
+    Too,
+    Not,
+}
 
 /// The target of events that are audit lines. They go to stdout, one JSON object a line, whatever `RUST_LOG` says; to
 /// the logs they don't go.
@@ -64,12 +83,41 @@ pub fn install(format: LogFormat) -> Result<(), TelemetryError> {
         }
         _ => EnvFilter::try_new(DEFAULT_FILTER).map_err(TelemetryError::DefaultFilter)?,
     };
-    let logs = filter.and(filter_fn(|line| line.target() != AUDIT));
     tracing_subscriber::registry()
         .with(audit(io::stdout))
-        .with(lines(format).with_filter(logs))
+        .with(lines(format).with_filter(logs(filter)))
         .try_init()
         .map_err(TelemetryError::Installed)
+}
+
+/// Starts logging as [`install`] does, by these directives and in text, but to a writer of the caller's, the audit lines with
+/// the rest: for tests that look for what must not be there.
+pub fn install_to<W>(directives: &str, writer: W) -> Result<(), TelemetryError>
+where
+    W: for<'a> MakeWriter<'a> + Clone + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(directives).map_err(TelemetryError::DefaultFilter)?;
+    let lines = fmt::layer().with_ansi(false).with_writer(writer.clone());
+    tracing_subscriber::registry()
+        .with(audit(writer))
+        .with(lines.with_filter(logs(filter)))
+        .try_init()
+        .map_err(TelemetryError::Installed)
+}
+
+/// What gets into the logs by these directives.
+fn logs<S: tracing::Subscriber>(filter: EnvFilter) -> impl Filter<S> {
+    filter.and(filter_fn(|line| may_be_logged(line.target())))
+}
+
+/// Whether what comes from there may be in the logs at all.
+fn may_be_logged(target: &str) -> bool {
+    target != AUDIT
+        && !NEVER.iter().any(|(never, below)| {
+            target.strip_prefix(never).is_some_and(|rest| {
+                rest.is_empty() || (*below == Below::Too && rest.starts_with("::"))
+            })
+        })
 }
 
 /// The audit lines: when it was written, and the event's own fields.
@@ -159,6 +207,83 @@ mod tests {
             line,
             serde_json::json!({"timestamp": null, "audit": true, "by": "alice\n\"x\""})
         );
+    }
+
+    #[test]
+    fn libraries_that_write_what_they_are_sent_are_not_heard_and_those_beside_them_are() {
+        for target in [
+            AUDIT,
+            "vaultrs",
+            "vaultrs::api",
+            "rustify::client",
+            "kube_client::client",
+            "tungstenite::protocol",
+        ] {
+            assert!(!may_be_logged(target), "{target}");
+        }
+        for target in [
+            "foredeck::secrets::vault",
+            "vaultrs_beside",
+            "kube_client::client::tls",
+            "auditor",
+        ] {
+            assert!(may_be_logged(target), "{target}");
+        }
+    }
+
+    /// What is written while a Vault is asked through vaultrs, which echoes the token in its error text.
+    async fn written_by_vaultrs<F>(filter: F) -> String
+    where
+        F: Filter<tracing_subscriber::Registry> + Send + Sync + 'static,
+    {
+        crate::runtime::tls::install();
+        let app = axum::Router::new().fallback(async |headers: axum::http::HeaderMap| {
+            let token = headers["x-vault-token"].to_str().unwrap().to_owned();
+            let errors = serde_json::json!({"errors": [format!("who is {token}")]});
+            (axum::http::StatusCode::FORBIDDEN, axum::Json(errors))
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async { axum::serve(listener, app).await });
+        let page = Page::default();
+        let writer = page.clone();
+        let lines = fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+        let guard = tracing::subscriber::set_default(subscriber);
+        let settings = vaultrs::client::VaultClientSettingsBuilder::default()
+            .address(&address)
+            .token("hvs.hush")
+            .ca_certs(Vec::new())
+            .build()
+            .unwrap();
+        let client = vaultrs::client::VaultClient {
+            http: rustify::clients::reqwest::Client::new(&address, reqwest::Client::new()),
+            middle: vaultrs::api::EndpointMiddleware {
+                token: settings.token.clone(),
+                version: "v1".to_owned(),
+                wrap: None,
+                namespace: None,
+            },
+            settings,
+        };
+        assert!(vaultrs::token::lookup_self(&client).await.is_err());
+        tracing::info!("and we go on");
+        drop(guard);
+        server.abort();
+        let page = page.0.lock().unwrap().clone();
+        String::from_utf8(page).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_vault_says_of_a_token_is_never_written() {
+        let all = || EnvFilter::new("trace,vaultrs=trace,rustify=trace");
+        let heard = written_by_vaultrs(all()).await;
+        assert!(heard.contains("hush"), "vaultrs writes it no more: {heard}");
+        let ours = written_by_vaultrs(logs(all())).await;
+        assert!(!ours.contains("hush"), "{ours}");
+        assert!(ours.contains("and we go on"), "{ours}");
     }
 
     #[test]

@@ -1,13 +1,24 @@
 //! Tokens of a named `ServiceAccount`, each for one audience that is never the API server's own: who gets one can show it
 //! nowhere else. Touches the API server (`TokenRequest`s).
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc, time::Duration};
 
-use kube::Client;
-use secrecy::SecretString;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
+use kube::{Api, Client, api::PostParams};
+use secrecy::{SecretString, zeroize::Zeroizing};
+use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use crate::api::conditions::Reason;
+
+/// The shortest life that the API server gives a token.
+const LIFE: Duration = Duration::from_mins(10);
+/// Of one call of the API server.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The `ServiceAccount` in a connection's namespace as which we come to its Vault.
 pub const FOREDECK_VAULT: &str = "foredeck-vault";
@@ -115,13 +126,101 @@ impl ServiceAccountTokens {
     /// # Errors
     /// [`TokenError`].
     pub async fn token(&self) -> Result<SecretString, TokenError> {
-        let _ = (&self.giver.client, &self.giver.own, &self.audience);
-        todo!()
+        let own = self.giver.own.get_or_try_init(|| self.own_audiences());
+        if self.audience.is_empty() || own.await?.contains(&self.audience) {
+            return Err(TokenError::OwnAudience);
+        }
+        let (token, _) = self.request(vec![self.audience.clone()]).await?;
+        if audiences(&token).as_deref() == Some(std::slice::from_ref(&self.audience)) {
+            Ok(SecretString::from(token.as_str()))
+        } else {
+            Err(TokenError::OtherAudience)
+        }
+    }
+
+    /// The API server says what a token is for that is asked for without an audience; the token itself is dropped here.
+    async fn own_audiences(&self) -> Result<Vec<String>, TokenError> {
+        let (token, mut own) = self.request(Vec::new()).await?;
+        own.extend(audiences(&token).unwrap_or_default());
+        if own.is_empty() {
+            return Err(self.not_given());
+        }
+        Ok(own)
+    }
+
+    /// A token, and the audiences that the API server says it is for.
+    async fn request(
+        &self,
+        audiences: Vec<String>,
+    ) -> Result<(Zeroizing<String>, Vec<String>), TokenError> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.giver.client.clone(), &self.namespace);
+        let request = TokenRequest {
+            spec: Some(TokenRequestSpec {
+                audiences: Some(audiences),
+                expiration_seconds: i64::try_from(LIFE.as_secs()).ok(),
+                ..TokenRequestSpec::default()
+            }),
+            ..TokenRequest::default()
+        };
+        let parameters = PostParams::default();
+        let given = api.create_token_request(&self.name, &parameters, &request);
+        let given = match tokio::time::timeout(DEADLINE, given).await {
+            Ok(Ok(given)) => given,
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                return Err(TokenError::Forbidden {
+                    namespace: self.namespace.clone(),
+                    name: self.name.clone(),
+                });
+            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+                return Err(TokenError::Missing {
+                    namespace: self.namespace.clone(),
+                    name: self.name.clone(),
+                });
+            }
+            Ok(Err(_)) | Err(_) => return Err(self.not_given()),
+        };
+        let token = given.status.and_then(|status| status.token);
+        let token = Zeroizing::new(token.unwrap_or_default());
+        if token.is_empty() {
+            return Err(self.not_given());
+        }
+        let audiences = given.spec.and_then(|spec| spec.audiences);
+        Ok((token, audiences.unwrap_or_default()))
+    }
+
+    fn not_given(&self) -> TokenError {
+        TokenError::NotGiven {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
     }
 }
 
-impl std::fmt::Debug for ServiceAccountTokens {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Whom a JSON Web Token says that it is for. Its signature is checked by whoever is shown it.
+fn audiences(token: &str) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Claims {
+        aud: OneOrMany,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    let claims = BASE64_URL_SAFE_NO_PAD
+        .decode(token.split('.').nth(1)?)
+        .ok()?;
+    let Claims { aud } = serde_json::from_slice(&claims).ok()?;
+    Some(match aud {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
+}
+
+impl fmt::Debug for ServiceAccountTokens {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("ServiceAccountTokens")
             .field("namespace", &self.namespace)

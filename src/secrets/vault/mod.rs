@@ -8,6 +8,8 @@ mod kv;
 mod pki;
 mod session;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use clock::Clock;
 pub use error::{LoginRefusal, Unreachable, VaultError};

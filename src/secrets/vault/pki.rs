@@ -3,9 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use serde::Deserialize;
+use vaultrs::api::pki::requests::GenerateCertificateRequest;
 
 use super::{
-    VaultSettingsError,
+    VaultError, VaultSettingsError,
+    caller::Answer,
+    clock,
     settings::{is_name, is_path},
 };
 use crate::{api::connection::Pki, domain::renewal::Life, runtime::tls::ClientCertificate};
@@ -39,7 +44,73 @@ pub struct Issued {
     pub not_after: Timestamp,
 }
 
+/// What Vault says of it, as far as we need it.
+#[derive(Deserialize)]
+struct Given {
+    certificate: String,
+    /// The authorities over it.
+    #[serde(default)]
+    ca_chain: Option<Vec<String>>,
+    #[serde(deserialize_with = "secret")]
+    private_key: SecretString,
+}
+
+#[derive(Deserialize)]
+struct WithData {
+    data: Given,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    String::deserialize(deserializer).map(SecretString::from)
+}
+
+/// The certificate in Vault's answer.
+pub(super) fn read(answer: &Answer, place: &str) -> Result<ClientCertificate, VaultError> {
+    let missing = |what| VaultError::NotFound {
+        place: place.to_owned(),
+        what,
+    };
+    match answer.status() {
+        200..=208 => {}
+        400 if answer.says(&["unknown role"]) => {
+            return Err(missing("the engine has no role of that name"));
+        }
+        404 => return Err(missing("no PKI engine is mounted there")),
+        _ => {
+            return Err(VaultError::RequestRefused {
+                place: place.to_owned(),
+            });
+        }
+    }
+    let given = answer.read::<WithData>()?.data;
+    let mut chain = given.certificate;
+    for authority in given.ca_chain.unwrap_or_default() {
+        chain.push('\n');
+        chain.push_str(&authority);
+    }
+    ClientCertificate::from_pem(chain.as_bytes(), &given.private_key)
+        .map_err(|_| VaultError::Useless("it can't be read, or its key is another one's"))
+}
+
 impl Issued {
+    /// With its end by our clock.
+    pub(super) fn new(
+        certificate: ClientCertificate,
+        since: Timestamp,
+        skew: SignedDuration,
+    ) -> Result<Self, VaultError> {
+        let not_after = clock::ours(certificate.not_after(), skew);
+        if not_after <= since {
+            return Err(VaultError::Useless("it has ended already"));
+        }
+        Ok(Self {
+            certificate: Arc::new(certificate),
+            skew,
+            since,
+            not_after,
+        })
+    }
+
     /// Its life by our clock.
     pub fn life(&self) -> Life {
         Life {
@@ -77,5 +148,27 @@ impl CertificateRequest {
             uri_sans: pki.uri_sans.join(","),
             ttl,
         })
+    }
+
+    /// Where it is asked for.
+    pub(super) fn place(&self) -> String {
+        format!("{}/issue/{}", self.mount, self.role)
+    }
+
+    /// How it is asked for.
+    pub(super) fn endpoint(&self) -> GenerateCertificateRequest {
+        let some = |names: &String| (!names.is_empty()).then(|| names.clone());
+        GenerateCertificateRequest {
+            mount: self.mount.clone(),
+            role: self.role.clone(),
+            common_name: Some(self.common_name.clone()),
+            alt_names: some(&self.alt_names),
+            ip_sans: some(&self.ip_sans),
+            uri_sans: some(&self.uri_sans),
+            ttl: self.ttl.map(|ttl| format!("{}s", ttl.as_secs())),
+            // Whoever is shown the chain has the root, or doesn't trust it.
+            remove_roots_from_chain: Some(true),
+            ..GenerateCertificateRequest::default()
+        }
     }
 }

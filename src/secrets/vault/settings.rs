@@ -1,13 +1,19 @@
-//! Where a Vault is and how to log in to it, checked before anything is sent. Touches nothing.
+//! Where a Vault is and how to log in to it, checked before anything is sent. Touches the file or the API server
+//! that a token for a login comes from.
 
 use std::path::PathBuf;
 
 use reqwest::{Url, header::HeaderValue};
+use secrecy::{SecretString, zeroize::Zeroizing};
+use tokio::io::AsyncReadExt;
 
 use crate::{
     runtime::{live::LiveSecret, tls::Trust},
-    secrets::service_account::ServiceAccountTokens,
+    secrets::service_account::{ServiceAccountTokens, TokenError},
 };
+
+/// A token is a few thousand bytes.
+const MOST_OF_A_TOKEN: u64 = 64 << 10;
 
 /// One Vault, and as whom we come.
 #[derive(Debug, Clone)]
@@ -56,6 +62,26 @@ pub enum JwtSource {
     File(PathBuf),
     /// The API server, which is asked for a new one each time.
     ServiceAccount(ServiceAccountTokens),
+}
+
+impl JwtSource {
+    /// A token for one login.
+    pub(super) async fn token(&self) -> Result<SecretString, TokenError> {
+        match self {
+            Self::ServiceAccount(tokens) => tokens.token().await,
+            Self::File(path) => {
+                let mut text = Zeroizing::new(String::new());
+                let file = tokio::fs::File::open(path).await;
+                let file = file.map_err(|_| TokenError::File)?;
+                let read = file.take(MOST_OF_A_TOKEN).read_to_string(&mut text).await;
+                read.map_err(|_| TokenError::File)?;
+                match text.trim() {
+                    "" => Err(TokenError::File),
+                    token => Ok(SecretString::from(token)),
+                }
+            }
+        }
+    }
 }
 
 /// Why these are no settings, or no request of a certificate. None of them quotes anything.
