@@ -155,7 +155,6 @@ impl Desk {
             .shell(&format!("exec {}", block.text))
             .env("KUBECONFIG", plane.kubeconfig_as(&user, &[], None)?)
             .env("FOREDECK_ADMIN_LISTEN", "off")
-            .env("FOREDECK_LEASE_DURATION", "2s")
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
