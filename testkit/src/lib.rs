@@ -13,10 +13,12 @@ mod server;
 pub mod slack;
 pub mod tls;
 pub mod toolbox;
+pub mod vault;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;
 pub use control_plane::ControlPlane;
 pub use gate::StandInGate;
 pub use slack::StandInSlack;
+pub use vault::FalseVault;
 pub use wait::wait_for;

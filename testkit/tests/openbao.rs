@@ -6,8 +6,13 @@
     reason = "clippy takes only the functions marked as tests for tests"
 )]
 
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
 use axum::http::Method;
 use foredeck_testkit::tls::Issued;
 use foredeck_testkit::toolbox::{OpenBao, PKI_ISSUING, ServiceAccountRole};
@@ -16,6 +21,8 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// An empty server of its own; nothing if OpenBao is left out.
 async fn server() -> Option<OpenBao> {
@@ -165,7 +172,7 @@ async fn a_deleted_service_account_is_let_in_no_more() {
         Duration::from_mins(1),
         async || {
             let login = server.login("kubernetes", "foredeck", &jwt).await;
-            anyhow::ensure!(login.is_err(), "it is let in");
+            ensure!(login.is_err(), "it is let in");
             Ok(())
         },
     )
@@ -253,4 +260,71 @@ async fn two_servers_share_nothing() {
     assert!(look.await.unwrap_err().to_string().contains("403"));
     drop(one);
     other.read("sys/mounts").await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_nobody_initialised_says_so() {
+    let Some(program) = OpenBao::fetch().await.unwrap() else {
+        return;
+    };
+    let server = program.start_uninitialised().await.unwrap();
+    let health = server.read("sys/health").await.unwrap_err().to_string();
+    assert!(
+        health.contains("501") && health.contains("\"initialized\":false"),
+        "{health}"
+    );
+}
+
+#[tokio::test]
+async fn it_ends_with_its_value_even_while_it_stands_still() {
+    let Some(server) = server().await else { return };
+    let (url, folder) = (server.url().to_owned(), server.ca_file());
+    server.pause().unwrap();
+    drop(server);
+    assert!(refuses(&url).is_ok() && !folder.exists());
+}
+
+#[tokio::test]
+async fn a_killed_test_process_leaves_no_server_behind() {
+    if OpenBao::fetch().await.unwrap().is_none() {
+        return;
+    }
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "hold_a_server", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(holder.stdout.take().unwrap());
+    let held = output
+        .lines()
+        .find_map(|line| line.unwrap().strip_prefix("held: ").map(str::to_owned));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let held = held.unwrap();
+    let (url, ca_file) = held.split_once(' ').unwrap();
+    wait_for("the server and its folder to go", SOON, async || {
+        refuses(url)?;
+        ensure!(!Path::new(ca_file).exists(), "the folder is there");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// Not a test: what the test above kills.
+#[tokio::test]
+#[ignore = "run by the test of how a server ends, in a process of its own"]
+async fn hold_a_server() {
+    let server = server().await.unwrap();
+    println!("\nheld: {} {}", server.url(), server.ca_file().display());
+    // Ends with the test that started it, should that die.
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn refuses(url: &str) -> anyhow::Result<()> {
+    let address = url.strip_prefix("https://").context("an address")?;
+    let taken = TcpStream::connect(address).is_ok();
+    ensure!(!taken, "{url} takes connections");
+    Ok(())
 }

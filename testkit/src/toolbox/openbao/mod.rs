@@ -39,6 +39,15 @@ impl OpenBaoProgram {
     /// # Errors
     /// When it doesn't start; quotes the end of its log.
     pub async fn start(&self) -> Result<OpenBao> {
+        let server = OpenBao::start(self.clone()).await?;
+        server.initialise().await
+    }
+
+    /// Starts one that nobody has initialised, and that has no root token therefore.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_uninitialised(&self) -> Result<OpenBao> {
         OpenBao::start(self.clone()).await
     }
 

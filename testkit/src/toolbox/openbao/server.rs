@@ -86,7 +86,7 @@ impl OpenBao {
             .pool_max_idle_per_host(0)
             .timeout(PATIENCE)
             .build()?;
-        let mut server = Self {
+        let server = Self {
             program,
             leash: Mutex::new(leash),
             directory,
@@ -98,18 +98,23 @@ impl OpenBao {
             root_token: String::new(),
         };
         server.run().await?;
+        Ok(server)
+    }
+
+    /// Makes what it stores in, and opens it.
+    pub(super) async fn initialise(mut self) -> Result<Self> {
         let shares = json!({"secret_shares": 1, "secret_threshold": 1});
-        let made = server.call(Method::PUT, "sys/init", shares).await?;
+        let made = self.call(Method::PUT, "sys/init", shares).await?;
         let text = |value: &Value| {
             value
                 .as_str()
                 .map(str::to_owned)
                 .context("no answer of init")
         };
-        server.unseal_key = text(&made["keys"][0])?;
-        server.root_token = text(&made["root_token"])?;
-        server.unseal().await?;
-        Ok(server)
+        self.unseal_key = text(&made["keys"][0])?;
+        self.root_token = text(&made["root_token"])?;
+        self.unseal().await?;
+        Ok(self)
     }
 
     /// Where it is: `https://127.0.0.1:<port>`. Stays the same over [`Self::stop`] and [`Self::restart`].
