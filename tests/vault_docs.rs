@@ -14,6 +14,7 @@ use foredeck::api::SpinnakerConnection;
 use foredeck_testkit::{
     ControlPlane, StandInGate, StandInSlack,
     gate::GateTls,
+    slack::Call,
     tls::Authority,
     toolbox::{OpenBao, OpenBaoProgram},
     wait_for,
@@ -268,7 +269,7 @@ async fn every_command_works_as_it_stands_there() -> Result<()> {
         ("auth.test", "the relay"),
     ] {
         wait_for(role, PATIENCE, async || {
-            let good = slack.calls_of(method).iter().any(|call| call.is_ok());
+            let good = slack.calls_of(method).iter().any(Call::is_ok);
             ensure!(good, "no {method}: {}", desk.logs());
             Ok(())
         })
