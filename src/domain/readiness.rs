@@ -139,7 +139,7 @@ pub fn connection(
         let until = login.not_after.map_or_else(String::new, |not_after| {
             format!(" The client certificate in use lasts until {not_after}.")
         });
-        format!(" Renewing it fails: {}{until}", refusal.message)
+        format!("{until} Renewing it fails: {}", refusal.message)
     });
     let skew = (login.skew.abs() > SKEW).then(|| {
         let seconds = login.skew.abs().as_secs();

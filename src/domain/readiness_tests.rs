@@ -131,6 +131,31 @@ fn a_connection_is_ready_when_gate_knows_us_and_its_settle_time_is_safe() {
 }
 
 #[test]
+fn a_certificate_that_can_not_be_renewed_and_a_clock_that_is_off_are_said_of_a_ready_connection() {
+    let minimum = Duration::from_secs(150);
+    let say = |facts: &LoginFacts| connection(&gate("150s"), minimum, Ok("foredeck"), facts);
+    let mut facts = LoginFacts {
+        not_renewed: Some(refusal(Reason::CertificateIssueFailed)),
+        not_after: Some("2030-01-02T03:04:05Z".parse().unwrap()),
+        skew: SignedDuration::from_secs(-62),
+    };
+    let verdict = say(&facts);
+    assert_eq!(verdict.ready, Some(true));
+    assert_eq!(
+        verdict.message,
+        "Gate answers, and knows foredeck as \"foredeck\". The client certificate in use lasts until 2030-01-02T03:04:05Z. Renewing it fails: Gate says so. Vault's clock is 62 s behind the controller's; whoever runs the two can set them by the same time."
+    );
+    facts = LoginFacts {
+        skew: SignedDuration::from_secs(30),
+        ..LoginFacts::default()
+    };
+    assert_eq!(
+        say(&facts).message,
+        "Gate answers, and knows foredeck as \"foredeck\"."
+    );
+}
+
+#[test]
 fn an_environment_says_the_first_thing_that_is_wrong() {
     let shared = || Err(refusal(Reason::TargetShared));
     let pattern = staging(&json!({"allowTargets": {"namespacePattern": "("}}));

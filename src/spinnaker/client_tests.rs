@@ -12,11 +12,11 @@ use tokio::{
 };
 
 use super::*;
-use crate::runtime::tls::Trust;
 use crate::spinnaker::{
     settings::{Credentials, GateLogin},
     testing::{Reply, TestGate, execution, not_there, settings, spring},
 };
+use crate::{api::conditions::Reason, runtime::tls::Trust};
 
 const REFERENCE: &str = "01M80G0E2CDT4FQJ4A6PQXS8PR";
 
@@ -480,5 +480,49 @@ async fn an_answer_to_a_judgment_is_one_patch_that_names_its_author() {
         body,
         json!({"judgmentStatus": "continue", "judgmentInput": "eu",
             "foredeck": {"judgedBy": "alice", "approval": "alice-says-yes"}})
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_gate_is_told_from_a_gate_that_is_away() {
+    let page = |status| Reply::Text(status, "text/html", "<html>Welcome</html>".to_owned());
+    for reply in [
+        page(200),
+        page(404),
+        Reply::Json(404, spring(404, "NotFoundException", "No such path")),
+        Reply::Json(200, json!({"login": "bot"})),
+        Reply::Json(200, json!([])),
+        Reply::Text(200, "text/plain", "welcome".to_owned()),
+    ] {
+        let gate = TestGate::new(move |_| reply.clone()).await;
+        let error = gate.client().login().await.unwrap_err();
+        assert_eq!(error.reason(), Reason::NotSpinnaker, "{error}");
+    }
+    for (reply, reason) in [
+        (page(502), Reason::GateUnreachable),
+        (page(503), Reason::GateUnreachable),
+        (page(500), Reason::SpinnakerUnclear),
+        (page(400), Reason::SpinnakerUnclear),
+        (
+            Reply::Redirect("/sorry".to_owned()),
+            Reason::SpinnakerUnclear,
+        ),
+    ] {
+        let gate = TestGate::new(move |_| reply.clone()).await;
+        let error = gate.client().login().await.unwrap_err();
+        assert_eq!(error.reason(), reason, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxys_page_about_certificates_is_a_refused_login_but_proves_nothing_of_a_start() {
+    let page = "<html><title>400 No required SSL certificate was sent</title></html>";
+    let gate = TestGate::new(move |_| Reply::Text(400, "text/html", page.to_owned())).await;
+    let error = gate.client().login().await.unwrap_err();
+    assert!(error.refuses_login(), "{error}");
+    let sent = gate.client().start(Vec::new()).await;
+    assert!(
+        matches!(&sent, Sent::Unknown { error } if error.refuses_login()),
+        "{sent:?}"
     );
 }

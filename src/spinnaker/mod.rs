@@ -24,6 +24,8 @@ mod unanswered;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tls_tests;
 
 pub use client::{GateClient, Reservation};
 pub use error::{GateError, Missing};

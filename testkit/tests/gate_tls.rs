@@ -6,6 +6,7 @@
 )]
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,7 +16,13 @@ use foredeck_testkit::tls::{Authority, Issued, Validity};
 use foredeck_testkit::toolbox::{OpenBao, PKI_ISSUING};
 use foredeck_testkit::wait_for;
 use reqwest::{Certificate, Client, Identity, StatusCode};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// A Gate that wants certificates of one authority, and shows one of another.
 struct Bench {
@@ -188,6 +195,58 @@ async fn new_connections_are_checked_by_the_new_authority_and_old_ones_stay() {
     bench.gate.restart().await.unwrap();
     bench.user(&connected).await.unwrap_err();
     bench.user(&bench.client(Some(&new))).await.unwrap();
+}
+
+/// A resumed session would get in with what was checked before.
+#[tokio::test]
+async fn every_connection_shows_its_certificate_anew() {
+    let bench = Bench::new().await;
+    let shown = bench.clients.client("foredeck").unwrap();
+    let mut roots = RootCertStore::empty();
+    let trusted = CertificateDer::from_pem_slice(bench.servers.ca_pem().as_bytes()).unwrap();
+    roots.add(trusted).unwrap();
+    let chain = CertificateDer::from_pem_slice(shown.chain_pem.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(shown.key_pem.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![chain], key)
+        .unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    for _ in 0..3 {
+        let url = bench.gate.url();
+        let address = url.strip_prefix("https://").unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        let ask = b"GET /health HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let (_, session) = stream.get_ref();
+        assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
+    }
+}
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_or_no_tls_is_in_nobodys_way() {
+    let bench = Bench::new().await;
+    let url = bench.gate.url();
+    let address = url.strip_prefix("https://").unwrap();
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    let ask = b"GET /health HTTP/1.1\r\nHost: gate\r\n\r\n";
+    plain.write_all(ask).await.unwrap();
+    let mut answer = Vec::new();
+    plain.read_to_end(&mut answer).await.unwrap();
+    assert!(!answer.starts_with(b"HTTP"));
+    let certificate = bench.clients.client("foredeck").unwrap();
+    let client = bench.client(Some(&certificate));
+    bench.user(&client).await.unwrap();
+    assert_eq!(bench.gate.connections(), 3);
 }
 
 #[tokio::test]

@@ -20,17 +20,22 @@ use crate::support::{Bed, message, phase_of, reason};
 
 const QUICK: Duration = Duration::from_millis(300);
 
+/// What [`Bed::restart`] and [`Bed::hold`] start.
+pub(crate) fn pipelines_to_restart_and_hold(gate: &StandInGate, work: Duration) {
+    gate.put_pipeline(
+        Pipeline::new("checkout", "Restart")
+            .parameter(Parameter::new("account").required())
+            .parameter(Parameter::new("namespace").required())
+            .stage(Stage::deploy("Restart", work)),
+    );
+    gate.put_pipeline(Pipeline::new("checkout", "Hold").stage(Stage::held("Hold")));
+}
+
 impl Bed {
     /// An environment of that name, with a connection and a Gate of its own that has the pipeline Restart.
     async fn another_gate(&self, name: &str, auth: &Value) -> Result<StandInGate> {
         let gate = StandInGate::start().await?;
-        gate.put_pipeline(
-            Pipeline::new("checkout", "Restart")
-                .parameter(Parameter::new("account").required())
-                .parameter(Parameter::new("namespace").required())
-                .stage(Stage::deploy("Restart", QUICK)),
-        );
-        gate.put_pipeline(Pipeline::new("checkout", "Hold").stage(Stage::held("Hold")));
+        pipelines_to_restart_and_hold(&gate, QUICK);
         let mut connection = self.connection();
         connection["gateUrl"] = json!(gate.url());
         connection["auth"] = auth.clone();
@@ -42,14 +47,14 @@ impl Bed {
     }
 
     /// A restart of checkout in that environment, under that name.
-    async fn restart(&self, environment: &str) -> Result<DeployRequest> {
+    pub(crate) async fn restart(&self, environment: &str) -> Result<DeployRequest> {
         let spec =
             json!({"application": "checkout", "environment": environment, "action": "restart"});
         self.request(environment, spec).await
     }
 
     /// Something that runs in that environment until it is told to end.
-    async fn hold(&self, environment: &str) -> Result<DeployRequest> {
+    pub(crate) async fn hold(&self, environment: &str) -> Result<DeployRequest> {
         if self.api::<Application>().get_opt("holder").await?.is_none() {
             let holder = json!({"spinnakerApplication": "checkout", "actions": {"deploy": {"pipeline": "Hold"}}});
             self.create::<Application>("holder", holder).await?;
@@ -59,7 +64,7 @@ impl Bed {
     }
 
     /// Waits until the request waits for this reason, and gives its status.
-    async fn until_waiting(&self, name: &str, why: &str) -> Result<DeployRequestStatus> {
+    pub(crate) async fn until_waiting(&self, name: &str, why: &str) -> Result<DeployRequestStatus> {
         let request = self
             .until(name, why, |request| {
                 ["Reconciling", "Stalled"]
@@ -74,7 +79,7 @@ impl Bed {
         request.status.context("no status")
     }
 
-    async fn put_secret(&self, name: &str, data: Value) -> Result<()> {
+    pub(crate) async fn put_secret(&self, name: &str, data: Value) -> Result<()> {
         if self.api::<Secret>().get_opt(name).await?.is_some() {
             self.delete::<Secret>(name).await?;
         }

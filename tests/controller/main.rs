@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod cancel;
 mod crash;
+mod credentials;
 mod deleted;
 mod gate;
 mod input;

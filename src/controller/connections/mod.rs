@@ -471,3 +471,6 @@ pub(super) fn refusal(connection: &str, error: &GateError) -> Refusal {
         retry_after: error.retry_after(),
     }
 }
+
+#[cfg(test)]
+mod tests;
