@@ -255,6 +255,13 @@ async fn every_command_works_as_it_stands_there() -> Result<()> {
             continue;
         }
         let printed = desk.run(&block).await?;
+        if block.text.contains("kv-v2") {
+            // Whoever types it in takes as long.
+            wait_for("the secrets engine", PATIENCE, async || {
+                vault.read("secret/config").await
+            })
+            .await?;
+        }
         if block.text.contains("kubectl wait") {
             serials.insert(logged_in(&plane).await?);
         }
