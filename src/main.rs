@@ -1,13 +1,20 @@
-//! The foredeck binary: installs the TLS provider, reads the command line and does what it says.
+//! The foredeck binary: keeps its memory to itself, installs the TLS provider, reads the command line and does what it says.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use foredeck::{cli::Cli, runtime::tls};
+use foredeck::{
+    cli::Cli,
+    runtime::{private_memory, tls},
+};
 
 fn main() -> ExitCode {
-    tls::install();
-    match Cli::parse().run() {
+    // First of all: nothing secret has been read yet.
+    let private = private_memory::keep().map_err(anyhow::Error::from);
+    match private.and_then(|()| {
+        tls::install();
+        Cli::parse().run()
+    }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("foredeck: {}", foredeck::cli::explain(&error));

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds;
 
-/// `https`, or `http` on the loopback, where nobody listens in; a host, perhaps a port, and nothing after it.
+/// `https`, or `http` on the loopback, where nobody listens in; a host, perhaps a port, and nothing after it. No backslash
+/// either, which URLs take for a slash.
 const VAULT_ADDRESS: &str =
-    r"^(https://[^ ?#@/]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?)/?$";
+    r"^(https://[A-Za-z0-9._:\[\]-]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?)/?$";
 /// Segments of a path in Vault, none of which leads elsewhere.
 const VAULT_PATH: &str = "^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$";
 /// A name in Vault.

@@ -1,5 +1,5 @@
-//! Who counts in Slack, under which name and with which groups, as flags of the receiver. Touches the environment and the
-//! file that holds Okta's token.
+//! Who counts in Slack, under which name and with which groups, as flags of the receiver. Touches the environment, and the
+//! file or the Vault that holds Okta's token.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,12 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use reqwest::Url;
 
-use super::{people::PeopleArguments, secret::Source};
+use super::{
+    people::PeopleArguments,
+    secret::{Secrets, Source},
+    slack::is,
+    vault::KeyInVault,
+};
 use crate::identity::{
     NameRules, PeopleSettings,
     groups::{GroupPrefix, okta::OktaSettings},
@@ -52,9 +57,13 @@ pub(super) struct IdentityFlags {
     #[arg(long, value_name = "URL", env = "FOREDECK_OKTA_URL")]
     okta_url: Option<Url>,
 
-    /// File that holds Okta's API token; else `OKTA_API_TOKEN` does
+    /// File that holds Okta's API token and may change; else `OKTA_API_TOKEN` does
     #[arg(long, value_name = "FILE", env = "OKTA_API_TOKEN_FILE")]
     okta_token_file: Option<PathBuf>,
+
+    /// Where Vault holds Okta's API token, such as `foredeck/okta#token`
+    #[arg(long, value_name = "PATH#KEY", env = "OKTA_API_TOKEN_VAULT")]
+    okta_token_vault: Option<KeyInVault>,
 
     /// What groups from Okta begin with
     #[arg(
@@ -68,24 +77,30 @@ pub(super) struct IdentityFlags {
 
 impl IdentityFlags {
     /// What they come to.
-    pub(super) fn settings(self, people: PeopleArguments) -> Result<PeopleSettings> {
+    pub(super) async fn settings(
+        self,
+        people: PeopleArguments,
+        secrets: &Secrets,
+    ) -> Result<PeopleSettings> {
         let token = Source {
+            name: "okta-token",
             variable: "OKTA_API_TOKEN",
-            flag: "--okta-token-file",
+            flag: "--okta-token",
             file: self.okta_token_file.as_ref(),
+            vault: self.okta_token_vault.as_ref(),
+            check: |secret| is(OktaSettings::check(secret)),
         };
         let okta = match &self.okta_url {
             Some(url) => {
-                let token = token.required(
-                    "Okta's API token (in its admin console under Security, API, Tokens)",
-                )?;
+                let what = "Okta's API token (in its admin console under Security, API, Tokens)";
+                let token = secrets.required(&token, what).await?;
                 let prefix = self.okta_group_prefix.clone();
                 Some(OktaSettings::new(url, &token, prefix)?)
             }
             None => {
                 ensure!(
-                    self.okta_token_file.is_none(),
-                    "--okta-token-file is given without --okta-url"
+                    self.okta_token_file.is_none() && self.okta_token_vault.is_none(),
+                    "a token of Okta is given without --okta-url"
                 );
                 None
             }

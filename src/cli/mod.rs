@@ -14,6 +14,7 @@ mod secret;
 mod slack;
 mod slack_manifest;
 mod values;
+mod vault;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};

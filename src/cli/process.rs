@@ -78,6 +78,11 @@ impl Process {
             ..self.clone()
         })
     }
+
+    /// Does it, unless a signal comes first.
+    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.shutdown.run_until_cancelled(work).await
+    }
 }
 
 /// Runs `work` until a signal has been answered and everything drained (`Ok`), or until the process must end.

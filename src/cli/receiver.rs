@@ -1,4 +1,4 @@
-//! `foredeck receiver`: its flags, and how [`crate::receiver`] is run. Touches what that touches, and the files that hold
+//! `foredeck receiver`: its flags, and how [`crate::receiver`] is run. Touches what that touches, and the places of its
 //! secrets.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -7,21 +7,22 @@ use anyhow::{Context, Result};
 use aws_lc_rs::rand;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use super::{
     identity::IdentityFlags,
     people::PeopleArguments,
     process::{self, Process, ProcessArguments},
-    secret::Source,
-    slack::SlackArguments,
+    secret::{Secrets, Source},
+    slack::{Slack, SlackArguments, is},
     values,
+    vault::KeyInVault,
 };
 use crate::{
     receiver::{self, Door, ReceiverSettings, Transport},
+    runtime::live::LiveSecret,
     slack::{
-        ids::AppId, inbound::Allowed, manifest::CommandName, metrics::SlackMetrics,
+        client::token, ids::AppId, inbound::Allowed, manifest::CommandName,
         signature::SigningSecrets, socket::SocketSettings,
     },
 };
@@ -73,18 +74,31 @@ pub(super) struct ReceiverFlags {
     )]
     command: CommandName,
 
-    /// File that holds the app-level token (xapp-…), with `--slack-mode socket`; else `SLACK_APP_TOKEN` does
+    /// File that holds the app-level token (xapp-…) and may change, with `--slack-mode socket`; else `SLACK_APP_TOKEN` does
     #[arg(long, value_name = "FILE", env = "SLACK_APP_TOKEN_FILE")]
     slack_app_token_file: Option<PathBuf>,
+
+    /// Where Vault holds the app-level token, such as `foredeck/slack#app-token`
+    #[arg(long, value_name = "PATH#KEY", env = "SLACK_APP_TOKEN_VAULT")]
+    slack_app_token_vault: Option<KeyInVault>,
 
     /// File that holds the signing secret, or several, one a line, while it is changed, with `--slack-mode http`; else
     /// `SLACK_SIGNING_SECRET` does
     #[arg(long, value_name = "FILE", env = "SLACK_SIGNING_SECRET_FILE")]
     slack_signing_secret_file: Option<PathBuf>,
 
-    /// File that holds the bot's token from before it was changed: plans that were shown then can still be confirmed
+    /// Where Vault holds the signing secret, or several, one a line, such as `foredeck/slack#signing-secret`
+    #[arg(long, value_name = "PATH#KEY", env = "SLACK_SIGNING_SECRET_VAULT")]
+    slack_signing_secret_vault: Option<KeyInVault>,
+
+    /// File that holds the bot's token from before it was changed: plans that were shown then can still be confirmed, by a
+    /// receiver that has started since too
     #[arg(long, value_name = "FILE", env = "SLACK_OLD_BOT_TOKEN_FILE")]
     slack_old_bot_token_file: Option<PathBuf>,
+
+    /// Where Vault holds the bot's token from before it was changed
+    #[arg(long, value_name = "PATH#KEY", env = "SLACK_OLD_BOT_TOKEN_VAULT")]
+    slack_old_bot_token_vault: Option<KeyInVault>,
 
     /// The app's id (A…): deliveries for another app are refused. Any when left out
     #[arg(long, value_name = "ID", env = "FOREDECK_SLACK_APP_ID")]
@@ -128,8 +142,10 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
         own,
     } = arguments;
     process::run(process, async move |process| {
-        let metrics = SlackMetrics::register(&process.metrics);
-        work(process, &slack, people, own, metrics).await
+        match process.unless_stopped(slack.open(&process)).await {
+            Some(slack) => work(process, slack?, people, own).await,
+            None => Ok(()),
+        }
     })
     .await
 }
@@ -137,29 +153,39 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
 /// The role itself, in whatever process.
 pub(super) async fn work(
     process: Process,
-    slack: &SlackArguments,
+    slack: Slack,
     people: PeopleArguments,
     own: ReceiverFlags,
-    slack_metrics: SlackMetrics,
 ) -> Result<()> {
-    let client = slack.client(slack_metrics.clone())?;
-    let door = Door {
-        transport: own.transport().await?,
-        allowed: Allowed {
-            apps: own.slack_app_id.iter().cloned().collect(),
-            ..Allowed::default()
-        },
-        metrics: slack_metrics,
+    let client = slack.client()?;
+    let reading = process.unless_stopped(async {
+        let door = Door {
+            transport: own.transport(&slack.secrets).await?,
+            allowed: Allowed {
+                apps: own.slack_app_id.iter().cloned().collect(),
+                ..Allowed::default()
+            },
+            metrics: slack.metrics.clone(),
+        };
+        let settings = ReceiverSettings {
+            namespaces: process.namespaces.clone(),
+            command: own.command.as_str().to_owned(),
+            bot_tokens: own.bot_tokens(&slack).await?,
+            people: own
+                .identity
+                .clone()
+                .settings(people, &slack.secrets)
+                .await?,
+            ttl: Some(own.request_ttl),
+            clock: Timestamp::now,
+            draw,
+        };
+        anyhow::Ok((door, settings))
+    });
+    let Some(read) = reading.await else {
+        return Ok(());
     };
-    let settings = ReceiverSettings {
-        namespaces: process.namespaces.clone(),
-        command: own.command.as_str().to_owned(),
-        bot_tokens: own.bot_tokens(slack)?,
-        people: own.identity.clone().settings(people)?,
-        ttl: Some(own.request_ttl),
-        clock: Timestamp::now,
-        draw,
-    };
+    let (door, settings) = read?;
     receiver::run(
         settings,
         process.client,
@@ -174,17 +200,20 @@ pub(super) async fn work(
 }
 
 impl ReceiverFlags {
-    async fn transport(&self) -> Result<Transport> {
+    async fn transport(&self, secrets: &Secrets) -> Result<Transport> {
         Ok(match self.slack_mode {
             Mode::Socket => {
-                let token = Source {
+                let source = Source {
+                    name: "slack-app-token",
                     variable: "SLACK_APP_TOKEN",
-                    flag: "--slack-app-token-file",
+                    flag: "--slack-app-token",
                     file: self.slack_app_token_file.as_ref(),
+                    vault: self.slack_app_token_vault.as_ref(),
+                    check: |secret| is(token("app-level token", secret)),
                 };
-                let token = token.required(
-                    "Slack's app-level token (xapp-…, on the app's page under Basic Information)",
-                )?;
+                let what =
+                    "Slack's app-level token (xapp-…, on the app's page under Basic Information)";
+                let token = secrets.required(&source, what).await?;
                 let settings = SocketSettings::new(token, random)?
                     .sockets(self.slack_sockets)
                     .expected(self.slack_sockets_expected);
@@ -194,32 +223,38 @@ impl ReceiverFlags {
                 }
             }
             Mode::Http => {
-                let secrets = Source {
+                let source = Source {
+                    name: "slack-signing-secret",
                     variable: "SLACK_SIGNING_SECRET",
-                    flag: "--slack-signing-secret-file",
+                    flag: "--slack-signing-secret",
                     file: self.slack_signing_secret_file.as_ref(),
+                    vault: self.slack_signing_secret_vault.as_ref(),
+                    check: |secret| is(SigningSecrets::check(secret)),
                 };
-                let secrets = secrets.required(
-                    "Slack's signing secret (on the app's page under Basic Information)",
-                )?;
-                let lines = secrets.expose_secret().lines().map(str::trim);
-                let secrets =
-                    SigningSecrets::new(lines.map(|line| SecretString::from(line.to_owned())))?;
+                let what = "Slack's signing secret (on the app's page under Basic Information)";
+                let signing = secrets.required(&source, what).await?;
                 let listener = TcpListener::bind(self.listen)
                     .await
                     .with_context(|| format!("can't listen on {}", self.listen))?;
-                Transport::Http { listener, secrets }
+                Transport::Http {
+                    listener,
+                    secrets: SigningSecrets::live(signing)?,
+                }
             }
         })
     }
 
-    fn bot_tokens(&self, slack: &SlackArguments) -> Result<Vec<SecretString>> {
+    async fn bot_tokens(&self, slack: &Slack) -> Result<Vec<LiveSecret>> {
         let old = Source {
+            name: "slack-old-bot-token",
             variable: "SLACK_OLD_BOT_TOKEN",
-            flag: "--slack-old-bot-token-file",
+            flag: "--slack-old-bot-token",
             file: self.slack_old_bot_token_file.as_ref(),
+            vault: self.slack_old_bot_token_vault.as_ref(),
+            check: |secret| is(token("old bot token", secret)),
         };
-        Ok([Some(slack.bot_token()?), old.read()?]
+        let old = slack.secrets.optional(&old).await?;
+        Ok([Some(slack.bot_token.clone()), old]
             .into_iter()
             .flatten()
             .collect())

@@ -1,16 +1,15 @@
-//! `foredeck relay`: its flags, and how [`crate::relay`] is run. Touches what that touches, and the file that holds the
-//! bot's token.
+//! `foredeck relay`: its flags, and how [`crate::relay`] is run. Touches what that touches, and the place of the bot's token.
 
 use anyhow::Result;
 use clap::Args;
 
 use super::{
     process::{self, LeaseArguments, Process, ProcessArguments},
-    slack::SlackArguments,
+    slack::{Slack, SlackArguments},
 };
 use crate::{
     relay::{self, RelayParts, RelaySettings},
-    slack::{ids::ChannelId, metrics::SlackMetrics},
+    slack::ids::ChannelId,
 };
 
 #[derive(Args, Debug)]
@@ -50,8 +49,11 @@ pub(super) async fn run(arguments: RelayArguments) -> Result<()> {
         own,
     } = arguments;
     process::run(process, async |process| {
-        let metrics = SlackMetrics::register(&process.metrics);
-        work(process, lease, &slack, own, metrics).await
+        // Before the Lease: who waits for a secret leaves the work to others.
+        match process.unless_stopped(slack.open(&process)).await {
+            Some(slack) => work(process, lease, slack?, own).await,
+            None => Ok(()),
+        }
     })
     .await
 }
@@ -60,11 +62,10 @@ pub(super) async fn run(arguments: RelayArguments) -> Result<()> {
 pub(super) async fn work(
     process: Process,
     lease: LeaseArguments,
-    slack: &SlackArguments,
+    slack: Slack,
     own: RelayFlags,
-    slack_metrics: SlackMetrics,
 ) -> Result<()> {
-    let slack = slack.client(slack_metrics)?;
+    let slack = slack.client()?;
     let settings = RelaySettings {
         namespaces: process.namespaces.clone(),
         startup_channel: own.startup_channel,

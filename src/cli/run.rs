@@ -15,7 +15,6 @@ use super::{
     slack::SlackArguments,
     values,
 };
-use crate::slack::metrics::SlackMetrics;
 
 #[derive(Args, Debug)]
 pub(super) struct RunArguments {
@@ -69,16 +68,18 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
             tracing::info!("no bot token for Slack: kubectl and commits are the ways in");
             return controller.await;
         }
-        let metrics = SlackMetrics::register(&process.metrics);
-        let receiver = receiver::work(
-            role("receiver").await?,
-            &slack,
-            people,
-            receiver,
-            metrics.clone(),
-        );
-        let relay = relay::work(role("relay").await?, lease, &slack, relay, metrics);
-        tokio::try_join!(controller, Box::pin(receiver), Box::pin(relay))?;
+        let speaking = async {
+            // Deployments don't wait for Slack's secrets.
+            let Some(slack) = process.unless_stopped(slack.open(&process)).await else {
+                return Ok(());
+            };
+            let slack = slack?;
+            let receiver = receiver::work(role("receiver").await?, slack.clone(), people, receiver);
+            let relay = relay::work(role("relay").await?, lease, slack, relay);
+            tokio::try_join!(Box::pin(receiver), Box::pin(relay))?;
+            Ok(())
+        };
+        tokio::try_join!(controller, Box::pin(speaking))?;
         Ok(())
     })
     .await

@@ -1,19 +1,25 @@
-//! What the roles that speak to Slack take. Touches the environment and the files that hold secrets.
+//! What the roles that speak to Slack take. Touches the environment, and the files and the Vault that hold secrets.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 use reqwest::Url;
-use secrecy::SecretString;
 
-use super::secret::Source;
-use crate::slack::{
-    client::{API_URL, SlackClient, SlackSettings},
-    metrics::SlackMetrics,
+use super::{
+    process::Process,
+    secret::{Secrets, Source},
+    vault::{KeyInVault, VaultArguments},
+};
+use crate::{
+    runtime::live::LiveSecret,
+    slack::{
+        client::{API_URL, SlackClient, SlackSettings, token},
+        metrics::SlackMetrics,
+    },
 };
 
-/// Where Slack is, and the bot's token.
+/// Where Slack is, the bot's token, and the Vault that may hold it.
 #[derive(Args, Clone, Debug)]
 pub(super) struct SlackArguments {
     /// Where Slack's Web API is
@@ -25,34 +31,69 @@ pub(super) struct SlackArguments {
     )]
     slack_api_url: Url,
 
-    /// File that holds the bot's token (xoxb-…); else `SLACK_BOT_TOKEN` does
+    /// File that holds the bot's token (xoxb-…) and may change; else `SLACK_BOT_TOKEN` does
     #[arg(long, value_name = "FILE", env = "SLACK_BOT_TOKEN_FILE")]
     slack_bot_token_file: Option<PathBuf>,
+
+    /// Where Vault holds the bot's token, such as `foredeck/slack#bot-token`
+    #[arg(long, value_name = "PATH#KEY", env = "SLACK_BOT_TOKEN_VAULT")]
+    slack_bot_token_vault: Option<KeyInVault>,
+
+    #[command(flatten)]
+    vault: VaultArguments,
+}
+
+/// Slack as the roles of one process share it.
+#[derive(Clone)]
+pub(super) struct Slack {
+    api: Url,
+    /// The bot's token.
+    pub(super) bot_token: LiveSecret,
+    /// What is counted of it.
+    pub(super) metrics: SlackMetrics,
+    /// For what else is secret.
+    pub(super) secrets: Secrets,
 }
 
 impl SlackArguments {
-    /// A client that has not called yet.
-    pub(super) fn client(&self, metrics: SlackMetrics) -> Result<SlackClient> {
-        let settings = SlackSettings::new(&self.slack_api_url, self.bot_token()?)?;
-        Ok(SlackClient::new(settings.metrics(metrics))?)
+    /// With the bot's token at hand. Once in a process.
+    pub(super) async fn open(self, process: &Process) -> Result<Slack> {
+        let secrets = Secrets::new(self.vault.clone(), process);
+        let what = "Slack's bot token (xoxb-…, on the app's page under OAuth & Permissions)";
+        Ok(Slack {
+            bot_token: secrets.required(&self.bot_token(), what).await?,
+            metrics: SlackMetrics::register(&process.metrics),
+            api: self.slack_api_url,
+            secrets,
+        })
     }
 
-    fn bot_token_source(&self) -> Source<'_> {
+    fn bot_token(&self) -> Source<'_> {
         Source {
+            name: "slack-bot-token",
             variable: "SLACK_BOT_TOKEN",
-            flag: "--slack-bot-token-file",
+            flag: "--slack-bot-token",
             file: self.slack_bot_token_file.as_ref(),
+            vault: self.slack_bot_token_vault.as_ref(),
+            check: |secret| is(token("bot token", secret)),
         }
-    }
-
-    /// The bot's token.
-    pub(super) fn bot_token(&self) -> Result<SecretString> {
-        self.bot_token_source()
-            .required("Slack's bot token (xoxb-…, on the app's page under OAuth & Permissions)")
     }
 
     /// Whether anybody meant to use Slack at all.
     pub(super) fn is_configured(&self) -> Result<bool> {
-        Ok(self.bot_token_source().read()?.is_some())
+        self.bot_token().is_given()
     }
+}
+
+impl Slack {
+    /// A client that has not called yet.
+    pub(super) fn client(&self) -> Result<SlackClient> {
+        let settings = SlackSettings::new(&self.api, self.bot_token.clone())?;
+        Ok(SlackClient::new(settings.metrics(self.metrics.clone()))?)
+    }
+}
+
+/// Why it isn't one, in words.
+pub(super) fn is<T, E: ToString>(checked: Result<T, E>) -> Result<(), String> {
+    checked.map(|_| ()).map_err(|error| error.to_string())
 }

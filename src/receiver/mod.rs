@@ -23,6 +23,7 @@ mod people;
 mod persist;
 pub mod plan;
 mod presses;
+mod seals;
 mod sight;
 mod steps;
 pub mod team;
@@ -35,7 +36,6 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kube::Client;
 use moka::future::Cache;
-use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -45,10 +45,8 @@ use self::{
     metrics::ReceiverMetrics,
     occasion::{Occasion, Trouble},
     people::Keeper,
-    plan::{
-        PlanId,
-        seal::{Nonce, Sealer},
-    },
+    plan::{PlanId, seal::Nonce},
+    seals::Seals,
     voice::Voice,
 };
 pub use self::{
@@ -58,7 +56,7 @@ pub use self::{
 use crate::{
     access::Access,
     identity::{Identity, IdentityError, PeopleSettings, Person},
-    runtime::{metrics::Metrics, telemetry},
+    runtime::{live::LiveSecret, metrics::Metrics, telemetry},
     slack::client::SlackClient,
 };
 
@@ -75,7 +73,7 @@ pub struct ReceiverSettings {
     /// The slash command, with its slash.
     pub command: String,
     /// The bot's tokens: plans are sealed by the first, and opened by each.
-    pub bot_tokens: Vec<SecretString>,
+    pub bot_tokens: Vec<LiveSecret>,
     /// Who counts, and under which name.
     pub people: PeopleSettings,
     /// How long a request's object stays after its end; for ever when absent.
@@ -94,7 +92,7 @@ pub struct Receiver {
     identity: Identity,
     people: Arc<Keeper>,
     access: Access,
-    sealer: Sealer,
+    seals: Seals,
     voice: Arc<Voice>,
     metrics: ReceiverMetrics,
     /// Messages that were answered a moment ago: Slack may deliver them again, or as two events.
@@ -120,7 +118,7 @@ impl Receiver {
         metrics: &Metrics,
     ) -> Result<Arc<Self>, ReceiverError> {
         Ok(Arc::new(Self {
-            sealer: Sealer::new(&settings.bot_tokens).map_err(ReceiverError::Token)?,
+            seals: Seals::new(settings.bot_tokens.clone()).map_err(ReceiverError::Token)?,
             access: Access::new(client.clone()),
             voice: Arc::new(Voice::new(slack)),
             metrics: ReceiverMetrics::register(metrics),

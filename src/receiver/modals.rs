@@ -44,8 +44,8 @@ impl Receiver {
 
     /// The form with what a plan holds.
     pub(super) fn form_of(&self, _occasion: &Occasion, sight: &Sight, plan: &Plan) -> Answer {
-        let nonce = self.nonce();
-        let Ok(metadata) = self.sealer.seal_stub(plan, Purpose::Form, nonce) else {
+        let (nonce, now) = (self.nonce(), self.now());
+        let Ok(metadata) = self.seals.seal_stub(plan, Purpose::Form, nonce, now) else {
             return Answer::Say(refusing::too_long());
         };
         let filled = form::filled_from(plan);
@@ -144,7 +144,8 @@ impl Receiver {
         sight: &Sight,
         view: &OpenView,
     ) -> Result<Result<Answer, Wrong>, Trouble> {
-        let opened = self.open(sight, &view.private_metadata, Purpose::Form)?;
+        let opened = self.open(sight, &view.private_metadata, Purpose::Form);
+        let opened = opened.await?;
         let stub = self.young(occasion, opened).await?;
         let filled = form::filled(sight, &view.state, bound_team(&stub));
         let (namespace, order) = match form::complete(&filled, sight) {
@@ -182,7 +183,7 @@ impl Receiver {
         purpose: Purpose,
         stage: Stage,
     ) -> Result<Answer, Trouble> {
-        let mut opened = self.open(sight, &view.private_metadata, purpose)?;
+        let mut opened = self.open(sight, &view.private_metadata, purpose).await?;
         if !opened.complete {
             form::fill_in(&mut opened.plan, &view.state);
         }
@@ -203,9 +204,11 @@ impl Receiver {
         let Ok(sight) = self.sight(occasion).await else {
             return Vec::new();
         };
-        let view = asked.view.as_ref();
-        let opened = view.map(|view| self.open(&sight, &view.private_metadata, Purpose::Form));
-        let Some(Ok(opened)) = opened else {
+        let Some(view) = &asked.view else {
+            return Vec::new();
+        };
+        let opened = self.open(&sight, &view.private_metadata, Purpose::Form);
+        let Ok(opened) = opened.await else {
             return Vec::new();
         };
         form::suggestions(&sight, &asked.value, bound_team(&opened.plan))

@@ -56,7 +56,7 @@ impl Receiver {
             }
             (actions::PLAN_CANCEL, _) => {
                 let sight = self.sight(occasion).await?;
-                match self.open(&sight, value, Purpose::Dismiss) {
+                match self.open(&sight, value, Purpose::Dismiss).await {
                     Ok(opened) => self.dismissed(occasion, &opened.plan).await,
                     // A plan that can't be read any more may go all the same.
                     Err(_) => Ok(Answer::Remove),
@@ -82,15 +82,14 @@ impl Receiver {
     }
 
     /// What a button or a modal carried, however old it is; or what to tell whoever used it.
-    pub(super) fn open(
+    pub(super) async fn open(
         &self,
         sight: &Sight,
         sealed: &str,
         purpose: Purpose,
     ) -> Result<Opened, Trouble> {
-        let opened = self
-            .sealer
-            .open(sealed, purpose, &sight.person.slack, self.now());
+        let asker = &sight.person.slack;
+        let opened = self.seals.open(sealed, purpose, asker, self.now()).await;
         opened.map_err(|error| Trouble::Told(refusing::sealed(error)))
     }
 
@@ -102,7 +101,7 @@ impl Receiver {
         value: &str,
         purpose: Purpose,
     ) -> Result<Plan, Trouble> {
-        let opened = self.open(sight, value, purpose)?;
+        let opened = self.open(sight, value, purpose).await?;
         if !opened.complete {
             return Err(Trouble::Told(refusing::sealed(SealError::Altered)));
         }
@@ -175,7 +174,8 @@ impl Receiver {
     async fn form_changed(&self, occasion: &Occasion, view: &OpenView) -> Result<(), Trouble> {
         let sight = self.sight(occasion).await?;
         // A form that is too old, or can't be read, says so when it is submitted.
-        let Ok(opened) = self.open(&sight, &view.private_metadata, Purpose::Form) else {
+        let opened = self.open(&sight, &view.private_metadata, Purpose::Form);
+        let Ok(opened) = opened.await else {
             return Ok(());
         };
         let team = bound_team(&opened.plan);

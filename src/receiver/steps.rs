@@ -243,16 +243,19 @@ impl Receiver {
 
     /// The plan as a button carries it, if it fits.
     pub(super) fn value(&self, plan: &Plan, purpose: Purpose) -> Option<Value> {
-        let sealed = self.sealer.seal(plan, purpose, self.nonce()).ok()?;
+        let sealed = self.seals.seal(plan, purpose, self.nonce(), self.now());
+        let sealed = sealed.ok()?;
         Value::new(sealed).ok()
     }
 
     /// The plan as a modal carries it, and whether that is all of it.
     fn seal_for_modal(&self, plan: &Plan, purpose: Purpose) -> Option<(String, bool)> {
-        if let Ok(whole) = self.sealer.seal(plan, purpose, self.nonce()) {
+        if let Ok(whole) = self.seals.seal(plan, purpose, self.nonce(), self.now()) {
             return Some((whole, true));
         }
-        let stub = self.sealer.seal_stub(plan, purpose, self.nonce());
+        let stub = self
+            .seals
+            .seal_stub(plan, purpose, self.nonce(), self.now());
         stub.ok().map(|stub| (stub, false))
     }
 

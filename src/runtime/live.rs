@@ -1,17 +1,31 @@
-//! A secret that may change while the process runs: whoever uses it asks for it anew each time. Touches nothing.
+//! A secret that may change while the process runs: whoever uses it asks for it anew each time, and whoever finds that it
+//! is not accepted any more has its source asked. Touches nothing.
 
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Questions that may wait for the source. Whoever comes after as many goes on with what is there.
+const MOST_QUESTIONS: usize = 64;
 
 /// A secret as it is now. Clones see the same one change.
 #[derive(Clone)]
-pub struct LiveSecret(watch::Receiver<SecretString>);
+pub struct LiveSecret {
+    current: watch::Receiver<SecretString>,
+    questions: mpsc::Sender<oneshot::Sender<()>>,
+}
 
 /// Where a [`LiveSecret`] is changed. Without it the secret stays as it is.
 #[derive(Debug)]
-pub struct LiveSecretSource(watch::Sender<SecretString>);
+pub struct LiveSecretSource {
+    current: watch::Sender<SecretString>,
+    questions: mpsc::Receiver<oneshot::Sender<()>>,
+}
+
+/// Those who wait for the source to be asked. Dropped, they are answered.
+#[derive(Debug)]
+pub struct Questions(Vec<oneshot::Sender<()>>);
 
 impl LiveSecret {
     /// One that never changes.
@@ -22,18 +36,38 @@ impl LiveSecret {
     /// One that changes where the source is told so.
     pub fn new(secret: SecretString) -> (Self, LiveSecretSource) {
         let (sender, receiver) = watch::channel(secret);
-        (Self(receiver), LiveSecretSource(sender))
+        let (ask, questions) = mpsc::channel(MOST_QUESTIONS);
+        (
+            Self {
+                current: receiver,
+                questions: ask,
+            },
+            LiveSecretSource {
+                current: sender,
+                questions,
+            },
+        )
     }
 
     /// As it is now. Not to be kept.
     pub fn current(&self) -> SecretString {
-        self.0.borrow().clone()
+        self.current.borrow().clone()
     }
 
     /// Waits until it is another than was last waited for by this clone; for ever where it never changes again.
     pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.current.changed().await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// It is not accepted any more: has its source asked now, and returns when that was done; at once where there is none.
+    /// The source answers when it can, so wait for no longer than there is time.
+    pub async fn ask_anew(&self) {
+        let (question, answered) = oneshot::channel();
+        if self.questions.try_send(question).is_ok() {
+            // The answer is that the question is dropped.
+            let _ = answered.await;
         }
     }
 }
@@ -41,13 +75,39 @@ impl LiveSecret {
 impl LiveSecretSource {
     /// It is another from now on. Returns whether it is.
     pub fn set(&self, secret: SecretString) -> bool {
-        self.0.send_if_modified(|current| {
+        self.current.send_if_modified(|current| {
             let other = current.expose_secret() != secret.expose_secret();
             if other {
                 *current = secret;
             }
             other
         })
+    }
+
+    /// The next who want the source asked at once; none when nobody has the secret any more.
+    pub async fn asked(&mut self) -> Option<Questions> {
+        let mut questions = Questions(vec![self.questions.recv().await?]);
+        self.asked_since(&mut questions);
+        Some(questions)
+    }
+
+    /// Adds those who have asked since.
+    pub fn asked_since(&mut self, questions: &mut Questions) {
+        while let Ok(question) = self.questions.try_recv() {
+            questions.0.push(question);
+        }
+    }
+}
+
+impl From<String> for LiveSecret {
+    fn from(secret: String) -> Self {
+        Self::fixed(secret.into())
+    }
+}
+
+impl From<&str> for LiveSecret {
+    fn from(secret: &str) -> Self {
+        Self::fixed(secret.into())
     }
 }
 
@@ -76,5 +136,22 @@ mod tests {
         live.changed().await;
         assert_eq!(other.current().expose_secret(), "new-hush");
         assert!(!format!("{live:?} {source:?}").contains("hush"));
+    }
+
+    #[tokio::test]
+    async fn who_finds_it_refused_has_the_source_asked_and_sees_what_it_says() {
+        let (live, mut source) = LiveSecret::new("old".into());
+        let keeping = tokio::spawn(async move {
+            let questions = source.asked().await.unwrap();
+            source.set("new".into());
+            drop(questions);
+            source.asked().await.is_none()
+        });
+        live.ask_anew().await;
+        assert_eq!(live.current().expose_secret(), "new");
+        drop(live);
+        assert!(keeping.await.unwrap());
+        // Nobody keeps this one: there is nobody to wait for.
+        LiveSecret::from("fixed").ask_anew().await;
     }
 }

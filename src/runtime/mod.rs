@@ -1,6 +1,7 @@
 //! What a process needs before it can work: TLS, Kubernetes client, caches, leader lease, admin server, shutdown, logs, metrics.
 //!
-//! Knows nothing of deployments. Touches the API server (the Lease, and watches of whatever is asked for), the real clock, signals and stderr.
+//! Knows nothing of deployments. Touches the API server (the Lease, and watches of whatever is asked for), the real clock, signals, the
+//! process's limits and stderr.
 
 pub mod admin;
 pub mod cache;
@@ -9,6 +10,7 @@ pub mod crash;
 pub mod lease;
 pub mod live;
 pub mod metrics;
+pub mod private_memory;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     inbound::{Handler, Inbound, Intake, Reply, Retry, Taken},
-    signature::SigningSecrets,
+    signature::{SigningSecrets, Unsigned},
     text::clean,
 };
 
@@ -35,11 +35,17 @@ const TRANSPORT: &str = "http";
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
+/// How long a request that no secret signed waits for their source: Slack waits three seconds.
+const SOURCE_PATIENCE: Duration = Duration::from_millis(1500);
+/// Such requests that may wait at once. Anybody can send them, so the others are refused at once.
+const MOST_DOUBTFUL: usize = 8;
+
 /// Requests whose bodies are read at once, before anybody knows whether Slack sent them.
 const MOST_BODIES: usize = 64;
 
 struct Receiver<H> {
     bodies: Semaphore,
+    doubtful: Semaphore,
     intake: Intake<H>,
     secrets: SigningSecrets,
     now: fn() -> Timestamp,
@@ -59,6 +65,7 @@ pub fn router<H: Handler>(
         .route("/slack/events", post(events::<H>))
         .with_state(Arc::new(Receiver {
             bodies: Semaphore::new(MOST_BODIES),
+            doubtful: Semaphore::new(MOST_DOUBTFUL),
             intake,
             secrets,
             now,
@@ -144,7 +151,7 @@ impl<H: Handler> Receiver<H> {
             // Too long, or broken off; then nobody reads the answer.
             return Err(self.refuse(StatusCode::PAYLOAD_TOO_LARGE, "too-long"));
         };
-        if let Err(unsigned) = self.secrets.verify(&parts.headers, &body, (self.now)()) {
+        if let Err(unsigned) = self.signed(&parts.headers, &body).await {
             tracing::warn!(
                 reason = unsigned.reason(),
                 "a request that Slack did not sign: {unsigned}"
@@ -155,6 +162,20 @@ impl<H: Handler> Receiver<H> {
             return Err(self.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type"));
         }
         Ok((parts.headers, body))
+    }
+
+    /// Whether Slack signed it. What no secret signed may be the first that a new one signs.
+    async fn signed(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Unsigned> {
+        let verify = || self.secrets.verify(headers, body, (self.now)());
+        let verified = verify();
+        if verified != Err(Unsigned::Mismatch) {
+            return verified;
+        }
+        let Ok(_one_of_few) = self.doubtful.try_acquire() else {
+            return verified;
+        };
+        let asked = timeout(SOURCE_PATIENCE, self.secrets.ask_anew()).await;
+        asked.map_or(verified, |()| verify())
     }
 
     async fn form(

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tower_service::Service;
 
 use super::*;
+use crate::runtime::live::LiveSecret;
 use crate::slack::{
     blocks::Message,
     ids::TeamId,
@@ -396,4 +397,45 @@ async fn only_our_workspace_and_app_are_taken() {
         StatusCode::FORBIDDEN
     );
     assert_eq!(bench.seen(), ["command"]);
+}
+
+/// A bench whose secret is `first` until its source is asked, and how often that was.
+fn rotating(first: &str, then: &'static str) -> (Bench, tokio::task::JoinHandle<usize>) {
+    let (live, mut source) = LiveSecret::new(first.into());
+    let keeping = tokio::spawn(async move {
+        let mut times = 0;
+        while let Some(questions) = source.asked().await {
+            times += 1;
+            source.set(then.into());
+            drop(questions);
+        }
+        times
+    });
+    let mut bench = bench();
+    let recorder = Arc::clone(&bench.recorder);
+    let intake = Intake::new(recorder, Allowed::default(), SlackMetrics::default());
+    let now = || Timestamp::from_second(NOW).unwrap();
+    let secrets = SigningSecrets::live(live).unwrap();
+    bench.service = router(intake, secrets, now).into_service();
+    (bench, keeping)
+}
+
+#[tokio::test]
+async fn the_first_request_that_a_new_secret_signs_is_taken() {
+    let (mut bench, keeping) = rotating("old", SECRET);
+    for _ in 0..2 {
+        let (status, _) = bench.post("/slack/commands", FORM, &command()).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    drop(bench);
+    assert_eq!(keeping.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_nobody_signed_is_refused_though_the_source_was_asked() {
+    let (mut bench, keeping) = rotating("old", "other");
+    let (status, _) = bench.post("/slack/commands", FORM, &command()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    drop(bench);
+    assert_eq!(keeping.await.unwrap(), 1);
 }

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 use super::client::SettingsError;
+use crate::runtime::live::LiveSecret;
 
 /// How far a request's time may be from ours, in either direction, in seconds.
 const WINDOW: u64 = 300;
@@ -55,10 +56,17 @@ impl Unsigned {
 
 /// The app's signing secrets: one, or the old and the new one while they are rotated.
 #[derive(Debug, Clone)]
-pub struct SigningSecrets(Vec<SecretString>);
+pub struct SigningSecrets(Kept);
+
+#[derive(Debug, Clone)]
+enum Kept {
+    Fixed(Vec<SecretString>),
+    /// One a line.
+    Live(LiveSecret),
+}
 
 impl SigningSecrets {
-    /// Space around a secret is left out: files tend to end with a line break.
+    /// Secrets that stay as they are. Space around one is left out: files tend to end with a line break.
     ///
     /// # Errors
     /// When there is none, or one is empty: then anybody could sign.
@@ -71,7 +79,31 @@ impl SigningSecrets {
         if secrets.is_empty() || secrets.iter().any(empty) {
             return Err(SettingsError::SigningSecret);
         }
-        Ok(Self(secrets))
+        Ok(Self(Kept::Fixed(secrets)))
+    }
+
+    /// One secret, or several, one a line, as they are at each request.
+    ///
+    /// # Errors
+    /// When there is none now, or a line is empty.
+    pub fn live(secrets: LiveSecret) -> Result<Self, SettingsError> {
+        Self::check(&secrets.current())?;
+        Ok(Self(Kept::Live(secrets)))
+    }
+
+    /// Whether these lines are signing secrets.
+    ///
+    /// # Errors
+    /// When there is none, or a line is empty.
+    pub fn check(lines: &SecretString) -> Result<(), SettingsError> {
+        Self::new(lines_of(lines)).map(|_| ())
+    }
+
+    /// Has the secrets' source asked: they may have been changed a moment ago.
+    pub(super) async fn ask_anew(&self) {
+        if let Kept::Live(secrets) = &self.0 {
+            secrets.ask_anew().await;
+        }
     }
 
     /// Whether Slack signed these bytes about now.
@@ -101,12 +133,27 @@ impl SigningSecrets {
             // In constant time.
             mac.verify_slice(&signature).is_ok()
         };
-        if self.0.iter().any(signed) {
+        let is_signed = match &self.0 {
+            Kept::Fixed(secrets) => secrets.iter().any(signed),
+            // What can't be one was never put there; if it were, it would sign nothing.
+            Kept::Live(live) => lines_of(&live.current())
+                .filter(|secret| !secret.expose_secret().is_empty())
+                .any(|secret| signed(&secret)),
+        };
+        if is_signed {
             Ok(())
         } else {
             Err(Unsigned::Mismatch)
         }
     }
+}
+
+fn lines_of(secrets: &SecretString) -> impl Iterator<Item = SecretString> {
+    let lines = secrets.expose_secret().trim().lines().map(str::trim);
+    lines
+        .map(SecretString::from)
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 /// The header, if there is exactly one, and not two joined by a proxy.
@@ -302,6 +349,27 @@ mod tests {
         assert_eq!(verify(secrets(&["new", "old\n"])), Ok(()));
         assert_eq!(verify(secrets(&["new"])), Err(Unsigned::Mismatch));
         assert!(!format!("{:?}", secrets(&["hidden"])).contains("hidden"));
+    }
+
+    #[test]
+    fn secrets_that_change_count_from_then_on_and_an_empty_one_never_does() {
+        let signed_by = |secret: &str| headers(&NOW.to_string(), &sign(secret, NOW, b"x"));
+        let (live, source) = LiveSecret::new("old\n".into());
+        let secrets = SigningSecrets::live(live).unwrap();
+        let verify = |secret: &str| secrets.verify(&signed_by(secret), b"x", at(NOW));
+        assert_eq!(verify("old"), Ok(()));
+        source.set("new\r\n old \n".into());
+        assert_eq!((verify("new"), verify("old")), (Ok(()), Ok(())));
+        source.set("new".into());
+        assert_eq!(verify("old"), Err(Unsigned::Mismatch));
+        // Nobody sets such a one; nobody could sign by it either.
+        source.set("new\n\nnewer".into());
+        assert_eq!(verify(""), Err(Unsigned::Mismatch));
+        assert_eq!(verify("newer"), Ok(()));
+        for empty in ["", " \n ", "one\n\ntwo"] {
+            assert!(SigningSecrets::check(&empty.into()).is_err(), "{empty:?}");
+            assert!(SigningSecrets::live(empty.into()).is_err(), "{empty:?}");
+        }
     }
 
     #[test]

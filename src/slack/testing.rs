@@ -87,6 +87,13 @@ impl SmallSlack {
         let told = self.told.lock().unwrap();
         told.asked.get(method).cloned().unwrap_or_default()
     }
+
+    /// A method without answers, that was never asked.
+    pub(super) fn forget(&self, method: &str) {
+        let mut told = self.told.lock().unwrap();
+        told.answers.remove(method);
+        told.asked.remove(method);
+    }
 }
 
 async fn answer(

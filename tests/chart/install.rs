@@ -18,10 +18,11 @@ const ADMISSION: &str = "#
 const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: foredeck-system\n";
 
 /// Each file, and the template and the values that it comes of.
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 6] = [
     ("controller.yaml", "controller.yaml", "on"),
     ("receiver.yaml", "receiver.yaml", "on"),
     ("relay.yaml", "relay.yaml", "on"),
+    ("vault.yaml", "vault.yaml", "on"),
     ("admission.yaml", "admission.yaml", "on"),
     ("admission-without-mutation.yaml", "admission.yaml", "off"),
 ];
@@ -36,11 +37,13 @@ async fn what_is_applied_without_helm_is_what_the_chart_says() -> Result<()> {
         let template = format!("templates/{template}");
         let rendered = render(&["--show-only", &template, "--set-string", &mutating]).await?;
         let mut generated = HEADER.to_owned();
-        if template == "templates/admission.yaml" {
-            generated.push_str(&remark);
-        } else {
-            generated.push_str(NAMESPACE);
-            generated.push_str("---\n");
+        match template.as_str() {
+            "templates/admission.yaml" => generated.push_str(&remark),
+            "templates/vault.yaml" => {}
+            _ => {
+                generated.push_str(NAMESPACE);
+                generated.push_str("---\n");
+            }
         }
         generated.push_str(&plain(&rendered));
         let file = folder.join(name);

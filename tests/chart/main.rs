@@ -13,4 +13,5 @@ mod status;
 mod support;
 mod targets;
 mod values;
+mod vault;
 mod vouching;

@@ -63,6 +63,71 @@ async fn a_listing_reads_like_a_sentence() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_listing_of_connections_says_who_is_logged_in_and_for_how_long() -> Result<()> {
+    let (plane, namespace) = installed("connections").await?;
+    let kind = Kind::named("SpinnakerConnection")?;
+    let spec =
+        json!({"gateUrl": "https://gate.example:8085", "auth": {"mtls": {"secretName": "gate"}}});
+    for name in ["new", "ready"] {
+        kind.api(plane, &namespace)
+            .create(&PostParams::default(), &kind.object(name, spec.clone()))
+            .await?;
+    }
+    let status = json!({"status": {
+        "user": "foredeck-shop", "version": "6.69.0",
+        "certificate": {"serial": "3a:0f:99", "notAfter": "2026-01-01T00:10:00Z"},
+        "conditions": [{
+            "type": "Ready", "status": "True", "reason": "ConfigurationValid", "message": "Gate answers.",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }],
+    }});
+    kind.api(plane, &namespace)
+        .patch_status("ready", &PatchParams::default(), &Patch::Merge(status))
+        .await?;
+
+    let get = ["get", "spinnakerconnections"];
+    let table = kubectl(plane, &namespace, &get)?;
+    let head = table.lines().next().unwrap_or_default();
+    assert_eq!(
+        columns(head),
+        [
+            "NAME",
+            "GATE",
+            "VERSION",
+            "USER",
+            "READY",
+            "REASON",
+            "CERTIFICATE UNTIL",
+            "AGE"
+        ]
+    );
+    let lines: Vec<_> = table.lines().skip(1).map(columns).collect();
+    assert_eq!(lines[0][..2], ["new", "https://gate.example:8085"]);
+    assert_eq!(lines[0].len(), 3, "of a new one nothing is known: {table}");
+    assert_eq!(
+        lines[1][..7],
+        [
+            "ready",
+            "https://gate.example:8085",
+            "6.69.0",
+            "foredeck-shop",
+            "True",
+            "ConfigurationValid",
+            "2026-01-01T00:10:00Z"
+        ]
+    );
+    let wide = kubectl(
+        plane,
+        &namespace,
+        &[&get[..], &["--output", "wide"]].concat(),
+    )?;
+    for shown in ["SERIAL", "3a:0f:99", "WHY", "Gate answers."] {
+        assert!(wide.contains(shown), "{shown}: {wide}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn each_kind_answers_to_its_short_name_and_all_to_foredeck() -> Result<()> {
     let (plane, namespace) = installed("names").await?;
     for kind in Kind::all() {
@@ -208,6 +273,14 @@ async fn request(
         .create(&PostParams::default(), &kind.object(name, spec))
         .await?;
     Ok(())
+}
+
+/// The cells of a line, some of which have spaces in them; those that are empty are missing.
+fn columns(line: &str) -> Vec<&str> {
+    line.split("   ")
+        .map(str::trim)
+        .filter(|cell| !cell.is_empty())
+        .collect()
 }
 
 fn words(line: Option<&str>) -> Vec<&str> {

@@ -3,6 +3,7 @@
 //! `UPDATE_CRDS=1 cargo test --test crds` writes `crds/` anew.
 
 mod bounds;
+mod connections;
 mod immutable;
 mod kubectl;
 mod rules;

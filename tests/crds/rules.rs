@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::{Kind, installed, refusal};
 
 /// What is tried on one kind: a change of the least spec, and what the refusal has to name, if there is to be one.
-type Row = (Value, Option<&'static str>);
+pub(crate) type Row = (Value, Option<&'static str>);
 
-async fn check(kind: &str, rows: Vec<Row>) -> Result<()> {
+pub(crate) async fn check(kind: &str, rows: Vec<Row>) -> Result<()> {
     let (plane, namespace) = installed("rules").await?;
     let kind = Kind::named(kind)?;
     let api = kind.api(plane, &namespace);
@@ -84,45 +84,12 @@ async fn an_action_is_a_verb_that_is_free() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_connection_logs_in_one_way() -> Result<()> {
-    let basic = json!({"secretName": "gate"});
-    let token = json!({"secretName": "gate"});
-    let rows = vec![
-        (json!({}), None),
-        (json!({"auth": {"basic": basic}}), None),
-        (json!({"auth": {"token": token}}), None),
-        (
-            json!({"auth": {"basic": basic, "token": token}}),
-            Some("exactly one"),
-        ),
-        (json!({"auth": {}}), Some("exactly one")),
-        (
-            json!({"auth": {"basic": {"secretName": ""}}}),
-            Some("secretName"),
-        ),
-        (
-            json!({"auth": {"token": {"secretName": "gate", "header": "X Y"}}}),
-            Some("header"),
-        ),
-        (
-            json!({"gateUrl": "gate.example:8084"}),
-            Some("spec.gateUrl"),
-        ),
-        (
-            json!({"gateUrl": "http://gate.example/?a=b"}),
-            Some("spec.gateUrl"),
-        ),
-        (json!({"trigger": "Curl"}), Some("spec.trigger")),
-    ];
-    check("SpinnakerConnection", rows).await
-}
-
-#[tokio::test]
 async fn durations_are_written_as_kubernetes_writes_them() -> Result<()> {
     for (kind, path) in [
         ("DeployRequest", ["timeout"].as_slice()),
         ("DeployRequest", &["ttlAfterFinished"]),
         ("Environment", &["protection", "expireAfter"]),
+        ("SpinnakerConnection", &["timeouts", "connect"]),
         ("SpinnakerConnection", &["timeouts", "request"]),
         ("SpinnakerConnection", &["timeouts", "settle"]),
     ] {

@@ -10,6 +10,7 @@ mod okta;
 mod once;
 mod outcomes;
 mod people;
+mod rotation;
 mod slow;
 mod speaking;
 mod support;

@@ -3,15 +3,15 @@ The parts that policies are put together from. Each field that the API server wo
 it holds and what is written here can be compared as they are.
 */}}
 
-{{/* What a policy looks at: resources, operations. */}}
+{{/* What a policy looks at: resources, operations; of foredeck's kinds, or of Kubernetes' own if `core` says so. */}}
 {{- define "foredeck.constraints" -}}
 matchConstraints:
   matchPolicy: Equivalent
   namespaceSelector: {}
   objectSelector: {}
   resourceRules:
-    - apiGroups: ["foredeck.dev"]
-      apiVersions: ["v1alpha1"]
+    - apiGroups: [{{ if .core }}""{{ else }}"foredeck.dev"{{ end }}]
+      apiVersions: [{{ if .core }}"v1"{{ else }}"v1alpha1"{{ end }}]
       operations: {{ toJson .operations }}
       resources: {{ toJson .resources }}
       scope: "*"
@@ -147,4 +147,26 @@ do. Everybody is themselves, and no more; the receiver speaks for people in Slac
     '"' + variables.user + '" may not write the status of ' + request.resource.resource + ': it is foredeck\'s {{ .role }}\'s
     alone{{ include "foredeck.byhand" .root }}'
   reason: Forbidden
+{{- end }}
+
+{{/* What keeps one of Kubernetes' own kinds from use: `when` it concerns foredeck, nothing is written `unless` that holds. */}}
+{{- define "foredeck.kept" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: {{ .name }}
+spec:
+  failurePolicy: Fail
+  {{- include "foredeck.constraints" (dict "core" true "operations" .operations "resources" (list .resource)) | nindent 2 }}
+  matchConditions:
+    - name: foredeck-vault
+      expression: {{ toJson .when }}
+  {{- include "foredeck.variables" .root | nindent 2 }}
+  validations:
+    - expression: {{ toJson .unless }}
+      message: >-
+        {{ .message }}
+      reason: Forbidden
+---
+{{ include "foredeck.binding" .name }}
 {{- end }}

@@ -172,4 +172,4 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::receiver) mod tests;

@@ -9,11 +9,11 @@ use crate::{
     slack::ids::{ChannelId, MessageTs, TeamId, TriggerId, ViewId},
 };
 
-pub(super) fn now() -> Timestamp {
+pub(in crate::receiver) fn now() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
-pub(super) fn alice() -> SlackPerson {
+pub(in crate::receiver) fn alice() -> SlackPerson {
     SlackPerson {
         team: "T1".to_owned(),
         user: "U1".to_owned(),
@@ -29,7 +29,7 @@ pub(super) fn order(text: &str) -> Order {
     }
 }
 
-pub(super) fn plan(text: &str) -> Plan {
+pub(in crate::receiver) fn plan(text: &str) -> Plan {
     Plan {
         id: PlanId::of_command(
             &TeamId::new("T1").unwrap(),

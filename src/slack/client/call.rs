@@ -1,7 +1,7 @@
 //! One HTTP call to Slack: encoding, token, deadline, a bound on the answer, no second attempt, and what came of it.
 //! Touches Slack.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, time::Duration};
 
 use reqwest::{
     RequestBuilder, Response, StatusCode, Url,
@@ -11,19 +11,23 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::{
     budget::{Budget, Permit},
     error::{Detail, SlackError},
     method::{Encoding, Method},
-    settings::{SettingsError, SlackSettings},
+    settings::{SettingsError, SlackSettings, token},
 };
-use crate::slack::metrics::SlackMetrics;
+use crate::{runtime::live::LiveSecret, slack::metrics::SlackMetrics};
 
 /// The longest wait that we let Slack ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// What is assumed when Slack limits us without saying for how long.
 const USUAL_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// How long a call waits for the source of a token that Slack refuses. What a person waits for must be there after three
+/// seconds.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(2);
 /// Histories are the longest answers, and far shorter.
 const MOST_BODY: usize = 8 << 20;
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -85,14 +89,29 @@ impl Caller {
     }
 
     /// Calls the method that the permit is for.
+    ///
+    /// A token that Slack refuses may have been changed a moment ago: its source is asked, and if there is another one,
+    /// the call is made once more. Whatever it is, that does it no second time: who isn't known to Slack does nothing.
     pub(super) async fn call(
         &self,
         permit: Permit,
-        token: &Arc<SecretString>,
+        token: &LiveSecret,
         arguments: Arguments,
     ) -> Result<Answer, SlackError> {
         let method = permit.method();
-        let result = self.send(method, token, arguments).await;
+        let used = token.current();
+        let result = self.send(method, &used, arguments.clone()).await;
+        self.count(method, &result);
+        if !result.as_ref().is_err_and(SlackError::is_refused_token) {
+            return result;
+        }
+        // If that takes too long, this call has failed; a later one may have the new token.
+        let _in_time = timeout(SOURCE_PATIENCE, token.ask_anew()).await;
+        let new = token.current();
+        if new.expose_secret() == used.expose_secret() {
+            return result;
+        }
+        let result = self.send(method, &new, arguments).await;
         self.count(method, &result);
         result
     }
@@ -119,7 +138,7 @@ impl Caller {
     async fn send(
         &self,
         method: Method,
-        token: &Arc<SecretString>,
+        token: &SecretString,
         arguments: Arguments,
     ) -> Result<Answer, SlackError> {
         let url = self
@@ -233,8 +252,9 @@ fn headers() -> HeaderMap {
     ])
 }
 
-fn bearer(token: &SecretString) -> Result<HeaderValue, SlackError> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+fn bearer(secret: &SecretString) -> Result<HeaderValue, SlackError> {
+    let secret = token("token", secret).map_err(|_| SlackError::own("invalid_token"))?;
+    let mut value = HeaderValue::try_from(format!("Bearer {secret}"))
         .map_err(|_| SlackError::own("invalid_token"))?;
     value.set_sensitive(true);
     Ok(value)

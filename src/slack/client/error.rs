@@ -133,6 +133,18 @@ impl SlackError {
         }
     }
 
+    /// Whether Slack knows nobody by that token (any more), so that nothing was done. Another token may do.
+    pub(super) fn is_refused_token(&self) -> bool {
+        let words = [
+            "invalid_auth",
+            "not_authed",
+            "token_revoked",
+            "token_expired",
+            "account_inactive",
+        ];
+        matches!(self, Self::Stop { word, .. } if words.contains(&word.as_str()))
+    }
+
     fn word(&self) -> &Word {
         match self {
             Self::Retry { word, .. }

@@ -1,7 +1,8 @@
 //! Calls of Slack's Web API. Touches Slack.
 //!
 //! Nothing is sent twice by itself. What may have been done although the answer is lost, comes back as
-//! [`SlackError::Uncertain`]; whoever posts decides, by looking for the message's mark or by taking one duplicate.
+//! [`SlackError::Uncertain`]; whoever posts decides, by looking for the message's mark or by taking one duplicate. Only
+//! what Slack refused for its token is sent again, once, when there is a new token.
 
 mod answers;
 mod budget;
@@ -11,10 +12,9 @@ mod method;
 mod settings;
 mod words;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use reqwest::Url;
-use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,7 @@ use super::{
     inbound::{ResponseUrl, Visibility},
     view::View,
 };
+use crate::runtime::live::LiveSecret;
 pub(in crate::slack) use answers::SocketAddress;
 pub use answers::{
     Account, Conversation, Cursor, Found, Installation, OpenedView, OrganisationUser, Page, Posted,
@@ -33,8 +34,7 @@ pub use budget::{Budget, Load, Permit, Priority};
 use call::{Answer, Arguments, Caller};
 pub use error::{Detail, Elsewhere, SlackError, Word};
 pub use method::Method;
-pub(in crate::slack) use settings::token;
-pub use settings::{API_URL, SettingsError, SlackSettings};
+pub use settings::{API_URL, SettingsError, SlackSettings, token};
 
 /// The most messages asked for at once; Slack allows more, and recommends no more.
 const MOST_PER_PAGE: u32 = 200;
@@ -43,7 +43,7 @@ const MOST_PER_PAGE: u32 = 200;
 #[derive(Clone)]
 pub struct SlackClient {
     caller: Caller,
-    token: Arc<SecretString>,
+    token: LiveSecret,
 }
 
 /// Where a message goes.
@@ -114,7 +114,7 @@ impl SlackClient {
     pub fn new(settings: SlackSettings) -> Result<Self, SettingsError> {
         Ok(Self {
             caller: Caller::new(&settings)?,
-            token: Arc::new(settings.bot_token),
+            token: settings.bot_token,
         })
     }
 
@@ -367,7 +367,7 @@ impl SlackClient {
     /// `apps.connections.open`, with the app-level token: where to dial next.
     pub(in crate::slack) async fn open_connection(
         &self,
-        app_token: &Arc<SecretString>,
+        app_token: &LiveSecret,
     ) -> Result<SocketAddress, SlackError> {
         let method = Method::AppsConnectionsOpen;
         let permit = self

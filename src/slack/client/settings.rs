@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::slack::metrics::SlackMetrics;
+use crate::{runtime::live::LiveSecret, slack::metrics::SlackMetrics};
 
 /// Slack's own address.
 pub const API_URL: &str = "https://slack.com/api/";
@@ -15,7 +15,7 @@ pub const API_URL: &str = "https://slack.com/api/";
 pub struct SlackSettings {
     /// Where the methods are; ends with `/`.
     pub(super) api_url: Url,
-    pub(super) bot_token: SecretString,
+    pub(super) bot_token: LiveSecret,
     /// For the whole exchange.
     pub(super) deadline: Duration,
     pub(super) connect_deadline: Duration,
@@ -57,14 +57,16 @@ impl SettingsError {
 }
 
 impl SlackSettings {
-    /// `api_url` is [`API_URL`] but for tests and relays; a missing `/` at its end is added.
+    /// `api_url` is [`API_URL`] but for tests and relays; a missing `/` at its end is added. The token is taken as it is
+    /// at each call.
     ///
     /// # Errors
     /// When the address or the token can't be one.
-    pub fn new(api_url: &Url, bot_token: SecretString) -> Result<Self, SettingsError> {
+    pub fn new(api_url: &Url, bot_token: LiveSecret) -> Result<Self, SettingsError> {
+        token("bot token", &bot_token.current())?;
         Ok(Self {
             api_url: api_address(api_url)?,
-            bot_token: token("bot token", bot_token)?,
+            bot_token,
             deadline: Duration::from_secs(15),
             connect_deadline: Duration::from_secs(5),
             proxies_from_environment: true,
@@ -123,17 +125,14 @@ fn api_address(url: &Url) -> Result<Url, SettingsError> {
     Ok(url)
 }
 
-/// A token without the line break that files tend to end with.
-pub(in crate::slack) fn token(
-    what: &'static str,
-    token: SecretString,
-) -> Result<SecretString, SettingsError> {
+/// The token without the line break that files tend to end with.
+///
+/// # Errors
+/// When it is empty or holds characters that no token has. `what` is what the error calls it.
+pub fn token<'a>(what: &'static str, token: &'a SecretString) -> Result<&'a str, SettingsError> {
     let trimmed = token.expose_secret().trim();
     if trimmed.is_empty() || !trimmed.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(SettingsError::Token(what));
     }
-    if trimmed.len() == token.expose_secret().len() {
-        return Ok(token);
-    }
-    Ok(trimmed.to_owned().into())
+    Ok(trimmed)
 }

@@ -13,7 +13,6 @@ mod state;
 use std::{sync::Arc, time::Duration};
 
 use hyper_util::client::proxy::matcher::Matcher;
-use secrecy::SecretString;
 use tokio::{
     sync::{oneshot, watch},
     task::{JoinHandle, JoinSet},
@@ -33,6 +32,7 @@ use super::{
     client::{SettingsError, SlackClient, SlackError, token},
     inbound::{Handler, Intake},
 };
+use crate::runtime::live::LiveSecret;
 
 /// Slack allows ten for an app, all processes together.
 const MOST_SOCKETS: usize = 10;
@@ -40,7 +40,7 @@ const MOST_SOCKETS: usize = 10;
 /// What Socket Mode needs.
 #[derive(Debug, Clone)]
 pub struct SocketSettings {
-    app_token: Arc<SecretString>,
+    app_token: LiveSecret,
     sockets: usize,
     expected: u32,
     random: fn() -> u64,
@@ -49,13 +49,15 @@ pub struct SocketSettings {
 }
 
 impl SocketSettings {
-    /// `app_token` is the app-level one, with the scope `connections:write`; `random` gives any number, fresh each time.
+    /// `app_token` is the app-level one, with the scope `connections:write`, taken as it is whenever a socket is opened:
+    /// those that are open outlive it. `random` gives any number, fresh each time.
     ///
     /// # Errors
     /// When the token can't be one.
-    pub fn new(app_token: SecretString, random: fn() -> u64) -> Result<Self, SettingsError> {
+    pub fn new(app_token: LiveSecret, random: fn() -> u64) -> Result<Self, SettingsError> {
+        token("app-level token", &app_token.current())?;
         Ok(Self {
-            app_token: Arc::new(token("app-level token", app_token)?),
+            app_token,
             sockets: 2,
             expected: 2,
             random,
@@ -184,6 +186,7 @@ impl<H: Handler> SocketMode<H> {
     /// Keeps one socket open.
     async fn keep(&self, leave: CancellationToken) {
         let mut failures = 0;
+        let mut app_token = self.settings.app_token.clone();
         // The one that is to be replaced.
         let mut old: Option<Open> = None;
         loop {
@@ -217,6 +220,8 @@ impl<H: Handler> SocketMode<H> {
             failures = failures.saturating_add(1);
             tokio::select! {
                 () = leave.cancelled() => return,
+                // Whatever it was, it may have been the old one's fault.
+                () = app_token.changed() => {}
                 () = sleep(wait) => {}
             }
         }

@@ -154,9 +154,18 @@ impl Bench {
     }
 
     fn with(slack: SmallSlack, peers: mpsc::UnboundedReceiver<Peer>, sockets: usize) -> Self {
+        Self::by(slack, peers, sockets, "xapp-1".into())
+    }
+
+    fn by(
+        slack: SmallSlack,
+        peers: mpsc::UnboundedReceiver<Peer>,
+        sockets: usize,
+        token: LiveSecret,
+    ) -> Self {
         let settings = SlackSettings::new(&slack.api, "xoxb-1".to_owned().into()).unwrap();
         let client = SlackClient::new(settings.without_proxies()).unwrap();
-        let settings = SocketSettings::new("xapp-1".to_owned().into(), || 7).unwrap();
+        let settings = SocketSettings::new(token, || 7).unwrap();
         let mut settings = settings.sockets(sockets).without_proxies();
         settings.pace = PACE;
         let echo = Arc::new(Echo::default());
@@ -557,4 +566,45 @@ async fn a_server_without_tls_is_not_taken() {
     let dialler = Dialler::new(None).unwrap();
     let outcome = dialler.dial(&address, true, PACE.dial).await;
     assert_eq!(outcome.err(), Some(NotDialled("tls")));
+}
+
+#[tokio::test]
+async fn sockets_outlive_their_token_and_new_ones_are_opened_with_the_new_one() {
+    let slack = SmallSlack::start().await;
+    let (url, peers) = listen().await;
+    slack.answers("apps.connections.open", &json!({"ok": true, "url": url}));
+    let (token, source) = LiveSecret::new("xapp-1".into());
+    let mut bench = Bench::by(slack, peers, 1, token);
+    let mut peer = bench.greeted(1).await;
+    source.set("xapp-2".into());
+    peer.command("one").await;
+    assert_eq!(peer.answers(1).await, BTreeSet::from(["one".to_owned()]));
+    assert_eq!(bench.slack.asked("apps.connections.open").len(), 1);
+    drop(peer);
+    bench.greeted(1).await.command("two").await;
+    let asked = bench.slack.asked("apps.connections.open");
+    let tokens: Vec<&str> = asked
+        .iter()
+        .map(|asked| asked.header("authorization"))
+        .collect();
+    assert_eq!(tokens, ["Bearer xapp-1", "Bearer xapp-2"]);
+}
+
+#[tokio::test]
+async fn a_new_token_ends_the_wait_for_an_operator() {
+    let slack = SmallSlack::start().await;
+    let (url, peers) = listen().await;
+    let refused = json!({"ok": false, "error": "missing_scope"});
+    slack.answers("apps.connections.open", &refused);
+    slack.answers("apps.connections.open", &json!({"ok": true, "url": url}));
+    let (token, source) = LiveSecret::new("xapp-1".into());
+    let mut bench = Bench::by(slack, peers, 1, token);
+    bench
+        .state(|state| state.trouble.is_some_and(|trouble| trouble.needs_operator))
+        .await;
+    // Whoever waits for an operator waits for minutes.
+    let begun = Instant::now();
+    source.set("xapp-2".into());
+    let _peer = bench.greeted(1).await;
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }

@@ -166,6 +166,24 @@ impl StandInSlack {
 
     // The app.
 
+    /// Gives the app another bot token, which is returned; the old one is nobody's from then on (`invalid_auth`).
+    pub fn rotate_bot_token(&self) -> String {
+        let mut world = self.inner.shared.change();
+        next(&mut world.app.bot_token)
+    }
+
+    /// Gives the app another app-level token, which is returned; the old one is nobody's. Open sockets stay open.
+    pub fn rotate_app_token(&self) -> String {
+        let mut world = self.inner.shared.change();
+        next(&mut world.app.app_token)
+    }
+
+    /// Gives the app another signing secret, which is returned; all that is delivered is signed by it from then on.
+    pub fn rotate_signing_secret(&self) -> String {
+        let mut world = self.inner.shared.change();
+        next(&mut world.app.signing_secret)
+    }
+
     /// Changes the app: its scopes, its commands, the events it hears.
     pub fn change_app(&self, change: impl FnOnce(&mut App)) {
         change(&mut self.inner.shared.change().app);
@@ -317,4 +335,14 @@ impl StandInSlack {
     pub fn violations(&self) -> Vec<String> {
         self.world(|world| world.violations().to_vec())
     }
+}
+
+/// Another secret of the same kind.
+fn next(secret: &mut String) -> String {
+    let (first, number) = match secret.rsplit_once("-after") {
+        Some((first, number)) => (first, number.parse::<u32>().unwrap_or(0)),
+        None => (secret.as_str(), 0),
+    };
+    *secret = format!("{first}-after{}", number + 1);
+    secret.clone()
 }

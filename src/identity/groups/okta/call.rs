@@ -15,10 +15,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
-use super::{OktaSettings, OktaSettingsError, link};
+use super::{OktaSettings, OktaSettingsError, link, settings::trimmed};
+use crate::runtime::live::LiveSecret;
 
 /// Calls under way at once.
 const AT_ONCE: usize = 4;
@@ -90,7 +91,7 @@ impl OktaError {
 pub(super) struct Caller {
     client: reqwest::Client,
     base: Url,
-    token: SecretString,
+    token: LiveSecret,
     deadline: Duration,
     clock: fn() -> Timestamp,
     at_once: Semaphore,
@@ -170,12 +171,28 @@ impl Caller {
             .await
             .map_err(|_| OktaError::Silent)?;
         self.wait().await?;
-        let mut token = HeaderValue::try_from(format!("SSWS {}", self.token.expose_secret()))
-            .map_err(|_| OktaError::Token)?;
+        let used = self.token.current();
+        let answered = self.exchange(url, &used).await;
+        if !matches!(answered, Err(OktaError::Token)) {
+            return answered;
+        }
+        // It may have been changed a moment ago.
+        let _in_time = timeout(PATIENCE, self.token.ask_anew()).await;
+        let new = self.token.current();
+        if new.expose_secret() == used.expose_secret() {
+            return answered;
+        }
+        self.exchange(url, &new).await
+    }
+
+    async fn exchange(&self, url: &Url, token: &SecretString) -> Result<Option<Page>, OktaError> {
+        let token = trimmed(token).map_err(|_| OktaError::Token)?;
+        let mut token =
+            HeaderValue::try_from(format!("SSWS {token}")).map_err(|_| OktaError::Token)?;
         token.set_sensitive(true);
         let request = self.client.get(url.clone()).header(AUTHORIZATION, token);
         // The time that is left for the body is in it too.
-        let exchange = tokio::time::timeout(self.deadline, async {
+        let exchange = timeout(self.deadline, async {
             let response = request.send().await.map_err(trouble)?;
             self.answered(response).await
         });

@@ -5,14 +5,14 @@ use std::{fmt, time::Duration};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::identity::groups::GroupPrefix;
+use crate::{identity::groups::GroupPrefix, runtime::live::LiveSecret};
 
 /// What Okta is asked with.
 #[derive(Clone)]
 pub struct OktaSettings {
     /// The organisation's address, without a path.
     pub(super) url: Url,
-    pub(super) token: SecretString,
+    pub(super) token: LiveSecret,
     /// What its groups begin with.
     pub(super) prefix: GroupPrefix,
     /// For one call.
@@ -49,13 +49,13 @@ impl OktaSettingsError {
 }
 
 impl OktaSettings {
-    /// The organisation at `url`, and a token that may read its users and groups.
+    /// The organisation at `url`, and a token that may read its users and groups; taken as it is at each call.
     ///
     /// # Errors
     /// When the address or the token can't be one. Without TLS only this machine is asked.
     pub fn new(
         url: &Url,
-        token: &SecretString,
+        token: &LiveSecret,
         prefix: GroupPrefix,
     ) -> Result<Self, OktaSettingsError> {
         let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
@@ -69,17 +69,22 @@ impl OktaSettings {
         if !plain {
             return Err(OktaSettingsError::Url);
         }
-        let trimmed = token.expose_secret().trim();
-        if trimmed.is_empty() || !trimmed.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(OktaSettingsError::Token);
-        }
+        Self::check(&token.current())?;
         Ok(Self {
             url: url.clone(),
-            token: SecretString::from(trimmed),
+            token: token.clone(),
             prefix,
             deadline: Duration::from_secs(10),
             proxies_from_environment: true,
         })
+    }
+
+    /// Whether this can be a token.
+    ///
+    /// # Errors
+    /// When it is empty or holds characters that no token has.
+    pub fn check(token: &SecretString) -> Result<(), OktaSettingsError> {
+        trimmed(token).map(|_| ())
     }
 
     /// How long one call may take (10 s unless told).
@@ -100,6 +105,15 @@ impl OktaSettings {
     pub fn prefix(&self) -> &GroupPrefix {
         &self.prefix
     }
+}
+
+/// A token without the line break that files tend to end with.
+pub(super) fn trimmed(token: &SecretString) -> Result<&str, OktaSettingsError> {
+    let trimmed = token.expose_secret().trim();
+    if trimmed.is_empty() || !trimmed.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(OktaSettingsError::Token);
+    }
+    Ok(trimmed)
 }
 
 impl fmt::Debug for OktaSettings {
@@ -149,7 +163,7 @@ mod tests {
     #[test]
     fn nothing_shows_the_token() {
         let settings = settings("https://corp.okta.com", "00hidden\n").unwrap();
-        assert_eq!(settings.token.expose_secret(), "00hidden");
+        assert_eq!(trimmed(&settings.token.current()).unwrap(), "00hidden");
         assert!(!format!("{settings:?}").contains("hidden"));
     }
 }

@@ -1,0 +1,4 @@
+//! Credentials from end to end: how foredeck logs in to Gate and Vault, and that nothing it writes has a secret in it.
+
+mod leaks;
+mod leaks_tests;
