@@ -30,11 +30,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start and follow the pipeline executions that `DeployRequests` ask for
-    Controller(controller::ControllerArguments),
+    Controller(Box<controller::ControllerArguments>),
     /// Turn what people say in Slack into `DeployRequests`
     Receiver(Box<receiver::ReceiverArguments>),
     /// Tell in Slack how `DeployRequests` go
-    Relay(relay::RelayArguments),
+    Relay(Box<relay::RelayArguments>),
     /// Run all roles in one process
     Run(Box<run::RunArguments>),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
@@ -47,9 +47,9 @@ impl Cli {
     /// Does what the command line says, and returns when that is done.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
-            Command::Controller(arguments) => until_done(controller::run(arguments)),
+            Command::Controller(arguments) => until_done(controller::run(*arguments)),
             Command::Receiver(arguments) => until_done(receiver::run(*arguments)),
-            Command::Relay(arguments) => until_done(relay::run(arguments)),
+            Command::Relay(arguments) => until_done(relay::run(*arguments)),
             Command::Run(arguments) => until_done(run::run(*arguments)),
             Command::Crds => crds::print(),
             Command::SlackManifest(arguments) => slack_manifest::print(&arguments),

@@ -205,7 +205,7 @@ mod tests {
         Secrets {
             vault: Line::try_parse_from(["role"]).unwrap().vault,
             session: Arc::default(),
-            gate: readiness.gate("secrets"),
+            gate: readiness.gate("secrets-of-a-test"),
             metrics: SecretMetrics::register(&Metrics::default()),
         }
     }

@@ -17,6 +17,10 @@ use crate::{
 
 /// The Vault of a role's own secrets, and as whom the role comes. Not that of connections to Gate, which name their own.
 #[derive(Args, Clone, Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "flags are named after their fields"
+)]
 pub(super) struct VaultArguments {
     /// Vault, or `OpenBao`, for the flags that end with `-vault`, such as <https://vault.corp.example:8200>
     #[arg(long, value_name = "URL", env = "FOREDECK_VAULT_ADDRESS", value_parser = address)]

@@ -494,21 +494,21 @@ impl Pass<'_> {
 
     /// One PUT; whether it worked is seen when the execution is looked at next.
     async fn cancel_stray(&mut self, id: &str) {
-        let resolved = self
+        let attempt = self
             .request
             .status
             .as_ref()
-            .and_then(|status| status.resolved.as_ref());
-        let connection = resolved
-            .map(|resolved| resolved.connection.as_str())
-            .unwrap_or_default();
+            .and_then(|status| status.attempt.as_ref());
         let namespace = self.request.namespace().unwrap_or_default();
+        let connections = &self.context.caches.connections;
+        let connection =
+            attempt.and_then(|attempt| connections.sent_through(&namespace, &attempt.pinned));
         self.memo.trouble = Some(Refusal::passing(
             WaitingFor::Spinnaker,
             Reason::CancelRequested,
             "Spinnaker has not ended it yet.",
         ));
-        let Some(connection) = self.context.caches.connections.get(&namespace, connection) else {
+        let Some(connection) = connection else {
             return;
         };
         if let Ok(gate) = self.context.connections.gate(&connection).await

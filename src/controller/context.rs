@@ -20,14 +20,12 @@ use super::{
     catalog::Catalog,
     connections::{Absences, Connections},
     dereference::{Behind, BehindGround, Plans},
+    lookup::Connected,
     metrics::ControllerMetrics,
 };
 use crate::{
     access::{Access, holders::Holders, policies::Policies},
-    api::{
-        Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
-        SpinnakerConnection,
-    },
+    api::{Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person},
     domain::{
         hosts::AllowedHosts,
         people::{Limits, People},
@@ -74,6 +72,8 @@ pub(super) struct Context {
     pub metrics: ControllerMetrics,
     /// Caches: good for waiting, queueing and following, never for starting.
     pub caches: Caches,
+    /// Who else may reach the same places.
+    pub neighbours: Neighbours,
     /// Wakes a request.
     pub wake_request: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
     /// Wakes an approval.
@@ -95,11 +95,43 @@ pub(super) struct Caches {
     /// Environments.
     pub environments: Cache<Environment>,
     /// Connections.
-    pub connections: Cache<SpinnakerConnection>,
+    pub connections: Arc<Connected>,
     /// Approvals.
     pub approvals: Cache<DeployApproval>,
     /// Persons, of foredeck's own namespace.
     pub persons: Persons,
+}
+
+/// What can be reached from the namespaces that one engine watches.
+pub(super) struct Neighbour {
+    /// Environments.
+    pub environments: Cache<Environment>,
+    /// Applications.
+    pub applications: Cache<Application>,
+    /// Connections.
+    pub connections: Arc<Connected>,
+    /// Wakes an Environment.
+    pub wake_environment: UnboundedSender<ObjectRef<Guarded<Environment>>>,
+}
+
+/// All engines of this process: two namespaces may reach one place though each is watched by another.
+#[derive(Clone, Default)]
+pub(super) struct Neighbours(Arc<Mutex<Vec<Arc<Neighbour>>>>);
+
+impl Neighbours {
+    /// Another engine.
+    pub(super) fn add(&self, neighbour: Neighbour) {
+        self.lock().push(Arc::new(neighbour));
+    }
+
+    /// Every engine, the one that asks included.
+    pub(super) fn all(&self) -> Vec<Arc<Neighbour>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Neighbour>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Persons by uid and version.

@@ -28,6 +28,9 @@ pub enum ControllerError {
     /// The Lease is held by somebody else, or ran out.
     #[error("this process does not hold the Lease any more")]
     NotLeading,
+    /// The namespace that was asked about doesn't exist any more.
+    #[error("the namespace does not exist any more")]
+    NamespaceGone,
     /// A cache can't be filled any more.
     #[error("a watch ended for good")]
     WatchEnded,
@@ -41,6 +44,7 @@ impl ControllerError {
             Self::ApiSilent { .. } => "ApiSilent",
             Self::Conflict { .. } => "Conflict",
             Self::NotLeading => "NotLeading",
+            Self::NamespaceGone => "NamespaceGone",
             Self::WatchEnded => "WatchEnded",
         }
     }

@@ -15,6 +15,7 @@ mod dereference;
 mod driver;
 mod error;
 mod judge;
+mod lookup;
 mod metrics;
 mod objects;
 mod rebuild;
@@ -53,7 +54,8 @@ use tokio_util::sync::CancellationToken;
 use self::{
     catalog::{Catalog, Looks},
     connections::{Absences, Connections},
-    context::{Caches, Context, Persons},
+    context::{Caches, Context, Neighbour, Neighbours, Persons},
+    lookup::Connected,
     metrics::ControllerMetrics,
 };
 pub use self::{context::ControllerSettings, error::ControllerError};
@@ -103,6 +105,7 @@ pub async fn run(
         claim,
         installation,
         metrics,
+        neighbours: Neighbours::default(),
         shutdown,
     };
     let _ending = EndOfKeepers(connections);
@@ -128,6 +131,7 @@ struct Shared {
     claim: Claim,
     installation: String,
     metrics: ControllerMetrics,
+    neighbours: Neighbours,
     shutdown: CancellationToken,
 }
 
@@ -161,6 +165,7 @@ async fn engine(
         claim,
         installation,
         metrics,
+        neighbours,
         shutdown,
     } = shared;
     let (requests, request_changes) =
@@ -172,7 +177,8 @@ async fn engine(
     let (environments, environment_changes) =
         Cache::<Environment>::start(client.clone(), &scope, drop_nothing);
     let (connections, connection_changes) =
-        Cache::<SpinnakerConnection>::start(client.clone(), &scope, drop_nothing);
+        Connected::start(&client, &scope, &settings.home_namespace);
+    let connections = Arc::new(connections);
     let (approvals, approval_changes) =
         Cache::<DeployApproval>::start(client.clone(), &scope, drop_nothing);
     let people = Scope::Namespace(settings.home_namespace.clone());
@@ -191,9 +197,15 @@ async fn engine(
     let (application_store, environment_store, connection_store) = (
         applications.0.clone(),
         environments.0.clone(),
-        connections.0.clone(),
+        connections.store(),
     );
     gates.wake(wake_connection.clone());
+    neighbours.add(Neighbour {
+        environments: Cache(environment_store.clone()),
+        applications: Cache(application_store.clone()),
+        connections: connections.clone(),
+        wake_environment: wake_environment.clone(),
+    });
     let context = Arc::new(Context {
         holder: holder(),
         installation,
@@ -233,6 +245,7 @@ async fn engine(
                 copies: std::sync::Mutex::default(),
             },
         },
+        neighbours,
         wake_request,
         wake_approval,
         wake_target,
@@ -264,6 +277,7 @@ async fn engine(
         told(&context, connection_changes, |context, object| {
             catalog::connection_changed(context, object);
             configuration_changed(context, object, |_, _| true);
+            shared_changed(context, object);
         }),
         told(&context, approval_changes, approvals::approval_changed),
         told(&context, person_changes, approvals::person_changed),
@@ -278,7 +292,7 @@ async fn engine(
                 caches.targets.0.wait_until_ready(),
                 caches.applications.0.wait_until_ready(),
                 caches.environments.0.wait_until_ready(),
-                caches.connections.0.wait_until_ready(),
+                caches.connections.wait_until_ready(),
                 caches.approvals.0.wait_until_ready(),
             );
             all.map(|_| ()).map_err(|_| ControllerError::WatchEnded)
@@ -513,6 +527,33 @@ fn configuration_changed<K>(
                 .as_ref()
                 .and_then(|status| status.phase)
                 .is_some_and(Phase::is_terminal)
+    });
+    for request in waiting {
+        drop(context.wake_request.send(reference(&*request)));
+    }
+}
+
+/// A connection of foredeck's own namespace changed: every request of another one that goes by its name and has not ended.
+fn shared_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
+    let home = object.meta().namespace.as_deref();
+    if !context.caches.connections.is_home(home) {
+        return;
+    }
+    let name = object.meta().name.as_deref().unwrap_or_default();
+    let environments = &context.caches.environments;
+    let waiting = context.caches.requests.filter(|request| {
+        let namespace = request.namespace().unwrap_or_default();
+        let status = request.status.as_ref();
+        let ended = status
+            .and_then(|status| status.phase)
+            .is_some_and(Phase::is_terminal);
+        let resolved = status.and_then(|status| status.resolved.as_ref());
+        !ended
+            && Some(namespace.as_str()) != home
+            && (resolved.is_some_and(|resolved| resolved.connection == name)
+                || environments
+                    .get(&namespace, &request.spec.environment)
+                    .is_some_and(|environment| environment.spec.connection == name))
     });
     for request in waiting {
         drop(context.wake_request.send(reference(&*request)));

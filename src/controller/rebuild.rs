@@ -16,12 +16,13 @@ use super::{
 };
 use crate::{
     api::{
-        DeployRequest, DeployTarget, bounds,
+        DeployRequest, DeployTarget, SpinnakerConnection, bounds,
         conditions::Reason,
         deploy_request::{Attempt, Phase, Pinned, PipelineRef, WaitingFor},
         deploy_target::{Active, DeployTargetSpec, KeyRecord, Run, Seen},
     },
     domain::{
+        connection::missing,
         ids,
         outcome::{Ended, Mark, Observation, Outcome, of},
         refusal::Refusal,
@@ -120,6 +121,7 @@ async fn evidence(
     let mut evidence = Evidence::default();
     let mut known = BTreeSet::new();
     let mut pipelines: Vec<PipelineRef> = lost.pipelines.clone();
+    let mut sent = Vec::new();
     for request in &requests {
         let Some(status) = &request.status else {
             continue;
@@ -136,6 +138,7 @@ async fn evidence(
             active_request(request).filter(|active| active.attempt.sent_at.is_some())
         {
             known.insert(active.uid.clone());
+            sent.push(active.attempt.pinned.clone());
             match status.phase {
                 Some(phase) if phase.is_terminal() => {
                     evidence.runs.push(ended_request(request, &active, phase));
@@ -147,20 +150,8 @@ async fn evidence(
             }
         }
     }
-    let Some(connection) = context
-        .caches
-        .connections
-        .get(lost.namespace, lost.connection)
-    else {
-        let message = format!("there is no SpinnakerConnection {:?}.", lost.connection);
-        return Ok(Err(Refusal::passing(
-            WaitingFor::Configuration,
-            Reason::ConnectionNotFound,
-            message,
-        )));
-    };
-    let gate = match context.connections.gate(&connection).await {
-        Ok(gate) => gate,
+    let connections = match connections(context, target, lost, &sent).await {
+        Ok(connections) => connections,
         Err(refusal) => return Ok(Err(refusal)),
     };
     // What runs may be known to nobody but Spinnaker: its request may be gone, or have lost its status too.
@@ -186,18 +177,30 @@ async fn evidence(
         .map(|pipeline| pipeline.id.as_str())
         .collect();
     let subject = format!("{applications:?} {ids:?}");
-    let asked = executions(&gate, &applications, &pipelines);
-    let executions = match gate.surveys.begun_from_now(subject, asked).await {
-        Ok(executions) => executions,
-        Err(error) => return Ok(Err(refusal(lost.connection, &error))),
-    };
-    let mut shown: BTreeMap<String, Observation> = BTreeMap::new();
-    for execution in executions.iter() {
-        if let Some(mark) = sighting::mark(execution).filter(|mark| mark.target == name) {
-            shown.insert(mark.uid.clone(), sighting::observe(&gate, execution).await);
+    let mut shown: BTreeMap<String, (Gate, Observation)> = BTreeMap::new();
+    for connection in connections {
+        let gate = match context.connections.gate(&connection).await {
+            Ok(gate) => gate,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let asked = executions(&gate, &applications, &pipelines);
+        let executions = match gate.surveys.begun_from_now(subject.clone(), asked).await {
+            Ok(executions) => executions,
+            Err(error) => return Ok(Err(refusal(lost.connection, &error))),
+        };
+        for execution in executions.iter() {
+            // Another namespace may have a target of that name, and share the connection.
+            let own = |mark: &Mark| {
+                let elsewhere = |namespace| namespace != lost.namespace;
+                mark.target == name && !mark.namespace.as_deref().is_some_and(elsewhere)
+            };
+            if let Some(mark) = sighting::mark(execution).filter(own) {
+                let observation = sighting::observe(&gate, execution).await;
+                shown.insert(mark.uid.clone(), (gate.clone(), observation));
+            }
         }
     }
-    for (uid, observation) in shown {
+    for (uid, (gate, observation)) in shown {
         let Some(mark) = observation.mark.clone() else {
             continue;
         };
@@ -216,6 +219,39 @@ async fn evidence(
         }
     }
     Ok(Ok(evidence))
+}
+
+/// Every connection that something of the target may have been sent through: what its name means now, what it meant
+/// before its namespace had one of its own, and what its requests were sent through.
+async fn connections(
+    context: &Context,
+    target: &DeployTarget,
+    lost: &Lost<'_>,
+    sent: &[Pinned],
+) -> Result<Vec<SpinnakerConnection>, Refusal> {
+    let connections = &context.caches.connections;
+    let meant = connections.known(lost.namespace, lost.connection).await?;
+    let younger = meant
+        .as_ref()
+        .is_some_and(|meant| meant.creation_timestamp() > target.creation_timestamp());
+    let before = if younger {
+        connections.shared(lost.namespace, lost.connection).await?
+    } else {
+        None
+    };
+    let sent = sent
+        .iter()
+        .filter_map(|pinned| connections.sent_through(lost.namespace, pinned));
+    let mut all: Vec<SpinnakerConnection> = Vec::new();
+    for connection in meant.into_iter().chain(before).chain(sent) {
+        if all.iter().all(|known| known.uid() != connection.uid()) {
+            all.push(connection);
+        }
+    }
+    if all.is_empty() {
+        return Err(missing(lost.connection));
+    }
+    Ok(all)
 }
 
 /// What ran that may be this target's: of each pipeline the newest, and whatever has not ended, however many ran since.

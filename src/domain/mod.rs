@@ -3,6 +3,7 @@
 pub mod access;
 pub mod approvals;
 pub mod backoff;
+pub mod connection;
 pub mod decide;
 pub mod decisions;
 pub mod fitting;

@@ -22,6 +22,9 @@ pub struct Mark {
     pub digest: String,
     /// The `DeployTarget`'s name.
     pub target: String,
+    /// Its namespace: two that share a connection may have targets of one name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// The request's name.
     #[serde(default)]
     pub name: String,

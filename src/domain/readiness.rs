@@ -231,13 +231,8 @@ pub fn environment(
     connection: Option<&SpinnakerConnection>,
     not_shared: Result<(), Refusal>,
 ) -> Result<(), Refusal> {
-    let connection = connection.ok_or_else(|| {
-        resolve::missing(
-            "SpinnakerConnection",
-            &environment.spec.connection,
-            Reason::ConnectionNotFound,
-        )
-    })?;
+    let connection =
+        connection.ok_or_else(|| super::connection::missing(&environment.spec.connection))?;
     let pattern = environment
         .spec
         .allow_targets

@@ -270,9 +270,13 @@ pub fn resolve(
     let connection = configuration.environment.spec.connection.as_str();
     let deploy_target =
         ids::target_name(&request.spec.application, &request.spec.environment, place);
+    // Another one of that name is another Gate, and what was approved for one isn't for the other.
+    let shared = configuration.connection.metadata.namespace.as_deref();
+    let shared = shared.filter(|home| request.metadata.namespace.as_deref() != Some(*home));
+    let of_home = shared.map(|home| format!("{home}/{connection}"));
     let digest = ids::run_digest(&ids::Run {
         uid: request.metadata.uid.as_deref().unwrap_or_default(),
-        connection,
+        connection: of_home.as_deref().unwrap_or(connection),
         spinnaker_application: &pipeline.application,
         pipeline: &pipeline.id,
         revision: pipeline.revision.as_deref(),
@@ -366,7 +370,7 @@ pub fn changes(before: &Resolved, after: &Resolved) -> Vec<String> {
     }
     if found.is_empty() {
         // All that is shown is as it was.
-        found.push("a parameter that is secret".to_owned());
+        found.push("a parameter that is secret, or whose the connection is".to_owned());
     }
     found
 }

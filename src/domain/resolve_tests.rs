@@ -18,6 +18,8 @@ struct Case {
     protection: Value,
     pipeline: Pipeline,
     uid: &'static str,
+    /// The connection's namespace.
+    home: &'static str,
     place: Place,
 }
 
@@ -39,6 +41,7 @@ fn case() -> Case {
             parameters: ["tag", "size", "token", "zone"].map(parameter).to_vec(),
         },
         uid: "u-1",
+        home: "shop",
         place: Place {
             account: "eks".to_owned(),
             namespace: "shop".to_owned(),
@@ -60,10 +63,11 @@ impl Case {
             "production",
             &json!({"connection": "gate", "target": {"account": "eks", "namespace": "shop"}, "protection": self.protection}),
         );
-        let connection: SpinnakerConnection = object(
+        let mut connection: SpinnakerConnection = object(
             "gate",
             &json!({"gateUrl": "http://gate", "allow": {"applications": ["*"], "accounts": ["*"], "namespaces": ["*"]}}),
         );
+        connection.metadata.namespace = Some(self.home.to_owned());
         let configuration = Configuration {
             application: &application,
             environment: &environment,
@@ -99,7 +103,12 @@ fn the_digest_covers_everything_and_each_change_is_named() {
         case.changed(|case| case.request["parameters"] = json!({"token": "hunter2", "zone": "x"}));
     assert_eq!(told(&parameter), "parameter `size`, parameter `zone`");
     let secret = case.changed(|case| case.request["parameters"]["token"] = json!("hunter3"));
-    assert_eq!(told(&secret), "a parameter that is secret");
+    assert_eq!(
+        told(&secret),
+        "a parameter that is secret, or whose the connection is"
+    );
+    let shared = case.changed(|case| case.home = "foredeck-system");
+    assert_eq!(told(&shared), told(&secret), "another of the same name");
     let place = case.changed(|case| case.place.namespace = "shop-2".to_owned());
     assert_eq!(told(&place), "the cluster or namespace");
     let environment = case.changed(|case| case.request["environment"] = json!("production-2"));

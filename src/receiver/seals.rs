@@ -108,11 +108,11 @@ impl Seals {
         let asking = futures::future::join_all(self.tokens.iter().map(LiveSecret::ask_anew));
         // Without an answer in time it is as it was.
         let _in_time = timeout(SOURCE_PATIENCE, asking).await;
-        let sealer = self.sealer(now);
-        if Arc::ptr_eq(&sealer, &before) {
+        let after = self.sealer(now);
+        if Arc::ptr_eq(&after, &before) {
             return opened;
         }
-        sealer.open(sealed, purpose, asker, now)
+        after.open(sealed, purpose, asker, now)
     }
 
     /// What seals and opens now.

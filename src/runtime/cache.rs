@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 pub enum Scope {
     /// Every namespace.
     Cluster,
-    /// One namespace; what a request names is always in its own.
+    /// One namespace; what a request names is in its own, but for a connection that is shared with it.
     Namespace(String),
 }
 

@@ -25,10 +25,12 @@ pub const FOREDECK_VAULT: &str = "foredeck-vault";
 
 /// The API server as a giver of tokens. One per process, so that its own audiences are asked for once; clones share them.
 #[derive(Clone)]
-pub struct TokenGiver {
+pub struct TokenGiver(Arc<Giver>);
+
+struct Giver {
     client: Client,
     /// Those that the API server takes tokens for.
-    own: Arc<OnceCell<Vec<String>>>,
+    own: OnceCell<Vec<String>>,
 }
 
 /// Tokens of one `ServiceAccount` for one audience.
@@ -66,8 +68,8 @@ pub enum TokenError {
     },
     /// A token for it would be good at the API server itself.
     #[error(
-        "the audience is one of the API server's own, and a token for it would be good there too. Whoever wrote the \
-         connection can name an audience that is Vault's alone, such as its address"
+        "the audience is one of the API server's own, and a token for it would be good there too. Whoever configures this can \
+         name an audience that is Vault's alone, such as its address"
     )]
     OwnAudience,
     /// The API server gave a token for another audience, or for further ones.
@@ -103,10 +105,10 @@ impl TokenError {
 impl TokenGiver {
     /// By this client, which needs the right to create `serviceaccounts/token`.
     pub fn new(client: Client) -> Self {
-        Self {
+        Self(Arc::new(Giver {
             client,
-            own: Arc::default(),
-        }
+            own: OnceCell::new(),
+        }))
     }
 
     /// Tokens of this `ServiceAccount` for this audience. Asks for nothing yet.
@@ -126,7 +128,7 @@ impl ServiceAccountTokens {
     /// # Errors
     /// [`TokenError`].
     pub async fn token(&self) -> Result<SecretString, TokenError> {
-        let own = self.giver.own.get_or_try_init(|| self.own_audiences());
+        let own = self.giver.0.own.get_or_try_init(|| self.own_audiences());
         if self.audience.is_empty() || own.await?.contains(&self.audience) {
             return Err(TokenError::OwnAudience);
         }
@@ -153,7 +155,8 @@ impl ServiceAccountTokens {
         &self,
         audiences: Vec<String>,
     ) -> Result<(Zeroizing<String>, Vec<String>), TokenError> {
-        let api: Api<ServiceAccount> = Api::namespaced(self.giver.client.clone(), &self.namespace);
+        let api: Api<ServiceAccount> =
+            Api::namespaced(self.giver.0.client.clone(), &self.namespace);
         let request = TokenRequest {
             spec: Some(TokenRequestSpec {
                 audiences: Some(audiences),
@@ -227,5 +230,130 @@ impl fmt::Debug for ServiceAccountTokens {
             .field("name", &self.name)
             .field("audience", &self.audience)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::{Json, Router};
+    use secrecy::ExposeSecret;
+    use serde_json::{Value, json};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const OWN: &str = "https://kubernetes.default.svc";
+
+    fn jwt(claims: &Value) -> String {
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+        format!("e30.{claims}.hush")
+    }
+
+    async fn giver(app: Router) -> TokenGiver {
+        crate::runtime::tls::install();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async { axum::serve(listener, app).await });
+        let config = kube::Config::new(address.parse().unwrap());
+        TokenGiver::new(Client::try_from(crate::runtime::client::bounded(config)).unwrap())
+    }
+
+    /// An API server whose tokens for an audience make these claims, and the audiences that it was asked for.
+    async fn api_server(claims: Value) -> (TokenGiver, Arc<Mutex<Vec<Value>>>) {
+        let asked: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let log = Arc::clone(&asked);
+        let app = Router::new().fallback(move |Json(mut request): Json<Value>| {
+            let audiences = request["spec"]["audiences"].clone();
+            let none = audiences.as_array().is_none_or(Vec::is_empty);
+            log.lock().unwrap().push(request["spec"].take());
+            let token = if none {
+                jwt(&json!({"aud": [OWN]}))
+            } else {
+                jwt(&claims)
+            };
+            let audiences = if none { json!([OWN, "api"]) } else { audiences };
+            request["spec"] = json!({"audiences": audiences});
+            request["status"] =
+                json!({"token": token, "expirationTimestamp": "2030-01-01T00:00:00Z"});
+            async { Json(request) }
+        });
+        (giver(app).await, asked)
+    }
+
+    #[tokio::test]
+    async fn a_token_is_for_one_audience_and_the_servers_own_are_asked_for_once() {
+        let (giver, asked) = api_server(json!({"aud": ["vault"]})).await;
+        for namespace in ["shop", "shop", "other"] {
+            let tokens = giver.tokens(namespace, FOREDECK_VAULT, "vault");
+            let token = tokens.token().await.unwrap();
+            assert_eq!(token.expose_secret(), jwt(&json!({"aud": ["vault"]})));
+            assert!(!format!("{tokens:?} {token:?}").contains("hush"));
+        }
+        let spec = |audiences: Value| json!({"audiences": audiences, "expirationSeconds": 600});
+        let vault = spec(json!(["vault"]));
+        let expected = [spec(json!([])), vault.clone(), vault.clone(), vault];
+        assert_eq!(*asked.lock().unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn an_audience_of_the_api_server_is_never_asked_for() {
+        let (giver, asked) = api_server(json!({"aud": [OWN]})).await;
+        for audience in [OWN, "api", ""] {
+            let tokens = giver.tokens("shop", FOREDECK_VAULT, audience);
+            let error = tokens.token().await.unwrap_err();
+            assert_eq!(error, TokenError::OwnAudience, "{audience}");
+        }
+        assert!(asked.lock().unwrap().len() <= 1);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_good_elsewhere_goes_nowhere() {
+        for claims in [
+            json!({"aud": ["vault", OWN]}),
+            json!({"aud": ["other"]}),
+            json!({"aud": []}),
+            json!({"aud": OWN}),
+            json!({"aud": 7}),
+            json!({}),
+            json!([]),
+        ] {
+            let (giver, _) = api_server(claims.clone()).await;
+            let error = giver.tokens("shop", FOREDECK_VAULT, "vault").token().await;
+            assert_eq!(error.unwrap_err(), TokenError::OtherAudience, "{claims}");
+        }
+        let (giver, _) = api_server(json!({"aud": "vault"})).await;
+        let tokens = giver.tokens("shop", FOREDECK_VAULT, "vault");
+        assert!(tokens.token().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_says_nothing_of_its_own_audiences_gives_no_token() {
+        for answer in [
+            json!({"metadata": {}, "spec": {"audiences": []}, "status": {"token": "hush"}}),
+            json!({"metadata": {}, "spec": {"audiences": [OWN]}}),
+            json!("?"),
+        ] {
+            let app = Router::new().fallback(async move || Json(answer));
+            let tokens = giver(app).await.tokens("shop", FOREDECK_VAULT, "vault");
+            let error = tokens.token().await.unwrap_err();
+            assert!(matches!(error, TokenError::NotGiven { .. }), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_stands_still_is_waited_for_ten_seconds() {
+        let app = Router::new().fallback(std::future::pending::<()>);
+        let tokens = giver(app).await.tokens("shop", FOREDECK_VAULT, "vault");
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
+        let error = tokens.token().await.unwrap_err();
+        assert!(matches!(error, TokenError::NotGiven { .. }), "{error:?}");
+        assert!(
+            began.elapsed() < Duration::from_secs(11),
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

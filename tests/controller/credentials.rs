@@ -326,6 +326,12 @@ async fn a_rotated_certificate_is_shown_without_a_restart_and_no_poll_fails() ->
     ensure!(gate.refused_handshakes().is_empty());
     let log = controller.log();
     ensure!(!log.contains("no answer from Gate"), "a call failed");
-    ensure!(gate.calls().iter().all(|call| call.status == Some(200)));
+    // 404 is what Gate says of an execution before it is started.
+    let odd = gate.calls().into_iter().find(|call| {
+        !call
+            .status
+            .is_some_and(|status| status < 300 || status == 404)
+    });
+    ensure!(odd.is_none(), "{odd:?}");
     Ok(())
 }

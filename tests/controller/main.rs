@@ -16,6 +16,7 @@ mod life;
 mod people;
 mod queue;
 mod readiness;
+mod shared;
 mod stale;
 mod start;
 mod support;

@@ -48,6 +48,14 @@ impl Bed {
     /// A namespace with the connection `gate`, the application `checkout`, and the environments `staging` and
     /// `production`; a Gate with their pipelines, whose executions take about as long as `work`.
     pub(crate) async fn new(prefix: &str, work: Duration) -> Result<Self> {
+        let bed = Self::unconnected(prefix, work).await?;
+        bed.create::<SpinnakerConnection>("gate", bed.connection())
+            .await?;
+        Ok(bed)
+    }
+
+    /// The same without the connection.
+    pub(crate) async fn unconnected(prefix: &str, work: Duration) -> Result<Self> {
         static DEFINITIONS: OnceCell<()> = OnceCell::const_new();
         let plane = ControlPlane::shared().await;
         DEFINITIONS
@@ -64,8 +72,6 @@ impl Bed {
             gate: StandInGate::start().await?,
         };
         furnish(&bed.gate, work);
-        bed.create::<SpinnakerConnection>("gate", bed.connection())
-            .await?;
         bed.create::<Application>("checkout", application()).await?;
         for name in ["staging", "production"] {
             bed.create::<Environment>(name, environment(name)).await?;
@@ -385,6 +391,7 @@ impl Bed {
         ));
         let file = File::create(&log)?;
         let audit = log.with_extension("audit");
+        let own_home = ["--home-namespace", &self.namespace];
         let child = Command::new(env!("CARGO_BIN_EXE_foredeck"))
             .args(["controller", "--test-minimum-settle", "1s"])
             .args(if arguments.contains(&"--admin-listen") {
@@ -397,9 +404,12 @@ impl Bed {
                 &self.namespace,
                 "--lease-namespace",
                 &self.namespace,
-                "--home-namespace",
-                &self.namespace,
             ])
+            .args(if arguments.contains(&"--home-namespace") {
+                [].as_slice()
+            } else {
+                own_home.as_slice()
+            })
             .args(if arguments.contains(&"--allow-gate-host") {
                 [].as_slice()
             } else {

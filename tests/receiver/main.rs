@@ -15,3 +15,4 @@ mod slow;
 mod speaking;
 mod support;
 mod teams;
+mod vault;

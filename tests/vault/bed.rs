@@ -132,27 +132,7 @@ impl Bed {
 
     /// A login by the `ServiceAccount` of a namespace, at the mount that has the method's name.
     pub(crate) fn login_of(&self, method: Method, namespace: &str, audience: &str) -> Login {
-        self.login_by(self.plane.admin(), method, namespace, audience)
-    }
-
-    pub(crate) fn login_by(
-        &self,
-        client: Client,
-        method: Method,
-        namespace: &str,
-        audience: &str,
-    ) -> Login {
-        let tokens = TokenGiver::new(client).tokens(namespace, FOREDECK_VAULT, audience);
-        let mount = match method {
-            Method::Kubernetes => "kubernetes",
-            Method::Jwt => "jwt",
-        };
-        Login::Jwt {
-            method,
-            mount: mount.to_owned(),
-            role: "foredeck".to_owned(),
-            token: JwtSource::ServiceAccount(tokens),
-        }
+        login_by(self.plane.admin(), method, namespace, audience)
     }
 
     /// A login with a Vault token that has the policy.
@@ -168,6 +148,20 @@ impl Bed {
         let path = "auth/token/accessors";
         let all = self.vault.call(list, path, Value::Null).await.unwrap();
         all["data"]["keys"].as_array().unwrap().len()
+    }
+}
+
+pub(crate) fn login_by(client: Client, method: Method, namespace: &str, audience: &str) -> Login {
+    let tokens = TokenGiver::new(client).tokens(namespace, FOREDECK_VAULT, audience);
+    let mount = match method {
+        Method::Kubernetes => "kubernetes",
+        Method::Jwt => "jwt",
+    };
+    Login::Jwt {
+        method,
+        mount: mount.to_owned(),
+        role: "foredeck".to_owned(),
+        token: JwtSource::ServiceAccount(tokens),
     }
 }
 

@@ -11,7 +11,7 @@ use kube::api::DeleteParams;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::bed::{AUDIENCE, Bed, assert_says, session, wanted};
+use super::bed::{AUDIENCE, Bed, assert_says, login_by, session, wanted};
 
 const BOTH: [Method; 2] = [Method::Kubernetes, Method::Jwt];
 
@@ -155,7 +155,12 @@ async fn the_right_to_ask_is_for_that_service_account_alone_and_what_lacks_is_sa
     let Some(bed) = Bed::new().await else { return };
     let user = format!("controller-of-{}", bed.namespace);
     let client = || bed.plane.client_as(&user, &[]);
-    let session = bed.session(bed.login_by(client(), Method::Kubernetes, &bed.namespace, AUDIENCE));
+    let session = bed.session(login_by(
+        client(),
+        Method::Kubernetes,
+        &bed.namespace,
+        AUDIENCE,
+    ));
     let error = session.issue(&wanted()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::LoginFailed);
     assert_says(

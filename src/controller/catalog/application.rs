@@ -19,7 +19,7 @@ use crate::{
         dereference::described,
     },
     domain::{
-        fitting,
+        connection, fitting,
         readiness::{self, Wanted},
         refusal::Refusal,
         resolve::{self, Configuration, Pipeline},
@@ -43,8 +43,8 @@ impl Configured for Application {
         &status.conditions
     }
 
-    fn depends_on(&self, context: &Context) -> String {
-        let all = environments(context, self);
+    async fn depends_on(&self, context: &Context) -> String {
+        let all = environments(context, self).await;
         all.iter().map(Judged::digest).collect::<Vec<_>>().join(" ")
     }
 
@@ -57,7 +57,7 @@ impl Configured for Application {
             singles: 0,
         };
         let mut all = Vec::new();
-        let environments = environments(context, self);
+        let environments = environments(context, self).await;
         for (name, action) in &self.spec.actions {
             for judged in &environments {
                 let environment = &judged.environment;
@@ -92,16 +92,19 @@ impl Configured for Application {
 }
 
 /// The Environments of its namespace, by name.
-fn environments(context: &Context, application: &Application) -> Vec<Judged> {
+async fn environments(context: &Context, application: &Application) -> Vec<Judged> {
     let namespace = application.namespace();
-    let mut all: Vec<Judged> = context
+    let environments = context
         .caches
         .environments
-        .filter(|environment| environment.namespace() == namespace)
+        .filter(|environment| environment.namespace() == namespace);
+    let mut all = Vec::with_capacity(environments.len());
+    for environment in environments
         .iter()
         .filter_map(|object| object.0.as_ref().ok())
-        .map(|environment| judged(context, environment.clone()))
-        .collect();
+    {
+        all.push(judged(context, environment.clone()).await);
+    }
     all.sort_by_key(|judged| judged.environment.name_any());
     all
 }
@@ -130,9 +133,10 @@ impl Lists<'_> {
     ) -> Result<(SpinnakerConnection, Pipeline), Refusal> {
         let environment = &judged.environment;
         let name = &environment.spec.connection;
-        let connection = judged.connection.as_ref().ok_or_else(|| {
-            resolve::missing("SpinnakerConnection", name, Reason::ConnectionNotFound)
-        })?;
+        let connection = judged
+            .connection
+            .as_ref()
+            .ok_or_else(|| connection::missing(name))?;
         resolve::application_allowed(Configuration {
             application: self.application,
             environment,

@@ -38,7 +38,7 @@ impl Configured for SpinnakerConnection {
         &status.conditions
     }
 
-    fn depends_on(&self, context: &Context) -> String {
+    async fn depends_on(&self, context: &Context) -> String {
         // Whatever its keeper finds is told at once.
         let kept = format!("{:?}", context.connections.kept(self));
         ids::sha256(kept.as_bytes())

@@ -1,5 +1,5 @@
-//! A look at an Environment: can its connection be used, and does its place stand for itself alone? Touches nothing but
-//! caches.
+//! A look at an Environment: can its connection be used, and does its place stand for itself alone? Touches the API
+//! server, where a connection is shared (reads its namespace).
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -23,12 +23,12 @@ impl Configured for Environment {
         &status.conditions
     }
 
-    fn depends_on(&self, context: &Context) -> String {
-        judged(context, self.clone()).digest()
+    async fn depends_on(&self, context: &Context) -> String {
+        judged(context, self.clone()).await.digest()
     }
 
     async fn look(&self, context: &Context) -> Found<Self::Status> {
-        let found = judged(context, self.clone()).verdict;
+        let found = judged(context, self.clone()).await.verdict;
         let mut status = self.status.clone().unwrap_or_default();
         let generation = self.metadata.generation;
         readiness::environment_verdict(&found).set(

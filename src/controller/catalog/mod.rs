@@ -9,7 +9,7 @@ mod connection;
 mod environment;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -129,8 +129,8 @@ pub(super) trait Configured: Object {
     fn conditions(&self) -> &[Condition];
     /// The conditions of a status.
     fn conditions_of(status: &Self::Status) -> &[Condition];
-    /// Everything else in the caches that its verdict depends on.
-    fn depends_on(&self, context: &Context) -> String;
+    /// Everything else that is known without asking Gate and that its verdict depends on.
+    fn depends_on(&self, context: &Context) -> impl Future<Output = String> + Send;
     /// Looks, and says what its status is to be.
     fn look(&self, context: &Context) -> impl Future<Output = Found<Self::Status>> + Send;
 }
@@ -153,7 +153,7 @@ pub(super) async fn reconcile<K: Configured>(
     }
     let uid = object.uid().unwrap_or_default();
     let generation = object.meta().generation.unwrap_or_default();
-    let inputs = format!("{generation} {}", object.depends_on(&context));
+    let inputs = format!("{generation} {}", object.depends_on(&context).await);
     let inputs = ids::sha256(inputs.as_bytes());
     let looks = &context.catalog.looks;
     if let Some(wait) = looks.good_for(&uid, &inputs, object.conditions()) {
@@ -223,15 +223,22 @@ struct Judged {
     verdict: Result<(), Refusal>,
 }
 
-fn judged(context: &Context, environment: Environment) -> Judged {
+async fn judged(context: &Context, environment: Environment) -> Judged {
     let namespace = environment.namespace().unwrap_or_default();
     let connections = &context.caches.connections;
-    let connection = connections.get(&namespace, &environment.spec.connection);
+    let found = connections
+        .known(&namespace, &environment.spec.connection)
+        .await;
+    let (connection, unknown) = match found {
+        Ok(connection) => (connection, Ok(())),
+        Err(refusal) => (None, Err(refusal)),
+    };
     let not_shared = match &connection {
-        Some(connection) => dereference::not_shared(context, &environment, connection),
+        Some(connection) => dereference::not_shared(context, &environment, connection).await,
         None => Ok(()),
     };
-    let verdict = readiness::environment(&environment, connection.as_ref(), not_shared);
+    let judged = || readiness::environment(&environment, connection.as_ref(), not_shared);
+    let verdict = unknown.and_then(|()| judged());
     Judged {
         environment,
         connection,
@@ -282,19 +289,29 @@ pub(super) fn environment_changed(context: &Context, object: &Guarded<Environmen
 /// A connection changed or went: itself, its Environments, and their Applications.
 pub(super) fn connection_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
     drop(context.catalog.wake_connection.send(reference(object)));
-    if forget_deleted(context, &context.caches.connections.0, object) {
+    if forget_deleted(context, context.caches.connections.store_of(object), object) {
         let uid = object.meta().uid.as_deref().unwrap_or_default();
         context.connections.forget(uid);
     }
     let (namespace, name) = (object.namespace(), object.name_any());
-    let own = context.caches.environments.filter(|environment| {
-        environment.namespace() == namespace && environment.spec.connection == name
+    // Whether a namespace may use a shared one is for its own Environments' look to say.
+    let shared = context.caches.connections.is_home(namespace.as_deref());
+    let users = context.caches.environments.filter(|environment| {
+        (shared || environment.namespace() == namespace) && environment.spec.connection == name
     });
-    wake_places(
-        context,
-        own.iter().filter_map(|object| object.0.as_ref().ok()),
-    );
-    wake_applications(context, namespace.as_deref());
+    let users: Vec<&Environment> = users
+        .iter()
+        .filter_map(|object| object.0.as_ref().ok())
+        .collect();
+    wake_places(context, users.iter().copied());
+    let namespaces: BTreeSet<Option<String>> = users
+        .iter()
+        .map(|environment| environment.namespace())
+        .chain([namespace])
+        .collect();
+    for namespace in namespaces {
+        wake_applications(context, namespace.as_deref());
+    }
 }
 
 /// These Environments, all that reach the same places, and those that shared one so far.
@@ -304,18 +321,15 @@ fn wake_places<'a>(context: &Context, changed: impl IntoIterator<Item = &'a Envi
         .map(|environment| &environment.spec.target)
         .collect();
     let shared = Reason::TargetShared.to_string();
-    let near = context.caches.environments.filter(|environment| {
-        places.contains(&&environment.spec.target)
-            || conditions::find(environment.conditions(), ConditionType::Ready)
-                .is_some_and(|ready| ready.reason == shared)
-    });
-    for environment in near {
-        drop(
-            context
-                .catalog
-                .wake_environment
-                .send(reference(&*environment)),
-        );
+    for neighbour in context.neighbours.all() {
+        let near = neighbour.environments.filter(|environment| {
+            places.contains(&&environment.spec.target)
+                || conditions::find(environment.conditions(), ConditionType::Ready)
+                    .is_some_and(|ready| ready.reason == shared)
+        });
+        for environment in near {
+            drop(neighbour.wake_environment.send(reference(&*environment)));
+        }
     }
 }
 

@@ -319,7 +319,7 @@ impl Keeper {
                             holding.published = Some(digest);
                         }
                         kept.live = true;
-                        kept.trouble = holding.unissued.clone();
+                        kept.trouble.clone_from(&holding.unissued);
                     }
                     Some(Err(error)) => kept.trouble = Some(self.unusable(&error)),
                     None => {}

@@ -229,7 +229,7 @@ impl Connections {
                 all.insert(uid.to_owned(), entry);
             }
             let Some(entry) = all.get(uid) else {
-                return Err(self.without_login(connection));
+                return Err(without_login(connection));
             };
             if entry.login.borrow().is_some() {
                 return Ok(entry.gate.clone());
@@ -242,7 +242,7 @@ impl Connections {
                 Some(trouble) if !kept.live => Err(trouble.clone()),
                 _ => Ok(gate),
             },
-            _ => Err(self.without_login(connection)),
+            _ => Err(without_login(connection)),
         }
     }
 
@@ -413,34 +413,34 @@ impl Connections {
         }
         Ok(url)
     }
+}
 
-    /// The first login takes longer than anybody waits for it.
-    fn without_login(&self, connection: &SpinnakerConnection) -> Refusal {
-        let mtls = connection
-            .spec
-            .auth
-            .as_ref()
-            .and_then(|auth| auth.mtls.as_ref());
-        let (reason, what) = if mtls.is_some_and(|mtls| mtls.vault.is_some()) {
-            (
-                Reason::VaultUnreachable,
-                "Vault has given no certificate yet",
-            )
-        } else {
-            (
-                Reason::CredentialsNotFound,
-                "its Secrets could not be read yet",
-            )
-        };
-        Refusal::passing(
-            WaitingFor::Spinnaker,
-            reason,
-            format!(
-                "SpinnakerConnection {:?}: {what}; it goes on as soon as that is done.",
-                connection.name_any()
-            ),
+/// The first login takes longer than anybody waits for it.
+fn without_login(connection: &SpinnakerConnection) -> Refusal {
+    let mtls = connection
+        .spec
+        .auth
+        .as_ref()
+        .and_then(|auth| auth.mtls.as_ref());
+    let (reason, what) = if mtls.is_some_and(|mtls| mtls.vault.is_some()) {
+        (
+            Reason::VaultUnreachable,
+            "Vault has given no certificate yet",
         )
-    }
+    } else {
+        (
+            Reason::CredentialsNotFound,
+            "its Secrets could not be read yet",
+        )
+    };
+    Refusal::passing(
+        WaitingFor::Spinnaker,
+        reason,
+        format!(
+            "SpinnakerConnection {:?}: {what}; it goes on as soon as that is done.",
+            connection.name_any()
+        ),
+    )
 }
 
 fn uid(connection: &SpinnakerConnection) -> &str {

@@ -41,14 +41,14 @@ impl Named {
     }
 
     /// As the caches have it; as the API server has it where they were found to be behind. Why nothing may start on it,
-    /// where that can't be read.
+    /// where that can't be read, or where it can't be said whether its connection is shared with its namespace.
     pub(super) async fn known(
         context: &Context,
         request: &DeployRequest,
     ) -> (Self, Result<(), Refusal>) {
-        let cached = Self::cached(context, request);
+        let (cached, readable) = Self::cached(context, request).await;
         if !context.behind.includes(request) {
-            return (cached, Ok(()));
+            return (cached, readable);
         }
         let connection = cached
             .environment
@@ -83,7 +83,7 @@ impl Named {
         let named = async {
             match connection {
                 "" => Ok(None),
-                name => objects::read(&context.client, &namespace, name).await,
+                name => context.caches.connections.read(&namespace, name).await,
             }
         };
         let (application, environment, mut named) = tokio::try_join!(
@@ -97,7 +97,7 @@ impl Named {
         if wanted != Some(connection) {
             // An Environment decides with its own connection or with none, never with the one that it left.
             named = match wanted {
-                Some(name) => objects::read(&context.client, &namespace, name).await?,
+                Some(name) => context.caches.connections.read(&namespace, name).await?,
                 None => None,
             };
         }
@@ -108,25 +108,31 @@ impl Named {
         })
     }
 
-    fn cached(context: &Context, request: &DeployRequest) -> Self {
+    async fn cached(context: &Context, request: &DeployRequest) -> (Self, Result<(), Refusal>) {
         let namespace = request.namespace().unwrap_or_default();
         let environment = context
             .caches
             .environments
             .get(&namespace, &request.spec.environment);
-        Self {
+        let connections = &context.caches.connections;
+        let found = match &environment {
+            Some(environment) => {
+                connections
+                    .known(&namespace, &environment.spec.connection)
+                    .await
+            }
+            None => Ok(None),
+        };
+        let readable = found.as_ref().map(|_| ()).map_err(Refusal::clone);
+        let named = Self {
             application: context
                 .caches
                 .applications
                 .get(&namespace, &request.spec.application),
-            connection: environment.as_ref().and_then(|environment| {
-                context
-                    .caches
-                    .connections
-                    .get(&namespace, &environment.spec.connection)
-            }),
+            connection: found.unwrap_or_default(),
             environment,
-        }
+        };
+        (named, readable)
     }
 }
 

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::{Memo, Named};
 use crate::{
     api::{
-        DeployRequest, Environment, SpinnakerConnection,
+        Application, DeployRequest, Environment, SpinnakerConnection,
         conditions::Reason,
         deploy_request::{Phase, Place, WaitingFor},
         deploy_target::DeployTargetStatus,
@@ -26,6 +26,7 @@ use crate::{
         resolve::{self, Configuration, Pipeline, missing},
         sharing::{self, Reach},
     },
+    runtime::cache::Cache,
     spinnaker::{GateError, PipelineConfig},
 };
 
@@ -77,14 +78,11 @@ pub(super) async fn make(
         .environment
         .as_ref()
         .ok_or_else(|| missing_environment(request))?;
-    let connection = named.connection.as_ref().ok_or_else(|| {
-        missing(
-            "SpinnakerConnection",
-            &environment.spec.connection,
-            Reason::ConnectionNotFound,
-        )
-    })?;
-    not_shared(context, environment, connection)?;
+    let connection = named
+        .connection
+        .as_ref()
+        .ok_or_else(|| crate::domain::connection::missing(&environment.spec.connection))?;
+    not_shared(context, environment, connection).await?;
     let place = place?;
     let configuration = Configuration {
         application,
@@ -130,6 +128,7 @@ pub(super) async fn make(
         uid: uid.clone(),
         digest: resolved.digest.clone(),
         target: resolved.deploy_target.clone(),
+        namespace: Some(namespace.clone()),
         name: request.name_any(),
         ask: ids::ask_digest(&request.spec),
         action: request.spec.action.clone(),
@@ -211,12 +210,12 @@ pub(in crate::controller) fn described(config: &PipelineConfig) -> Pipeline {
 }
 
 /// Whether nobody else reaches the place without having said so.
-pub(in crate::controller) fn not_shared(
+pub(in crate::controller) async fn not_shared(
     context: &Context,
     environment: &Environment,
     connection: &SpinnakerConnection,
 ) -> Result<(), Refusal> {
-    match shared_target(context, environment, connection) {
+    match shared_target(context, environment, connection).await {
         None => Ok(()),
         Some(message) => Err(Refusal::passing(
             WaitingFor::Configuration,
@@ -227,38 +226,36 @@ pub(in crate::controller) fn not_shared(
 }
 
 /// The sentence that says which other Environment reaches the same place.
-fn shared_target(
+async fn shared_target(
     context: &Context,
     environment: &Environment,
     connection: &SpinnakerConnection,
 ) -> Option<String> {
-    let others = context
-        .caches
-        .environments
-        .filter(|other| other.spec.target == environment.spec.target);
-    if others.len() < 2 {
+    let place = &environment.spec.target;
+    let mut others: Vec<(Environment, String, Vec<String>)> = Vec::new();
+    for neighbour in context.neighbours.all() {
+        let near = neighbour.environments.filter(|other| {
+            other.spec.target == *place
+                && (other.name_any() != environment.name_any()
+                    || other.namespace() != environment.namespace())
+        });
+        for other in near.iter().filter_map(|other| other.0.as_ref().ok()) {
+            let namespace = other.namespace().unwrap_or_default();
+            // Where it can't be said whether it may use a shared one, nothing starts through it either.
+            let reached = neighbour
+                .connections
+                .known(&namespace, &other.spec.connection);
+            if let Ok(Some(connection)) = reached.await {
+                let applications = spinnaker_applications(&neighbour.applications, &namespace);
+                others.push((other.clone(), connection.spec.gate_url, applications));
+            }
+        }
+    }
+    if others.is_empty() {
         return None;
     }
-    let caches = &context.caches;
-    let others: Vec<(Environment, String, Vec<String>)> = others
-        .iter()
-        .filter_map(|other| other.0.as_ref().ok())
-        .filter_map(|other| {
-            let namespace = other.namespace().unwrap_or_default();
-            let gate = caches
-                .connections
-                .get(&namespace, &other.spec.connection)?
-                .spec
-                .gate_url;
-            Some((
-                other.clone(),
-                gate,
-                spinnaker_applications(context, &namespace),
-            ))
-        })
-        .collect();
     let namespace = environment.namespace().unwrap_or_default();
-    let applications = spinnaker_applications(context, &namespace);
+    let applications = spinnaker_applications(&context.caches.applications, &namespace);
     let own = Reach {
         environment,
         gate_url: &connection.spec.gate_url,
@@ -288,11 +285,9 @@ fn shared_target(
     ))
 }
 
-fn spinnaker_applications(context: &Context, namespace: &str) -> Vec<String> {
-    let all = context
-        .caches
-        .applications
-        .filter(|application| application.namespace().as_deref() == Some(namespace));
+fn spinnaker_applications(applications: &Cache<Application>, namespace: &str) -> Vec<String> {
+    let all =
+        applications.filter(|application| application.namespace().as_deref() == Some(namespace));
     all.iter()
         .filter_map(|application| application.0.as_ref().ok())
         .map(|application| resolve::spinnaker_application(application).to_owned())

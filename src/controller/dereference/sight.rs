@@ -8,7 +8,7 @@ use crate::{
     api::{
         DeployRequest,
         conditions::Reason,
-        deploy_request::{Phase, WaitingFor},
+        deploy_request::{Phase, Pinned, WaitingFor},
         deploy_target::{Active, DeployTargetStatus},
     },
     controller::{
@@ -18,9 +18,9 @@ use crate::{
     },
     domain::{
         Facts, backoff,
+        connection::missing,
         decide::{Sighting, WATCH_FINISHED},
         refusal::Refusal,
-        resolve::missing,
         target::run_of,
     },
     spinnaker::Lookup,
@@ -40,7 +40,7 @@ pub(super) async fn held(
     }
     let uid = request.uid().unwrap_or_default();
     let pinned = &active.attempt.pinned;
-    let gate = match pinned_gate(context, namespace, &pinned.connection, gathered).await {
+    let gate = match pinned_gate(context, namespace, pinned, gathered).await {
         Ok(gate) => gate,
         Err(refusal) => {
             context.absences.over(&uid);
@@ -76,10 +76,7 @@ pub(super) async fn held(
     };
     if let Lookup::Unclear(error) = &lookup
         && error.refuses_login()
-        && let Some(connection) = context
-            .caches
-            .connections
-            .get(namespace, &pinned.connection)
+        && let Some(connection) = context.caches.connections.sent_through(namespace, pinned)
     {
         context.connections.distrust(&connection);
     }
@@ -114,21 +111,22 @@ fn passing_trouble(facts: &Facts) -> bool {
 async fn pinned_gate(
     context: &Context,
     namespace: &str,
-    name: &str,
+    pinned: &Pinned,
     gathered: &Gathered,
 ) -> Result<Gate, Refusal> {
+    // It may have been read a moment ago, while the caches know an older version.
     let named = gathered
         .named
         .connection
         .as_ref()
-        .filter(|connection| connection.name_any() == name);
+        .filter(|connection| connection.uid().as_ref() == Some(&pinned.connection_uid));
     let connection = match named {
         Some(connection) => connection.clone(),
         None => context
             .caches
             .connections
-            .get(namespace, name)
-            .ok_or_else(|| missing("SpinnakerConnection", name, Reason::ConnectionNotFound))?,
+            .sent_through(namespace, pinned)
+            .ok_or_else(|| missing(&pinned.connection))?,
     };
     context.connections.gate(&connection).await
 }
@@ -169,11 +167,17 @@ pub(super) async fn finished(
     {
         return Sighting::NotAsked;
     }
-    let connection = own
+    let connections = &context.caches.connections;
+    let name = own
         .and_then(|own| own.resolved.as_ref())
-        .map(|resolved| resolved.connection.clone())
-        .or_else(|| run.map(|run| run.connection.clone()))
-        .and_then(|name| context.caches.connections.get(namespace, &name));
+        .map(|resolved| &resolved.connection)
+        .or_else(|| run.map(|run| &run.connection));
+    let attempt = own.and_then(|own| own.attempt.as_ref());
+    let connection = match (attempt, name) {
+        (Some(attempt), _) => connections.sent_through(namespace, &attempt.pinned),
+        (None, Some(name)) => connections.known(namespace, name).await.unwrap_or_default(),
+        (None, None) => None,
+    };
     let Some(connection) = connection else {
         return Sighting::NotAsked;
     };

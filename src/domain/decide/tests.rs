@@ -143,6 +143,7 @@ pub(super) fn observation(uid: &str, ended: Option<Ended>, build_time: i64) -> S
         mark: Some(Mark {
             uid: uid.to_owned(),
             digest: "d".to_owned(),
+            namespace: None,
             target: "checkout.staging.1".to_owned(),
             name: String::new(),
             key: String::new(),

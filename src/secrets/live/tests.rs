@@ -88,10 +88,10 @@ async fn a_place_that_is_out_of_order_at_the_start_is_waited_for_and_said_once()
     assert_eq!(*said.lock().unwrap(), ["file", "unusable", "file"]);
     let page = metrics.encode().unwrap();
     for (outcome, times) in [("file", 3), ("unusable", 1), ("changed", 1)] {
-        let line = format!(
+        let counted = format!(
             "foredeck_secret_reads_total{{secret=\"slack-bot-token\",outcome=\"{outcome}\"}} {times}"
         );
-        assert!(page.contains(&line), "{line} is not in {page}");
+        assert!(page.contains(&counted), "{counted} is not in {page}");
     }
 }
 

@@ -197,12 +197,12 @@ impl Caller {
             let token = header(token).ok_or(VaultError::Unreadable)?;
             request = request.header(TOKEN, token);
         }
-        let mut response = request.send().await.map_err(trouble)?;
+        let mut response = request.send().await.map_err(|error| trouble(&error))?;
         let mut answer = Answer {
             status: response.status(),
             body: Zeroizing::default(),
         };
-        while let Some(chunk) = response.chunk().await.map_err(trouble)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| trouble(&error))? {
             if answer.body.len().saturating_add(chunk.len()) > MOST_BODY {
                 return Err(VaultError::Unreadable);
             }
@@ -222,13 +222,13 @@ pub(super) fn header(token: &SecretString) -> Option<HeaderValue> {
 }
 
 /// In words of our own: the library's name hosts and addresses.
-fn trouble(error: reqwest::Error) -> VaultError {
+fn trouble(error: &reqwest::Error) -> VaultError {
     let cause = if error.is_timeout() {
         Unreachable::Silent
     } else if error.is_dns() {
         Unreachable::Name
     } else {
-        cause(&error)
+        cause(error)
     };
     VaultError::Unreachable { cause }
 }

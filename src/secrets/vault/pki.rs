@@ -136,7 +136,8 @@ impl CertificateRequest {
         }
         let ttl = pki.ttl.map(Duration::try_from).transpose();
         let ttl = ttl.map_err(|_| VaultSettingsError::Ttl)?;
-        if ttl.is_some_and(|ttl| ttl < SHORTEST) {
+        let negative = pki.ttl.is_some_and(|ttl| ttl.is_negative());
+        if negative || ttl.is_some_and(|ttl| ttl < SHORTEST) {
             return Err(VaultSettingsError::Ttl);
         }
         Ok(Self {

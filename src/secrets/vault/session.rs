@@ -139,12 +139,14 @@ impl VaultSession {
     /// meanwhile waits for the same.
     async fn token(&self, refused: Option<&Arc<Token>>) -> Result<(Arc<Token>, bool), VaultError> {
         let mut kept = self.token.lock().await;
-        let good = kept.take().filter(|kept| {
-            refused.is_none_or(|refused| !Arc::ptr_eq(refused, kept)) && self.is_ours(kept)
-        });
-        if let Some(token) = good {
+        let is_bad = |token: &Arc<Token>| {
+            refused.is_some_and(|refused| Arc::ptr_eq(refused, token)) || !self.is_ours(token)
+        };
+        if kept.as_ref().is_some_and(is_bad) {
+            *kept = None;
+        }
+        if let Some(token) = kept.clone() {
             if !token.is_due() {
-                *kept = Some(Arc::clone(&token));
                 return Ok((token, false));
             }
             if token.life.is_some_and(|life| life.renewable)

@@ -87,9 +87,10 @@ impl JwtSource {
 /// Why these are no settings, or no request of a certificate. None of them quotes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VaultSettingsError {
-    /// Not an `http` or `https` address, or more than host and port.
+    /// Not an `https` address (`http` is for the loopback), or more than host and port.
     #[error(
-        "the address of Vault must be https:// or http://, a host and perhaps a port, and nothing after it"
+        "the address of Vault must be https:// (http:// on the loopback alone), a host and perhaps a port, and nothing after \
+         it"
     )]
     Address,
     /// A namespace that no header can carry, or that leads elsewhere.
@@ -132,7 +133,7 @@ impl VaultSettings {
     }
 }
 
-/// A Vault's address: `http` or `https`, a host, perhaps a port, and nothing else.
+/// A Vault's address: `https`, a host, perhaps a port, and nothing else; or `http` on the loopback, where nobody listens in.
 ///
 /// # Errors
 /// [`VaultSettingsError::Address`].
@@ -144,9 +145,12 @@ pub fn address(text: &str) -> Result<Url, VaultSettingsError> {
 }
 
 fn is_address(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https")
-        && url.host_str().is_some_and(|host| !host.is_empty())
-        && matches!(url.path(), "" | "/")
+    let fits = match (url.scheme(), url.host_str()) {
+        ("https", Some(host)) => !host.is_empty(),
+        ("http", Some(host)) => matches!(host, "127.0.0.1" | "localhost" | "[::1]"),
+        _ => false,
+    };
+    fits && matches!(url.path(), "" | "/")
         && url.query().is_none()
         && url.fragment().is_none()
         && url.username().is_empty()
@@ -178,12 +182,17 @@ mod tests {
             "https://vault.example",
             "https://vault.example:8200/",
             "http://[::1]:8200",
+            "http://127.0.0.1:8200",
+            "http://localhost",
         ] {
             assert!(address(text).is_ok(), "{text}");
         }
         for text in [
             "",
             "vault.example",
+            "http://vault.example",
+            "http://127.0.0.1.example",
+            "http://localhost@vault.example",
             "ftp://vault.example",
             "unix:///run/vault",
             "data:,x",

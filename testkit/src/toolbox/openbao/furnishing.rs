@@ -1,18 +1,24 @@
 //! What a test puts into an OpenBao: authorities that issue certificates, logins for service accounts, secrets, policies.
 //! Touches the server, and the control plane whose service accounts are to log in.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::OpenBao;
 use crate::ControlPlane;
+use crate::wait::wait_for;
 
 /// Where the root authority is mounted.
 pub const PKI: &str = "pki";
 
 /// Where the authority below it is, which issues.
 pub const PKI_ISSUING: &str = "pki-int";
+
+/// A tenth of a second is usual.
+const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Who asks the API server about tokens for OpenBao.
 const REVIEWER: &str = "openbao-reviewer";
@@ -33,12 +39,19 @@ pub struct ServiceAccountRole<'a> {
 }
 
 impl OpenBao {
-    /// Mounts a secrets engine, such as `kv-v2`.
+    /// Mounts a secrets engine, such as `kv-v2`, and returns when it can be used.
     pub async fn enable(&self, engine: &str, path: &str) -> Result<()> {
         let mount = json!({"type": engine, "config": {"max_lease_ttl": "87600h"}});
-        self.write(&format!("sys/mounts/{path}"), mount)
-            .await
-            .map(drop)
+        self.write(&format!("sys/mounts/{path}"), mount).await?;
+        if engine == "kv-v2" {
+            // Right after its mount it is refused with "Upgrading from non-versioned to versioned data".
+            let config = format!("{path}/config");
+            wait_for("the secrets engine to be there", READY_WITHIN, async || {
+                self.read(&config).await
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Mounts a login.

@@ -1,0 +1,136 @@
+//! Which connection a name means in a namespace: its own, or one that foredeck's own namespace shares with it. Touches
+//! nothing.
+
+use std::{borrow::Borrow, collections::BTreeMap};
+
+use kube::core::{Expression, Selector, SelectorExt};
+
+use super::refusal::Refusal;
+use crate::api::{
+    SpinnakerConnection,
+    conditions::Reason,
+    connection::{LabelOperator, NamespaceExpression, NamespaceSelector},
+    deploy_request::WaitingFor,
+};
+
+/// A namespace's labels.
+pub type Labels = BTreeMap<String, String>;
+
+/// What a name means in a namespace, as far as that can be said without the namespace's labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant<C> {
+    /// This one.
+    This(C),
+    /// This one of foredeck's own namespace, where its selector matches the labels of the namespace that asks.
+    IfSelected(C),
+    /// None.
+    Nothing,
+}
+
+/// What a name means in `namespace`, which has `own` of that name, while foredeck's own namespace `home` has `shared`.
+///
+/// A namespace's own connection counts before any other, whatever selector it carries: selectors count in foredeck's own
+/// namespace only, where who runs foredeck writes them. There, too, its own namespace needs no label.
+pub fn meant<C: Borrow<SpinnakerConnection>>(
+    namespace: &str,
+    own: Option<C>,
+    home: &str,
+    shared: Option<C>,
+) -> Meant<C> {
+    match (own, shared) {
+        (Some(own), _) => Meant::This(own),
+        (None, Some(shared))
+            if namespace != home && shared.borrow().spec.namespace_selector.is_some() =>
+        {
+            Meant::IfSelected(shared)
+        }
+        (None, _) => Meant::Nothing,
+    }
+}
+
+impl<C: Borrow<SpinnakerConnection>> Meant<C> {
+    /// What it means in a namespace with these labels.
+    pub fn by(self, labels: &Labels) -> Option<C> {
+        match self {
+            Self::This(own) => Some(own),
+            Self::IfSelected(shared) => {
+                let selector = shared.borrow().spec.namespace_selector.as_ref();
+                let selected = selector.is_some_and(|selector| selects(selector, labels));
+                selected.then_some(shared)
+            }
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// Whether the selector matches, as Kubernetes' label selectors do: all that it says must hold, and `NotIn` holds where
+/// the label is missing. One with an expression that says nothing valid matches nothing, where Kubernetes would refuse it.
+pub fn selects(selector: &NamespaceSelector, labels: &Labels) -> bool {
+    let equal = selector
+        .match_labels
+        .iter()
+        .map(|(key, value)| Some(Expression::Equal(key.clone(), value.clone())));
+    let all: Option<Selector> = equal
+        .chain(selector.match_expressions.iter().map(expression))
+        .collect::<Option<Vec<_>>>()
+        .map(|all| all.into_iter().collect());
+    all.is_some_and(|all| all.matches(labels))
+}
+
+fn expression(rule: &NamespaceExpression) -> Option<Expression> {
+    let (key, values) = (rule.key.clone(), &rule.values);
+    let set = || values.iter().cloned().collect();
+    match (rule.operator, values.is_empty()) {
+        _ if key.is_empty() => None,
+        (LabelOperator::In, false) => Some(Expression::In(key, set())),
+        (LabelOperator::NotIn, false) => Some(Expression::NotIn(key, set())),
+        (LabelOperator::Exists, true) => Some(Expression::Exists(key)),
+        (LabelOperator::DoesNotExist, true) => Some(Expression::DoesNotExist(key)),
+        (LabelOperator::In | LabelOperator::NotIn, true)
+        | (LabelOperator::Exists | LabelOperator::DoesNotExist, false) => None,
+    }
+}
+
+/// There is none. In the same words whether foredeck's own namespace has none, shares it with nobody, or with others:
+/// who asks may not be allowed to know.
+pub fn missing(name: &str) -> Refusal {
+    Refusal::passing(
+        WaitingFor::Configuration,
+        Reason::ConnectionNotFound,
+        format!(
+            "there is no SpinnakerConnection {name:?} in this namespace, and none of that name is shared with it; it goes on as soon as there is one."
+        ),
+    )
+}
+
+/// The one that something was sent through: the one of that uid, whatever its name means now. Where none has that uid any
+/// more, one that was made anew for the same Gate; else the namespace's own, through which nothing is sent again.
+pub fn sent_through<C: Borrow<SpinnakerConnection>>(
+    own: Option<C>,
+    shared: Option<C>,
+    uid: &str,
+    gate_url: &str,
+) -> Option<C> {
+    let same = |known: &Option<C>, test: &dyn Fn(&SpinnakerConnection) -> bool| {
+        known.as_ref().is_some_and(|known| test(known.borrow()))
+    };
+    let by_uid = |known: &SpinnakerConnection| known.metadata.uid.as_deref() == Some(uid);
+    let by_gate = |known: &SpinnakerConnection| known.spec.gate_url == gate_url;
+    if same(&own, &by_uid) {
+        return own;
+    }
+    if same(&shared, &by_uid) {
+        return shared;
+    }
+    if same(&own, &by_gate) {
+        return own;
+    }
+    if same(&shared, &by_gate) {
+        return shared;
+    }
+    own
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;
