@@ -4,10 +4,8 @@
 use std::{error::Error, time::Duration};
 
 use reqwest::{
-    RequestBuilder, Response, StatusCode, Url,
-    header::{
-        ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
-    },
+    RequestBuilder, StatusCode, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -19,7 +17,13 @@ use super::{
     method::{Encoding, Method},
     settings::{SettingsError, SlackSettings, token},
 };
-use crate::{runtime::live::LiveSecret, slack::metrics::SlackMetrics};
+use crate::{
+    runtime::{
+        http::{self, NoBody},
+        live::LiveSecret,
+    },
+    slack::metrics::SlackMetrics,
+};
 
 /// The longest wait that we let Slack ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
@@ -55,12 +59,7 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(settings: &SlackSettings) -> Result<Self, SettingsError> {
         let client = |idle: usize| {
-            let builder = reqwest::Client::builder()
-                .default_headers(headers())
-                // A token never follows a redirect.
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .retry(reqwest::retry::never())
+            let builder = http::client()
                 .http1_only()
                 .tcp_nodelay(true)
                 .connect_timeout(settings.connect_deadline)
@@ -196,7 +195,11 @@ impl Caller {
             // Some proxy's login page: Slack never saw it.
             return Err(SlackError::not_sent("redirected"));
         }
-        let body = read(response, repeatable).await?;
+        let body = http::body(response, MOST_BODY).await;
+        let body = body.map_err(|error| match error {
+            NoBody::Broken(error) => trouble(error, repeatable),
+            NoBody::TooLong => SlackError::lost("answer_too_long", repeatable),
+        })?;
         if method == Method::ResponseUrl {
             return responded(status, &body);
         }
@@ -242,16 +245,6 @@ impl Caller {
     }
 }
 
-fn headers() -> HeaderMap {
-    HeaderMap::from_iter([
-        (ACCEPT, HeaderValue::from_static("application/json")),
-        (
-            USER_AGENT,
-            HeaderValue::from_static(concat!("foredeck/", env!("CARGO_PKG_VERSION"))),
-        ),
-    ])
-}
-
 fn bearer(secret: &SecretString) -> Result<HeaderValue, SlackError> {
     let secret = token("token", secret).map_err(|_| SlackError::own("invalid_token"))?;
     let mut value = HeaderValue::try_from(format!("Bearer {secret}"))
@@ -269,21 +262,6 @@ fn flat(arguments: Arguments) -> Vec<(String, String)> {
             other => (name, other.to_string()),
         })
         .collect()
-}
-
-async fn read(mut response: Response, repeatable: bool) -> Result<Vec<u8>, SlackError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| trouble(error, repeatable))?
-    {
-        if body.len().saturating_add(chunk.len()) > MOST_BODY {
-            return Err(SlackError::lost("answer_too_long", repeatable));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// A response URL says `ok`, in words or in JSON, or what is wrong.
