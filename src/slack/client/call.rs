@@ -7,9 +7,8 @@ use reqwest::{
     RequestBuilder, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::{
     budget::{Budget, Permit},
@@ -104,12 +103,9 @@ impl Caller {
         if !result.as_ref().is_err_and(SlackError::is_refused_token) {
             return result;
         }
-        // If that takes too long, this call has failed; a later one may have the new token.
-        let _in_time = timeout(SOURCE_PATIENCE, token.ask_anew()).await;
-        let new = token.current();
-        if new.expose_secret() == used.expose_secret() {
+        let Some(new) = token.another_than(&used, SOURCE_PATIENCE).await else {
             return result;
-        }
+        };
         let result = self.send(method, &new, arguments).await;
         self.count(method, &result);
         result

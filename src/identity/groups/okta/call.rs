@@ -11,17 +11,17 @@ use reqwest::{
     Response, StatusCode, Url,
     header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue},
 };
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use secrecy::{SecretString, zeroize::Zeroizing};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{OktaSettings, OktaSettingsError, link, settings::trimmed};
+use super::{OktaSettings, OktaSettingsError, link};
 use crate::runtime::{
     http::{self, NoBody},
-    live::LiveSecret,
+    live::{self, LiveSecret},
 };
 
 /// Calls under way at once.
@@ -170,16 +170,14 @@ impl Caller {
             return answered;
         }
         // It may have been changed a moment ago.
-        let _in_time = timeout(PATIENCE, self.token.ask_anew()).await;
-        let new = self.token.current();
-        if new.expose_secret() == used.expose_secret() {
-            return answered;
+        match self.token.another_than(&used, PATIENCE).await {
+            Some(new) => self.exchange(url, &new).await,
+            None => answered,
         }
-        self.exchange(url, &new).await
     }
 
     async fn exchange(&self, url: &Url, token: &SecretString) -> Result<Option<Page>, OktaError> {
-        let token = trimmed(token).map_err(|_| OktaError::Token)?;
+        let token = live::token(token).ok_or(OktaError::Token)?;
         let mut token =
             HeaderValue::try_from(format!("SSWS {token}")).map_err(|_| OktaError::Token)?;
         token.set_sensitive(true);
