@@ -8,7 +8,7 @@ use secrecy::{SecretString, zeroize::Zeroizing};
 use tokio::io::AsyncReadExt;
 
 use crate::{
-    runtime::{live::LiveSecret, tls::Trust},
+    runtime::{http::is_safe_server, live::LiveSecret, tls::Trust},
     secrets::service_account::{ServiceAccountTokens, TokenError},
 };
 
@@ -116,7 +116,7 @@ impl VaultSettings {
     /// # Errors
     /// [`VaultSettingsError`].
     pub(super) fn check(&self) -> Result<(), VaultSettingsError> {
-        if !is_address(&self.address) {
+        if !is_safe_server(&self.address) {
             return Err(VaultSettingsError::Address);
         }
         if let Some(namespace) = &self.namespace
@@ -140,21 +140,8 @@ impl VaultSettings {
 pub fn address(text: &str) -> Result<Url, VaultSettingsError> {
     text.parse()
         .ok()
-        .filter(is_address)
+        .filter(is_safe_server)
         .ok_or(VaultSettingsError::Address)
-}
-
-fn is_address(url: &Url) -> bool {
-    let fits = match (url.scheme(), url.host_str()) {
-        ("https", Some(host)) => !host.is_empty(),
-        ("http", Some(host)) => matches!(host, "127.0.0.1" | "localhost" | "[::1]"),
-        _ => false,
-    };
-    fits && matches!(url.path(), "" | "/")
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none()
 }
 
 /// Segments of a path in Vault, none of which leads elsewhere: no empty one, no `.` and no `..`.

@@ -7,7 +7,10 @@ use secrecy::SecretString;
 
 use crate::{
     identity::groups::GroupPrefix,
-    runtime::live::{self, LiveSecret},
+    runtime::{
+        http::is_safe_server,
+        live::{self, LiveSecret},
+    },
 };
 
 /// What Okta is asked with.
@@ -61,15 +64,7 @@ impl OktaSettings {
         token: &LiveSecret,
         prefix: GroupPrefix,
     ) -> Result<Self, OktaSettingsError> {
-        let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        let plain = (url.scheme() == "https" || (url.scheme() == "http" && local))
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none();
-        if !plain {
+        if !is_safe_server(url) {
             return Err(OktaSettingsError::Url);
         }
         Self::check(&token.current())?;
