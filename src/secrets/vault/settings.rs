@@ -4,16 +4,15 @@
 use std::path::PathBuf;
 
 use reqwest::{Url, header::HeaderValue};
-use secrecy::{SecretString, zeroize::Zeroizing};
-use tokio::io::AsyncReadExt;
+use secrecy::SecretString;
 
 use crate::{
     runtime::{http::is_safe_server, live::LiveSecret, tls::Trust},
-    secrets::service_account::{ServiceAccountTokens, TokenError},
+    secrets::{
+        file,
+        service_account::{ServiceAccountTokens, TokenError},
+    },
 };
-
-/// A token is a few thousand bytes.
-const MOST_OF_A_TOKEN: u64 = 64 << 10;
 
 /// One Vault, and as whom we come.
 #[derive(Debug, Clone)]
@@ -69,17 +68,7 @@ impl JwtSource {
     pub(super) async fn token(&self) -> Result<SecretString, TokenError> {
         match self {
             Self::ServiceAccount(tokens) => tokens.token().await,
-            Self::File(path) => {
-                let mut text = Zeroizing::new(String::new());
-                let file = tokio::fs::File::open(path).await;
-                let file = file.map_err(|_| TokenError::File)?;
-                let read = file.take(MOST_OF_A_TOKEN).read_to_string(&mut text).await;
-                read.map_err(|_| TokenError::File)?;
-                match text.trim() {
-                    "" => Err(TokenError::File),
-                    token => Ok(SecretString::from(token)),
-                }
-            }
+            Self::File(path) => file::read(path).await.map_err(|_| TokenError::File),
         }
     }
 }
