@@ -2,6 +2,7 @@
 //!
 //! A pass over a request is `dereference` → `domain::decide` → `act` → `record`; see `driver`.
 
+mod absences;
 mod act;
 #[cfg(test)]
 mod any_answer_tests;
@@ -52,8 +53,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    absences::Absences,
     catalog::{Catalog, Looks},
-    connections::{Absences, Connections},
+    connections::Connections,
     context::{Caches, Context, Neighbour, Neighbours, Persons},
     lookup::Connected,
     metrics::ControllerMetrics,
