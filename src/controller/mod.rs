@@ -71,6 +71,7 @@ use crate::{
     runtime::{
         admin::Readiness,
         cache::{Cache, Guarded, Scope, named, reference},
+        chance,
         lease::Claim,
         metrics::Metrics,
         telemetry,
@@ -564,9 +565,7 @@ fn shared_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
 
 /// A name for this process's claims, which no other process shares.
 fn holder() -> String {
-    use std::hash::BuildHasher;
-    let random = std::hash::RandomState::new().hash_one(std::process::id());
-    format!("{}-{random:016x}", std::process::id())
+    format!("{}-{:016x}", std::process::id(), chance::bits())
 }
 
 fn spread(uid: Option<&String>) -> u32 {
