@@ -448,7 +448,7 @@ impl Holding {
     fn known(&self) -> Option<KnownCertificate> {
         let material = self.material.as_ref()?;
         let (certificate, ends, skew) = match (&self.issued, &material.credentials) {
-            (Some(issued), _) => (&issued.certificate, issued.not_after, issued.skew),
+            (Some(issued), _) => (&issued.certificate, issued.ends, issued.skew),
             (None, Credentials::Certificate(certificate)) => {
                 (certificate, certificate.not_after(), SignedDuration::ZERO)
             }
