@@ -25,7 +25,7 @@ pub enum VaultError {
     #[error("Vault is sealed. Whoever runs Vault can unseal it")]
     Sealed,
     /// It is empty.
-    #[error("Vault is not initialised. Whoever runs Vault can do it")]
+    #[error("Vault is not initialised. Whoever runs Vault can initialise it")]
     NotInitialized,
     /// It waits behind another, and doesn't hand calls on.
     #[error("this Vault only stands by. Whoever runs Vault can tell the address of the active one")]
@@ -183,14 +183,15 @@ impl LoginRefusal {
             }
             Self::Unsaid => {
                 "Whoever runs Vault finds the cause in its log; the role's ServiceAccount, namespace and audience are the \
-                 usual ones"
+                 usual causes"
             }
         }
     }
 }
 
 impl VaultError {
-    /// The fixed word for conditions, events and metrics.
+    /// As a connection's condition says it, whose certificate doesn't come. Of a role's secrets,
+    /// [`Unread::reason`](crate::secrets::live::Unread::reason) is the word.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Unreachable { .. }
