@@ -345,11 +345,19 @@ impl Keeper {
     }
 
     fn unusable(&self, error: &SettingsError) -> Refusal {
+        let mend = match error {
+            SettingsError::Tls(_) => {
+                "whoever runs foredeck can see whether the certificates that its machine trusts can be read"
+            }
+            SettingsError::Url | SettingsError::Limits | SettingsError::Credentials => {
+                "its owner can mend its Secret, or name another in spec.auth"
+            }
+        };
         Refusal::passing(
             WaitingFor::Configuration,
             error.reason(),
             format!(
-                "SpinnakerConnection {:?} can't be used: {error}; its owner can mend its Secret, or name another in spec.auth.",
+                "SpinnakerConnection {:?} can't be used: {error}; {mend}.",
                 self.connection.name_any()
             ),
         )
