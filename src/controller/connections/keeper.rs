@@ -523,7 +523,7 @@ mod tests {
                 certificate: Arc::clone(&certificate),
                 skew: SignedDuration::ZERO,
                 since,
-                not_after: certificate.not_after(),
+                ends: certificate.not_after(),
             });
             holding.usable("gate", now).unwrap().unwrap().1
         };
