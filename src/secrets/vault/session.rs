@@ -22,13 +22,23 @@ use super::{
 };
 
 const LOOKUP: &str = "auth/token/lookup-self";
+/// Between two logins that a refused path makes us try: each is a lease that Vault keeps, and whoever shares the session
+/// loses a token that is good.
+const IN_VAIN: Duration = Duration::from_mins(5);
 
 /// A session with one Vault. It may be used by many at once, of whom one logs in.
 pub struct VaultSession {
     caller: Caller,
     login: Login,
     clock: Clock,
-    token: Mutex<Option<Arc<Token>>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    token: Option<Arc<Token>>,
+    /// When Vault refused it a path though it came from a login just then: another login would have been of no use.
+    in_vain: Option<Instant>,
 }
 
 /// A token by which Vault knows us.
@@ -89,7 +99,7 @@ impl VaultSession {
             caller: Caller::new(&settings)?,
             login: settings.login,
             clock,
-            token: Mutex::new(None),
+            kept: Mutex::default(),
         })
     }
 
@@ -115,16 +125,20 @@ impl VaultSession {
     }
 
     /// A call with our token. Where Vault doesn't take it, once more with that of a new login: a revoked token and a path
-    /// that it may not use are refused alike.
+    /// that it may not use are refused alike. Where that was in vain, not again for some minutes.
     async fn ask<E: Endpoint>(&self, endpoint: &E, place: &str) -> Result<Answer, VaultError> {
-        let (mut token, fresh) = self.token(None).await?;
+        let (mut token, mut anew) = self.token(None).await?;
         let mut answer = self.caller.call(endpoint, Some(&token.value)).await?;
-        if is_refusal(&answer) && !fresh {
+        if is_refusal(&answer) && !anew && !self.kept.lock().await.is_in_vain(&token) {
             (token, _) = self.token(Some(&token)).await?;
+            anew = true;
             answer = self.caller.call(endpoint, Some(&token.value)).await?;
         }
         if !is_refusal(&answer) {
             return Ok(answer);
+        }
+        if anew {
+            self.kept.lock().await.was_in_vain(&token);
         }
         Err(if token.known {
             VaultError::PermissionDenied {
@@ -138,14 +152,14 @@ impl VaultSession {
     /// A token that should be good, another than the refused one, and whether it comes from a login just now. Whoever comes
     /// meanwhile waits for the same.
     async fn token(&self, refused: Option<&Arc<Token>>) -> Result<(Arc<Token>, bool), VaultError> {
-        let mut kept = self.token.lock().await;
+        let mut kept = self.kept.lock().await;
         let is_bad = |token: &Arc<Token>| {
             refused.is_some_and(|refused| Arc::ptr_eq(refused, token)) || !self.is_ours(token)
         };
-        if kept.as_ref().is_some_and(is_bad) {
-            *kept = None;
+        if kept.token.as_ref().is_some_and(is_bad) {
+            *kept = Kept::default();
         }
-        if let Some(token) = kept.clone() {
+        if let Some(token) = kept.token.clone() {
             if !token.is_due() {
                 return Ok((token, false));
             }
@@ -153,12 +167,15 @@ impl VaultSession {
                 && let Some(token) = self.renewed(&token).await?
             {
                 let token = Arc::new(token);
-                *kept = Some(Arc::clone(&token));
+                kept.token = Some(Arc::clone(&token));
                 return Ok((token, false));
             }
         }
         let token = Arc::new(self.log_in().await?);
-        *kept = Some(Arc::clone(&token));
+        *kept = Kept {
+            token: Some(Arc::clone(&token)),
+            in_vain: None,
+        };
         Ok((token, true))
     }
 
@@ -233,6 +250,23 @@ impl VaultSession {
                 })
             }
         }
+    }
+}
+
+impl Kept {
+    fn is_in_vain(&self, token: &Arc<Token>) -> bool {
+        self.is(token) && self.in_vain.is_some_and(|since| since.elapsed() < IN_VAIN)
+    }
+
+    fn was_in_vain(&mut self, token: &Arc<Token>) {
+        if self.is(token) {
+            self.in_vain = Some(Instant::now());
+        }
+    }
+
+    fn is(&self, token: &Arc<Token>) -> bool {
+        let kept = self.token.as_ref();
+        kept.is_some_and(|kept| Arc::ptr_eq(kept, token))
     }
 }
 

@@ -62,6 +62,69 @@ async fn a_revoked_token_is_replaced_by_one_login_and_a_forbidden_path_is_said()
     assert!(!error.sentence().contains("hvs"), "{}", error.sentence());
 }
 
+/// Lets time pass for the session alone: its calls need the real clock.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_path_that_stays_forbidden_costs_a_login_in_five_minutes_at_most() {
+    let denied = refusal("permission denied");
+    let vault = FalseVault::default()
+        .answer(LOGIN, 200, auth("hvs.one", 36_000))
+        .answer(SECRET, 200, value("xoxb-hush"));
+    let vault = (0..8).fold(vault, |vault, _| vault.answer(SECRET, 403, &denied));
+    let vault = vault.answer(SECRET, 200, value("xoxb-new"));
+    let session = vault.session(by_file("forbidden", "jwt")).await;
+    session.read(&secret()).await.unwrap();
+    let forbidden = async || {
+        let error = session.read(&secret()).await.unwrap_err();
+        let expected = matches!(error, VaultError::PermissionDenied { .. });
+        assert!(expected, "{error:?}");
+    };
+    forbidden().await;
+    assert_eq!(vault.paths()[2..], [SECRET, LOGIN, SECRET]);
+    for _ in 0..3 {
+        pass(Duration::from_secs(30)).await;
+        forbidden().await;
+    }
+    assert_eq!(vault.paths()[5..], [SECRET; 3]);
+    pass(Duration::from_secs(211)).await;
+    forbidden().await;
+    forbidden().await;
+    assert_eq!(vault.paths()[8..], [SECRET, LOGIN, SECRET, SECRET]);
+    let given_back = session.read(&secret()).await.unwrap();
+    assert_eq!(given_back.expose_secret(), "xoxb-new");
+    assert_eq!(vault.paths()[12..], [SECRET]);
+}
+
+#[tokio::test]
+async fn what_else_says_that_a_token_is_bad_is_heard_though_a_path_was_just_forbidden() {
+    let vault = FalseVault::default()
+        .answer(LOOKUP, 200, looked(0, false))
+        .answer(SECRET, 403, refusal("permission denied"));
+    let (login, source) = changing();
+    let session = vault.session(login).await;
+    for _ in 0..2 {
+        session.read(&secret()).await.unwrap_err();
+    }
+    source.set("hvs.other".into());
+    session.read(&secret()).await.unwrap_err();
+    assert_eq!(vault.paths(), [LOOKUP, SECRET, SECRET, LOOKUP, SECRET]);
+
+    let vault = FalseVault::default()
+        .answer(LOGIN, 200, auth("hvs.one", 300))
+        .answer(RENEW, 403, refusal("permission denied"))
+        .answer(SECRET, 403, refusal("permission denied"));
+    let session = vault.session(by_file("forbidden-unrenewed", "jwt")).await;
+    session.read(&secret()).await.unwrap_err();
+    pass(Duration::from_secs(250)).await;
+    session.read(&secret()).await.unwrap_err();
+    assert_eq!(vault.paths(), [LOGIN, SECRET, RENEW, LOGIN, SECRET]);
+}
+
 #[tokio::test]
 async fn a_token_is_renewed_at_two_thirds_of_its_life_and_replaced_near_its_longest() {
     let vault = FalseVault::default()
