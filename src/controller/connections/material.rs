@@ -175,6 +175,9 @@ async fn credentials(secrets: &Secrets, auth: &Auth) -> Result<(Credentials, Str
         Err(CertificateError::Key) => {
             Err(secret.unusable("has no private key under \"tls.key\" that can be read"))
         }
+        Err(CertificateError::Serial) => Err(secret.unusable(
+            "has a certificate under \"tls.crt\" whose serial number is longer than 20 octets, which nobody may issue",
+        )),
         Err(CertificateError::Mismatch) => Err(secret.unusable(
             "has a private key under \"tls.key\" that is not that of the certificate under \"tls.crt\"",
         )),

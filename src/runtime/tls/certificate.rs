@@ -13,6 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
+/// In octets (RFC 5280 §4.1.2.2). It stands in statuses, columns and logs.
+const LONGEST_SERIAL: usize = 20;
+
 /// A certificate chain and its key, checked to belong together. The key is neither printed nor given out.
 pub struct ClientCertificate {
     certified: Arc<CertifiedKey>,
@@ -32,6 +35,9 @@ pub enum CertificateError {
     /// The key is another one's.
     #[error("the private key is not the certificate's")]
     Mismatch,
+    /// A serial number that nobody may issue, and that would fill every place that shows it.
+    #[error("the certificate's serial number is longer than 20 octets (RFC 5280 §4.1.2.2)")]
+    Serial,
 }
 
 impl ClientCertificate {
@@ -47,6 +53,11 @@ impl ClientCertificate {
         let (_, parsed) =
             X509Certificate::from_der(leaf).map_err(|_| CertificateError::Certificate)?;
         let not_after = time(parsed.validity().not_after.timestamp());
+        let serial = parsed.raw_serial();
+        // Before a first bit that is set stands an octet for the sign.
+        if serial.strip_prefix(&[0]).unwrap_or(serial).len() > LONGEST_SERIAL {
+            return Err(CertificateError::Serial);
+        }
         let serial = parsed.raw_serial_as_string();
         let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
             .map_err(|_| CertificateError::Key)?;
@@ -97,7 +108,28 @@ impl fmt::Debug for ClientCertificate {
 
 #[cfg(test)]
 mod tests {
+    use foredeck_testkit::tls::Authority;
+
     use super::*;
+
+    #[test]
+    fn a_serial_number_is_no_longer_than_anybody_may_issue() {
+        let authority = Authority::new("Spinnaker").unwrap();
+        for (serial, is_taken) in [
+            (vec![1; 20], true),
+            // It has a zero before it, lest it be taken for a negative one.
+            (vec![0xff; 20], true),
+            (vec![1; 21], false),
+            (vec![0xff; 60_000], false),
+        ] {
+            let issued = authority.client_numbered("bot", &serial).unwrap();
+            let key = issued.key_pem.into();
+            let read = ClientCertificate::from_pem(issued.chain_pem.as_bytes(), &key);
+            let problem = read.map(|read| read.serial().len()).err();
+            let expected = (!is_taken).then_some(CertificateError::Serial);
+            assert_eq!(problem, expected, "{}", serial.len());
+        }
+    }
 
     #[test]
     fn a_certificate_that_never_ends_has_the_last_end_that_can_be_told() {

@@ -13,7 +13,11 @@ use super::{
     clock,
     settings::{is_name, is_path},
 };
-use crate::{api::connection::Pki, domain::renewal::Life, runtime::tls::ClientCertificate};
+use crate::{
+    api::connection::Pki,
+    domain::renewal::Life,
+    runtime::tls::{CertificateError, ClientCertificate},
+};
 
 /// Shorter ones would be renewed all the time.
 const SHORTEST: Duration = Duration::from_secs(30);
@@ -88,8 +92,12 @@ pub(super) fn read(answer: &Answer, place: &str) -> Result<ClientCertificate, Va
         chain.push('\n');
         chain.push_str(&authority);
     }
-    ClientCertificate::from_pem(chain.as_bytes(), &given.private_key)
-        .map_err(|_| VaultError::Useless("it can't be read, or its key is another one's"))
+    ClientCertificate::from_pem(chain.as_bytes(), &given.private_key).map_err(|error| {
+        VaultError::Useless(match error {
+            CertificateError::Serial => "its serial number is longer than 20 octets",
+            _ => "it can't be read, or its key is another one's",
+        })
+    })
 }
 
 impl Issued {
