@@ -16,7 +16,7 @@ use axum::{
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
-    sync::Semaphore,
+    sync::{Mutex, Semaphore},
     time::{Instant, timeout},
 };
 
@@ -37,6 +37,8 @@ const JSON: &str = "application/json";
 
 /// How long a request that no secret signed waits for their source: Slack waits three seconds.
 const SOURCE_PATIENCE: Duration = Duration::from_millis(1500);
+/// Between two askings of it on their account: whoever floods us with them doesn't have it asked without end.
+const SOURCE_SPACING: Duration = Duration::from_secs(5);
 /// Such requests that may wait at once. Anybody can send them, so the others are refused at once.
 const MOST_DOUBTFUL: usize = 8;
 
@@ -46,6 +48,8 @@ const MOST_BODIES: usize = 64;
 struct Receiver<H> {
     bodies: Semaphore,
     doubtful: Semaphore,
+    /// When the source was asked last on account of such a request. Who comes meanwhile waits for the same.
+    asked: Mutex<Option<Instant>>,
     intake: Intake<H>,
     secrets: SigningSecrets,
     now: fn() -> Timestamp,
@@ -66,6 +70,7 @@ pub fn router<H: Handler>(
         .with_state(Arc::new(Receiver {
             bodies: Semaphore::new(MOST_BODIES),
             doubtful: Semaphore::new(MOST_DOUBTFUL),
+            asked: Mutex::default(),
             intake,
             secrets,
             now,
@@ -174,7 +179,14 @@ impl<H: Handler> Receiver<H> {
         let Ok(_one_of_few) = self.doubtful.try_acquire() else {
             return verified;
         };
-        let asked = timeout(SOURCE_PATIENCE, self.secrets.ask_anew()).await;
+        let asking = async {
+            let mut asked = self.asked.lock().await;
+            if asked.is_none_or(|at| at.elapsed() >= SOURCE_SPACING) {
+                *asked = Some(Instant::now());
+                self.secrets.ask_anew().await;
+            }
+        };
+        let asked = timeout(SOURCE_PATIENCE, asking).await;
         asked.map_or(verified, |()| verify())
     }
 

@@ -411,13 +411,16 @@ fn rotating(first: &str, then: &'static str) -> (Bench, tokio::task::JoinHandle<
         }
         times
     });
+    (bench_of(SigningSecrets::live(live).unwrap()), keeping)
+}
+
+fn bench_of(secrets: SigningSecrets) -> Bench {
     let mut bench = bench();
     let recorder = Arc::clone(&bench.recorder);
     let intake = Intake::new(recorder, Allowed::default(), SlackMetrics::default());
     let now = || Timestamp::from_second(NOW).unwrap();
-    let secrets = SigningSecrets::live(live).unwrap();
     bench.service = router(intake, secrets, now).into_service();
-    (bench, keeping)
+    bench
 }
 
 #[tokio::test]
@@ -436,6 +439,53 @@ async fn what_nobody_signed_is_refused_though_the_source_was_asked() {
     let (mut bench, keeping) = rotating("old", "other");
     let (status, _) = bench.post("/slack/commands", FORM, &command()).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
+    drop(bench);
+    assert_eq!(keeping.await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_that_nobody_signed_has_the_source_asked_once_in_five_seconds() {
+    let (mut bench, keeping) = rotating("old", "other");
+    let begun = Instant::now();
+    for asked_after in [0, 5] {
+        tokio::time::advance(Duration::from_secs(asked_after)).await;
+        for _ in 0..20 {
+            let (status, _) = bench.post("/slack/commands", FORM, &command()).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED);
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(6));
+    drop(bench);
+    assert_eq!(keeping.await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_clicks_that_a_new_secret_signs_are_taken_together() {
+    let (live, mut source) = LiveSecret::new("old".into());
+    let keeping = tokio::spawn(async move {
+        let mut times = 0;
+        while let Some(questions) = source.asked().await {
+            times += 1;
+            // All of them come while it is being looked at.
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            source.set(SECRET.into());
+            drop(questions);
+        }
+        times
+    });
+    let bench = bench_of(SigningSecrets::live(live).unwrap());
+    let clicks = (0..4).map(|click| {
+        let mut bench = Bench {
+            recorder: Arc::clone(&bench.recorder),
+            service: bench.service.clone(),
+        };
+        async move {
+            tokio::time::sleep(Duration::from_millis(100 * click)).await;
+            bench.post("/slack/commands", FORM, &command()).await.0
+        }
+    });
+    let answered = futures::future::join_all(clicks).await;
+    assert_eq!(answered, [StatusCode::OK; 4]);
     drop(bench);
     assert_eq!(keeping.await.unwrap(), 1);
 }
