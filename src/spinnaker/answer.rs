@@ -12,6 +12,8 @@ pub(super) struct Answer {
     pub(super) location: Option<String>,
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Vec<u8>,
+    /// Whether it held our own credentials, which were taken out.
+    pub(super) repeats_credentials: bool,
 }
 
 /// Why there is no complete answer.

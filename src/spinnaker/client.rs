@@ -242,9 +242,10 @@ impl GateClient {
             .as_ref()
             .and_then(|user| user.get("username"))
             .and_then(Value::as_str)
+            .map(clean)
             .filter(|name| !name.is_empty());
         match name {
-            Some(name) => Ok(bounds::cut(name, bounds::NAME)),
+            Some(name) => Ok(bounds::cut(&name, bounds::NAME)),
             None => other("GET /auth/user answers with something else than a user"),
         }
     }

@@ -526,3 +526,125 @@ async fn a_proxys_page_about_certificates_is_a_refused_login_but_proves_nothing_
         "{sent:?}"
     );
 }
+
+#[tokio::test]
+async fn a_user_and_a_version_are_shown_without_what_does_not_show() {
+    let gate = TestGate::new(|line| match line {
+        "GET /auth/user" => {
+            Reply::Json(200, json!({"username": "\u{202e}bot\u{1b}[31m\u{7}-one\n"}))
+        }
+        _ => Reply::Json(200, json!({"version": "2026\u{202e}.1"})),
+    })
+    .await;
+    let client = gate.client();
+    assert_eq!(client.login().await.unwrap(), "bot-one");
+    assert_eq!(client.version().await.unwrap(), "2026.1");
+}
+
+/// A client of `gate` that logs in with these.
+fn with(gate: &TestGate, credentials: &Credentials) -> GateClient {
+    let mut settings = gate.settings();
+    settings = GateSettings {
+        request_deadline: settings.request_deadline,
+        ..GateSettings::fixed(
+            settings.url,
+            GateLogin::new(credentials, &Trust::Machine).unwrap(),
+        )
+    };
+    GateClient::new(settings).unwrap()
+}
+
+/// Credentials, and what of them a Gate may repeat.
+fn repeated() -> [(Credentials, &'static str); 4] {
+    let token = |value: &str| Credentials::Token {
+        header: "X-Spinnaker-Token".to_owned(),
+        value: value.into(),
+    };
+    let basic = || Credentials::Basic {
+        username: "bot".to_owned(),
+        password: "correct/hush".into(),
+    };
+    [
+        (token("correct hush"), "correct hush"),
+        (token("cor\"rect-hush"), "cor\"rect-hush"),
+        (basic(), "correct/hush"),
+        (basic(), "Ym90OmNvcnJlY3QvaHVzaA=="),
+    ]
+}
+
+#[tokio::test]
+async fn our_credentials_are_not_shown_though_gate_repeats_them() {
+    for (credentials, secret) in repeated() {
+        for status in [400, 403, 404, 409, 500, 503] {
+            let words = spring(status, "X", &format!("Message: you sent {secret} to us"));
+            let gate = TestGate::new(move |_| Reply::Json(status, words.clone())).await;
+            let client = with(&gate, &credentials);
+            let error = client.version().await.unwrap_err();
+            assert_eq!(error.reason(), Reason::SpinnakerUnclear, "{error}");
+            assert!(error.to_string().contains("repeats"), "{error}");
+            let sent = client.start(Vec::new()).await;
+            assert!(matches!(sent, Sent::Unknown { .. }), "{status}: {sent:?}");
+            let pipeline = client.pipeline("shop", "Deploy").await.unwrap_err();
+            let lookup = client.execution(REFERENCE).await;
+            let cancelled = client.cancel(REFERENCE, "").await.unwrap_err();
+            let all = format!("{error:?} {sent:?} {pipeline:?} {lookup:?} {cancelled:?}");
+            for part in [secret, "you sent", "correct", "Ym90"] {
+                assert!(!all.contains(part), "{all}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_gate_accepts_and_tells_is_read_without_the_credentials_that_it_repeats() {
+    for (credentials, secret) in repeated() {
+        let gate = TestGate::new(move |line| {
+            Reply::Json(
+                200,
+                match line {
+                    "GET /auth/user" => json!({"username": format!("bot {secret}")}),
+                    "GET /version" => json!({"version": "1", "you": secret}),
+                    "POST /pipelines/start" => {
+                        json!({"ref": format!("/pipelines/{REFERENCE}"), "you": secret})
+                    }
+                    _ => {
+                        let mut execution = execution(REFERENCE);
+                        execution["cancellationReason"] = json!(secret);
+                        execution
+                    }
+                },
+            )
+        })
+        .await;
+        let client = with(&gate, &credentials);
+        assert_eq!(client.login().await.unwrap(), "bot [removed]");
+        assert_eq!(client.version().await.unwrap(), "1");
+        let sent = client.start(Vec::new()).await;
+        assert!(matches!(sent, Sent::Accepted { .. }), "{sent:?}");
+        let Lookup::Found(execution) = client.execution(REFERENCE).await else {
+            panic!("an execution whose pipeline holds our token can still be followed")
+        };
+        assert_eq!(execution.cancellation_reason.as_deref(), Some("[removed]"));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_that_is_repeated_proves_nothing_of_a_start() {
+    let [(credentials, secret), ..] = repeated();
+    let gate = TestGate::new(move |_| Reply::Text(401, "text/plain", secret.to_owned())).await;
+    let client = with(&gate, &credentials);
+    assert_eq!(client.login().await, Err(GateError::LoginRequired));
+    let sent = client.start(Vec::new()).await;
+    assert!(matches!(sent, Sent::Unknown { .. }), "{sent:?}");
+}
+
+#[tokio::test]
+async fn what_is_so_short_that_it_stands_in_any_answer_is_no_sign_of_a_repetition() {
+    let credentials = Credentials::Token {
+        header: "X-Spinnaker-Token".to_owned(),
+        value: "status".into(),
+    };
+    let gate = TestGate::new(|_| not_there(REFERENCE)).await;
+    let lookup = with(&gate, &credentials).execution(REFERENCE).await;
+    assert_eq!(lookup, Lookup::Absent);
+}

@@ -7,6 +7,7 @@
 mod address;
 mod answer;
 mod client;
+mod echo;
 mod error;
 mod failure;
 mod judgment;

@@ -93,7 +93,7 @@ pub(super) fn judged(execution: &str, result: Result<Answer, Trouble>) -> Handed
             (503, Some(words)) => !words.are_handed_on(),
             _ => false,
         };
-    if refused {
+    if refused && !answer.repeats_credentials {
         Handed::Refused(error)
     } else {
         Handed::Unknown(error)
@@ -110,6 +110,7 @@ pub(super) fn judged(execution: &str, result: Result<Answer, Trouble>) -> Handed
 /// | 200 with a login page; 302, 303, 307 to a login; 401; 429 | not processed |
 /// | 400, 403, 404, 405, 415 in Gate's words; 413 | refused |
 /// | 503 in Gate's words of its own | not processed |
+/// | all but an accepted one that repeats our credentials | unknown |
 /// | all else: proxies' pages above all, and a 500 that says Gate could not connect to Orca, since Gate's HTTP client may have tried before | unknown |
 pub(super) fn sent(result: Result<Answer, Trouble>) -> Sent {
     let answer = match result {
@@ -127,6 +128,11 @@ pub(super) fn sent(result: Result<Answer, Trouble>) -> Sent {
         && let Some(execution_id) = reference(&answer)
     {
         return Sent::Accepted { execution_id };
+    }
+    if answer.repeats_credentials {
+        return Sent::Unknown {
+            error: refusal(&answer),
+        };
     }
     if answer.wants_login() {
         return not_processed(GateError::LoginRequired);
@@ -217,6 +223,15 @@ pub(super) fn refusal(answer: &Answer) -> GateError {
         return GateError::LoginRequired;
     }
     let status = answer.status;
+    if answer.repeats_credentials {
+        return GateError::unclear(
+            status,
+            format!(
+                "status {status}, and it repeats the connection's credentials, so that nothing of it is shown; whoever runs \
+                 Gate finds out what there, or in a proxy before it, writes them into answers"
+            ),
+        );
+    }
     match (status, answer.words()) {
         (400, None) if answer.is_about_a_client_certificate() => GateError::CertificateRefused {
             why: "it wants a client certificate, or does not take the one that it is shown",

@@ -9,6 +9,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
+use super::echo::Echo;
 use crate::runtime::tls::{self, ClientCertificate, TlsError, Trust};
 
 /// One Gate and how to speak to it.
@@ -65,6 +66,7 @@ pub struct Rate {
 /// it.
 pub struct GateLogin {
     pub(super) headers: Login,
+    pub(super) echo: Echo,
     pub(super) tls: rustls::ClientConfig,
 }
 
@@ -80,6 +82,7 @@ impl GateLogin {
         };
         Ok(Self {
             headers: Login::new(credentials)?,
+            echo: Echo::new(credentials),
             tls: tls::client(trust, certificate).map_err(SettingsError::Tls)?,
         })
     }

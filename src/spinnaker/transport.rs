@@ -228,6 +228,7 @@ impl Transport {
                 .and_then(|seconds| seconds.trim().parse().ok())
                 .map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER)),
             body: Vec::new(),
+            repeats_credentials: false,
         };
         let body = http::body(response, self.max_body).await;
         let mut body = body.map_err(|error| match error {
@@ -235,6 +236,7 @@ impl Transport {
             NoBody::TooLong => Trouble::TooLong,
         })?;
         answer.body = std::mem::take(&mut *body);
+        login.echo.take_out(&mut answer);
         Ok(answer)
     }
 }
