@@ -14,14 +14,11 @@ use tokio::sync::OnceCell;
 
 use super::{
     process::Process,
-    vault::{KeyInVault, VaultArguments},
+    vault::{KeyInVault, Sessions, VaultArguments},
 };
 use crate::{
     runtime::{admin::Gate, live::LiveSecret},
-    secrets::{
-        live::{Check, FilePlace, Place, SecretMetrics, VaultPlace, Wanted},
-        vault::VaultSession,
-    },
+    secrets::live::{Check, FilePlace, Place, SecretMetrics, VaultPlace, Wanted},
 };
 
 /// A secret's places.
@@ -100,7 +97,7 @@ impl<'a> Source<'a> {
 #[derive(Clone)]
 pub(super) struct Secrets {
     vault: VaultArguments,
-    session: Arc<OnceCell<Arc<VaultSession>>>,
+    sessions: Arc<OnceCell<Arc<Sessions>>>,
     gate: Gate,
     metrics: SecretMetrics,
 }
@@ -110,7 +107,7 @@ impl Secrets {
     pub(super) fn new(vault: VaultArguments, process: &Process) -> Self {
         Self {
             vault,
-            session: Arc::default(),
+            sessions: Arc::default(),
             gate: process.readiness.gate("secrets"),
             metrics: SecretMetrics::register(&process.metrics),
         }
@@ -139,8 +136,9 @@ impl Secrets {
                 Some(kept.with_context(|| format!("{}-file can't be used", source.flag))?)
             }
             Some(Stated::Vault(key)) => {
+                let sessions = self.sessions().await?;
                 let place = VaultPlace {
-                    session: self.session().await?,
+                    session: Box::new(move || sessions.current()),
                     path: key.within(&self.vault)?,
                 };
                 let kept = self.keep(source.name, source.check, place).await;
@@ -169,8 +167,8 @@ impl Secrets {
         Ok(kept.await?)
     }
 
-    async fn session(&self) -> Result<Arc<VaultSession>> {
-        let begun = self.session.get_or_try_init(|| async {
+    async fn sessions(&self) -> Result<Arc<Sessions>> {
+        let begun = self.sessions.get_or_try_init(|| async {
             let token = match &self.vault.vault_token_file {
                 Some(file) if self.vault.needs_token() => {
                     let place = FilePlace(file.clone());
@@ -180,7 +178,7 @@ impl Secrets {
                 }
                 _ => None,
             };
-            self.vault.session(token).map(Arc::new)
+            Sessions::new(self.vault.clone(), token).map(Arc::new)
         });
         begun.await.cloned()
     }
@@ -204,7 +202,7 @@ mod tests {
     fn secrets(readiness: &Readiness) -> Secrets {
         Secrets {
             vault: Line::try_parse_from(["role"]).unwrap().vault,
-            session: Arc::default(),
+            sessions: Arc::default(),
             gate: readiness.gate("secrets-of-a-test"),
             metrics: SecretMetrics::register(&Metrics::default()),
         }

@@ -1,7 +1,12 @@
 //! Where the Vault is that holds secrets of a role, as flags of the roles that speak to Slack. Touches the files that they
 //! name.
 
-use std::{fs, path::PathBuf, str::FromStr};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -14,6 +19,12 @@ use crate::{
         self, JwtSource, Login, Method, SecretPath, VaultSession, VaultSettings, VaultSettingsError,
     },
 };
+
+/// The token that every Pod has for the API server, by both names of the folder.
+const FOR_THE_API_SERVER: [&str; 2] = [
+    "/var/run/secrets/kubernetes.io/serviceaccount/token",
+    "/run/secrets/kubernetes.io/serviceaccount/token",
+];
 
 /// The Vault of a role's own secrets, and as whom the role comes. Not that of connections to Gate, which name their own.
 #[derive(Args, Clone, Debug)]
@@ -69,6 +80,22 @@ pub(super) struct VaultArguments {
     vault_kv_mount: String,
 }
 
+/// The session with Vault that serves all secrets of a process: another one when the authorities that Vault's certificate is
+/// checked by are others.
+pub(super) struct Sessions {
+    arguments: VaultArguments,
+    token: Option<LiveSecret>,
+    made: Mutex<Made>,
+}
+
+struct Made {
+    /// What the file of the authorities held, as far as it could be used.
+    authorities: Option<Vec<u8>>,
+    session: Arc<VaultSession>,
+    /// Why what it holds now can't be used, as it was said last.
+    trouble: Option<String>,
+}
+
 /// How to log in to Vault.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(super) enum VaultLogin {
@@ -118,24 +145,40 @@ impl VaultArguments {
         self.vault_login == VaultLogin::Token
     }
 
-    /// A session that has not logged in yet. `token` is the Vault token, where the login takes one.
-    pub(super) fn session(&self, token: Option<LiveSecret>) -> Result<VaultSession> {
-        let settings = self.settings(token)?;
-        VaultSession::new(settings, Timestamp::now).context("Vault can't be asked")
+    /// The file of the authorities, as it is now; none where the machine's are trusted.
+    fn authorities(&self) -> Result<Option<Vec<u8>>> {
+        let Some(file) = &self.vault_ca_file else {
+            return Ok(None);
+        };
+        let pem = fs::read(file)
+            .with_context(|| format!("can't read --vault-ca-file {}", file.display()))?;
+        Ok(Some(pem))
     }
 
-    fn settings(&self, token: Option<LiveSecret>) -> Result<VaultSettings> {
+    fn session(
+        &self,
+        authorities: Option<&[u8]>,
+        token: Option<LiveSecret>,
+    ) -> Result<Arc<VaultSession>> {
+        let settings = self.settings(authorities, token)?;
+        let session =
+            VaultSession::new(settings, Timestamp::now).context("Vault can't be asked")?;
+        Ok(Arc::new(session))
+    }
+
+    /// `authorities` is what their file holds, and `token` the Vault token, where the login takes one.
+    fn settings(
+        &self,
+        authorities: Option<&[u8]>,
+        token: Option<LiveSecret>,
+    ) -> Result<VaultSettings> {
         let address = self.vault_address.clone().context(
             "--vault-address is missing: a flag that ends with -vault says that a secret is in Vault",
         )?;
-        let trust = match &self.vault_ca_file {
-            Some(file) => {
-                let pem = fs::read(file)
-                    .with_context(|| format!("can't read --vault-ca-file {}", file.display()))?;
-                Trust::from_pem(&pem)
-                    .with_context(|| format!("--vault-ca-file {} can't be used", file.display()))?
-            }
-            None => Trust::Machine,
+        let trust = match (&self.vault_ca_file, authorities) {
+            (Some(file), Some(pem)) => Trust::from_pem(pem)
+                .with_context(|| format!("--vault-ca-file {} can't be used", file.display()))?,
+            _ => Trust::Machine,
         };
         Ok(VaultSettings {
             address,
@@ -163,6 +206,15 @@ impl VaultArguments {
             self.vault_token_file.is_none(),
             "--vault-token-file is given without --vault-login token"
         );
+        let file = &self.vault_jwt_file;
+        ensure!(
+            !FOR_THE_API_SERVER
+                .iter()
+                .any(|token| is_for_the_api_server(file, Path::new(token))),
+            "--vault-jwt-file {} is the token by which the Pod speaks to the API server, and Vault would be shown it: project \
+             a token with an audience for that Vault alone into the Pod, and name its file",
+            file.display()
+        );
         Ok(Login::Jwt {
             method,
             mount: self.vault_mount.clone().unwrap_or_else(|| usual.to_owned()),
@@ -174,15 +226,78 @@ impl VaultArguments {
     }
 }
 
+impl Sessions {
+    /// The first one, which has not logged in yet. `token` is the Vault token, where the login takes one.
+    pub(super) fn new(arguments: VaultArguments, token: Option<LiveSecret>) -> Result<Self> {
+        let authorities = arguments.authorities()?;
+        let session = arguments.session(authorities.as_deref(), token.clone())?;
+        Ok(Self {
+            arguments,
+            token,
+            made: Mutex::new(Made {
+                authorities,
+                session,
+                trouble: None,
+            }),
+        })
+    }
+
+    /// The one for the authorities that the file holds now. Where it can't be used, the one before stays, and that is said
+    /// once.
+    pub(super) fn current(&self) -> Arc<VaultSession> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = match self.arguments.authorities() {
+            Ok(authorities) if authorities == made.authorities => None,
+            Ok(authorities) => {
+                let session = self
+                    .arguments
+                    .session(authorities.as_deref(), self.token.clone());
+                match session {
+                    Ok(session) => {
+                        tracing::info!(
+                            "Vault's certificate authorities were changed, and the new ones are trusted from now on"
+                        );
+                        made.authorities = authorities;
+                        made.session = session;
+                        None
+                    }
+                    Err(error) => Some(format!("{error:#}")),
+                }
+            }
+            Err(error) => Some(format!("{error:#}")),
+        };
+        if let Some(trouble) = &trouble
+            && made.trouble.as_ref() != Some(trouble)
+        {
+            tracing::warn!(
+                "Vault's certificate authorities can't be read anew, and those before stay trusted: {trouble}"
+            );
+        }
+        made.trouble = trouble;
+        Arc::clone(&made.session)
+    }
+}
+
+/// Whether the file is the token by which the Pod speaks to the API server, by whatever name.
+fn is_for_the_api_server(file: &Path, token: &Path) -> bool {
+    let written = |path: &Path| path.components().collect::<PathBuf>();
+    let really = |path: &Path| fs::canonicalize(path).ok();
+    written(file) == written(token) || really(file).is_some_and(|file| really(token) == Some(file))
+}
+
 fn address(text: &str) -> Result<Url, VaultSettingsError> {
     vault::address(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{env, os::unix::fs::symlink};
+
     use clap::Parser;
+    use foredeck_testkit::tls::Authority;
 
     use super::*;
+    use crate::runtime::tls;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -198,7 +313,7 @@ mod tests {
 
     fn login(line: &str, token: Option<LiveSecret>) -> Result<Login, String> {
         parse(&format!("--vault-address https://vault.example {line}"))
-            .settings(token)
+            .settings(None, token)
             .map(|settings| settings.login)
             .map_err(|error| format!("{error:#}"))
     }
@@ -238,15 +353,78 @@ mod tests {
             ("--vault-login token", "--vault-token-file"),
             ("--vault-login token --vault-role a", "--vault-role"),
             ("--vault-role a --vault-token-file f", "--vault-login token"),
-            ("--vault-role a --vault-ca-file /nowhere", "--vault-ca-file"),
+            (
+                "--vault-role a --vault-jwt-file /var/run/secrets/kubernetes.io/serviceaccount/token",
+                "--vault-jwt-file",
+            ),
+            (
+                "--vault-role a --vault-jwt-file /run/secrets//kubernetes.io/serviceaccount/./token",
+                "--vault-jwt-file",
+            ),
         ] {
             let error = login(line, None).unwrap_err();
             assert!(error.contains(named), "{line}: {error}");
         }
-        let error = parse("--vault-role a").settings(None).unwrap_err();
+        let error = parse("--vault-role a").settings(None, None).unwrap_err();
         assert!(error.to_string().contains("--vault-address"), "{error}");
         let path = Line::try_parse_from(["role", "--vault-address", "https://vault.example/v1"]);
         assert!(path.is_err());
+    }
+
+    #[test]
+    fn the_token_for_the_api_server_is_known_by_all_its_names() {
+        let folder = env::temp_dir().join(format!("foredeck-jwt-{}", std::process::id()));
+        fs::create_dir_all(folder.join("2026")).unwrap();
+        // As the kubelet lays it out.
+        fs::write(folder.join("2026/token"), "jwt").unwrap();
+        symlink("2026", folder.join("..data")).unwrap();
+        symlink("..data/token", folder.join("token")).unwrap();
+        symlink(folder.join("token"), folder.join("link")).unwrap();
+        fs::write(folder.join("own"), "jwt").unwrap();
+        let is_it = |name: &str| is_for_the_api_server(&folder.join(name), &folder.join("token"));
+        for name in ["token", "./token", "..data/token", "2026/../token", "link"] {
+            assert!(is_it(name), "{name}");
+        }
+        for name in ["own", "nothing"] {
+            assert!(!is_it(name), "{name}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn other_authorities_in_their_file_are_trusted_from_the_next_read_on() {
+        tls::install();
+        let file = env::temp_dir().join(format!("foredeck-vault-ca-{}", std::process::id()));
+        let write = |text: &str| fs::write(&file, text).unwrap();
+        let authority = |name: &str| Authority::new(name).unwrap().ca_pem();
+        let sessions = || {
+            let arguments = parse(&format!(
+                "--vault-address https://vault.example --vault-role a --vault-ca-file {}",
+                file.display()
+            ));
+            Sessions::new(arguments, None)
+        };
+        for useless in [None, Some("no certificate")] {
+            useless.map(write);
+            let error = format!("{:#}", sessions().err().unwrap());
+            assert!(error.contains("--vault-ca-file"), "{error}");
+            assert!(error.contains(&*file.to_string_lossy()), "{error}");
+        }
+        write(&authority("old"));
+        let sessions = sessions().unwrap();
+        let old = sessions.current();
+        assert!(Arc::ptr_eq(&old, &sessions.current()));
+        write(&authority("new"));
+        let new = sessions.current();
+        assert!(!Arc::ptr_eq(&old, &new));
+        assert!(Arc::ptr_eq(&new, &sessions.current()));
+        // Half of it, or nothing at all: whoever replaces it may not be done yet.
+        for useless in ["-----BEGIN CERTIFICATE-----", ""] {
+            write(useless);
+            assert!(Arc::ptr_eq(&new, &sessions.current()), "{useless}");
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(Arc::ptr_eq(&new, &sessions.current()));
     }
 
     #[test]

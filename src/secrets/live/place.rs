@@ -71,10 +71,9 @@ impl Place for FilePlace {
 }
 
 /// A value of a KV engine in Vault.
-#[derive(Debug)]
 pub struct VaultPlace {
-    /// How Vault is asked; one session serves all secrets of a process.
-    pub session: Arc<VaultSession>,
+    /// How Vault is asked at this moment; one session serves all secrets of a process.
+    pub session: Box<dyn Fn() -> Arc<VaultSession> + Send + Sync>,
     /// Which value.
     pub path: SecretPath,
 }
@@ -82,7 +81,8 @@ pub struct VaultPlace {
 impl Place for VaultPlace {
     fn read(&self) -> BoxFuture<'_, Result<SecretString, Unread>> {
         Box::pin(async {
-            let secret = self.session.read(&self.path).await.map_err(Unread::Vault)?;
+            let session = (self.session)();
+            let secret = session.read(&self.path).await.map_err(Unread::Vault)?;
             let trimmed = secret.expose_secret().trim();
             if trimmed.is_empty() {
                 return Err(Unread::NotOne(format!(
