@@ -14,6 +14,7 @@ use foredeck::api::SpinnakerConnection;
 use foredeck_testkit::{
     ControlPlane, StandInGate, StandInSlack,
     gate::GateTls,
+    slack::Call,
     tls::Authority,
     toolbox::{OpenBao, OpenBaoProgram},
     wait_for,
@@ -254,6 +255,13 @@ async fn every_command_works_as_it_stands_there() -> Result<()> {
             continue;
         }
         let printed = desk.run(&block).await?;
+        if block.text.contains("kv-v2") {
+            // Whoever types it in takes as long.
+            wait_for("the secrets engine", PATIENCE, async || {
+                vault.read("secret/config").await
+            })
+            .await?;
+        }
         if block.text.contains("kubectl wait") {
             serials.insert(logged_in(&plane).await?);
         }
@@ -268,7 +276,7 @@ async fn every_command_works_as_it_stands_there() -> Result<()> {
         ("auth.test", "the relay"),
     ] {
         wait_for(role, PATIENCE, async || {
-            let good = slack.calls_of(method).iter().any(|call| call.is_ok());
+            let good = slack.calls_of(method).iter().any(Call::is_ok);
             ensure!(good, "no {method}: {}", desk.logs());
             Ok(())
         })

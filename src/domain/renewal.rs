@@ -8,7 +8,7 @@ const FIRST_PAUSE: u32 = 2;
 /// The longest one.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// The longest one where there is nothing that is still good: somebody waits for it.
-const LONGEST_WITHOUT: SignedDuration = SignedDuration::from_mins(1);
+const LONGEST_WITHOUT: SignedDuration = SignedDuration::from_secs(15);
 /// The shortest.
 const SHORTEST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
@@ -45,7 +45,7 @@ impl Life {
 }
 
 /// When to try again after so many failures in a row, one at least. While the last one is good: after 2 s, doubled with each
-/// failure up to a tenth of what is left of its life, at least 1 s and at most 5 min. Without a good one: up to 1 min.
+/// failure up to a tenth of what is left of its life, at least 1 s and at most 5 min. Without a good one: up to 15 s.
 pub fn retry_at(now: Timestamp, last: Option<Life>, failures: u32) -> Timestamp {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     let pause = SignedDuration::from_secs(i64::from(FIRST_PAUSE.saturating_mul(doubled)));
@@ -98,10 +98,10 @@ mod tests {
         assert!(pauses(day, 0).eq([2, 4, 8, 16, 32, 64, 128, 256, 300]));
         assert!(pauses(Some(life(0, 60)), 10).eq([2, 4, 5, 5, 5, 5, 5, 5, 5]));
         assert!(pauses(Some(life(0, 60)), 58).all(|pause| pause == 1));
-        assert!(pauses(Some(life(0, 60)), 60).eq([2, 4, 8, 16, 32, 60, 60, 60, 60]));
-        assert!(pauses(None, 0).eq([2, 4, 8, 16, 32, 60, 60, 60, 60]));
+        assert!(pauses(Some(life(0, 60)), 60).eq([2, 4, 8, 15, 15, 15, 15, 15, 15]));
+        assert!(pauses(None, 0).eq([2, 4, 8, 15, 15, 15, 15, 15, 15]));
         assert_eq!(retry_at(at(0), None, 0), at(2));
-        assert_eq!(retry_at(at(0), None, u32::MAX), at(60));
+        assert_eq!(retry_at(at(0), None, u32::MAX), at(15));
     }
 
     proptest! {

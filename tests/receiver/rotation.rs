@@ -228,7 +228,7 @@ async fn a_plan_shown_before_the_token_changed_is_confirmed_right_after() -> Res
     assert!(bed.slack.calls_of("users.info").len() > before);
 
     // The app's token changes too: the socket stays, and the next one is opened with the new token.
-    let socket = bed.slack.sockets()[0].clone();
+    let socket = bed.slack.sockets()[0];
     mounted.write("app", &bed.slack.rotate_app_token())?;
     planned(&bed, "/deploy checkout v2 to staging").await?;
     assert_eq!(bed.slack.sockets()[0].id, socket.id);

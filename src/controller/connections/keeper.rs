@@ -422,7 +422,13 @@ impl Holding {
                 )),
                 Some(issued) => Ok(Some((
                     Credentials::Certificate(Arc::clone(&issued.certificate)),
-                    format!("{} {}", material.digest, issued.certificate.serial()),
+                    // Nothing keeps a Vault from giving the same serial number again.
+                    format!(
+                        "{} {} {}",
+                        material.digest,
+                        issued.certificate.serial(),
+                        issued.since
+                    ),
                 ))),
             };
         }
@@ -473,4 +479,54 @@ fn chance() -> f64 {
     use std::hash::BuildHasher;
     let random = std::hash::RandomState::new().hash_one(0_u8);
     f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use foredeck_testkit::tls::Authority;
+
+    use super::*;
+    use crate::runtime::tls::{ClientCertificate, Trust};
+
+    #[test]
+    fn what_vault_gives_is_shown_even_if_it_has_the_serial_number_of_what_it_gave_before() {
+        let issued = Authority::new("Vault").unwrap().client("foredeck").unwrap();
+        let certificate =
+            ClientCertificate::from_pem(issued.chain_pem.as_bytes(), &issued.key_pem.into());
+        let certificate = Arc::new(certificate.unwrap());
+        let material = Material {
+            trust: Trust::Machine,
+            credentials: Credentials::None,
+            digest: String::new(),
+            vault: Some(Ok(VaultMaterial {
+                trust: Trust::Machine,
+                token: None,
+                digest: String::new(),
+            })),
+        };
+        let mut holding = Holding {
+            was_read: true,
+            material: Some(material),
+            unread: None,
+            issuer: None,
+            issued: None,
+            unissued: None,
+            failures: 0,
+            issue_at: None,
+            published: None,
+        };
+        let now = Timestamp::now();
+        let mut told_apart_by = |since| {
+            holding.issued = Some(Issued {
+                certificate: Arc::clone(&certificate),
+                skew: SignedDuration::ZERO,
+                since,
+                not_after: certificate.not_after(),
+            });
+            holding.usable("gate", now).unwrap().unwrap().1
+        };
+        let first = told_apart_by(now);
+        assert_eq!(first, told_apart_by(now));
+        assert_ne!(first, told_apart_by(now + SignedDuration::from_secs(40)));
+    }
 }

@@ -101,7 +101,7 @@ struct Entry {
     doubt: Arc<Notify>,
     /// Why what answers there is no Gate to start anything at, as of the last look.
     not_gate: Option<Refusal>,
-    _keeper: AbortOnDropHandle<()>,
+    keeper: AbortOnDropHandle<()>,
 }
 
 /// All that were needed so far, by uid.
@@ -219,9 +219,11 @@ impl Connections {
         let (gate, made, mut kept) = {
             let mut all = self.teller.entries.all();
             let uid = uid(connection);
-            let known = all
-                .get(uid)
-                .is_some_and(|entry| entry.generation >= connection.metadata.generation);
+            let known = all.get(uid).is_some_and(|entry| {
+                entry.generation >= connection.metadata.generation
+                    // One that ended by itself took its entry along: this one broke, and keeps nothing any more.
+                    && !entry.keeper.is_finished()
+            });
             if !known {
                 let entry = self.meet(connection)?;
                 all.insert(uid.to_owned(), entry);
@@ -362,7 +364,7 @@ impl Connections {
             kept,
             doubt,
             not_gate: None,
-            _keeper: AbortOnDropHandle::new(tokio::spawn(keeper.keep())),
+            keeper: AbortOnDropHandle::new(tokio::spawn(keeper.keep())),
         })
     }
 

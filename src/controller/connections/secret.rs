@@ -104,6 +104,7 @@ impl Drop for Content<'_> {
     }
 }
 
+/// Not that the API server doesn't know us just now (401): that says nothing of the Secret, and takes no login away.
 fn is_forbidden(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403))
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }

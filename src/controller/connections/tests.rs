@@ -112,6 +112,25 @@ async fn a_reader_of_an_old_version_gets_the_newest_gate_and_one_that_went_sends
 }
 
 #[tokio::test]
+async fn a_login_that_nobody_keeps_any_more_is_made_anew() {
+    let (connections, _api) = connections().await;
+    let one = connection("one", 1, &json!({}));
+    assert!(connections.gate(&one).await.is_ok());
+    let made = |connections: &Connections| connections.teller.entries.all()["one"].made;
+    let before = made(&connections);
+    connections.teller.entries.all()["one"].keeper.abort();
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while !connections.teller.entries.all()["one"].keeper.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(connections.gate(&one).await.is_ok());
+    assert!(made(&connections) > before);
+}
+
+#[tokio::test]
 async fn starts_wait_where_something_else_than_gate_answers_and_all_else_goes_on() {
     let (connections, _api) = connections().await;
     let one = connection("one", 1, &json!({}));

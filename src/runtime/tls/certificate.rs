@@ -47,13 +47,10 @@ impl ClientCertificate {
         let leaf = chain.first().ok_or(CertificateError::Certificate)?;
         let (_, parsed) =
             X509Certificate::from_der(leaf).map_err(|_| CertificateError::Certificate)?;
-        let time = |seconds: i64| {
-            Timestamp::from_second(seconds).map_err(|_| CertificateError::Certificate)
-        };
         let validity = parsed.validity();
         let (not_before, not_after) = (
-            time(validity.not_before.timestamp())?,
-            time(validity.not_after.timestamp())?,
+            time(validity.not_before.timestamp()),
+            time(validity.not_after.timestamp()),
         );
         let serial = parsed.raw_serial_as_string();
         let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
@@ -92,6 +89,13 @@ impl ClientCertificate {
     }
 }
 
+/// What never ends says the last second of the year 9999 (RFC 5280 §4.1.2.5), which is a day later than we can tell.
+fn time(seconds: i64) -> Timestamp {
+    let (first, last) = (Timestamp::MIN, Timestamp::MAX);
+    let within = seconds.clamp(first.as_second(), last.as_second());
+    Timestamp::from_second(within).unwrap_or(last)
+}
+
 impl fmt::Debug for ClientCertificate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -105,6 +109,17 @@ impl fmt::Debug for ClientCertificate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_never_ends_has_the_last_end_that_can_be_told() {
+        // 9999-12-31T23:59:59Z, and the end of 2026.
+        assert_eq!(
+            time(253_402_300_799).as_second(),
+            Timestamp::MAX.as_second()
+        );
+        assert_eq!(time(1_798_761_599).to_string(), "2026-12-31T23:59:59Z");
+        assert_eq!(time(i64::MIN), Timestamp::MIN);
+    }
 
     #[test]
     fn what_is_no_certificate_is_refused_in_words_that_quote_nothing() {

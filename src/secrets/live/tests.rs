@@ -15,7 +15,10 @@ use crate::runtime::metrics::Metrics;
 
 /// What stands there: the last one stays.
 #[derive(Clone)]
-struct Board(Arc<Mutex<(VecDeque<Option<&'static str>>, usize)>>);
+struct Board(Arc<Mutex<Looked>>);
+
+/// What it says, one after the other, and how often it was looked at.
+type Looked = (VecDeque<Option<&'static str>>, usize);
 
 impl Board {
     fn with(says: &[Option<&'static str>]) -> Self {
@@ -168,12 +171,13 @@ async fn a_file_is_read_without_the_line_break_of_an_editor_and_asked_anew() {
 #[tokio::test]
 async fn a_file_that_can_not_be_it_is_told_at_once_and_never_quoted() {
     let path = file("wrong");
+    let long = vec![b'x'; 70_000];
     for (content, reason) in [
         (None, "file"),
         (Some(&b" \n"[..]), "unusable"),
         (Some(b"\xff\xfehush"), "unusable"),
         (Some(b"hush, no token"), "unusable"),
-        (Some(&[b'x'; 70_000]), "unusable"),
+        (Some(&long), "unusable"),
     ] {
         if let Some(content) = content {
             fs::write(&path, content).unwrap();

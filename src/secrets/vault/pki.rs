@@ -99,7 +99,7 @@ impl Issued {
         since: Timestamp,
         skew: SignedDuration,
     ) -> Result<Self, VaultError> {
-        let not_after = clock::ours(certificate.not_after(), skew);
+        let not_after = clock::end(certificate.not_after(), skew);
         if not_after <= since {
             return Err(VaultError::Useless("it has ended already"));
         }
