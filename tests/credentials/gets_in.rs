@@ -2,7 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use foredeck_testkit::{
-    StandInGate, gate::Operation, tls::Issued, toolbox::ServiceAccountRole, wait_for,
+    StandInGate,
+    gate::Operation,
+    tls::{Authority, Issued},
+    toolbox::ServiceAccountRole,
+    wait_for,
 };
 use serde_json::{Value, json};
 
@@ -115,6 +119,8 @@ async fn who_has_none_or_an_expired_one_or_another_authoritys_is_kept_out() -> R
     .await?;
     world.put_secret("client", tls(&expired)).await?;
     world.put_secret("another", tls(&foreign)).await?;
+    let stranger = Authority::new("Stranger")?.client(&world.principal)?;
+    world.put_secret("stranger", tls(&stranger)).await?;
 
     let mut without = world.connection(Method::Kubernetes);
     without.as_object_mut().context("no object")?.remove("auth");
@@ -134,6 +140,12 @@ async fn who_has_none_or_an_expired_one_or_another_authoritys_is_kept_out() -> R
         (
             "foreign",
             world.connection_by(&json!({"secretName": "another"})),
+            "LoginFailed",
+            "does not trust whoever issued",
+        ),
+        (
+            "stranger",
+            world.connection_by(&json!({"secretName": "stranger"})),
             "LoginFailed",
             "does not trust whoever issued",
         ),
@@ -162,14 +174,16 @@ async fn who_has_none_or_an_expired_one_or_another_authoritys_is_kept_out() -> R
     world.until_ready().await?;
     ensure!(refused_with(&world.gate, "sent no certificates"));
     ensure!(refused_with(&world.gate, "unknownissuer"));
+    // The two Vaults' authorities have one name, as they well may.
+    ensure!(refused_with(&world.gate, "badsignature"));
     ensure!(world.gate.launches().is_empty(), "{:?}", world.gate.calls());
 
     // A good one in its place, and each goes on without a restart.
     let good = world.issue("1h").await?;
-    for secret in ["client", "another"] {
+    for secret in ["client", "another", "stranger"] {
         world.put_secret(secret, tls(&good)).await?;
     }
-    for name in ["expired", "foreign"] {
+    for name in ["expired", "foreign", "stranger"] {
         world
             .until_phase(name, foredeck::api::deploy_request::Phase::Succeeded)
             .await?;

@@ -44,7 +44,7 @@ pub(crate) const CONNECTION: &str = "gate";
 /// The environment of every world.
 pub(crate) const ENVIRONMENT: &str = "live";
 /// Which Secrets the controller may read in every world.
-pub(crate) const SECRETS: [&str; 4] = ["client", "authority", "token", "another"];
+pub(crate) const SECRETS: [&str; 5] = ["client", "authority", "token", "another", "stranger"];
 /// What foredeck is installed by.
 const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/install");
 /// Secrets are read and connections are looked at more often than else, and the stand-in has no Orca that goes on for minutes.
