@@ -7,15 +7,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use foredeck::api::{DeployRequest, deploy_request::Phase};
-use foredeck_testkit::{ControlPlane, FalseVault, wait_for};
+use foredeck::api::{DeployRequest, SpinnakerConnection, deploy_request::Phase};
+use foredeck_testkit::{ControlPlane, FalseVault, toolbox::ServiceAccountRole, wait_for};
 use kube::{ResourceExt, api::ListParams};
 use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use crate::{
     secrecy::{nothing_leaked, nothing_leaked_from},
-    support::{ACCOUNT, CONNECTION, Controller, ENVIRONMENT, Method, PATIENCE, Place, ROLE, World},
+    support::{
+        ACCOUNT, CONNECTION, Controller, ENVIRONMENT, Method, PATIENCE, Place, ROLE, World, failed,
+    },
     witness,
 };
 
@@ -161,7 +163,8 @@ async fn a_vault_and_gate_that_hang_or_are_down_slow_nobody_else() -> Result<()>
     rest.until_ready().await?;
     ensure!(production.gate.refused_handshakes().is_empty());
     let calls = production.gate.calls();
-    ensure!(calls.iter().all(|call| call.status == Some(200)));
+    let failed = failed(&calls);
+    ensure!(failed.is_empty(), "{failed:?}");
     nothing_leaked(&[&production, &rest], &[&controller]).await
 }
 
@@ -351,4 +354,68 @@ async fn hosts_that_nobody_allowed_are_not_dialled() -> Result<()> {
     world.until_said("false-vault", "LoginFailed", "").await?;
     ensure!(vault.connections() > 0);
     nothing_leaked(&[&world], &[&controller]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_connection_logs_in_as_foredecks_own_namespace_for_whom_it_selects() -> Result<()>
+{
+    let (selected, unselected) = ("selected", Place::new("unselected").await?);
+    let Some(world) = World::bare(selected, "60s").await? else {
+        return Ok(());
+    };
+    let plane = world.plane;
+    let home = Place {
+        plane,
+        namespace: "foredeck-system".to_owned(),
+    };
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": ACCOUNT, "namespace": home.namespace},
+    });
+    let labelled = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": world.namespace, "labels": {"spinnaker": selected}},
+    });
+    plane
+        .apply(&format!("{account}\n---\n{labelled}\n"))
+        .await?;
+    let at_home = ServiceAccountRole {
+        namespace: &home.namespace,
+        name: ACCOUNT,
+        audience: &world.audience,
+        policies: &[ROLE],
+        ttl: "10m",
+    };
+    let vault = &world.vault;
+    vault.kubernetes_role("kubernetes", "home", at_home).await?;
+    let mut mtls = world.vault_auth(Method::Kubernetes);
+    mtls["vault"]["login"]["kubernetes"]["role"] = json!("home");
+    let mut spec = world.connection_by(&mtls);
+    spec["namespaceSelector"] = json!({"matchLabels": {"spinnaker": selected}});
+    home.create::<SpinnakerConnection>("shared", spec).await?;
+    for place in [&*world, &unselected] {
+        place.environment("shared", "shared").await?;
+        place.ask("first", "deploy", "shared").await?;
+    }
+
+    let places = [&*world, &unselected, &home];
+    let controller = Controller::start_for(&places, "foredeck=debug", &[]).await?;
+    world.until_phase("first", Phase::Succeeded).await?;
+    unselected
+        .until_waiting("first", "ConnectionNotFound")
+        .await?;
+    ensure!(world.launches("first").await? == 1 && world.gate.launches().len() == 1);
+    let known = format!("{:?}", world.principal);
+    home.until_said("shared", "ConfigurationValid", &known)
+        .await?;
+    let logins = witness::logins(vault)?;
+    let ours = subject(&home.namespace);
+    ensure!(
+        !logins.is_empty()
+            && logins
+                .iter()
+                .all(|login| login.accepted && login.claims.sub == ours),
+        "{logins:?}"
+    );
+    nothing_leaked_from(&[&world], &places, &[&controller]).await
 }

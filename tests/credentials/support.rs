@@ -18,7 +18,7 @@ use foredeck::api::{
 };
 use foredeck_testkit::{
     ControlPlane, StandInGate,
-    gate::{GateTls, Parameter, Pipeline, Stage},
+    gate::{Call, GateTls, Operation, Parameter, Pipeline, Stage},
     tls::{Authority, Issued},
     toolbox::{OpenBao, PKI_ISSUING, ServiceAccountRole},
     wait_for,
@@ -440,6 +440,22 @@ impl Place {
             )?;
         Ok(String::from_utf8(listed.stdout)?)
     }
+}
+
+/// The calls that failed. That an execution isn't there before it is started is no failure.
+pub(crate) fn failed(calls: &[Call]) -> Vec<&Call> {
+    let started = |call: &Call| {
+        calls.iter().any(|start| {
+            start.operation == Operation::Start
+                && start.number < call.number
+                && start.execution == call.execution
+        })
+    };
+    let fine = |call: &Call| match call.status {
+        Some(404) => call.operation == Operation::GetExecution && !started(call),
+        status => status == Some(200),
+    };
+    calls.iter().filter(|call| !fine(call)).collect()
 }
 
 /// The certificate of the authority that issues, in PEM.
