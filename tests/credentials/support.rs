@@ -157,7 +157,6 @@ impl World {
     /// Sets PKI's role: certificates for the principal that last this long.
     pub(crate) async fn issue_for(&self, ttl: &str) -> Result<()> {
         let names = [self.principal.as_str()];
-        // They begin a few seconds ago, as the clocks may differ: a short one is mostly over then, as far as its length says.
         self.vault.pki_role(ROLE, ttl, &names, json!({})).await
     }
 
@@ -264,12 +263,12 @@ impl Place {
     /// A namespace of its own.
     pub(crate) async fn new(name: &str) -> Result<Self> {
         let plane = installed().await?;
-        let place = Self {
+        let made = Self {
             plane,
             namespace: plane.namespace(name).await?,
         };
-        place.furnish().await?;
-        Ok(place)
+        made.furnish().await?;
+        Ok(made)
     }
 
     async fn furnish(&self) -> Result<()> {
