@@ -1,10 +1,9 @@
 //! The Gates by connection: a client that lives as long as the connection's spec stays the same, and a keeper of its login.
-//! Touches the API server (Secrets, of the connection's own namespace), Vault through the keepers, and Gate through the
-//! clients.
+//! Touches the API server (Secrets, of the connection's own namespace), Vault through the keepers, Gate through the
+//! clients, and the clock.
 //!
 //! Nothing here is shared between connections but a map that is held for no longer than a look-up takes.
 
-mod absences;
 mod keeper;
 mod kept;
 mod material;
@@ -31,10 +30,7 @@ use reqwest::Url;
 use tokio::sync::{Notify, Semaphore, mpsc::UnboundedSender, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-pub(super) use self::{
-    absences::{Absences, Search},
-    kept::Kept,
-};
+pub(super) use self::kept::Kept;
 use self::{keeper::Keeper, measured::SecondsLeft, secret::Secrets};
 use super::{context::ControllerSettings, metrics::ControllerMetrics, survey::Surveys};
 use crate::{
