@@ -91,8 +91,15 @@ async fn who_is_refused_is_told_so_and_nothing_is_started() {
         .client_with("foredeck", None, Validity::expired())
         .unwrap();
     let foreign = shown(&other.client("foredeck").unwrap());
+    let namesake = shown(
+        &Authority::new("Spinnaker")
+            .unwrap()
+            .client("foredeck")
+            .unwrap(),
+    );
     let body = start(&gate);
     for (credentials, says, unread) in [
+        (namesake, "made anew under the same name", true),
         (Credentials::None, "wants a client certificate", true),
         (foreign, "does not trust whoever issued", true),
         (shown(&expired), "has expired", false),
@@ -109,7 +116,7 @@ async fn who_is_refused_is_told_so_and_nothing_is_started() {
     }
     assert_eq!(gate.count_calls(Operation::Any), 0, "{:?}", gate.calls());
     assert_eq!(gate.execution_count(), 0);
-    assert_eq!(gate.refused_handshakes().len(), 6);
+    assert_eq!(gate.refused_handshakes().len(), 8);
 }
 
 #[tokio::test]

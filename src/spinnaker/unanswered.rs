@@ -72,6 +72,11 @@ fn certificate_refused(alert: AlertDescription) -> Option<(&'static str, bool)> 
             "it does not trust whoever issued the client certificate",
             true,
         ),
+        // Of what stands in a handshake alone. OpenSSL, webpki: an authority of that name, and its key did not sign this.
+        AlertDescription::DecryptError => (
+            "it can't verify the client certificate, as when its authority was made anew under the same name",
+            true,
+        ),
         AlertDescription::CertificateExpired => {
             ("it says that the client certificate has expired", false)
         }
