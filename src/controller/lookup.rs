@@ -1,5 +1,5 @@
 //! Finds connections: the one that a name means in a namespace, and the one that something was sent through. Touches the
-//! API server: watches connections, reads namespaces.
+//! API server (watches connections, reads namespaces) and the clock.
 //!
 //! A name is looked up in the namespace itself, then in foredeck's own, which may share its connections by the labels of
 //! namespaces. Namespaces aren't watched, since that would take the right to list them: for a start their labels are read
@@ -208,9 +208,10 @@ impl Connected {
         since: Option<&Time>,
     ) -> Result<Vec<SpinnakerConnection>, Refusal> {
         let own = self.own(namespace, name);
+        // The API server knows no part of a second: of two that were made within one, either may be the younger.
         let always_own = own
             .as_ref()
-            .is_some_and(|own| own.metadata.creation_timestamp.as_ref() <= since);
+            .is_some_and(|own| own.metadata.creation_timestamp.as_ref() < since);
         if always_own || self.is_home(Some(namespace)) {
             return Ok(own.into_iter().collect());
         }

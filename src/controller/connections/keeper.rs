@@ -1,5 +1,5 @@
 //! Keeps one connection's login: reads its Secrets again and again, has Vault give certificates in time, and publishes what
-//! Gate is to be shown. Touches the API server (the connection, Secrets, events) and Vault.
+//! Gate is to be shown. Touches the API server (the connection, Secrets, events), Vault, the clock, and chance.
 //!
 //! Reading and asking Vault go on beside each other, so that neither waits for the other, and a certificate's end is noticed
 //! while both hang. What the Secrets say now counts: one that is gone or can't be used takes the login with it. Only where
@@ -15,7 +15,7 @@ use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Resource, ResourceExt,
-    runtime::events::{Event, EventType},
+    runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use tokio::sync::{Notify, watch};
 
@@ -29,11 +29,12 @@ use super::{
 };
 use crate::{
     api::{
-        SpinnakerConnection, bounds, conditions::Reason, connection::VaultAuth,
+        CONTROLLER, SpinnakerConnection, bounds, conditions::Reason, connection::VaultAuth,
         deploy_request::WaitingFor,
     },
     controller::{API_DEADLINE, metrics::ControllerMetrics, objects},
     domain::{refusal::Refusal, renewal},
+    runtime::chance,
     secrets::{
         service_account::TokenGiver,
         vault::{Issued, VaultError},
@@ -278,7 +279,7 @@ impl Keeper {
                 );
                 holding.failures = 0;
                 holding.unissued = None;
-                holding.issue_at = Some(issued.life().renew_at(chance()));
+                holding.issue_at = Some(issued.life().renew_at(chance::fraction()));
                 holding.issued = Some(issued);
             }
             Err(error) => {
@@ -344,11 +345,19 @@ impl Keeper {
     }
 
     fn unusable(&self, error: &SettingsError) -> Refusal {
+        let mend = match error {
+            SettingsError::Tls(_) => {
+                "whoever runs foredeck can see whether the certificates that its machine trusts can be read"
+            }
+            SettingsError::Url | SettingsError::Limits | SettingsError::Credentials => {
+                "its owner can mend its Secret, or name another in spec.auth"
+            }
+        };
         Refusal::passing(
             WaitingFor::Configuration,
             error.reason(),
             format!(
-                "SpinnakerConnection {:?} can't be used: {error}; its owner can mend its Secret, or name another in spec.auth.",
+                "SpinnakerConnection {:?} can't be used: {error}; {mend}.",
                 self.connection.name_any()
             ),
         )
@@ -368,7 +377,12 @@ impl Keeper {
             secondary: None,
         };
         let about = self.connection.object_ref(&());
-        let recorder = self.teller.recorder.clone();
+        // A recorder of its own: one that knows an event of this reason would count this one to it, and keep its words.
+        let reporter = Reporter {
+            controller: CONTROLLER.to_owned(),
+            instance: None,
+        };
+        let recorder = Recorder::new(self.teller.client.clone(), reporter);
         // Not waited for: the next certificate matters more.
         tokio::spawn(async move {
             let told = recorder.publish(&event, &about);
@@ -447,7 +461,7 @@ impl Holding {
     fn known(&self) -> Option<KnownCertificate> {
         let material = self.material.as_ref()?;
         let (certificate, ends, skew) = match (&self.issued, &material.credentials) {
-            (Some(issued), _) => (&issued.certificate, issued.not_after, issued.skew),
+            (Some(issued), _) => (&issued.certificate, issued.ends, issued.skew),
             (None, Credentials::Certificate(certificate)) => {
                 (certificate, certificate.not_after(), SignedDuration::ZERO)
             }
@@ -472,13 +486,6 @@ async fn awaited<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-/// Between 0 and 1.
-fn chance() -> f64 {
-    use std::hash::BuildHasher;
-    let random = std::hash::RandomState::new().hash_one(0_u8);
-    f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
@@ -521,7 +528,7 @@ mod tests {
                 certificate: Arc::clone(&certificate),
                 skew: SignedDuration::ZERO,
                 since,
-                not_after: certificate.not_after(),
+                ends: certificate.not_after(),
             });
             holding.usable("gate", now).unwrap().unwrap().1
         };
