@@ -364,6 +364,13 @@ impl Pass<'_> {
         let context = self.context;
         let uid = self.uid();
         let connection = &resolved.connection;
+        // Reads may go on on connections that stood before Gate refused us: only the start tells.
+        if let (Sent::NotProcessed { error, .. } | Sent::Unknown { error }, Some(gate)) =
+            (&sent, &gathered.gate)
+            && error.refuses_login()
+        {
+            context.connections.distrust_login_of(gate);
+        }
         tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = %start.attempt.execution_id, outcome = ?sent, "start sent");
         match sent {
             Sent::Accepted { execution_id } => {
@@ -502,13 +509,13 @@ impl Pass<'_> {
         let namespace = self.request.namespace().unwrap_or_default();
         let connections = &self.context.caches.connections;
         let connection =
-            attempt.and_then(|attempt| connections.sent_through(&namespace, &attempt.pinned));
+            attempt.map(|attempt| connections.sent_through(&namespace, &attempt.pinned));
         self.memo.trouble = Some(Refusal::passing(
             WaitingFor::Spinnaker,
             Reason::CancelRequested,
             "Spinnaker has not ended it yet.",
         ));
-        let Some(connection) = connection else {
+        let Some(Ok(Some(connection))) = connection else {
             return;
         };
         if let Ok(gate) = self.context.connections.gate(&connection).await

@@ -70,6 +70,12 @@ fn certificate_refused(alert: AlertDescription) -> Option<(&'static str, bool)> 
             "it does not trust whoever issued the client certificate",
             true,
         ),
+        // A signature that isn't right: of another authority by the name of one that it trusts. This alert tells of a step of
+        // the handshake and of nothing later (RFC 8446 §6.2).
+        AlertDescription::DecryptError => (
+            "it does not trust whoever issued the client certificate, and may trust another authority of that name",
+            true,
+        ),
         AlertDescription::CertificateExpired => {
             ("it says that the client certificate has expired", false)
         }

@@ -15,7 +15,7 @@ use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Resource, ResourceExt,
-    runtime::events::{Event, EventType},
+    runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use tokio::sync::{Notify, watch};
 
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     api::{
-        SpinnakerConnection, bounds, conditions::Reason, connection::VaultAuth,
+        CONTROLLER, SpinnakerConnection, bounds, conditions::Reason, connection::VaultAuth,
         deploy_request::WaitingFor,
     },
     controller::{API_DEADLINE, metrics::ControllerMetrics, objects},
@@ -377,7 +377,12 @@ impl Keeper {
             secondary: None,
         };
         let about = self.connection.object_ref(&());
-        let recorder = self.teller.recorder.clone();
+        // A recorder of its own: one that knows an event of this reason would count this one to it, and keep its words.
+        let reporter = Reporter {
+            controller: CONTROLLER.to_owned(),
+            instance: None,
+        };
+        let recorder = Recorder::new(self.teller.client.clone(), reporter);
         // Not waited for: the next certificate matters more.
         tokio::spawn(async move {
             let told = recorder.publish(&event, &about);

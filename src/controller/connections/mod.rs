@@ -19,13 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::{
-    Client, Resource, ResourceExt,
-    runtime::{
-        events::{Recorder, Reporter},
-        reflector::ObjectRef,
-    },
-};
+use kube::{Client, Resource, ResourceExt, runtime::reflector::ObjectRef};
 use reqwest::Url;
 use tokio::sync::{Notify, Semaphore, mpsc::UnboundedSender, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -35,7 +29,7 @@ use self::{keeper::Keeper, measured::SecondsLeft, secret::Secrets};
 use super::{context::ControllerSettings, metrics::ControllerMetrics, survey::Surveys};
 use crate::{
     api::{
-        CONTROLLER, SpinnakerConnection,
+        SpinnakerConnection,
         conditions::Reason,
         connection::{OnUnknown, TriggerMode},
         deploy_request::WaitingFor,
@@ -116,7 +110,6 @@ type Wake = UnboundedSender<ObjectRef<Guarded<SpinnakerConnection>>>;
 /// What keepers tell, and whom.
 struct Teller {
     client: Client,
-    recorder: Recorder,
     metrics: ControllerMetrics,
     entries: Entries,
     wakes: Mutex<Vec<Wake>>,
@@ -167,17 +160,12 @@ impl Connections {
         settings: &ControllerSettings,
         metrics: ControllerMetrics,
     ) -> Self {
-        let reporter = Reporter {
-            controller: CONTROLLER.to_owned(),
-            instance: None,
-        };
         Self {
             hosts: settings.hosts.clone(),
             minimum_settle: settings.minimum_settle.unwrap_or(SHORTEST_SETTLE),
             secret_age: settings.secret_age.unwrap_or(SECRET_AGE),
             giver: TokenGiver::new(client.clone()),
             teller: Arc::new(Teller {
-                recorder: Recorder::new(client.clone(), reporter),
                 client,
                 metrics,
                 entries: Entries::default(),
@@ -274,7 +262,16 @@ impl Connections {
     /// Gate refused the login: Secrets are read again and Vault is asked for another certificate at once, unless that was
     /// done a moment ago.
     pub(super) fn distrust(&self, connection: &SpinnakerConnection) {
-        if let Some(entry) = self.teller.entries.all().get(uid(connection)) {
+        self.doubt(uid(connection));
+    }
+
+    /// Likewise, as whoever has asked this Gate knows.
+    pub(super) fn distrust_login_of(&self, gate: &Gate) {
+        self.doubt(&gate.uid);
+    }
+
+    fn doubt(&self, uid: &str) {
+        if let Some(entry) = self.teller.entries.all().get(uid) {
             entry.doubt.notify_one();
         }
     }
