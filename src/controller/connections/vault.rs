@@ -17,7 +17,7 @@ use crate::{
     domain::refusal::Refusal,
     runtime::live::LiveSecret,
     secrets::{
-        service_account::{FOREDECK_VAULT, TokenGiver},
+        service_account::{FOREDECK_VAULT, TokenError, TokenGiver},
         vault::{
             CertificateRequest, Issued, JwtSource, Login, Method, VaultError, VaultSession,
             VaultSettings, VaultSettingsError, address,
@@ -46,10 +46,7 @@ impl Issuer {
             Refusal::passing(
                 WaitingFor::Configuration,
                 Reason::ConnectionInvalid,
-                format!(
-                    "SpinnakerConnection {:?} can't be used: {error}; its owner can correct spec.auth.mtls.vault.",
-                    connection.name_any()
-                ),
+                format!("{error}; the connection's owner can correct spec.auth.mtls.vault."),
             )
         };
         let with_token_of_ours = |method, login: &ServiceAccountLogin, usual: &str| Login::Jwt {
@@ -96,14 +93,12 @@ impl Issuer {
 }
 
 /// Vault's error, as what a request waits for.
-pub(super) fn refusal(connection: &str, error: &VaultError) -> Refusal {
-    let waiting_for = match error.reason() {
-        Reason::VaultUnreachable => WaitingFor::Spinnaker,
+pub(super) fn refusal(error: &VaultError) -> Refusal {
+    let waiting_for = match error {
+        // Nobody has to mend anything: the API server gives none just now.
+        VaultError::Token(TokenError::NotGiven { .. }) => WaitingFor::Spinnaker,
+        error if error.reason() == Reason::VaultUnreachable => WaitingFor::Spinnaker,
         _ => WaitingFor::Configuration,
     };
-    Refusal::passing(
-        waiting_for,
-        error.reason(),
-        format!("SpinnakerConnection {connection:?}: {}", error.sentence()),
-    )
+    Refusal::passing(waiting_for, error.reason(), error.sentence())
 }
