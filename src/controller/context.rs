@@ -16,9 +16,10 @@ use kube::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    absences::Absences,
     audit::Audit,
     catalog::Catalog,
-    connections::{Absences, Connections},
+    connections::Connections,
     dereference::{Behind, BehindGround, Plans},
     lookup::Connected,
     metrics::ControllerMetrics,

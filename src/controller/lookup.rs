@@ -1,5 +1,5 @@
 //! Finds connections: the one that a name means in a namespace, and the one that something was sent through. Touches the
-//! API server: watches connections, reads namespaces.
+//! API server (watches connections, reads namespaces) and the clock.
 //!
 //! A name is looked up in the namespace itself, then in foredeck's own, which may share its connections by the labels of
 //! namespaces. Namespaces aren't watched, since that would take the right to list them: for a start their labels are read
@@ -142,7 +142,7 @@ impl Connected {
                 WaitingFor::Configuration,
                 Reason::ConnectionNotFound,
                 format!(
-                    "there is no SpinnakerConnection {name:?} in this namespace, and whether one of that name is shared with it isn't known: the controller can't read those of namespace {:?} yet, which who runs foredeck can allow it. It is tried again.",
+                    "there is no SpinnakerConnection {name:?} in this namespace, and whether one of that name is shared with it isn't known: the controller can't read those of namespace {:?} yet, which whoever runs foredeck can allow it. It is tried again.",
                     self.home_namespace
                 ),
             ));

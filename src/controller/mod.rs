@@ -2,6 +2,7 @@
 //!
 //! A pass over a request is `dereference` → `domain::decide` → `act` → `record`; see `driver`.
 
+mod absences;
 mod act;
 #[cfg(test)]
 mod any_answer_tests;
@@ -52,8 +53,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    absences::Absences,
     catalog::{Catalog, Looks},
-    connections::{Absences, Connections},
+    connections::Connections,
     context::{Caches, Context, Neighbour, Neighbours, Persons},
     lookup::Connected,
     metrics::ControllerMetrics,
@@ -69,6 +71,7 @@ use crate::{
     runtime::{
         admin::Readiness,
         cache::{Cache, Guarded, Scope, named, reference},
+        chance,
         lease::Claim,
         metrics::Metrics,
         telemetry,
@@ -570,9 +573,7 @@ fn shared_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
 
 /// A name for this process's claims, which no other process shares.
 fn holder() -> String {
-    use std::hash::BuildHasher;
-    let random = std::hash::RandomState::new().hash_one(std::process::id());
-    format!("{}-{random:016x}", std::process::id())
+    format!("{}-{:016x}", std::process::id(), chance::bits())
 }
 
 fn spread(uid: Option<&String>) -> u32 {

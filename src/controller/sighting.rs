@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    connections::{Gate, Search, refusal},
+    absences::Search,
+    connections::{Gate, refusal},
     context::Context,
 };
 use crate::{

@@ -1,10 +1,13 @@
 //! A secret that may change while the process runs: whoever uses it asks for it anew each time, and whoever finds that it
-//! is not accepted any more has its source asked. Touches nothing.
+//! is not accepted any more has its source asked. Touches the clock.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 /// Questions that may wait for the source. Whoever comes after as many goes on with what is there.
 const MOST_QUESTIONS: usize = 64;
@@ -70,6 +73,26 @@ impl LiveSecret {
             let _ = answered.await;
         }
     }
+
+    /// This one, of it, is not accepted any more: has its source asked, and gives another one if there is one after so long.
+    pub async fn another_than(
+        &self,
+        used: &SecretString,
+        patience: Duration,
+    ) -> Option<SecretString> {
+        // Where that takes too long, it may be another for whoever comes later.
+        let _in_time = timeout(patience, self.ask_anew()).await;
+        let current = self.current();
+        (current.expose_secret() != used.expose_secret()).then_some(current)
+    }
+}
+
+/// A token without the space around it that files tend to end with; none where it is empty or holds characters that no token
+/// has.
+pub fn token(secret: &SecretString) -> Option<&str> {
+    let token = secret.expose_secret().trim();
+    let fits = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then_some(token)
 }
 
 impl LiveSecretSource {
@@ -147,11 +170,32 @@ mod tests {
             drop(questions);
             source.asked().await.is_none()
         });
-        live.ask_anew().await;
-        assert_eq!(live.current().expose_secret(), "new");
+        let patience = Duration::from_mins(1);
+        let another = live.another_than(&"old".into(), patience).await;
+        assert_eq!(another.unwrap().expose_secret(), "new");
         drop(live);
         assert!(keeping.await.unwrap());
         // Nobody keeps this one: there is nobody to wait for.
-        LiveSecret::from("fixed").ask_anew().await;
+        let fixed = LiveSecret::from("fixed");
+        let another = fixed.another_than(&"fixed".into(), patience).await;
+        assert!(another.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_source_does_not_answer_is_waited_for_no_longer_than_told() {
+        let (live, source) = LiveSecret::new("old".into());
+        let patience = Duration::from_secs(2);
+        let started = tokio::time::Instant::now();
+        assert!(live.another_than(&"old".into(), patience).await.is_none());
+        assert_eq!(started.elapsed().as_secs(), 2);
+        drop(source);
+    }
+
+    #[test]
+    fn a_token_is_one_word() {
+        assert_eq!(token(&" xoxb-1\n".into()), Some("xoxb-1"));
+        for none in ["", " \n", "two words", "new\nline", "caf\u{e9}"] {
+            assert_eq!(token(&none.into()), None, "{none:?}");
+        }
     }
 }

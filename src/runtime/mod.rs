@@ -1,12 +1,14 @@
 //! What a process needs before it can work: TLS, Kubernetes client, caches, leader lease, admin server, shutdown, logs, metrics.
 //!
-//! Knows nothing of deployments. Touches the API server (the Lease, and watches of whatever is asked for), the real clock, signals, the
-//! process's limits and stderr.
+//! Knows nothing of deployments. Touches the API server (the Lease, and watches of whatever is asked for), the real clock, chance,
+//! signals, the process's limits, the servers that others name, and stderr.
 
 pub mod admin;
 pub mod cache;
+pub mod chance;
 pub mod client;
 pub mod crash;
+pub mod http;
 pub mod lease;
 pub mod live;
 pub mod metrics;

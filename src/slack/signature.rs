@@ -56,14 +56,10 @@ impl Unsigned {
 
 /// The app's signing secrets: one, or the old and the new one while they are rotated.
 #[derive(Debug, Clone)]
-pub struct SigningSecrets(Kept);
-
-#[derive(Debug, Clone)]
-enum Kept {
-    Fixed(Vec<SecretString>),
+pub struct SigningSecrets(
     /// One a line.
-    Live(LiveSecret),
-}
+    LiveSecret,
+);
 
 impl SigningSecrets {
     /// Secrets that stay as they are. Space around one is left out: files tend to end with a line break.
@@ -71,15 +67,12 @@ impl SigningSecrets {
     /// # Errors
     /// When there is none, or one is empty: then anybody could sign.
     pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Result<Self, SettingsError> {
-        let secrets: Vec<SecretString> = secrets
-            .into_iter()
-            .map(|secret| SecretString::from(secret.expose_secret().trim()))
-            .collect();
-        let empty = |secret: &SecretString| secret.expose_secret().is_empty();
-        if secrets.is_empty() || secrets.iter().any(empty) {
-            return Err(SettingsError::SigningSecret);
+        let secrets: Vec<SecretString> = secrets.into_iter().collect();
+        for secret in &secrets {
+            Self::check(secret)?;
         }
-        Ok(Self(Kept::Fixed(secrets)))
+        let lines: Vec<&str> = secrets.iter().map(ExposeSecret::expose_secret).collect();
+        Self::live(LiveSecret::fixed(lines.join("\n").into()))
     }
 
     /// One secret, or several, one a line, as they are at each request.
@@ -88,7 +81,7 @@ impl SigningSecrets {
     /// When there is none now, or a line is empty.
     pub fn live(secrets: LiveSecret) -> Result<Self, SettingsError> {
         Self::check(&secrets.current())?;
-        Ok(Self(Kept::Live(secrets)))
+        Ok(Self(secrets))
     }
 
     /// Whether these lines are signing secrets.
@@ -96,14 +89,16 @@ impl SigningSecrets {
     /// # Errors
     /// When there is none, or a line is empty.
     pub fn check(lines: &SecretString) -> Result<(), SettingsError> {
-        Self::new(lines_of(lines)).map(|_| ())
+        let mut lines = lines_of(lines).peekable();
+        if lines.peek().is_none() || lines.any(str::is_empty) {
+            return Err(SettingsError::SigningSecret);
+        }
+        Ok(())
     }
 
     /// Has the secrets' source asked: they may have been changed a moment ago.
     pub(super) async fn ask_anew(&self) {
-        if let Kept::Live(secrets) = &self.0 {
-            secrets.ask_anew().await;
-        }
+        self.0.ask_anew().await;
     }
 
     /// Whether Slack signed these bytes about now.
@@ -121,10 +116,9 @@ impl SigningSecrets {
             return Err(Unsigned::Stale);
         }
         let signature = digest(signature).ok_or(Unsigned::Form)?;
-        let signed = |secret: &SecretString| {
+        let signed = |secret: &str| {
             // Any length is a key.
-            let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-            else {
+            let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
                 return false;
             };
             for part in [VERSION.as_bytes(), b":", timestamp.as_bytes(), b":", body] {
@@ -133,14 +127,10 @@ impl SigningSecrets {
             // In constant time.
             mac.verify_slice(&signature).is_ok()
         };
-        let is_signed = match &self.0 {
-            Kept::Fixed(secrets) => secrets.iter().any(signed),
-            // What can't be one was never put there; if it were, it would sign nothing.
-            Kept::Live(live) => lines_of(&live.current())
-                .filter(|secret| !secret.expose_secret().is_empty())
-                .any(|secret| signed(&secret)),
-        };
-        if is_signed {
+        let secrets = self.0.current();
+        // What can't be one was never put there; if it were, it would sign nothing.
+        let mut secrets = lines_of(&secrets).filter(|secret| !secret.is_empty());
+        if secrets.any(signed) {
             Ok(())
         } else {
             Err(Unsigned::Mismatch)
@@ -148,12 +138,8 @@ impl SigningSecrets {
     }
 }
 
-fn lines_of(secrets: &SecretString) -> impl Iterator<Item = SecretString> {
-    let lines = secrets.expose_secret().trim().lines().map(str::trim);
-    lines
-        .map(SecretString::from)
-        .collect::<Vec<_>>()
-        .into_iter()
+fn lines_of(secrets: &SecretString) -> impl Iterator<Item = &str> {
+    secrets.expose_secret().trim().lines().map(str::trim)
 }
 
 /// The header, if there is exactly one, and not two joined by a proxy.

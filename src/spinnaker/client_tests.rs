@@ -58,7 +58,7 @@ async fn a_start_is_sent_once_with_exactly_the_bytes_and_headers() {
             .await;
     let credentials = Credentials::Basic {
         username: "bot".to_owned(),
-        password: "hush\n".into(),
+        password: "hush".into(),
     };
     let login = GateLogin::new(&credentials, &Trust::Machine).unwrap();
     let mut settings = GateSettings::fixed(gate.url.clone(), login);

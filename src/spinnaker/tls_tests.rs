@@ -91,10 +91,14 @@ async fn who_is_refused_is_told_so_and_nothing_is_started() {
         .client_with("foredeck", None, Validity::expired())
         .unwrap();
     let foreign = shown(&other.client("foredeck").unwrap());
+    // Another authority of the very name of the one that Gate trusts.
+    let namesake = Authority::new("Spinnaker").unwrap();
+    let namesake = shown(&namesake.client("foredeck").unwrap());
     let body = start(&gate);
     for (credentials, says, unread) in [
         (Credentials::None, "wants a client certificate", true),
         (foreign, "does not trust whoever issued", true),
+        (namesake, "another authority of that name", true),
         (shown(&expired), "has expired", false),
     ] {
         let client = with(&gate, &credentials, &trust(&authority));
@@ -109,7 +113,7 @@ async fn who_is_refused_is_told_so_and_nothing_is_started() {
     }
     assert_eq!(gate.count_calls(Operation::Any), 0, "{:?}", gate.calls());
     assert_eq!(gate.execution_count(), 0);
-    assert_eq!(gate.refused_handshakes().len(), 6);
+    assert_eq!(gate.refused_handshakes().len(), 8);
 }
 
 #[tokio::test]

@@ -10,9 +10,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
 
 use reqwest::{
     Method, Url,
-    header::{
-        ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT,
-    },
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -21,6 +19,7 @@ use super::{
     settings::{GateLogin, GateSettings, Rate, SettingsError},
     unanswered,
 };
+use crate::runtime::http::{self, NoBody};
 
 /// The longest wait that we let Gate ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
@@ -173,12 +172,8 @@ impl Transport {
 
     fn make(&self, login: Arc<GateLogin>) -> Result<Clients, reqwest::Error> {
         let client = |idle: usize| {
-            reqwest::Client::builder()
+            http::client()
                 .default_headers(headers())
-                // A login page behind a redirect would pass for an answer.
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .retry(reqwest::retry::never())
                 // What the environment says of proxies is for other hosts; one that repeats a POST would destroy it.
                 .no_proxy()
                 .http1_only()
@@ -212,7 +207,7 @@ impl Transport {
         if let Some(id) = call.request_id {
             request = request.header(REQUEST_ID, id);
         }
-        let mut response = login
+        let response = login
             .headers
             .add(request)
             .send()
@@ -234,16 +229,12 @@ impl Transport {
                 .map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER)),
             body: Vec::new(),
         };
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| unanswered::within_an_answer(error, self.deadline))?
-        {
-            if answer.body.len().saturating_add(chunk.len()) > self.max_body {
-                return Err(Trouble::TooLong);
-            }
-            answer.body.extend_from_slice(&chunk);
-        }
+        let body = http::body(response, self.max_body).await;
+        let mut body = body.map_err(|error| match error {
+            NoBody::Broken(error) => unanswered::within_an_answer(error, self.deadline),
+            NoBody::TooLong => Trouble::TooLong,
+        })?;
+        answer.body = std::mem::take(&mut *body);
         Ok(answer)
     }
 }
@@ -252,12 +243,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-spinnaker-request-id")
 
 fn headers() -> HeaderMap {
     HeaderMap::from_iter([
-        // Gate can answer YAML too.
-        (ACCEPT, HeaderValue::from_static("application/json")),
-        (
-            USER_AGENT,
-            HeaderValue::from_static(concat!("foredeck/", env!("CARGO_PKG_VERSION"))),
-        ),
         (
             HeaderName::from_static("x-ratelimit-app"),
             HeaderValue::from_static("foredeck"),

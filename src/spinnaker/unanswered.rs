@@ -9,34 +9,32 @@
 //! since rustls offers neither post-handshake authentication nor renegotiation. But only an alert that can mean nothing
 //! else proves it: an expired or revoked certificate may also be what ends a connection that stood, with the request taken.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, time::Duration};
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::AlertDescription;
 
 use super::answer::Trouble;
+use crate::runtime::http::{self, Cause, Distrust};
 
 /// Nothing of an answer has come.
 pub(super) fn before_an_answer(error: reqwest::Error, deadline: Duration) -> Trouble {
     let error = noted(error);
-    let tls = cause_by_tls(&error);
+    let cause = http::cause(&error);
+    let refused = match cause {
+        Cause::Alert(alert) => certificate_refused(alert),
+        _ => None,
+    };
     // First of all: a connection that timed out says both.
     if error.is_connect() {
-        match tls {
-            Some(rustls::Error::AlertReceived(alert)) => match certificate_refused(*alert) {
-                Some((why, _)) => Trouble::CertificateRefused { why, unread: true },
-                None => Trouble::NotConnected("the TLS handshake failed"),
-            },
-            _ => Trouble::NotConnected(why_no_connection(&error, tls)),
+        match refused {
+            Some((why, _)) => Trouble::CertificateRefused { why, unread: true },
+            None => Trouble::NotConnected(why_no_connection(cause)),
         }
     } else if error.is_builder() {
         Trouble::NotConnected("the request could not be made")
     } else if error.is_timeout() {
         Trouble::TimedOut(deadline)
     } else {
-        let refused = match tls {
-            Some(rustls::Error::AlertReceived(alert)) => certificate_refused(*alert),
-            _ => None,
-        };
         refused.map_or(Trouble::Broken, |(why, unread)| {
             Trouble::CertificateRefused { why, unread }
         })
@@ -72,6 +70,12 @@ fn certificate_refused(alert: AlertDescription) -> Option<(&'static str, bool)> 
             "it does not trust whoever issued the client certificate",
             true,
         ),
+        // A signature that isn't right: of another authority by the name of one that it trusts. This alert tells of a step of
+        // the handshake and of nothing later (RFC 8446 §6.2).
+        AlertDescription::DecryptError => (
+            "it does not trust whoever issued the client certificate, and may trust another authority of that name",
+            true,
+        ),
         AlertDescription::CertificateExpired => {
             ("it says that the client certificate has expired", false)
         }
@@ -86,68 +90,17 @@ fn certificate_refused(alert: AlertDescription) -> Option<(&'static str, bool)> 
     })
 }
 
-/// In fixed words: the library's own name hosts and addresses.
-fn why_no_connection(error: &reqwest::Error, tls: Option<&rustls::Error>) -> &'static str {
-    if error.is_timeout() {
-        return "no connection within the deadline";
-    }
-    if error.is_dns() {
-        return "its name can't be resolved";
-    }
-    match tls {
-        Some(rustls::Error::InvalidCertificate(problem)) => return distrust(problem),
-        Some(_) => return "the TLS handshake failed",
-        None => {}
-    }
-    let refused = causes(error).any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
-    });
-    if refused {
-        "the connection was refused"
-    } else {
-        "no connection came about"
-    }
-}
-
-/// What is wrong with the server's certificate.
-fn distrust(problem: &CertificateError) -> &'static str {
-    match problem {
-        CertificateError::UnknownIssuer => {
+/// In fixed words.
+fn why_no_connection(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Late => "no connection within the deadline",
+        Cause::Name => "its name can't be resolved",
+        Cause::Untrusted(Distrust::Issuer) => {
             "its certificate is not trusted: it is from nobody that spec.tls names, or that the controller's machine trusts where it names none"
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate is not trusted: it has expired"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not trusted: it is not valid yet"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is not trusted: it is for another name"
-        }
-        CertificateError::Revoked => "its certificate is not trusted: it is revoked",
-        _ => "its certificate is not trusted",
+        Cause::Untrusted(distrust) => distrust.words(),
+        Cause::Alert(_) | Cause::Tls => "the TLS handshake failed",
+        Cause::Refused => "the connection was refused",
+        Cause::Broken => "no connection came about",
     }
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    let mut next = error.source();
-    std::iter::from_fn(move || {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    })
-}
-
-fn cause_by_tls(error: &reqwest::Error) -> Option<&rustls::Error> {
-    causes(error).find_map(tls)
-}
-
-/// The TLS library's error, which comes wrapped in I/O errors that don't name it as their source.
-fn tls<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    cause.downcast_ref().or_else(|| {
-        let inner: &(dyn Error + 'static) = cause.downcast_ref::<io::Error>()?.get_ref()?;
-        tls(inner)
-    })
 }

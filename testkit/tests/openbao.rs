@@ -70,6 +70,10 @@ async fn it_issues_short_lived_certificates_below_a_root() {
     let subject = client.subject().unwrap();
     assert_eq!(subject.serial, issued["serial_number"].as_str().unwrap());
     assert_eq!(subject.principal(), Some("foredeck"));
+    let told = |answer: &Value| {
+        answer["type"] == "response" && answer["response"]["data"]["private_key"] == client.key_pem
+    };
+    assert!(server.audited().unwrap().iter().any(told));
 
     let refused = issue(&server, "foredeck", "somebody-else").await;
     assert!(refused.unwrap_err().to_string().contains("400"));

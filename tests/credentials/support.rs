@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
+    ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
@@ -17,8 +18,8 @@ use foredeck::api::{
 };
 use foredeck_testkit::{
     ControlPlane, StandInGate,
-    gate::{GateTls, Parameter, Pipeline, Stage},
-    tls::Authority,
+    gate::{Call, GateTls, Operation, Parameter, Pipeline, Stage},
+    tls::{Authority, Issued},
     toolbox::{OpenBao, PKI_ISSUING, ServiceAccountRole},
     wait_for,
 };
@@ -30,8 +31,10 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use crate::witness;
+
 /// How long anything here may take: far longer than it does.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 /// The `ServiceAccount` by which foredeck logs in to Vault.
 pub(crate) const ACCOUNT: &str = "foredeck-vault";
 /// The role of PKI and of logins, and the policy between them.
@@ -41,11 +44,20 @@ pub(crate) const CONNECTION: &str = "gate";
 /// The environment of every world.
 pub(crate) const ENVIRONMENT: &str = "live";
 /// Which Secrets the controller may read in every world.
-pub(crate) const SECRETS: [&str; 4] = ["client", "authority", "token", "another"];
+pub(crate) const SECRETS: [&str; 5] = ["client", "authority", "token", "another", "stranger"];
 /// What foredeck is installed by.
 const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/install");
-/// Secrets are read and connections are looked at more often than else.
-const OFTEN: [&str; 4] = ["--test-secret-age", "1s", "--test-refresh", "2s"];
+/// Secrets are read and connections are looked at more often than else, and the stand-in has no Orca that goes on for minutes.
+const OFTEN: [&str; 6] = [
+    "--test-secret-age",
+    "1s",
+    "--test-refresh",
+    "2s",
+    "--test-minimum-settle",
+    "3s",
+];
+/// What the controller logs.
+const LOGGED: &str = "foredeck=debug,warn";
 
 /// How a connection logs in to its Vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +77,16 @@ impl Method {
     }
 }
 
-/// A namespace with the connection `gate` to its own Gate, whose client certificates its own Vault issues; an Application
-/// `checkout` and an Environment `live`.
-pub(crate) struct World {
+/// A namespace as a platform team furnishes it: the `ServiceAccount`, the right to read Secrets, an Application `checkout` and
+/// an Environment `live` of the connection `gate`, which is yet to come.
+pub(crate) struct Place {
     pub(crate) plane: &'static ControlPlane,
     pub(crate) namespace: String,
+}
+
+/// A place with the connection `gate` to its own Gate, whose client certificates its own Vault issues.
+pub(crate) struct World {
+    place: Place,
     pub(crate) vault: OpenBao,
     pub(crate) gate: StandInGate,
     /// The authority of Gate's own certificate.
@@ -101,7 +118,6 @@ impl World {
 
     /// A world without a connection.
     pub(crate) async fn bare(name: &str, ttl: &str) -> Result<Option<Self>> {
-        let plane = installed().await?;
         let Some(program) = OpenBao::fetch().await? else {
             return Ok(None);
         };
@@ -116,8 +132,7 @@ impl World {
         gate.put_pipeline(deploying());
         gate.put_pipeline(Pipeline::new("checkout", "Hold").stage(Stage::held("Hold")));
         let world = Self {
-            plane,
-            namespace: plane.namespace(name).await?,
+            place: Place::new(name).await?,
             vault,
             gate,
             authority,
@@ -125,7 +140,6 @@ impl World {
             principal: format!("foredeck-{name}"),
         };
         world.furnish_vault(ttl).await?;
-        world.furnish_namespace().await?;
         Ok(Some(world))
     }
 
@@ -143,7 +157,6 @@ impl World {
     /// Sets PKI's role: certificates for the principal that last this long.
     pub(crate) async fn issue_for(&self, ttl: &str) -> Result<()> {
         let names = [self.principal.as_str()];
-        // They begin a few seconds ago, as the clocks may differ: a short one is mostly over then, as far as its length says.
         self.vault.pki_role(ROLE, ttl, &names, json!({})).await
     }
 
@@ -169,8 +182,96 @@ impl World {
         self.vault.jwt_role("jwt", ROLE, account).await
     }
 
-    /// What a platform team makes: the `ServiceAccount`, the right to read Secrets, and what is to be deployed where.
-    async fn furnish_namespace(&self) -> Result<()> {
+    /// Waits until Vault has issued so many certificates more than now to whoever isn't root.
+    pub(crate) async fn until_renewed(&self, times: usize) -> Result<()> {
+        let before = witness::issued(&self.vault)?.len();
+        let what = format!("{times} more certificates");
+        wait_for(&what, PATIENCE, async || {
+            let now = witness::issued(&self.vault)?.len();
+            ensure!(now >= before + times, "{} so far", now - before);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The spec of a connection to this world's Gate with certificates of its Vault.
+    pub(crate) fn connection(&self, method: Method) -> Value {
+        self.connection_by(&self.vault_auth(method))
+    }
+
+    /// The spec of a connection to this world's Gate whose `mtls` is this.
+    pub(crate) fn connection_by(&self, mtls: &Value) -> Value {
+        json!({
+            "gateUrl": self.gate.url(),
+            "deckUrl": "https://deck.example",
+            "allow": {"applications": ["checkout"], "accounts": ["eks-*"], "namespaces": ["*"]},
+            "timeouts": {"connect": "3s", "request": "5s", "settle": "3s"},
+            "tls": {"caBundle": self.authority.ca_pem()},
+            "auth": {"mtls": mtls},
+        })
+    }
+
+    /// The `mtls` of a connection with certificates of this world's Vault.
+    pub(crate) fn vault_auth(&self, method: Method) -> Value {
+        let login = json!({"role": ROLE, "audience": self.audience});
+        json!({"vault": {
+            "address": self.vault.url(),
+            "tls": {"caBundle": self.vault.ca_pem()},
+            "login": {method.name(): login},
+            "pki": {"mount": PKI_ISSUING, "role": ROLE, "commonName": self.principal},
+        }})
+    }
+
+    /// Waits until the world's connection is ready, and gives its status.
+    pub(crate) async fn until_ready(&self) -> Result<SpinnakerConnectionStatus> {
+        let known = format!("{:?}", self.principal);
+        self.until_said(CONNECTION, "ConfigurationValid", &known)
+            .await
+    }
+
+    /// Certificates of this world's Vault for its principal that last this long, given to the test.
+    pub(crate) async fn issue(&self, ttl: &str) -> Result<Issued> {
+        let wanted = json!({"common_name": self.principal, "ttl": ttl});
+        let path = format!("{PKI_ISSUING}/issue/{ROLE}");
+        let given = self.vault.write(&path, wanted).await?;
+        let text = |key: &str| given["data"][key].as_str().context("not issued");
+        Ok(Issued {
+            chain_pem: format!("{}\n", text("certificate")?),
+            key_pem: text("private_key")?.to_owned(),
+        })
+    }
+
+    /// How often a request was launched at this world's Gate.
+    pub(crate) async fn launches(&self, name: &str) -> Result<usize> {
+        let request = self.api::<DeployRequest>().get(name).await?;
+        Ok(self
+            .gate
+            .launches_of(&request.uid().unwrap_or_default())
+            .len())
+    }
+}
+
+impl Deref for World {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Place {
+    /// A namespace of its own.
+    pub(crate) async fn new(name: &str) -> Result<Self> {
+        let plane = installed().await?;
+        let made = Self {
+            plane,
+            namespace: plane.namespace(name).await?,
+        };
+        made.furnish().await?;
+        Ok(made)
+    }
+
+    async fn furnish(&self) -> Result<()> {
         let metadata = json!({"name": "foredeck-connections", "namespace": self.namespace});
         let group = "rbac.authorization.k8s.io";
         let account = json!({
@@ -203,32 +304,11 @@ impl World {
         self.create::<Environment>(name, spec).await.map(drop)
     }
 
-    /// The spec of a connection to this world's Gate with certificates of its Vault.
-    pub(crate) fn connection(&self, method: Method) -> Value {
-        self.connection_by(&self.vault_auth(method))
-    }
-
-    /// The spec of a connection to this world's Gate whose `mtls` is this.
-    pub(crate) fn connection_by(&self, mtls: &Value) -> Value {
-        json!({
-            "gateUrl": self.gate.url(),
-            "deckUrl": "https://deck.example",
-            "allow": {"applications": ["checkout"], "accounts": ["eks-*"], "namespaces": ["*"]},
-            "timeouts": {"connect": "3s", "request": "5s"},
-            "tls": {"caBundle": self.authority.ca_pem()},
-            "auth": {"mtls": mtls},
-        })
-    }
-
-    /// The `mtls` of a connection with certificates of this world's Vault.
-    pub(crate) fn vault_auth(&self, method: Method) -> Value {
-        let login = json!({"role": ROLE, "audience": self.audience});
-        json!({"vault": {
-            "address": self.vault.url(),
-            "tls": {"caBundle": self.vault.ca_pem()},
-            "login": {method.name(): login},
-            "pki": {"mount": PKI_ISSUING, "role": ROLE, "commonName": self.principal},
-        }})
+    /// A connection, and an Environment of the same name behind it.
+    pub(crate) async fn connect(&self, name: &str, spec: &Value) -> Result<()> {
+        self.create::<SpinnakerConnection>(name, spec.clone())
+            .await?;
+        self.environment(name, name).await
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>
@@ -297,13 +377,6 @@ impl World {
         .await
     }
 
-    /// Waits until the world's connection is ready, and gives its status.
-    pub(crate) async fn until_ready(&self) -> Result<SpinnakerConnectionStatus> {
-        let known = format!("{:?}", self.principal);
-        self.until_said(CONNECTION, "ConfigurationValid", &known)
-            .await
-    }
-
     /// Asks for an action of `checkout` (`deploy` or `hold`) in an Environment.
     pub(crate) async fn ask(&self, name: &str, action: &str, environment: &str) -> Result<()> {
         let mut spec =
@@ -352,15 +425,6 @@ impl World {
         .await
     }
 
-    /// How often a request was launched at this world's Gate.
-    pub(crate) async fn launches(&self, name: &str) -> Result<usize> {
-        let request = self.api::<DeployRequest>().get(name).await?;
-        Ok(self
-            .gate
-            .launches_of(&request.uid().unwrap_or_default())
-            .len())
-    }
-
     /// What `kubectl get spinnakerconnections` shows of one.
     pub(crate) fn row(&self, connection: &str, more: &[&str]) -> Result<String> {
         let listed = Command::new("kubectl")
@@ -375,6 +439,22 @@ impl World {
             )?;
         Ok(String::from_utf8(listed.stdout)?)
     }
+}
+
+/// The calls that failed. That an execution isn't there before it is started is no failure.
+pub(crate) fn failed(calls: &[Call]) -> Vec<&Call> {
+    let started = |call: &Call| {
+        calls.iter().any(|start| {
+            start.operation == Operation::Start
+                && start.number < call.number
+                && start.execution == call.execution
+        })
+    };
+    let fine = |call: &Call| match call.status {
+        Some(404) => call.operation == Operation::GetExecution && !started(call),
+        status => status == Some(200),
+    };
+    calls.iter().filter(|call| !fine(call)).collect()
 }
 
 /// The certificate of the authority that issues, in PEM.
@@ -411,6 +491,7 @@ pub(crate) struct Controller {
     child: Child,
     admin: String,
     log: PathBuf,
+    audit: PathBuf,
 }
 
 impl Controller {
@@ -421,22 +502,28 @@ impl Controller {
 
     /// The same with more arguments.
     pub(crate) async fn start_with(worlds: &[&World], arguments: &[&str]) -> Result<Self> {
-        let namespaces: Vec<&str> = worlds
-            .iter()
-            .map(|world| world.namespace.as_str())
-            .collect();
-        Self::start_for(&namespaces, arguments).await
+        let places: Vec<&Place> = worlds.iter().map(|world| &world.place).collect();
+        Self::start_for(&places, LOGGED, arguments).await
     }
 
-    /// For these namespaces.
-    pub(crate) async fn start_for(namespaces: &[&str], arguments: &[&str]) -> Result<Self> {
+    /// For these places, logging by these directives.
+    pub(crate) async fn start_for(
+        places: &[&Place],
+        logged: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let plane = installed().await?;
+        let namespaces: Vec<&str> = places
+            .iter()
+            .map(|place| place.namespace.as_str())
+            .collect();
         let first = namespaces.first().context("a controller of nothing")?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = plane
             .directory()
             .join(format!("controller-{first}-{number}.log"));
+        let audit = log.with_extension("stdout");
         let admin = free_address()?;
         let account = "system:serviceaccount:foredeck-system:foredeck-controller";
         let child = Command::new(env!("CARGO_BIN_EXE_foredeck"))
@@ -453,13 +540,18 @@ impl Controller {
             )
             .env("FOREDECK_ALLOW_GATE_HOST", "127.0.0.1")
             .env("FOREDECK_ALLOW_VAULT_HOST", "127.0.0.1")
-            .env("RUST_LOG", "foredeck=debug,warn")
+            .env("RUST_LOG", logged)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(File::create(&audit)?)
             .stderr(File::create(&log)?)
             .spawn()
             .context("start the controller")?;
-        let mut controller = Self { child, admin, log };
+        let mut controller = Self {
+            child,
+            admin,
+            log,
+            audit,
+        };
         controller.until_ready().await?;
         Ok(controller)
     }
@@ -499,6 +591,11 @@ impl Controller {
     /// Everything that it has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Everything that it has written elsewhere: its audit lines.
+    pub(crate) fn audit(&self) -> String {
+        fs::read_to_string(&self.audit).unwrap_or_default()
     }
 }
 

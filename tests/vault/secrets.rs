@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::bed::{Bed, assert_says, hush};
 
-fn at(text: &str) -> SecretPath {
-    text.parse().unwrap()
+fn at(mount: &str, path: &str, key: &str) -> SecretPath {
+    SecretPath::new(mount, path, key).unwrap()
 }
 
 #[tokio::test]
@@ -22,7 +22,7 @@ async fn the_newest_version_is_read_and_what_is_missing_is_said() {
         let values = json!({"bot-token": token, "number": 7});
         bed.vault.put_secret("kv", path, values).await.unwrap();
     };
-    let token = at("kv/foredeck/slack#bot-token");
+    let token = at("kv", path, "bot-token");
     let error = session.read(&token).await.unwrap_err();
     assert!(matches!(error, VaultError::NotFound { .. }), "{error:?}");
     assert_says(&error, &["kv/data/foredeck/slack", "no secret"]);
@@ -46,6 +46,6 @@ async fn the_newest_version_is_read_and_what_is_missing_is_said() {
     assert_says(&error, &["newest version of the secret is deleted"]);
     put("xoxb-hush-one").await;
     session.read(&token).await.unwrap();
-    let error = session.read(&at("nowhere/a#b")).await.unwrap_err();
+    let error = session.read(&at("nowhere", "a", "b")).await.unwrap_err();
     assert_says(&error, &["nowhere/data/a"]);
 }

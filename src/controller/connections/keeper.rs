@@ -1,5 +1,5 @@
 //! Keeps one connection's login: reads its Secrets again and again, has Vault give certificates in time, and publishes what
-//! Gate is to be shown. Touches the API server (the connection, Secrets, events), Vault, the clock and chance.
+//! Gate is to be shown. Touches the API server (the connection, Secrets, events), Vault, the clock, and chance.
 //!
 //! Reading and asking Vault go on beside each other, so that neither waits for the other, and a certificate's end is noticed
 //! while both hang. What follows from what there is, `holding` decides.
@@ -27,6 +27,7 @@ use crate::{
     api::{SpinnakerConnection, connection::VaultAuth, deploy_request::WaitingFor},
     controller::{API_DEADLINE, dereference::about, metrics::ControllerMetrics, objects, record},
     domain::{login::LoginState, refusal::Refusal},
+    runtime::chance,
     secrets::{
         service_account::TokenGiver,
         vault::{Issued, VaultError},
@@ -211,7 +212,7 @@ impl Keeper {
                     not_after = %issued.certificate.not_after(),
                     "Vault gave a certificate"
                 );
-                holding.was_issued(issued, chance());
+                holding.was_issued(issued, chance::fraction());
             }
             Err(error) => {
                 ControllerMetrics::count(renewals, error.reason().to_string());
@@ -288,7 +289,7 @@ impl Keeper {
 fn unusable(error: &SettingsError) -> Refusal {
     let remedy = match error {
         SettingsError::Tls(_) => {
-            "whoever runs the controller can see whether its machine has certificates that it trusts"
+            "whoever runs foredeck can see whether the certificates that its machine trusts can be read"
         }
         SettingsError::Url | SettingsError::Limits | SettingsError::Credentials => {
             "the connection's owner can mend its Secret, or name another in spec.auth"
@@ -328,11 +329,4 @@ async fn awaited<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-/// Between 0 and 1.
-fn chance() -> f64 {
-    use std::hash::BuildHasher;
-    let random = std::hash::RandomState::new().hash_one(0_u8);
-    f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }

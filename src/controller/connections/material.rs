@@ -90,11 +90,10 @@ impl VaultMaterial {
             Some(login) => {
                 let secret = secrets.read(&login.secret_name).await?;
                 let token = secret.text(&login.key)?;
-                let token = token.expose_secret().trim_end_matches(['\r', '\n']);
-                if token.is_empty() {
+                if token.expose_secret().is_empty() {
                     return Err(secret.unusable(&format!("holds nothing under {:?}", login.key)));
                 }
-                Some(SecretString::from(token))
+                Some(token)
             }
         };
         let shown = token.as_ref().map_or("", |token| token.expose_secret());
@@ -145,9 +144,8 @@ async fn credentials(secrets: &Secrets, auth: &Auth) -> Result<(Credentials, Str
     if let Some(basic) = &auth.basic {
         let secret = secrets.read(&basic.secret_name).await?;
         let (username, password) = (secret.text("username")?, secret.text("password")?);
-        let username = username.expose_secret().trim_end_matches(['\r', '\n']);
-        let digest = digest(&[username, password.expose_secret()]);
-        let username = username.to_owned();
+        let digest = digest(&[username.expose_secret(), password.expose_secret()]);
+        let username = username.expose_secret().to_owned();
         let credentials = Credentials::Basic { username, password };
         return Ok((credentials, digest));
     }

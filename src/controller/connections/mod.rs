@@ -4,7 +4,6 @@
 //!
 //! Nothing here is shared between connections but a map that is held for no longer than a look-up takes.
 
-mod absences;
 mod entry;
 mod holding;
 mod keeper;
@@ -39,7 +38,6 @@ use tokio::sync::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-pub(super) use self::absences::{Absences, Search};
 use self::{
     entry::{Entries, Entry, Login, MadeFrom},
     keeper::Keeper,

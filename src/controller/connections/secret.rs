@@ -58,12 +58,12 @@ impl Secrets {
 }
 
 impl Content {
-    /// What stands under a key, which has to be text.
+    /// What stands under a key, which has to be text; without the line end that files tend to have.
     pub(super) fn text(&self, key: &str) -> Result<SecretString, Refusal> {
         let (reason, what) = match self.data.get(key) {
             None => (Reason::CredentialsNotFound, format!("has no key {key:?}")),
             Some(value) => match std::str::from_utf8(&value.0) {
-                Ok(text) => return Ok(SecretString::from(text)),
+                Ok(text) => return Ok(SecretString::from(text.trim_end_matches(['\r', '\n']))),
                 Err(_) => (
                     Reason::CredentialsInvalid,
                     format!("holds no text under {key:?}"),

@@ -1,4 +1,5 @@
-//! A connection's Vault, as its spec names it. Touches Vault through the session, and the API server for the token of a login.
+//! A connection's Vault, as its spec names it. Touches Vault through the session, the API server for the token of a login, and
+//! the clock.
 
 use std::sync::Arc;
 
@@ -95,10 +96,33 @@ impl Issuer {
 /// Vault's error, as what a request waits for.
 pub(super) fn refusal(error: &VaultError) -> Refusal {
     let waiting_for = match error {
-        // Nobody has to mend anything: the API server gives none just now.
+        // It passes: nobody's configuration keeps the API server from answering.
         VaultError::Token(TokenError::NotGiven { .. }) => WaitingFor::Spinnaker,
         error if error.reason() == Reason::VaultUnreachable => WaitingFor::Spinnaker,
         _ => WaitingFor::Configuration,
     };
     Refusal::passing(waiting_for, error.reason(), error.sentence())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_somebody_can_configure_waits_for_configuration() {
+        let (namespace, name) = ("shop".to_owned(), FOREDECK_VAULT.to_owned());
+        let missing = TokenError::Missing {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        let silent = TokenError::NotGiven { namespace, name };
+        for (error, expected) in [
+            (VaultError::Sealed, WaitingFor::Spinnaker),
+            (VaultError::Token(silent), WaitingFor::Spinnaker),
+            (VaultError::Token(missing), WaitingFor::Configuration),
+        ] {
+            let refusal = refusal(&error);
+            assert_eq!(refusal.waiting_for, Some(expected), "{error}");
+        }
+    }
 }

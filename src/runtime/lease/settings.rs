@@ -1,11 +1,9 @@
-//! Which Lease, for whom, and its three durations. Touches nothing but the host's name.
+//! Which Lease, for whom, and its three durations. Touches nothing but the host's name and chance.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::LeaseError;
+use crate::runtime::chance;
 
 /// client-go's durations, which operators know: 15 s, and of it 10 s to renew in, tried every 2 s.
 const DURATION: Duration = Duration::from_secs(15);
@@ -101,9 +99,7 @@ pub fn unique_holder() -> String {
         .and_then(|name| name.into_string().ok())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "foredeck".to_owned());
-    // Keyed by the operating system's randomness; nothing secret rests on it.
-    let nonce = RandomState::new().hash_one(std::process::id());
-    format!("{host}_{nonce:016x}")
+    format!("{host}_{:016x}", chance::bits())
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 pub struct ClientCertificate {
     certified: Arc<CertifiedKey>,
     serial: String,
-    not_before: Timestamp,
     not_after: Timestamp,
 }
 
@@ -47,11 +46,7 @@ impl ClientCertificate {
         let leaf = chain.first().ok_or(CertificateError::Certificate)?;
         let (_, parsed) =
             X509Certificate::from_der(leaf).map_err(|_| CertificateError::Certificate)?;
-        let validity = parsed.validity();
-        let (not_before, not_after) = (
-            time(validity.not_before.timestamp()),
-            time(validity.not_after.timestamp()),
-        );
+        let not_after = time(parsed.validity().not_after.timestamp());
         let serial = parsed.raw_serial_as_string();
         let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
             .map_err(|_| CertificateError::Key)?;
@@ -63,7 +58,6 @@ impl ClientCertificate {
         Ok(Self {
             certified: Arc::new(certified),
             serial,
-            not_before,
             not_after,
         })
     }
@@ -71,11 +65,6 @@ impl ClientCertificate {
     /// Its serial number: hexadecimal pairs with colons between them.
     pub fn serial(&self) -> &str {
         &self.serial
-    }
-
-    /// From when on it is good.
-    pub fn not_before(&self) -> Timestamp {
-        self.not_before
     }
 
     /// Until when it is good.

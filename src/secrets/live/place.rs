@@ -1,39 +1,21 @@
 //! Where a secret of a role may stand: in a file, such as a mounted Secret's, or in Vault. Touches both.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
-use tokio::{fs::File, io::AsyncReadExt};
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::secrets::vault::{SecretPath, VaultError, VaultSession};
-
-/// No secret of ours is longer.
-const MOST_BYTES: u64 = 64 << 10;
+use crate::secrets::{
+    file::{self, FileError},
+    vault::{SecretPath, VaultError, VaultSession},
+};
 
 /// Why a secret can't be read. Never says what was found.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
-    /// The file can't be read.
-    #[error("the file {path} can't be read: {source}")]
-    File {
-        /// Which.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file holds nothing, too much, or no text.
-    #[error("the file {path} {what}")]
-    Content {
-        /// Which.
-        path: String,
-        /// What is wrong.
-        what: &'static str,
-    },
+    /// The file doesn't give it.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Vault doesn't give it.
     #[error("{}", .0.sentence())]
     Vault(VaultError),
@@ -46,8 +28,8 @@ impl Unread {
     /// A fixed word for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::File { .. } => "file",
-            Self::Content { .. } | Self::NotOne(_) => "unusable",
+            Self::File(error) => error.reason(),
+            Self::NotOne(_) => "unusable",
             Self::Vault(error) => match error {
                 VaultError::LoginRefused { .. } | VaultError::Token(_) => "login",
                 VaultError::PermissionDenied { .. } => "forbidden",
@@ -76,7 +58,7 @@ pub struct FilePlace(pub PathBuf);
 
 impl Place for FilePlace {
     fn read(&self) -> BoxFuture<'_, Result<SecretString, Unread>> {
-        Box::pin(read(&self.0))
+        Box::pin(async { Ok(file::read(&self.0).await?) })
     }
 
     fn every(&self) -> Duration {
@@ -119,31 +101,4 @@ impl Place for VaultPlace {
     fn comes_back(&self) -> bool {
         true
     }
-}
-
-async fn read(path: &Path) -> Result<SecretString, Unread> {
-    let shown = || path.display().to_string();
-    let failed = |source| Unread::File {
-        path: shown(),
-        source,
-    };
-    let wrong = |what| Unread::Content {
-        path: shown(),
-        what,
-    };
-    let file = File::open(path).await.map_err(failed)?;
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MOST_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .await
-        .map_err(failed)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MOST_BYTES {
-        return Err(wrong("is longer than any secret"));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("holds no text"))?;
-    let trimmed = text.trim();
-    if trimmed.is_empty() {
-        return Err(wrong("is empty"));
-    }
-    Ok(SecretString::from(trimmed))
 }

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::runtime::metrics::Metrics;
+use crate::{runtime::metrics::Metrics, secrets::file::FileError};
 
 /// What stands there: the last one stays.
 #[derive(Clone)]
@@ -43,9 +43,11 @@ impl Place for Board {
         } else {
             board.0.front().copied().flatten()
         };
-        let read = says.map(SecretString::from).ok_or_else(|| Unread::File {
-            path: "board".to_owned(),
-            source: io::ErrorKind::NotFound.into(),
+        let read = says.map(SecretString::from).ok_or_else(|| {
+            Unread::File(FileError::Unreadable {
+                path: "board".to_owned(),
+                source: io::ErrorKind::NotFound.into(),
+            })
         });
         Box::pin(async { read })
     }

@@ -4,12 +4,12 @@
 //! can carry and sends it unmarked, reads answers of any length, writes what a Vault says into the log, asks for
 //! `%09/auth/token/renew-self` where it renews, and reads no answer in which a field that nobody needs is null.
 
-use std::{error::Error, io, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{
     Method, StatusCode, Url,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use rustify::Endpoint;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
@@ -17,7 +17,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use vaultrs::api::sys::requests::ReadHealthRequest;
 
 use super::{Clock, Unreachable, VaultError, VaultSettings, VaultSettingsError, clock};
-use crate::runtime::tls;
+use crate::runtime::{
+    http::{self, Cause, NoBody},
+    tls,
+};
 
 /// Of one call, from the name's resolution to the last byte.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -28,6 +31,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// The longest answer: a chain of certificates, or a secret of many keys.
 const MOST_BODY: usize = 1 << 20;
 
+const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 
@@ -88,22 +92,10 @@ impl Caller {
             .transpose()
             .map_err(|_| VaultSettingsError::Namespace)?;
         let tls = tls::client(&settings.trust, None).map_err(|_| VaultSettingsError::Client)?;
-        let agent = concat!("foredeck/", env!("CARGO_PKG_VERSION"));
-        let headers = HeaderMap::from_iter([
-            (ACCEPT, HeaderValue::from_static("application/json")),
-            (USER_AGENT, HeaderValue::from_static(agent)),
-            (
-                HeaderName::from_static("x-vault-request"),
-                HeaderValue::from_static("true"),
-            ),
-        ]);
-        let client = reqwest::Client::builder()
+        let headers = HeaderMap::from_iter([(REQUEST, HeaderValue::from_static("true"))]);
+        let client = http::client()
             .tls_backend_preconfigured(tls)
             .default_headers(headers)
-            // A token goes nowhere else.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
             // What the environment says of proxies is for other hosts.
             .no_proxy()
             .http1_only()
@@ -197,18 +189,14 @@ impl Caller {
             let token = header(token).ok_or(VaultError::Unreadable)?;
             request = request.header(TOKEN, token);
         }
-        let mut response = request.send().await.map_err(|error| trouble(&error))?;
-        let mut answer = Answer {
-            status: response.status(),
-            body: Zeroizing::default(),
-        };
-        while let Some(chunk) = response.chunk().await.map_err(|error| trouble(&error))? {
-            if answer.body.len().saturating_add(chunk.len()) > MOST_BODY {
-                return Err(VaultError::Unreadable);
-            }
-            answer.body.extend_from_slice(&chunk);
-        }
-        Ok(answer)
+        let response = request.send().await.map_err(|error| trouble(&error))?;
+        let status = response.status();
+        let body = http::body(response, MOST_BODY).await;
+        let body = body.map_err(|error| match error {
+            NoBody::Broken(error) => trouble(&error),
+            NoBody::TooLong => VaultError::Unreadable,
+        })?;
+        Ok(Answer { status, body })
     }
 }
 
@@ -221,41 +209,15 @@ pub(super) fn header(token: &SecretString) -> Option<HeaderValue> {
     Some(header)
 }
 
-/// In words of our own: the library's name hosts and addresses.
+/// In words of our own.
 fn trouble(error: &reqwest::Error) -> VaultError {
-    let cause = if error.is_timeout() {
-        Unreachable::Silent
-    } else if error.is_dns() {
-        Unreachable::Name
-    } else {
-        cause(error)
+    let cause = match http::cause(error) {
+        Cause::Late => Unreachable::Silent,
+        Cause::Name => Unreachable::Name,
+        Cause::Untrusted(distrust) => Unreachable::Untrusted(distrust),
+        Cause::Alert(_) | Cause::Tls => Unreachable::Tls,
+        Cause::Refused => Unreachable::Refused,
+        Cause::Broken => Unreachable::Broken,
     };
     VaultError::Unreachable { cause }
-}
-
-fn cause(error: &reqwest::Error) -> Unreachable {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        match tls_error(cause) {
-            Some(rustls::Error::InvalidCertificate(_)) => return Unreachable::Untrusted,
-            Some(_) => return Unreachable::Tls,
-            None => {}
-        }
-        if cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
-        {
-            return Unreachable::Refused;
-        }
-        source = cause.source();
-    }
-    Unreachable::Broken
-}
-
-/// The TLS library's error, which comes wrapped in I/O errors that don't name it as their source.
-fn tls_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    cause.downcast_ref().or_else(|| {
-        let inner: &(dyn Error + 'static) = cause.downcast_ref::<io::Error>()?.get_ref()?;
-        tls_error(inner)
-    })
 }

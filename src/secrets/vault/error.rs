@@ -2,7 +2,9 @@
 //!
 //! The words are all ours: what a Vault says may be made up, or hold a token that it was shown.
 
-use crate::{api::conditions::Reason, secrets::service_account::TokenError};
+use crate::{
+    api::conditions::Reason, runtime::http::Distrust, secrets::service_account::TokenError,
+};
 
 /// Why Vault gives nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +25,7 @@ pub enum VaultError {
     #[error("Vault is sealed. Whoever runs Vault can unseal it")]
     Sealed,
     /// It is empty.
-    #[error("Vault is not initialised. Whoever runs Vault can do it")]
+    #[error("Vault is not initialised. Whoever runs Vault can initialise it")]
     NotInitialized,
     /// It waits behind another, and doesn't hand calls on.
     #[error("this Vault only stands by. Whoever runs Vault can tell the address of the active one")]
@@ -104,13 +106,13 @@ pub enum Unreachable {
     #[error("its name can't be resolved")]
     Name,
     /// Its certificate is nobody's whom the connection trusts, or another host's, or out of date.
-    #[error("its certificate is not trusted")]
-    Untrusted,
+    #[error("{}", .0.words())]
+    Untrusted(Distrust),
     /// TLS doesn't come about for another reason.
     #[error("the TLS handshake failed")]
     Tls,
     /// It takes too long.
-    #[error("no answer within 10 s")]
+    #[error("no answer in time")]
     Silent,
     /// The connection broke.
     #[error("the connection broke")]
@@ -120,8 +122,17 @@ pub enum Unreachable {
 impl Unreachable {
     fn remedy(self) -> &'static str {
         match self {
-            Self::Untrusted => {
-                "Whoever configures this can name Vault's certificate authority in tls"
+            Self::Untrusted(Distrust::Issuer) => {
+                "Whoever configures this can name Vault's certificate authority"
+            }
+            Self::Untrusted(Distrust::Name) => {
+                "Whoever configures this can name Vault as its certificate does, or whoever runs Vault can have it name the address"
+            }
+            Self::Untrusted(Distrust::NotYet) => {
+                "Whoever runs Vault can look at the certificate, and at the clocks of both sides"
+            }
+            Self::Untrusted(Distrust::Expired | Distrust::Revoked | Distrust::Other) => {
+                "Whoever runs Vault can give it a good one"
             }
             Self::Name => "Whoever configures this can correct the address",
             Self::Refused | Self::Tls | Self::Silent | Self::Broken => {
@@ -172,14 +183,15 @@ impl LoginRefusal {
             }
             Self::Unsaid => {
                 "Whoever runs Vault finds the cause in its log; the role's ServiceAccount, namespace and audience are the \
-                 usual ones"
+                 usual causes"
             }
         }
     }
 }
 
 impl VaultError {
-    /// The fixed word for conditions, events and metrics.
+    /// As a connection's condition says it, whose certificate doesn't come. Of a role's secrets,
+    /// [`Unread::reason`](crate::secrets::live::Unread::reason) is the word.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Unreachable { .. }

@@ -1,6 +1,6 @@
 //! A secret of a KV engine, version 2: `GET /v1/{mount}/data/{path}`. Touches nothing by itself.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{collections::HashMap, fmt};
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -12,8 +12,8 @@ use super::{
     settings::{is_name, is_path},
 };
 
-/// A value in a secret of a KV engine. As text: `MOUNT/PATH#KEY`, the mount being the first part, without the `data/` that
-/// the HTTP API puts between them: `secret/foredeck/slack#bot-token`.
+/// A value in a secret of a KV engine. Shown as `MOUNT/PATH#KEY`, without the `data/` that the HTTP API puts between them:
+/// `secret/foredeck/slack#bot-token`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretPath {
     pub(super) mount: String,
@@ -94,16 +94,6 @@ pub(super) fn read(answer: &Answer, wanted: &SecretPath) -> Result<SecretString,
             place: wanted.place(),
             key: wanted.key.clone(),
         }),
-    }
-}
-
-impl FromStr for SecretPath {
-    type Err = VaultSettingsError;
-
-    fn from_str(text: &str) -> Result<Self, VaultSettingsError> {
-        let (place, key) = text.split_once('#').ok_or(VaultSettingsError::Path)?;
-        let (mount, path) = place.split_once('/').ok_or(VaultSettingsError::Path)?;
-        Self::new(mount, path, key)
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Issued {
     /// When we got it.
     pub since: Timestamp,
     /// Its end by our clock; its own is [`ClientCertificate::not_after`].
-    pub not_after: Timestamp,
+    pub ends: Timestamp,
 }
 
 /// What Vault says of it, as far as we need it.
@@ -99,15 +99,15 @@ impl Issued {
         since: Timestamp,
         skew: SignedDuration,
     ) -> Result<Self, VaultError> {
-        let not_after = clock::end(certificate.not_after(), skew);
-        if not_after <= since {
+        let ends = clock::end(certificate.not_after(), skew);
+        if ends <= since {
             return Err(VaultError::Useless("it has ended already"));
         }
         Ok(Self {
             certificate: Arc::new(certificate),
             skew,
             since,
-            not_after,
+            ends,
         })
     }
 
@@ -115,7 +115,7 @@ impl Issued {
     pub fn life(&self) -> Life {
         Life {
             since: self.since,
-            until: self.not_after,
+            until: self.ends,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! A session with one Vault: logged in when needed, its token renewed at two thirds of its life, logged in anew where Vault
-//! doesn't take it any more. Touches Vault, and the API server or a file for the token of a login.
+//! doesn't take it any more. Touches Vault, the API server or a file for the token of a login, and the clock.
 //!
 //! A session never ends its token: Vault would revoke with it the certificates that it leased to it.
 

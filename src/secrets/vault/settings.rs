@@ -4,16 +4,15 @@
 use std::path::PathBuf;
 
 use reqwest::{Url, header::HeaderValue};
-use secrecy::{SecretString, zeroize::Zeroizing};
-use tokio::io::AsyncReadExt;
+use secrecy::SecretString;
 
 use crate::{
-    runtime::{live::LiveSecret, tls::Trust},
-    secrets::service_account::{ServiceAccountTokens, TokenError},
+    runtime::{http::is_safe_server, live::LiveSecret, tls::Trust},
+    secrets::{
+        file,
+        service_account::{ServiceAccountTokens, TokenError},
+    },
 };
-
-/// A token is a few thousand bytes.
-const MOST_OF_A_TOKEN: u64 = 64 << 10;
 
 /// One Vault, and as whom we come.
 #[derive(Debug, Clone)]
@@ -69,17 +68,7 @@ impl JwtSource {
     pub(super) async fn token(&self) -> Result<SecretString, TokenError> {
         match self {
             Self::ServiceAccount(tokens) => tokens.token().await,
-            Self::File(path) => {
-                let mut text = Zeroizing::new(String::new());
-                let file = tokio::fs::File::open(path).await;
-                let file = file.map_err(|_| TokenError::File)?;
-                let read = file.take(MOST_OF_A_TOKEN).read_to_string(&mut text).await;
-                read.map_err(|_| TokenError::File)?;
-                match text.trim() {
-                    "" => Err(TokenError::File),
-                    token => Ok(SecretString::from(token)),
-                }
-            }
+            Self::File(path) => file::read(path).await.map_err(|_| TokenError::File),
         }
     }
 }
@@ -116,7 +105,7 @@ impl VaultSettings {
     /// # Errors
     /// [`VaultSettingsError`].
     pub(super) fn check(&self) -> Result<(), VaultSettingsError> {
-        if !is_address(&self.address) {
+        if !is_safe_server(&self.address) {
             return Err(VaultSettingsError::Address);
         }
         if let Some(namespace) = &self.namespace
@@ -140,21 +129,8 @@ impl VaultSettings {
 pub fn address(text: &str) -> Result<Url, VaultSettingsError> {
     text.parse()
         .ok()
-        .filter(is_address)
+        .filter(is_safe_server)
         .ok_or(VaultSettingsError::Address)
-}
-
-fn is_address(url: &Url) -> bool {
-    let fits = match (url.scheme(), url.host_str()) {
-        ("https", Some(host)) => !host.is_empty(),
-        ("http", Some(host)) => matches!(host, "127.0.0.1" | "localhost" | "[::1]"),
-        _ => false,
-    };
-    fits && matches!(url.path(), "" | "/")
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none()
 }
 
 /// Segments of a path in Vault, none of which leads elsewhere: no empty one, no `.` and no `..`.

@@ -4,14 +4,11 @@
 use std::{error::Error, time::Duration};
 
 use reqwest::{
-    RequestBuilder, Response, StatusCode, Url,
-    header::{
-        ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
-    },
+    RequestBuilder, StatusCode, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::{
     budget::{Budget, Permit},
@@ -19,7 +16,13 @@ use super::{
     method::{Encoding, Method},
     settings::{SettingsError, SlackSettings, token},
 };
-use crate::{runtime::live::LiveSecret, slack::metrics::SlackMetrics};
+use crate::{
+    runtime::{
+        http::{self, NoBody},
+        live::LiveSecret,
+    },
+    slack::metrics::SlackMetrics,
+};
 
 /// The longest wait that we let Slack ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
@@ -55,12 +58,7 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(settings: &SlackSettings) -> Result<Self, SettingsError> {
         let client = |idle: usize| {
-            let builder = reqwest::Client::builder()
-                .default_headers(headers())
-                // A token never follows a redirect.
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .retry(reqwest::retry::never())
+            let builder = http::client()
                 .http1_only()
                 .tcp_nodelay(true)
                 .connect_timeout(settings.connect_deadline)
@@ -105,12 +103,9 @@ impl Caller {
         if !result.as_ref().is_err_and(SlackError::is_refused_token) {
             return result;
         }
-        // If that takes too long, this call has failed; a later one may have the new token.
-        let _in_time = timeout(SOURCE_PATIENCE, token.ask_anew()).await;
-        let new = token.current();
-        if new.expose_secret() == used.expose_secret() {
+        let Some(new) = token.another_than(&used, SOURCE_PATIENCE).await else {
             return result;
-        }
+        };
         let result = self.send(method, &new, arguments).await;
         self.count(method, &result);
         result
@@ -196,7 +191,11 @@ impl Caller {
             // Some proxy's login page: Slack never saw it.
             return Err(SlackError::not_sent("redirected"));
         }
-        let body = read(response, repeatable).await?;
+        let body = http::body(response, MOST_BODY).await;
+        let body = body.map_err(|error| match error {
+            NoBody::Broken(error) => trouble(error, repeatable),
+            NoBody::TooLong => SlackError::lost("answer_too_long", repeatable),
+        })?;
         if method == Method::ResponseUrl {
             return responded(status, &body);
         }
@@ -242,16 +241,6 @@ impl Caller {
     }
 }
 
-fn headers() -> HeaderMap {
-    HeaderMap::from_iter([
-        (ACCEPT, HeaderValue::from_static("application/json")),
-        (
-            USER_AGENT,
-            HeaderValue::from_static(concat!("foredeck/", env!("CARGO_PKG_VERSION"))),
-        ),
-    ])
-}
-
 fn bearer(secret: &SecretString) -> Result<HeaderValue, SlackError> {
     let secret = token("token", secret).map_err(|_| SlackError::own("invalid_token"))?;
     let mut value = HeaderValue::try_from(format!("Bearer {secret}"))
@@ -269,21 +258,6 @@ fn flat(arguments: Arguments) -> Vec<(String, String)> {
             other => (name, other.to_string()),
         })
         .collect()
-}
-
-async fn read(mut response: Response, repeatable: bool) -> Result<Vec<u8>, SlackError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| trouble(error, repeatable))?
-    {
-        if body.len().saturating_add(chunk.len()) > MOST_BODY {
-            return Err(SlackError::lost("answer_too_long", repeatable));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// A response URL says `ok`, in words or in JSON, or what is wrong.

@@ -3,9 +3,12 @@
 use std::{fmt, time::Duration};
 
 use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
-use crate::{runtime::live::LiveSecret, slack::metrics::SlackMetrics};
+use crate::{
+    runtime::live::{self, LiveSecret},
+    slack::metrics::SlackMetrics,
+};
 
 /// Slack's own address.
 pub const API_URL: &str = "https://slack.com/api/";
@@ -130,9 +133,5 @@ fn api_address(url: &Url) -> Result<Url, SettingsError> {
 /// # Errors
 /// When it is empty or holds characters that no token has. `what` is what the error calls it.
 pub fn token<'a>(what: &'static str, token: &'a SecretString) -> Result<&'a str, SettingsError> {
-    let trimmed = token.expose_secret().trim();
-    if trimmed.is_empty() || !trimmed.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(SettingsError::Token(what));
-    }
-    Ok(trimmed)
+    live::token(token).ok_or(SettingsError::Token(what))
 }

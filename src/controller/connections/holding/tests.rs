@@ -22,7 +22,7 @@ fn issued(certificate: &Arc<ClientCertificate>, second: i64) -> Issued {
         certificate: Arc::clone(certificate),
         skew: SignedDuration::ZERO,
         since: at(second),
-        not_after: at(second + 60),
+        ends: at(second + 60),
     }
 }
 

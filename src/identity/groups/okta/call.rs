@@ -9,17 +9,20 @@ use std::{
 use jiff::Timestamp;
 use reqwest::{
     Response, StatusCode, Url,
-    header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, USER_AGENT},
+    header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{SecretString, zeroize::Zeroizing};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{OktaSettings, OktaSettingsError, link, settings::trimmed};
-use crate::runtime::live::LiveSecret;
+use super::{OktaSettings, OktaSettingsError, link};
+use crate::runtime::{
+    http::{self, NoBody},
+    live::{self, LiveSecret},
+};
 
 /// Calls under way at once.
 const AT_ONCE: usize = 4;
@@ -102,7 +105,7 @@ pub(super) struct Caller {
 /// An answer.
 pub(super) struct Page {
     headers: HeaderMap,
-    body: Vec<u8>,
+    body: Zeroizing<Vec<u8>>,
 }
 
 impl Page {
@@ -122,17 +125,7 @@ impl Caller {
         settings: &OktaSettings,
         clock: fn() -> Timestamp,
     ) -> Result<Self, OktaSettingsError> {
-        let agent = concat!("foredeck/", env!("CARGO_PKG_VERSION"));
-        let headers = HeaderMap::from_iter([
-            (ACCEPT, HeaderValue::from_static("application/json")),
-            (USER_AGENT, HeaderValue::from_static(agent)),
-        ]);
-        let builder = reqwest::Client::builder()
-            .default_headers(headers)
-            // A token never follows a redirect.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
+        let builder = http::client()
             .connect_timeout(settings.deadline.min(Duration::from_secs(5)))
             .timeout(settings.deadline)
             .pool_max_idle_per_host(AT_ONCE)
@@ -177,16 +170,14 @@ impl Caller {
             return answered;
         }
         // It may have been changed a moment ago.
-        let _in_time = timeout(PATIENCE, self.token.ask_anew()).await;
-        let new = self.token.current();
-        if new.expose_secret() == used.expose_secret() {
-            return answered;
+        match self.token.another_than(&used, PATIENCE).await {
+            Some(new) => self.exchange(url, &new).await,
+            None => answered,
         }
-        self.exchange(url, &new).await
     }
 
     async fn exchange(&self, url: &Url, token: &SecretString) -> Result<Option<Page>, OktaError> {
-        let token = trimmed(token).map_err(|_| OktaError::Token)?;
+        let token = live::token(token).ok_or(OktaError::Token)?;
         let mut token =
             HeaderValue::try_from(format!("SSWS {token}")).map_err(|_| OktaError::Token)?;
         token.set_sensitive(true);
@@ -277,15 +268,12 @@ fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, OktaError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(trouble)? {
-        if body.len().saturating_add(chunk.len()) > MOST_BODY {
-            return Err(OktaError::Unclear);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+async fn read(response: Response) -> Result<Zeroizing<Vec<u8>>, OktaError> {
+    let body = http::body(response, MOST_BODY).await;
+    body.map_err(|error| match error {
+        NoBody::Broken(error) => trouble(error),
+        NoBody::TooLong => OktaError::Unclear,
+    })
 }
 
 fn trouble(error: reqwest::Error) -> OktaError {

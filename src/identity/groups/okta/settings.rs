@@ -3,9 +3,15 @@
 use std::{fmt, time::Duration};
 
 use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
-use crate::{identity::groups::GroupPrefix, runtime::live::LiveSecret};
+use crate::{
+    identity::groups::GroupPrefix,
+    runtime::{
+        http::is_safe_server,
+        live::{self, LiveSecret},
+    },
+};
 
 /// What Okta is asked with.
 #[derive(Clone)]
@@ -58,15 +64,7 @@ impl OktaSettings {
         token: &LiveSecret,
         prefix: GroupPrefix,
     ) -> Result<Self, OktaSettingsError> {
-        let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        let plain = (url.scheme() == "https" || (url.scheme() == "http" && local))
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none();
-        if !plain {
+        if !is_safe_server(url) {
             return Err(OktaSettingsError::Url);
         }
         Self::check(&token.current())?;
@@ -84,7 +82,7 @@ impl OktaSettings {
     /// # Errors
     /// When it is empty or holds characters that no token has.
     pub fn check(token: &SecretString) -> Result<(), OktaSettingsError> {
-        trimmed(token).map(|_| ())
+        live::token(token).map_or(Err(OktaSettingsError::Token), |_| Ok(()))
     }
 
     /// How long one call may take (10 s unless told).
@@ -105,15 +103,6 @@ impl OktaSettings {
     pub fn prefix(&self) -> &GroupPrefix {
         &self.prefix
     }
-}
-
-/// A token without the line break that files tend to end with.
-pub(super) fn trimmed(token: &SecretString) -> Result<&str, OktaSettingsError> {
-    let trimmed = token.expose_secret().trim();
-    if trimmed.is_empty() || !trimmed.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(OktaSettingsError::Token);
-    }
-    Ok(trimmed)
 }
 
 impl fmt::Debug for OktaSettings {
@@ -163,7 +152,6 @@ mod tests {
     #[test]
     fn nothing_shows_the_token() {
         let settings = settings("https://corp.okta.com", "00hidden\n").unwrap();
-        assert_eq!(trimmed(&settings.token.current()).unwrap(), "00hidden");
         assert!(!format!("{settings:?}").contains("hidden"));
     }
 }

@@ -1,4 +1,7 @@
 //! The session against Vaults that are hostile or broken. Touches the network, on 127.0.0.1 only.
+//!
+//! Most of them are scripted here: one answer after the other to the same path, whatever it is, without a certificate. The
+//! testkit's false Vault, which answers like a real one until told otherwise, is there where TLS matters.
 
 mod certificates;
 mod session;
@@ -159,7 +162,7 @@ fn by_file(name: &str, text: &str) -> Login {
 }
 
 fn secret() -> SecretPath {
-    "kv/foredeck/slack#bot-token".parse().unwrap()
+    SecretPath::new("kv", "foredeck/slack", "bot-token").unwrap()
 }
 
 const LOGIN: &str = "/v1/auth/kubernetes/login";

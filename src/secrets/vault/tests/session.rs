@@ -1,6 +1,7 @@
 //! Logins, tokens, answers of all kinds, and secrets.
 
 use super::*;
+use crate::runtime::http::Distrust;
 
 #[tokio::test]
 async fn a_login_is_kept_and_shown_in_a_header_with_the_namespace() {
@@ -331,4 +332,47 @@ async fn nobody_there_is_said() {
         "{}",
         error.sentence()
     );
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_vaults_certificate_is_said() {
+    tls::install();
+    let vault = foredeck_testkit::vault::FalseVault::start().await.unwrap();
+    let hour = Validity::lasting(Duration::from_hours(1));
+    let here = ["127.0.0.1"];
+    let stranger = Authority::new("Stranger").unwrap();
+    for (authority, names, validity, distrust) in [
+        (&stranger, here, hour, Distrust::Issuer),
+        (
+            vault.authority(),
+            here,
+            Validity::expired(),
+            Distrust::Expired,
+        ),
+        (
+            vault.authority(),
+            here,
+            Validity::not_yet(),
+            Distrust::NotYet,
+        ),
+        (
+            vault.authority(),
+            ["elsewhere.example"],
+            hour,
+            Distrust::Name,
+        ),
+    ] {
+        let shown = authority.server_with(&names, validity).unwrap();
+        vault.set_certificate(&shown).unwrap();
+        let settings = VaultSettings {
+            address: super::address(&vault.url()).unwrap(),
+            namespace: None,
+            trust: Trust::from_pem(vault.ca_pem().as_bytes()).unwrap(),
+            login: by_token(),
+        };
+        let session = VaultSession::new(settings, now).unwrap();
+        let error = session.read(&secret()).await.unwrap_err();
+        let cause = Unreachable::Untrusted(distrust);
+        assert_eq!(error, VaultError::Unreachable { cause });
+    }
 }

@@ -1,6 +1,7 @@
 //! What people read.
 
 use super::*;
+use crate::runtime::http::Distrust;
 
 #[test]
 fn everything_that_can_go_wrong_is_said_in_sentences() {
@@ -28,7 +29,12 @@ fn everything_that_can_go_wrong_is_said_in_sentences() {
     let causes = [
         Unreachable::Refused,
         Unreachable::Name,
-        Unreachable::Untrusted,
+        Unreachable::Untrusted(Distrust::Issuer),
+        Unreachable::Untrusted(Distrust::Expired),
+        Unreachable::Untrusted(Distrust::NotYet),
+        Unreachable::Untrusted(Distrust::Name),
+        Unreachable::Untrusted(Distrust::Revoked),
+        Unreachable::Untrusted(Distrust::Other),
         Unreachable::Tls,
         Unreachable::Silent,
         Unreachable::Broken,

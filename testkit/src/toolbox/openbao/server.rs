@@ -33,6 +33,7 @@ const QUOTED_LINES: usize = 15;
 const LOG: &str = "openbao.log";
 const CONFIGURATION: &str = "openbao.json";
 const AUTHORITY: &str = "ca.pem";
+const AUDIT: &str = "audit.jsonl";
 
 /// A server with storage that outlives a stop. It ends with this value, and with this process however that ends.
 #[derive(Debug)]
@@ -70,6 +71,11 @@ impl OpenBao {
                 "tls_cert_file": place("server.pem"),
                 "tls_key_file": place("server.key"),
             }}],
+            // The description keeps the type and the name apart: its reader of JSON drops levels that have one key alone.
+            "audit": [{"file": {"file": {
+                "description": "everything",
+                "options": {"file_path": place(AUDIT), "log_raw": "true"},
+            }}}],
             "api_addr": url,
             "cluster_addr": "https://127.0.0.1:1",
         });
@@ -145,6 +151,19 @@ impl OpenBao {
     /// Everything that it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join(LOG)).unwrap_or_default()
+    }
+
+    /// What it was asked and what it answered, oldest first, as its audit device writes it; with every token, key and password
+    /// as it was, for tests that look for them elsewhere. Questions for its health are left out.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn audited(&self) -> Result<Vec<Value>> {
+        let text = fs::read_to_string(self.directory.join(AUDIT))?;
+        // The last line may be half written.
+        let lines = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let read = |line| serde_json::from_str(line).context("a line of the audit is no JSON");
+        lines.lines().map(read).collect()
     }
 
     /// Asks with the root token. `path` has no `/v1/`; a body of `Null` is none, and so is an answer.

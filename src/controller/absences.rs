@@ -10,11 +10,11 @@ use jiff::Timestamp;
 
 /// How long an id has been cleanly "not found", on this process's own clock.
 #[derive(Default)]
-pub(in crate::controller) struct Absences(Mutex<BTreeMap<String, (Instant, Search)>>);
+pub(super) struct Absences(Mutex<BTreeMap<String, (Instant, Search)>>);
 
 /// What is looked for, and where. Absence of one search says nothing about another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::controller) struct Search {
+pub(super) struct Search {
     /// The Gate that is asked.
     pub gate_url: String,
     /// The send that is looked for. What was not there before it may be there after it, and another process that acts
@@ -26,7 +26,7 @@ pub(in crate::controller) struct Search {
 
 impl Absences {
     /// Another clean "not found"; how long they have been coming without anything else in between.
-    pub(in crate::controller) fn another(&self, uid: &str, search: Search) -> Duration {
+    pub(super) fn another(&self, uid: &str, search: Search) -> Duration {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match all.get(uid) {
             Some((since, known)) if *known == search => *since,
@@ -40,7 +40,7 @@ impl Absences {
     }
 
     /// Anything but a clean "not found", or a new send: counting begins anew.
-    pub(in crate::controller) fn over(&self, uid: &str) {
+    pub(super) fn over(&self, uid: &str) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
