@@ -1,5 +1,6 @@
 //! Every command of `docs/vault.md`, run as it stands there: on the real OpenBao and the real API server, with the real
-//! binary and kubectl. Only Gate and Slack are stand-ins, and the addresses are the test's.
+//! binary and kubectl; and its files, as far as something here reads such. Only Gate and Slack are stand-ins, and the addresses
+//! are the test's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use foredeck::api::SpinnakerConnection;
 use foredeck_testkit::{
     ControlPlane, StandInGate, StandInSlack,
@@ -20,7 +21,7 @@ use foredeck_testkit::{
     wait_for,
 };
 use kube::Api;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PAGE: &str = "docs/vault.md";
 const NAMESPACE: &str = "shop";
@@ -30,19 +31,19 @@ const PRINCIPAL: &str = "foredeck-shop";
 const AUDIENCE: &str = "vault.prod.example";
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A block of the page that people type in.
+/// A block of the page that people copy.
 #[derive(Debug, Clone, PartialEq)]
 struct Block {
     heading: String,
     text: String,
 }
 
-/// The blocks that are marked as shell, in their order.
-fn blocks(page: &str) -> Vec<Block> {
+/// The blocks that are marked with that language, in their order.
+fn blocks(page: &str, wanted: &str) -> Vec<Block> {
     let (mut found, mut heading, mut open) = (Vec::new(), String::new(), None);
     for line in page.lines() {
         match (&mut open, line.strip_prefix("```")) {
-            (None, Some(language)) => open = Some((language == "sh", String::new())),
+            (None, Some(language)) => open = Some((language == wanted, String::new())),
             (None, None) => {
                 if let Some(title) = line.strip_prefix("## ") {
                     title.clone_into(&mut heading);
@@ -188,7 +189,7 @@ async fn every_command_works_as_it_stands_there() -> Result<()> {
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join(PAGE))?;
-    let mut blocks = blocks(&page).into_iter();
+    let mut blocks = blocks(&page, "sh").into_iter();
     let told = blocks.next().context("a block with variables")?;
 
     let (plane, vault) = tokio::try_join!(ControlPlane::start(), program.start())?;
@@ -236,6 +237,7 @@ async fn every_command_works_as_it_stands_there() -> Result<()> {
     desk.set("BAO_TOKEN", vault.root_token());
     desk.set("SLACK_API_URL", slack.api_url());
 
+    manifests_fit(&plane, &desk, &page, &told).await?;
     let mut gate = None;
     let mut serials = BTreeSet::new();
     for block in blocks {
@@ -285,6 +287,40 @@ async fn every_command_works_as_it_stands_there() -> Result<()> {
     Ok(())
 }
 
+/// What the page shows of files: Gate's profile says of its port what the variables say, and a Pod with what the page gives
+/// it has the token where the binary looks for it, and for that Vault.
+async fn manifests_fit(plane: &ControlPlane, desk: &Desk, page: &str, told: &Block) -> Result<()> {
+    let files: Vec<Value> = blocks(page, "yaml")
+        .iter()
+        .map(|block| serde_saphyr::from_str(&block.text).with_context(|| block.text.clone()))
+        .collect::<Result<_>>()?;
+    let [profile, pod] = &files[..] else {
+        bail!("{} files", files.len());
+    };
+    let port = format!(":{} ", profile["default"]["apiPort"]);
+    ensure!(told.text.contains(&port), "GATE is not at{port}");
+    for switch in ["/server/ssl/enabled", "/x509/enabled"] {
+        ensure!(profile.pointer(switch) == Some(&json!(true)), "{switch}");
+    }
+
+    let token = &pod["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
+    ensure!(token["audience"] == AUDIENCE, "{token}");
+    let mount = &pod["containers"][0]["volumeMounts"][0]["mountPath"];
+    let file = Path::new(mount.as_str().context("a path")?)
+        .join(token["path"].as_str().context("a file")?);
+    let help = desk.shell("foredeck relay --help").output()?;
+    let help = String::from_utf8(help.stdout)?;
+    let default = format!("[default: {}]", file.display());
+    ensure!(help.contains(&default), "{default}: {help}");
+    let mut spec = pod.clone();
+    spec["containers"][0]["image"] = json!("foredeck");
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "spec": spec,
+        "metadata": {"name": "relay", "namespace": HOME},
+    });
+    plane.apply(&pod.to_string()).await
+}
+
 /// The token that the role's Pod would have.
 async fn as_a_kubelet(plane: &ControlPlane, desk: &mut Desk, block: &Block) -> Result<()> {
     let role = block.text.split_whitespace().nth(1).context("a role")?;
@@ -328,9 +364,10 @@ fn blocks_are_found_with_their_headings() {
         text: text.to_owned(),
     };
     assert_eq!(
-        blocks(page),
+        blocks(page, "sh"),
         [block("", "A=b\n"), block("Two", "ls \\\n  -l\n")]
     );
+    assert_eq!(blocks(page, "yaml"), [block("Two", "no: block\n")]);
     let set = variables("A_B=c  # d\nexport E=f\nls -l\n");
     assert_eq!(set, BTreeSet::from(["A_B"]));
 }

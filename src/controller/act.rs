@@ -364,6 +364,13 @@ impl Pass<'_> {
         let context = self.context;
         let uid = self.uid();
         let connection = &resolved.connection;
+        // Reads may go on on connections that stood before Gate refused us: only the start tells.
+        if let (Sent::NotProcessed { error, .. } | Sent::Unknown { error }, Some(gate)) =
+            (&sent, &gathered.gate)
+            && error.refuses_login()
+        {
+            context.connections.distrust_login_of(gate);
+        }
         tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = %start.attempt.execution_id, outcome = ?sent, "start sent");
         match sent {
             Sent::Accepted { execution_id } => {

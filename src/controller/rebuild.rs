@@ -231,9 +231,10 @@ async fn connections(
 ) -> Result<Vec<SpinnakerConnection>, Refusal> {
     let connections = &context.caches.connections;
     let meant = connections.known(lost.namespace, lost.connection).await?;
+    // The API server knows no part of a second: of two that were made within one, either may be the younger.
     let younger = meant
         .as_ref()
-        .is_some_and(|meant| meant.creation_timestamp() > target.creation_timestamp());
+        .is_some_and(|meant| meant.creation_timestamp() >= target.creation_timestamp());
     let before = if younger {
         connections.shared(lost.namespace, lost.connection).await?
     } else {

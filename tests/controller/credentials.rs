@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use foredeck::api::{
-    Environment, SpinnakerConnection,
+    DeployRequest, Environment, SpinnakerConnection,
     connection::SpinnakerConnectionStatus,
     deploy_request::{Phase, WaitingFor},
 };
@@ -24,10 +24,12 @@ use serde_json::{Value, json};
 
 use crate::{
     gate::pipelines_to_restart_and_hold,
-    support::{Bed, PATIENCE, phase_of},
+    support::{Bed, PATIENCE},
 };
 
 const QUICK: Duration = Duration::from_millis(100);
+/// Nobody takes over from these controllers, so on a busy machine none of them needs to lose it.
+const LEASE: &str = "30s";
 /// Secrets are read and connections are looked at more often than else.
 const OFTEN: &[&str] = &["--test-secret-age", "1s", "--test-refresh", "2s"];
 
@@ -47,6 +49,20 @@ async fn open(authentication: Authentication) -> Result<StandInGate> {
     gate.set_authentication(authentication);
     pipelines_to_restart_and_hold(&gate, QUICK);
     Ok(gate)
+}
+
+fn by_password(password: &str) -> Authentication {
+    Authentication::Basic {
+        user: "foredeck".to_owned(),
+        password: password.to_owned(),
+    }
+}
+
+fn by_token(token: &str) -> Authentication {
+    Authentication::Token {
+        token: token.to_owned(),
+        principal: "foredeck".to_owned(),
+    }
 }
 
 fn tls(issued: &Issued) -> Value {
@@ -108,6 +124,20 @@ impl Bed {
         .await
     }
 
+    /// What is held there was started once, ends, and is known to have ended.
+    async fn until_finished(
+        &self,
+        name: &str,
+        gate: &StandInGate,
+        held: &DeployRequest,
+    ) -> Result<()> {
+        let launched = gate.launches_of(&held.uid().unwrap_or_default());
+        ensure!(launched.len() == 1 && gate.finish(&launched[0].execution_id));
+        let request = format!("hold-{name}");
+        self.until_phase(&request, Phase::Succeeded).await?;
+        Ok(())
+    }
+
     /// What `kubectl get spinnakerconnections` shows of one.
     fn row(&self, name: &str) -> Result<String> {
         let listed = Command::new("kubectl")
@@ -121,6 +151,25 @@ impl Bed {
             )?;
         Ok(String::from_utf8(listed.stdout)?)
     }
+}
+
+/// Waits until executions are followed by calls that this Gate hears from now on.
+async fn until_followed(gate: &StandInGate) -> Result<()> {
+    let polls = || {
+        let calls = gate.calls().into_iter();
+        calls
+            .filter(|call| {
+                matches!(call.operation, Operation::Batch | Operation::GetExecution)
+                    && call.status == Some(200)
+            })
+            .count()
+    };
+    let before = polls();
+    wait_for("the execution is followed", PATIENCE, async || {
+        ensure!(polls() > before, "{before} times before");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,34 +191,26 @@ async fn each_way_to_log_in_gets_in_and_the_status_says_as_whom() -> Result<()> 
         "auth": {"mtls": {"secretName": "client"}},
         "tls": {"caSecretRef": {"name": "authority"}},
     });
-    let by_token = Authentication::Token {
-        token: "hush-token".to_owned(),
-        principal: "foredeck".to_owned(),
-    };
-    let by_password = Authentication::Basic {
-        user: "foredeck".to_owned(),
-        password: "hush-password".to_owned(),
-    };
     let own = json!({"auth": {"token": {"secretName": "token", "header": "X-Spinnaker-Token"}}});
     let ways = [
         ("bundle", guarded(&authority).await?, mtls(&authority)),
         ("reference", guarded(&authority).await?, by_secret),
         (
             "bearer",
-            open(by_token.clone()).await?,
+            open(by_token("hush-token")).await?,
             json!({"auth": {"token": {"secretName": "token"}}}),
         ),
-        ("header", open(by_token).await?, own),
+        ("header", open(by_token("hush-token")).await?, own),
         (
             "basic",
-            open(by_password).await?,
+            open(by_password("hush-password")).await?,
             json!({"auth": {"basic": {"secretName": "basic"}}}),
         ),
     ];
     for (name, gate, how) in &ways {
         bed.connected(name, gate, how).await?;
     }
-    let controller = bed.controller_with(OFTEN)?;
+    let controller = bed.controller_lasting(LEASE, OFTEN)?;
     for (name, gate, how) in &ways {
         let status = bed
             .until_said(name, "ConfigurationValid", "foredeck")
@@ -244,7 +285,7 @@ async fn what_is_wrong_with_a_login_is_said_and_requests_go_on_when_it_is_mended
     down.stop().await;
     bed.connected("down", &down, &secret("client")).await?;
 
-    let _controller = bed.controller_with(OFTEN)?;
+    let _controller = bed.controller_lasting(LEASE, OFTEN)?;
     for (name, reason, says) in cases {
         let status = bed.until_said(name, reason, says).await?;
         ensure!(status.user.is_none() && status.version.is_none(), "{name}");
@@ -294,7 +335,7 @@ async fn a_rotated_certificate_is_shown_without_a_restart_and_no_poll_fails() ->
     bed.put_secret("client", tls(&authority.client("foredeck")?))
         .await?;
     bed.connected("kept", &gate, &mtls(&authority)).await?;
-    let controller = bed.controller_with(OFTEN)?;
+    let controller = bed.controller_lasting(LEASE, OFTEN)?;
     let held = bed.hold("kept").await?;
     bed.until_phase("hold-kept", Phase::Running).await?;
     for _ in 0..3 {
@@ -318,11 +359,7 @@ async fn a_rotated_certificate_is_shown_without_a_restart_and_no_poll_fails() ->
         })
         .await?;
     }
-    let uid = held.uid().unwrap_or_default();
-    let launched = gate.launches_of(&uid);
-    ensure!(launched.len() == 1 && gate.finish(&launched[0].execution_id));
-    let ended = bed.until_phase("hold-kept", Phase::Succeeded).await?;
-    ensure!(phase_of(&ended) == Phase::Succeeded);
+    bed.until_finished("kept", &gate, &held).await?;
     ensure!(gate.refused_handshakes().is_empty());
     let log = controller.log();
     ensure!(!log.contains("no answer from Gate"), "a call failed");
@@ -333,5 +370,102 @@ async fn a_rotated_certificate_is_shown_without_a_restart_and_no_poll_fails() ->
             .is_some_and(|status| status < 300 || status == 404)
     });
     ensure!(odd.is_none(), "{odd:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_password_and_a_rotated_token_are_used_and_what_runs_is_followed() -> Result<()> {
+    let bed = Bed::new("renewed", QUICK).await?;
+    let passwords = |word: &str| json!({"username": "foredeck", "password": word});
+    bed.put_secret("password", passwords("hush-one")).await?;
+    bed.put_secret("token", json!({"token": "hush-one"}))
+        .await?;
+    let ways = [
+        (
+            "basic",
+            open(by_password("hush-one")).await?,
+            json!({"auth": {"basic": {"secretName": "password"}}}),
+        ),
+        (
+            "bearer",
+            open(by_token("hush-one")).await?,
+            json!({"auth": {"token": {"secretName": "token"}}}),
+        ),
+    ];
+    for (name, gate, how) in &ways {
+        bed.connected(name, gate, how).await?;
+    }
+    let controller = bed.controller_lasting(LEASE, OFTEN)?;
+    let mut held = Vec::new();
+    for (name, ..) in &ways {
+        held.push(bed.hold(name).await?);
+        bed.until_phase(&format!("hold-{name}"), Phase::Running)
+            .await?;
+    }
+    for word in ["hush-two", "hush-three"] {
+        ways[0].1.set_authentication(by_password(word));
+        ways[1].1.set_authentication(by_token(word));
+        for (name, ..) in &ways {
+            bed.until_said(name, "LoginFailed", "does not accept")
+                .await?;
+        }
+        bed.rotate("password", passwords(word)).await?;
+        bed.rotate("token", json!({"token": word})).await?;
+        for (name, gate, _) in &ways {
+            bed.until_said(name, "ConfigurationValid", "foredeck")
+                .await?;
+            until_followed(gate).await?;
+        }
+    }
+    for ((name, gate, _), held) in ways.iter().zip(held) {
+        bed.until_finished(name, gate, &held).await?;
+    }
+    ensure!(!controller.log().contains("hush-"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_authority_of_gates_is_trusted_without_a_restart_and_no_poll_fails() -> Result<()>
+{
+    let bed = Bed::new("trusted", QUICK).await?;
+    let (old, new) = (Authority::new("Old")?, Authority::new("New")?);
+    let shows = |authority: &Authority| {
+        anyhow::Ok(GateTls {
+            server: authority.server()?,
+            clients: None,
+        })
+    };
+    let gate = StandInGate::start_tls(shows(&old)?).await?;
+    pipelines_to_restart_and_hold(&gate, QUICK);
+    bed.put_secret("authority", json!({"ca.crt": old.ca_pem()}))
+        .await?;
+    let how = json!({"tls": {"caSecretRef": {"name": "authority"}}});
+    bed.connected("kept", &gate, &how).await?;
+    let controller = bed.controller_lasting(LEASE, OFTEN)?;
+    let held = bed.hold("kept").await?;
+    bed.until_phase("hold-kept", Phase::Running).await?;
+
+    // Both for a while, as one does; each is in use once a new connection to Gate was made.
+    let both = old.ca_pem() + &new.ca_pem();
+    for (trusted, shown) in [(both, None), (new.ca_pem(), Some(&new))] {
+        if let Some(authority) = shown {
+            gate.set_tls(&shows(authority)?)?;
+        }
+        let before = gate.connections();
+        bed.rotate("authority", json!({"ca.crt": trusted})).await?;
+        wait_for("another connection to Gate", PATIENCE, async || {
+            ensure!(gate.connections() > before, "none since");
+            Ok(())
+        })
+        .await?;
+        until_followed(&gate).await?;
+    }
+    bed.until_said("kept", "ConfigurationValid", "").await?;
+    bed.until_finished("kept", &gate, &held).await?;
+    ensure!(gate.refused_handshakes().is_empty());
+    ensure!(
+        !controller.log().contains("no answer from Gate"),
+        "a call failed"
+    );
     Ok(())
 }

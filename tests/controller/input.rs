@@ -406,10 +406,7 @@ async fn what_is_missing_is_waited_for_and_its_coming_is_heard_at_once() -> Resu
             "connection",
             json!({"application": "checkout", "environment": "connectionless", "action": "restart"}),
             "ConnectionNotFound",
-            &[
-                "SpinnakerConnection \"later\"",
-                "as soon as somebody creates it",
-            ],
+            &["SpinnakerConnection \"later\"", "as soon as there is one"],
         ),
     ];
     for case in &cases {

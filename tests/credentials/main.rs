@@ -1,5 +1,6 @@
 //! Credentials from end to end: how foredeck logs in to Gate and Vault, and that nothing it writes has a secret in it.
 
+mod faults;
 mod gets_in;
 mod isolation;
 mod leaks;

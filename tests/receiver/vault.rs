@@ -105,6 +105,5 @@ async fn secrets_in_vault_are_waited_for_and_followed() -> Result<()> {
         .await?;
     bed.shown("bob", 0).await?;
     seen.push(bed.slack.bot_token());
-    receiver.told_none_of(&seen);
-    Ok(())
+    receiver.told_none_of(&bed, &seen).await
 }

@@ -5,6 +5,10 @@ mod channels;
 mod crowd;
 mod faults;
 mod killed;
+#[path = "../credentials/leaks.rs"]
+#[expect(dead_code, reason = "not everything is searched here")]
+mod leaks;
 mod life;
+mod rotation;
 mod support;
 mod together;

@@ -11,7 +11,10 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{
+    ResourceExt,
+    runtime::events::{Recorder, Reporter},
+};
 use tokio::sync::{Notify, watch};
 
 use super::{
@@ -24,7 +27,7 @@ use super::{
     vault::{self, Issuer},
 };
 use crate::{
-    api::{SpinnakerConnection, connection::VaultAuth, deploy_request::WaitingFor},
+    api::{CONTROLLER, SpinnakerConnection, connection::VaultAuth, deploy_request::WaitingFor},
     controller::{API_DEADLINE, dereference::about, metrics::ControllerMetrics, objects, record},
     domain::{login::LoginState, refusal::Refusal},
     runtime::chance,
@@ -274,8 +277,13 @@ impl Keeper {
             "the client certificate still works but can't be renewed: {}",
             trouble.message
         );
-        let (recorder, about) = (self.teller.recorder.clone(), about(&self.connection));
-        let reason = trouble.reason.to_string();
+        // A recorder of its own: one that knows an event of this reason would count this one to it, and keep its words.
+        let reporter = Reporter {
+            controller: CONTROLLER.to_owned(),
+            instance: None,
+        };
+        let recorder = Recorder::new(self.teller.client.clone(), reporter);
+        let (about, reason) = (about(&self.connection), trouble.reason.to_string());
         // Not waited for: the next certificate matters more.
         tokio::spawn(async move {
             let told = record::publish_by(&recorder, &about, true, &reason, &note);

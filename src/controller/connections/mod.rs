@@ -22,14 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::{
-    Client, Resource, ResourceExt,
-    core::DeserializeGuard,
-    runtime::{
-        events::{Recorder, Reporter},
-        reflector::ObjectRef,
-    },
-};
+use kube::{Client, Resource, ResourceExt, core::DeserializeGuard, runtime::reflector::ObjectRef};
 use reqwest::Url;
 use tokio::sync::{
     Notify, Semaphore,
@@ -47,7 +40,7 @@ use self::{
 use super::{context::ControllerSettings, metrics::ControllerMetrics, survey::Surveys};
 use crate::{
     api::{
-        CONTROLLER, SpinnakerConnection,
+        SpinnakerConnection,
         conditions::Reason,
         connection::{OnUnknown, TriggerMode},
         deploy_request::WaitingFor,
@@ -107,7 +100,6 @@ type Followers = UnboundedSender<Arc<Guarded<SpinnakerConnection>>>;
 /// What keepers tell, and whom.
 struct Teller {
     client: Client,
-    recorder: Recorder,
     metrics: ControllerMetrics,
     entries: Entries,
     wakes: Mutex<Vec<Wake>>,
@@ -199,17 +191,12 @@ impl Connections {
         settings: &ControllerSettings,
         metrics: ControllerMetrics,
     ) -> Self {
-        let reporter = Reporter {
-            controller: CONTROLLER.to_owned(),
-            instance: None,
-        };
         Self {
             hosts: settings.hosts.clone(),
             minimum_settle: settings.minimum_settle.unwrap_or(SHORTEST_SETTLE),
             secret_age: settings.secret_age.unwrap_or(SECRET_AGE),
             giver: TokenGiver::new(client.clone()),
             teller: Arc::new(Teller {
-                recorder: Recorder::new(client.clone(), reporter),
                 client,
                 metrics,
                 entries: Entries::default(),
@@ -318,7 +305,16 @@ impl Connections {
     /// Gate refused the login: Secrets are read again and Vault is asked for another certificate at once, unless that was
     /// done a moment ago.
     pub(super) fn distrust(&self, connection: &SpinnakerConnection) {
-        if let Some(entry) = self.teller.entries.all().get(uid(connection)) {
+        self.doubt(uid(connection));
+    }
+
+    /// Likewise, as whoever has asked this Gate knows.
+    pub(super) fn distrust_login_of(&self, gate: &Gate) {
+        self.doubt(&gate.uid);
+    }
+
+    fn doubt(&self, uid: &str) {
+        if let Some(entry) = self.teller.entries.all().get(uid) {
             entry.login.doubt.notify_one();
         }
     }

@@ -359,3 +359,27 @@ async fn what_the_api_server_takes_back_is_not_gone_by_any_more() -> Result<()> 
     })
     .await
 }
+
+#[tokio::test]
+async fn each_sentence_names_the_connection_once_and_says_what_helps() -> Result<()> {
+    let why = "it does not trust whoever issued the client certificate";
+    let refused = refusal("one", &GateError::CertificateRefused { why });
+    ensure!(refused.message.contains("spec.auth.mtls"), "{refused:?}");
+    ensure!(!refused.message.contains("renew"), "{refused:?}");
+    let wrong = refusal("one", &GateError::LoginRequired);
+    ensure!(wrong.message.contains("renew the credentials"), "{wrong:?}");
+
+    let connections = ApiServer::default().start().await;
+    let of_keeper = connections.gate(&connection("one", 1, &by_secret())).await;
+    let of_keeper = of_keeper.err().unwrap();
+    ensure!(
+        of_keeper.message.contains("Secret \"login\""),
+        "{of_keeper:?}"
+    );
+    for refusal in [refused, wrong, of_keeper] {
+        let said = &refusal.message;
+        ensure!(said.starts_with("SpinnakerConnection \"one\": "), "{said}");
+        assert_eq!(said.matches("SpinnakerConnection").count(), 1, "{said}");
+    }
+    Ok(())
+}
