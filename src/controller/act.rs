@@ -509,13 +509,13 @@ impl Pass<'_> {
         let namespace = self.request.namespace().unwrap_or_default();
         let connections = &self.context.caches.connections;
         let connection =
-            attempt.and_then(|attempt| connections.sent_through(&namespace, &attempt.pinned));
+            attempt.map(|attempt| connections.sent_through(&namespace, &attempt.pinned));
         self.memo.trouble = Some(Refusal::passing(
             WaitingFor::Spinnaker,
             Reason::CancelRequested,
             "Spinnaker has not ended it yet.",
         ));
-        let Some(connection) = connection else {
+        let Some(Ok(Some(connection))) = connection else {
             return;
         };
         if let Ok(gate) = self.context.connections.gate(&connection).await

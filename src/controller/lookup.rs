@@ -9,15 +9,16 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::{FutureExt, Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
     Api, Client, Resource,
     runtime::reflector::{Store, store::WriterDropped},
 };
+use tokio::time::Instant;
 
 use super::{
     error::ControllerError,
@@ -41,6 +42,9 @@ use crate::{
 
 /// How long a namespace's labels are believed by those who start nothing.
 const LABELS_AGE: Duration = Duration::from_secs(5);
+/// How long it is believed that they can't be read, counted from the failure: an API server that hangs then takes the time
+/// of one call from all who wait, not of one call each.
+const FAILURE_AGE: Duration = Duration::from_secs(2);
 
 /// Where connections are found.
 pub(super) struct Connected {
@@ -53,9 +57,10 @@ pub(super) struct Connected {
     labels: Remembered,
 }
 
-type Entry = Arc<tokio::sync::Mutex<Option<(Instant, Labels)>>>;
+type Answer = Result<Labels, Arc<ControllerError>>;
+type Entry = Arc<tokio::sync::Mutex<Option<(Instant, Answer)>>>;
 
-/// Labels by namespace, each asked for by one at a time.
+/// Labels by namespace, or why they could not be read, each asked for by one at a time, with until when that counts.
 #[derive(Default)]
 struct Remembered(Mutex<HashMap<String, Entry>>);
 
@@ -138,33 +143,13 @@ impl Connected {
     ) -> Result<Option<SpinnakerConnection>, Refusal> {
         let own = self.own(namespace, name);
         if own.is_none() && !self.home_is_known() {
-            return Err(Refusal::passing(
-                WaitingFor::Configuration,
-                Reason::ConnectionNotFound,
-                format!(
-                    "there is no SpinnakerConnection {name:?} in this namespace, and whether one of that name is shared with it isn't known: the controller can't read those of namespace {:?} yet, which whoever runs foredeck can allow it. It is tried again.",
-                    self.home_namespace
+            return Err(connection::home_unknown(
+                &format!(
+                    "there is no SpinnakerConnection {name:?} in this namespace, and whether one of that name is shared with it isn't known"
                 ),
+                &self.home_namespace,
             ));
         }
-        self.shared_unless(own, namespace, name).await
-    }
-
-    /// What the name would mean in that namespace if it had none of its own.
-    pub(super) async fn shared(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<SpinnakerConnection>, Refusal> {
-        self.shared_unless(None, namespace, name).await
-    }
-
-    async fn shared_unless(
-        &self,
-        own: Option<SpinnakerConnection>,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<SpinnakerConnection>, Refusal> {
         let shared = self.home(name);
         match connection::meant(namespace, own, &self.home_namespace, shared) {
             Meant::This(own) => Ok(Some(own)),
@@ -193,30 +178,64 @@ impl Connected {
         }
     }
 
-    /// The one that this was sent through, whatever its name means now.
+    /// The one that this was sent through, whatever its name means now; why that isn't known. Where those of foredeck's own
+    /// namespace aren't known, it may be among them: another one that goes by its name is asked for nothing.
     pub(super) fn sent_through(
         &self,
         namespace: &str,
         pinned: &Pinned,
-    ) -> Option<SpinnakerConnection> {
+    ) -> Result<Option<SpinnakerConnection>, Refusal> {
         let name = &pinned.connection;
         let (uid, gate_url) = (&pinned.connection_uid, &pinned.gate_url);
-        connection::sent_through(self.own(namespace, name), self.home(name), uid, gate_url)
+        let own = self.own(namespace, name);
+        let shared = self.home_is_known().then(|| self.home(name));
+        connection::sent_through(own, shared, uid, gate_url).map_err(|connection::HomeUnknown| {
+            connection::home_unknown(
+                &format!(
+                    "the SpinnakerConnection {name:?} that this was sent through may be one of foredeck's own namespace"
+                ),
+                &self.home_namespace,
+            )
+        })
+    }
+
+    /// Every one that something may have been sent through by this name in that namespace since then, whatever selectors
+    /// and labels say now; why that isn't known.
+    pub(super) fn may_have_meant(
+        &self,
+        namespace: &str,
+        name: &str,
+        since: Option<&Time>,
+    ) -> Result<Vec<SpinnakerConnection>, Refusal> {
+        let own = self.own(namespace, name);
+        // The API server knows no part of a second: of two that were made within one, either may be the younger.
+        let always_own = own
+            .as_ref()
+            .is_some_and(|own| own.metadata.creation_timestamp.as_ref() < since);
+        if always_own || self.is_home(Some(namespace)) {
+            return Ok(own.into_iter().collect());
+        }
+        if !self.home_is_known() {
+            return Err(connection::home_unknown(
+                &format!(
+                    "SpinnakerConnection {name:?} may have been one of foredeck's own namespace then"
+                ),
+                &self.home_namespace,
+            ));
+        }
+        Ok(own.into_iter().chain(self.home(name)).collect())
     }
 
     /// Labels that were read some seconds ago at most.
-    async fn labels(&self, namespace: &str) -> Result<Labels, ControllerError> {
-        let entry = self.labels.entry(namespace);
-        let mut remembered = entry.lock().await;
-        if let Some((read, labels)) = &*remembered
-            && read.elapsed() < LABELS_AGE
-        {
-            return Ok(labels.clone());
-        }
-        let asked = Instant::now();
-        let labels = read_labels(&self.client, namespace).await?;
-        *remembered = Some((asked, labels.clone()));
-        Ok(labels)
+    async fn labels(&self, namespace: &str) -> Answer {
+        let asked = || async {
+            let read = read_labels(&self.client, namespace).await;
+            if let Err(error) = &read {
+                tracing::warn!(namespace, error = %telemetry::chain(error), "can't read a namespace's labels");
+            }
+            read
+        };
+        self.labels.labels(namespace, asked).await
     }
 
     async fn labels_now(&self, namespace: &str) -> Result<Labels, ControllerError> {
@@ -224,7 +243,7 @@ impl Connected {
         let labels = read_labels(&self.client, namespace).await?;
         // Who holds it asks just now.
         if let Ok(mut remembered) = self.labels.entry(namespace).try_lock() {
-            *remembered = Some((asked, labels.clone()));
+            *remembered = Some((asked + LABELS_AGE, Ok(labels.clone())));
         }
         Ok(labels)
     }
@@ -234,6 +253,28 @@ impl Remembered {
     fn entry(&self, namespace: &str) -> Entry {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(namespace.to_owned()).or_default())
+    }
+
+    /// What is remembered; else what is asked for now.
+    async fn labels<Asked>(&self, namespace: &str, ask: impl FnOnce() -> Asked) -> Answer
+    where
+        Asked: Future<Output = Result<Labels, ControllerError>>,
+    {
+        let entry = self.entry(namespace);
+        let mut remembered = entry.lock().await;
+        if let Some((until, answer)) = &*remembered
+            && Instant::now() < *until
+        {
+            return answer.clone();
+        }
+        let asked = Instant::now();
+        let answer = ask().await.map_err(Arc::new);
+        let until = match &answer {
+            Ok(_) => asked + LABELS_AGE,
+            Err(_) => Instant::now() + FAILURE_AGE,
+        };
+        *remembered = Some((until, answer.clone()));
+        answer
     }
 }
 
@@ -253,7 +294,6 @@ async fn read_labels(client: &Client, namespace: &str) -> Result<Labels, Control
 }
 
 fn unreadable(name: &str, error: &ControllerError) -> Refusal {
-    tracing::warn!(error = %telemetry::chain(error), "can't read a namespace's labels");
     Refusal::passing(
         WaitingFor::Authorization,
         Reason::AccessUnknown,
@@ -261,4 +301,35 @@ fn unreadable(name: &str, error: &ControllerError) -> Refusal {
             "whether SpinnakerConnection {name:?} is shared with this namespace can't be known ({error}); nothing starts until it is, and it is tried again."
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures::future::join_all;
+
+    use super::{super::API_DEADLINE, *};
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_api_server_hangs_all_who_wait_for_labels_take_the_time_of_one_call() {
+        let (remembered, calls) = (Remembered::default(), Cell::new(0));
+        let hangs = || async {
+            calls.set(calls.get() + 1);
+            tokio::time::sleep(API_DEADLINE).await;
+            Err(ControllerError::ApiSilent { doing: "test" })
+        };
+        let begun = Instant::now();
+        let all = join_all((0..20).map(|_| remembered.labels("team", hangs))).await;
+        assert!(all.iter().all(Result::is_err));
+        assert_eq!((begun.elapsed(), calls.get()), (API_DEADLINE, 1));
+
+        // Not for longer than a moment.
+        tokio::time::advance(FAILURE_AGE).await;
+        let answers = || async { Ok(Labels::new()) };
+        assert!(remembered.labels("team", answers).await.is_ok());
+        assert!(remembered.labels("team", hangs).await.is_ok());
+        tokio::time::advance(LABELS_AGE).await;
+        assert!(remembered.labels("team", hangs).await.is_err());
+    }
 }

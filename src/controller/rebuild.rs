@@ -150,7 +150,7 @@ async fn evidence(
             }
         }
     }
-    let connections = match connections(context, target, lost, &sent).await {
+    let connections = match connections(context, target, lost, &sent) {
         Ok(connections) => connections,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -221,30 +221,23 @@ async fn evidence(
     Ok(Ok(evidence))
 }
 
-/// Every connection that something of the target may have been sent through: what its name means now, what it meant
-/// before its namespace had one of its own, and what its requests were sent through.
-async fn connections(
+/// Every connection that something of the target may have been sent through: what its name may have meant since there is
+/// the target, whatever is shared with its namespace now, and what its requests were sent through.
+fn connections(
     context: &Context,
     target: &DeployTarget,
     lost: &Lost<'_>,
     sent: &[Pinned],
 ) -> Result<Vec<SpinnakerConnection>, Refusal> {
     let connections = &context.caches.connections;
-    let meant = connections.known(lost.namespace, lost.connection).await?;
-    // The API server knows no part of a second: of two that were made within one, either may be the younger.
-    let younger = meant
-        .as_ref()
-        .is_some_and(|meant| meant.creation_timestamp() >= target.creation_timestamp());
-    let before = if younger {
-        connections.shared(lost.namespace, lost.connection).await?
-    } else {
-        None
-    };
-    let sent = sent
+    let made = target.metadata.creation_timestamp.as_ref();
+    let meant = connections.may_have_meant(lost.namespace, lost.connection, made)?;
+    let sent: Vec<Option<SpinnakerConnection>> = sent
         .iter()
-        .filter_map(|pinned| connections.sent_through(lost.namespace, pinned));
+        .map(|pinned| connections.sent_through(lost.namespace, pinned))
+        .collect::<Result<_, _>>()?;
     let mut all: Vec<SpinnakerConnection> = Vec::new();
-    for connection in meant.into_iter().chain(before).chain(sent) {
+    for connection in meant.into_iter().chain(sent.into_iter().flatten()) {
         if all.iter().all(|known| known.uid() != connection.uid()) {
             all.push(connection);
         }

@@ -103,32 +103,53 @@ pub fn missing(name: &str) -> Refusal {
     )
 }
 
+/// The connections of foredeck's own namespace `home` can't be read, and without them it can't be said what `unknown`, a
+/// clause, is about.
+pub fn home_unknown(unknown: &str, home: &str) -> Refusal {
+    Refusal::passing(
+        WaitingFor::Configuration,
+        Reason::ConnectionNotFound,
+        format!(
+            "{unknown}: the controller can't read the SpinnakerConnections of namespace {home:?} yet. Whoever runs foredeck can allow it to; it is tried again."
+        ),
+    )
+}
+
+/// What was sent may have been sent through a connection of foredeck's own namespace, and those aren't known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HomeUnknown;
+
 /// The one that something was sent through: the one of that uid, whatever its name means now. Where none has that uid any
 /// more, one that was made anew for the same Gate; else the namespace's own, through which nothing is sent again.
+///
+/// # Errors
+/// When it isn't the namespace's own, and what foredeck's own namespace has of that name (`shared`) isn't known. Not even
+/// one for the same Gate is taken then: it may log in as somebody who doesn't see what was sent.
 pub fn sent_through<C: Borrow<SpinnakerConnection>>(
     own: Option<C>,
-    shared: Option<C>,
+    shared: Option<Option<C>>,
     uid: &str,
     gate_url: &str,
-) -> Option<C> {
+) -> Result<Option<C>, HomeUnknown> {
     let same = |known: &Option<C>, test: &dyn Fn(&SpinnakerConnection) -> bool| {
         known.as_ref().is_some_and(|known| test(known.borrow()))
     };
     let by_uid = |known: &SpinnakerConnection| known.metadata.uid.as_deref() == Some(uid);
     let by_gate = |known: &SpinnakerConnection| known.spec.gate_url == gate_url;
     if same(&own, &by_uid) {
-        return own;
+        return Ok(own);
     }
+    let shared = shared.ok_or(HomeUnknown)?;
     if same(&shared, &by_uid) {
-        return shared;
+        return Ok(shared);
     }
     if same(&own, &by_gate) {
-        return own;
+        return Ok(own);
     }
     if same(&shared, &by_gate) {
-        return shared;
+        return Ok(shared);
     }
-    own
+    Ok(own)
 }
 
 #[cfg(test)]

@@ -109,7 +109,8 @@ fn what_was_sent_is_followed_through_the_same_connection_whatever_its_name_means
         connection("shared", &Value::Null),
     );
     let through = |own: Option<&SpinnakerConnection>, shared, uid: &str, gate: &str| {
-        sent_through(own, shared, uid, &format!("https://{gate}.example"))
+        sent_through(own, Some(shared), uid, &format!("https://{gate}.example"))
+            .unwrap()
             .and_then(|found: &SpinnakerConnection| found.metadata.uid.clone())
     };
     let (own, shared) = (Some(&own), Some(&shared));
@@ -130,6 +131,18 @@ fn what_was_sent_is_followed_through_the_same_connection_whatever_its_name_means
     assert_eq!(through(own, shared, "old", "elsewhere"), is("own"));
     assert_eq!(through(None, shared, "old", "elsewhere"), None);
     assert_eq!(through(None, None, "old", "own"), None);
+}
+
+#[test]
+fn while_the_shared_ones_are_not_known_only_the_very_one_that_was_used_counts() {
+    let own = connection("own", &Value::Null);
+    let through = |own: Option<&SpinnakerConnection>, uid: &str| {
+        sent_through(own, None, uid, "https://own.example")
+            .map(|found: Option<&SpinnakerConnection>| found.is_some())
+    };
+    assert_eq!(through(Some(&own), "own"), Ok(true));
+    assert_eq!(through(Some(&own), "shared"), Err(HomeUnknown));
+    assert_eq!(through(None, "shared"), Err(HomeUnknown));
 }
 
 fn any_labels() -> impl Strategy<Value = Labels> {

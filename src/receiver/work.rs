@@ -39,6 +39,7 @@ const LOOK: Duration = Duration::from_secs(15);
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How Slack reaches us.
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Transport {
     /// Over sockets that we open.
     Socket {

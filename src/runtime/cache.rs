@@ -2,14 +2,14 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
-        reflector::{self, ObjectRef, Store},
-        watcher,
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher::{self, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
@@ -82,7 +82,7 @@ where
         trim: fn(&mut K),
     ) -> (Self, impl Stream<Item = Arc<Guarded<K>>> + Send + use<K>) {
         let (reader, writer) = reflector::store();
-        let changes = watcher(scope.api::<Guarded<K>>(client), watcher::Config::default())
+        let events = watcher(scope.api::<Guarded<K>>(client), watcher::Config::default())
             .default_backoff()
             .modify(move |object| {
                 object.managed_fields_mut().clear();
@@ -90,20 +90,50 @@ where
                     object.managed_fields_mut().clear();
                     trim(object);
                 }
-            })
-            .reflect(writer)
-            .touched_objects()
-            .filter_map(|change| async move {
-                match change {
-                    Ok(object) => Some(Arc::new(object)),
-                    Err(error) => {
-                        tracing::warn!(kind = %K::kind(&()), error = %super::telemetry::chain(&error), "watch interrupted");
-                        None
-                    }
-                }
             });
+        let changes = changes(events, reader.clone(), writer);
         (Self(reader), changes)
     }
+}
+
+/// Fills the cache, and yields what changed once the cache has it, what went once it hasn't.
+///
+/// A list counts as a whole when it is complete: until then the cache holds what was there before, and whoever looked up
+/// what is listed would take it for deleted. What went, or was made anew under its name, while nothing was watched is
+/// found by comparing.
+fn changes<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    reader: Store<K>,
+    writer: Writer<K>,
+) -> impl Stream<Item = Arc<K>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    let mut before = Vec::new();
+    events
+        .reflect(writer)
+        .map(move |event| match event {
+            Ok(Event::Apply(object) | Event::Delete(object)) => vec![Arc::new(object)],
+            Ok(Event::Init) => {
+                before = reader.state();
+                Vec::new()
+            }
+            Ok(Event::InitApply(_)) => Vec::new(),
+            Ok(Event::InitDone) => {
+                let mut all = std::mem::take(&mut before);
+                all.retain(|object| {
+                    let now = reader.get(&reference(&**object));
+                    now.is_none_or(|now| now.meta().uid != object.meta().uid)
+                });
+                all.extend(reader.state());
+                all
+            }
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), error = %super::telemetry::chain(&error), "watch interrupted");
+                Vec::new()
+            }
+        })
+        .flat_map(stream::iter)
 }
 
 /// A reference to an object, as queues carry it.
@@ -119,3 +149,7 @@ pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
 pub fn named<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K> {
     ObjectRef::new(name).within(namespace)
 }
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

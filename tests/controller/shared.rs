@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use axum::http::Method;
 use foredeck::api::{
-    DeployRequest, Environment, SpinnakerConnection,
+    DeployRequest, DeployTarget, Environment, SpinnakerConnection,
     conditions::{self, ConditionType},
     deploy_request::{Phase, WaitingFor},
 };
@@ -22,7 +22,7 @@ use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     people::{CONTROLLER, user},
@@ -227,8 +227,7 @@ async fn a_namespaces_own_connection_counts_for_what_was_not_sent_yet() -> Resul
     team.until_phase("canceled", Phase::Canceled).await?;
     // A target that forgot everything is made anew from where it ran, not from where it would run now.
     let target = team.target("staging").await?.name_any();
-    team.wipe_status::<foredeck::api::DeployTarget>(&target)
-        .await?;
+    team.wipe_status::<DeployTarget>(&target).await?;
     team.wipe_status::<DeployRequest>("runs").await?;
     team.until_phase("runs", Phase::Running).await?;
     ensure!(team.launches(&next) == 0, "two at once");
@@ -336,15 +335,12 @@ async fn while_the_labels_cannot_be_read_nothing_starts_and_what_runs_is_followe
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_may_not_read_foredecks_own_namespace_serves_those_who_need_none_of_it()
--> Result<()> {
-    let home = home(QUICK).await?;
-    let team = team("restricted", Some("prod"), QUICK).await?;
-    team.create::<SpinnakerConnection>("mine", team.connection())
-        .await?;
-    let mine = json!({"spec": {"connection": "mine"}});
-    team.merge::<Environment>("production", mine).await?;
+fn reads(resource: &str) -> Value {
+    json!([{"apiGroups": ["foredeck.dev"], "resources": [resource], "verbs": ["get", "list", "watch"]}])
+}
+
+/// A controller for this team that may not read the connections of foredeck's own namespace.
+async fn restricted(home: &Bed, team: &Bed) -> Result<Controller> {
     let itself = user(CONTROLLER);
     let groups = [
         "foredeck.dev",
@@ -355,7 +351,6 @@ async fn a_controller_that_may_not_read_foredecks_own_namespace_serves_those_who
     let all = json!([{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}]);
     team.bind("controller", &all, std::slice::from_ref(&itself))
         .await?;
-    let reads = |resource: &str| json!([{"apiGroups": ["foredeck.dev"], "resources": [resource], "verbs": ["get", "list", "watch"]}]);
     home.bind("persons", &reads("persons"), std::slice::from_ref(&itself))
         .await?;
     let name = format!("controller:{}", team.namespace);
@@ -377,7 +372,26 @@ async fn a_controller_that_may_not_read_foredecks_own_namespace_serves_those_who
     let kubeconfig = team.plane.kubeconfig_as(CONTROLLER, &[], None)?;
     let lease = ["--lease-duration", "30s"];
     let at_home = ["--home-namespace", &home.namespace];
-    let _controller = team.spawn(kubeconfig, &[lease, at_home].concat())?;
+    team.spawn(kubeconfig, &[lease, at_home].concat())
+}
+
+/// It may from now on.
+async fn unrestricted(home: &Bed) -> Result<()> {
+    let connections = reads("spinnakerconnections");
+    home.bind("connections", &connections, &[user(CONTROLLER)])
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_may_not_read_foredecks_own_namespace_serves_those_who_need_none_of_it()
+-> Result<()> {
+    let home = home(QUICK).await?;
+    let team = team("restricted", Some("prod"), QUICK).await?;
+    team.create::<SpinnakerConnection>("mine", team.connection())
+        .await?;
+    let mine = json!({"spec": {"connection": "mine"}});
+    team.merge::<Environment>("production", mine).await?;
+    let _controller = restricted(&home, &team).await?;
 
     let own = team.request("own", deploy("production", "main")).await?;
     team.until_phase("own", Phase::Succeeded).await?;
@@ -387,13 +401,114 @@ async fn a_controller_that_may_not_read_foredecks_own_namespace_serves_those_who
     ensure!(message(&waits).contains(&home.namespace), "{waits:?}");
 
     // As soon as it may: the watch finds out by itself.
-    home.bind(
-        "connections",
-        &reads("spinnakerconnections"),
-        &[user(CONTROLLER)],
-    )
-    .await?;
+    unrestricted(&home).await?;
     team.until_phase("kept", Phase::Succeeded).await?;
     ensure!(home.launches(&kept) == 1 && team.launches(&kept) == 0);
+    Ok(())
+}
+
+/// Waits until nobody knows where the request was sent, for want of the connections of foredeck's own namespace, and makes
+/// sure that nobody is asked to act on the target as if that were known.
+async fn until_unknown(team: &Bed, name: &str, home: &Bed) -> Result<()> {
+    let unknown = format!(
+        "can't read the SpinnakerConnections of namespace {:?}",
+        home.namespace
+    );
+    let said = |request: &DeployRequest| {
+        let status = request.status.as_ref();
+        let waiting = status.and_then(|status| status.waiting.as_ref());
+        waiting
+            .map(|waiting| waiting.message.clone())
+            .unwrap_or_default()
+    };
+    let told = |request: &DeployRequest| {
+        let said = said(request);
+        said.contains("release") || said.contains(&unknown) || phase_of(request).is_terminal()
+    };
+    let request = team
+        .until(name, "not known where it was sent", told)
+        .await?;
+    let (phase, said) = (phase_of(&request), said(&request));
+    ensure!(
+        !phase.is_terminal() && said.contains(&unknown) && !said.contains("release"),
+        "{phase:?}: {said}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_through_a_shared_connection_is_looked_for_nowhere_else_while_it_is_not_known()
+-> Result<()> {
+    let home = home(LONG).await?;
+    let team = team("unknown", Some("prod"), LONG).await?;
+    let controller = team.controller_with(&["--home-namespace", &home.namespace])?;
+    let runs = team.deploy("runs").await?;
+    let execution = home.until_launched(&runs).await?;
+    team.until_phase("runs", Phase::Running).await?;
+    controller.kill();
+    team.create::<SpinnakerConnection>("gate", team.connection())
+        .await?;
+    let _controller = restricted(&home, &team).await?;
+    until_unknown(&team, "runs", &home).await?;
+    unrestricted(&home).await?;
+    ensure!(home.gate.finish(&execution));
+    team.until_phase("runs", Phase::Succeeded).await?;
+    ensure!(home.launches(&runs) == 1 && team.launches(&runs) == 0);
+    Ok(())
+}
+
+/// What runs on `staging` of a team is known to Spinnaker alone, where the team's name for the connection led before the
+/// team had one of its own.
+async fn forgotten(home: &Bed, team: &Bed) -> Result<(DeployRequest, String)> {
+    let controller = team.controller_with(&["--home-namespace", &home.namespace])?;
+    let runs = team.deploy("runs").await?;
+    let execution = home.until_launched(&runs).await?;
+    team.until_phase("runs", Phase::Running).await?;
+    let target = team.target("staging").await?;
+    let made = target.creation_timestamp().context("never made")?.0;
+    wait_for("a later second", PATIENCE, async || {
+        let later = jiff::Timestamp::now().as_second() > made.as_second();
+        ensure!(later, "not yet");
+        Ok(())
+    })
+    .await?;
+    team.create::<SpinnakerConnection>("gate", team.connection())
+        .await?;
+    controller.kill();
+    team.wipe_status::<DeployTarget>(&target.name_any()).await?;
+    team.wipe_status::<DeployRequest>("runs").await?;
+    Ok((runs, execution))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_forgot_everything_waits_for_the_shared_connection_that_it_may_have_used()
+-> Result<()> {
+    let home = home(LONG).await?;
+    let team = team("forgot", Some("prod"), LONG).await?;
+    let (runs, execution) = forgotten(&home, &team).await?;
+    let _controller = restricted(&home, &team).await?;
+    until_unknown(&team, "runs", &home).await?;
+    ensure!(team.launches(&runs) == 0, "two at once");
+    unrestricted(&home).await?;
+    team.until_phase("runs", Phase::Running).await?;
+    ensure!(home.gate.finish(&execution));
+    team.until_phase("runs", Phase::Succeeded).await?;
+    ensure!(home.launches(&runs) == 1 && team.launches(&runs) == 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_forgot_everything_finds_what_was_sent_by_a_selector_of_before() -> Result<()>
+{
+    let home = home(LONG).await?;
+    let team = team("unselected", Some("prod"), LONG).await?;
+    let (runs, execution) = forgotten(&home, &team).await?;
+    label(&team, None).await?;
+    let _controller = team.controller_with(&["--home-namespace", &home.namespace])?;
+    team.until_phase("runs", Phase::Running).await?;
+    ensure!(team.launches(&runs) == 0, "two at once");
+    ensure!(home.gate.finish(&execution));
+    team.until_phase("runs", Phase::Succeeded).await?;
+    ensure!(home.launches(&runs) == 1 && team.launches(&runs) == 0);
     Ok(())
 }

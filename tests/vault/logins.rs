@@ -111,7 +111,7 @@ async fn a_namespace_of_vault_is_named_in_every_call() {
     .await
     .unwrap();
     super::bed::hush("xoxb-one");
-    let secret = "kv/slack#token".parse().unwrap();
+    let secret = foredeck::secrets::vault::SecretPath::new("kv", "slack", "token").unwrap();
     let mut settings = bed.settings(super::bed::by_token(&token));
     let outside = session(settings.clone()).read(&secret).await.unwrap_err();
     assert!(!outside.sentence().is_empty());

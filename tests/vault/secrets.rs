@@ -32,10 +32,7 @@ async fn the_newest_version_is_read_and_what_is_missing_is_said() {
         assert_eq!(read.expose_secret(), value);
     }
     for key in ["other", "number"] {
-        let error = session
-            .read(&at(&format!("kv/foredeck/slack#{key}")))
-            .await
-            .unwrap_err();
+        let error = session.read(&at("kv", path, key)).await.unwrap_err();
         assert_says(
             &error,
             &["kv/data/foredeck/slack", &format!("no key {key}")],

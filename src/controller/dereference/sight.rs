@@ -76,7 +76,7 @@ pub(super) async fn held(
     };
     if let Lookup::Unclear(error) = &lookup
         && error.refuses_login()
-        && let Some(connection) = context.caches.connections.sent_through(namespace, pinned)
+        && let Ok(Some(connection)) = context.caches.connections.sent_through(namespace, pinned)
     {
         context.connections.distrust(&connection);
     }
@@ -125,7 +125,7 @@ async fn pinned_gate(
         None => context
             .caches
             .connections
-            .sent_through(namespace, pinned)
+            .sent_through(namespace, pinned)?
             .ok_or_else(|| missing(&pinned.connection))?,
     };
     context.connections.gate(&connection).await
@@ -175,10 +175,10 @@ pub(super) async fn finished(
     let attempt = own.and_then(|own| own.attempt.as_ref());
     let connection = match (attempt, name) {
         (Some(attempt), _) => connections.sent_through(namespace, &attempt.pinned),
-        (None, Some(name)) => connections.known(namespace, name).await.unwrap_or_default(),
-        (None, None) => None,
+        (None, Some(name)) => connections.known(namespace, name).await,
+        (None, None) => Ok(None),
     };
-    let Some(connection) = connection else {
+    let Ok(Some(connection)) = connection else {
         return Sighting::NotAsked;
     };
     match context.connections.gate(&connection).await {
