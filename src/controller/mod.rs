@@ -203,6 +203,7 @@ async fn engine(
         connections.store(),
     );
     gates.wake(wake_connection.clone());
+    let new_logins = gates.new_logins();
     neighbours.add(Neighbour {
         environments: Cache(environment_store.clone()),
         applications: Cache(application_store.clone()),
@@ -279,9 +280,9 @@ async fn engine(
         }),
         told(&context, connection_changes, |context, object| {
             catalog::connection_changed(context, object);
-            configuration_changed(context, object, |_, _| true);
-            shared_changed(context, object);
+            login_changed(context, object);
         }),
+        told(&context, received(new_logins), login_changed),
         told(&context, approval_changes, approvals::approval_changed),
         told(&context, person_changes, approvals::person_changed),
     ]);
@@ -534,6 +535,13 @@ fn configuration_changed<K>(
     for request in waiting {
         drop(context.wake_request.send(reference(&*request)));
     }
+}
+
+/// A connection changed, or its login: every request that may go through it. Its condition may stay as it is, since it was
+/// not looked at while a request was refused.
+fn login_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
+    configuration_changed(context, object, |_, _| true);
+    shared_changed(context, object);
 }
 
 /// A connection of foredeck's own namespace changed: every request of another one that goes by its name and has not ended.

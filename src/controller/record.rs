@@ -1,8 +1,9 @@
 //! Writes what was decided, and tells the story in events. Touches the API server.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Resource, ResourceExt,
-    runtime::events::{Event, EventType},
+    runtime::events::{Event, EventType, Recorder},
 };
 
 use super::{
@@ -11,14 +12,14 @@ use super::{
 };
 use crate::{
     api::{
-        DeployRequest, bounds,
+        DeployRequest,
         conditions::{self, ConditionType},
         deploy_request::{DeployRequestStatus, Phase},
     },
     runtime::crash,
 };
 
-/// The API server's own bound on an event's text.
+/// The API server's own bound on an event's text, in bytes.
 const NOTE: usize = 1000;
 
 /// Writes the status where it differs from what the request says now, and gives the request as it was written.
@@ -134,6 +135,17 @@ pub(super) async fn publish<K: Resource<DynamicType = ()>>(
     reason: &str,
     note: &str,
 ) {
+    publish_by(&context.recorder, &about(object), warning, reason, note).await;
+}
+
+/// As [`publish`], for who has no context.
+pub(super) async fn publish_by(
+    recorder: &Recorder,
+    about: &ObjectReference,
+    warning: bool,
+    reason: &str,
+    note: &str,
+) {
     let event = Event {
         type_: if warning {
             EventType::Warning
@@ -145,13 +157,35 @@ pub(super) async fn publish<K: Resource<DynamicType = ()>>(
         } else {
             reason.to_owned()
         },
-        note: Some(bounds::cut(note, NOTE / 4))
-            .filter(|_| note.len() > NOTE)
-            .or_else(|| Some(note.to_owned())),
+        note: Some(fitting(note)),
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    if let Err(error) = context.recorder.publish(&event, &about(object)).await {
+    if let Err(error) = recorder.publish(&event, about).await {
         tracing::debug!(error = %crate::runtime::telemetry::chain(&error), "an event could not be published");
+    }
+}
+
+/// As much of a note as an event holds: what there is to do stands at its end.
+fn fitting(note: &str) -> String {
+    if note.len() <= NOTE {
+        return note.to_owned();
+    }
+    let room = NOTE - '…'.len_utf8();
+    format!("{}…", &note[..note.floor_char_boundary(room)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_cut_only_where_the_api_server_would_refuse_it() {
+        for (one, whole) in [("a", 1000), ("ü", 500), ("…", 333), ("🚢", 250)] {
+            assert_eq!(fitting(&one.repeat(whole)), one.repeat(whole));
+            let cut = fitting(&one.repeat(whole + 1));
+            assert!(cut.len() <= NOTE && cut.len() > NOTE - 8, "{}", cut.len());
+            assert!(cut.ends_with('…') && cut.starts_with(one));
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod gates;
 pub mod hosts;
 pub mod ids;
 pub mod judgment;
+pub mod login;
 pub mod outcome;
 pub mod parameters;
 pub mod people;

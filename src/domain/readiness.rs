@@ -8,7 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
-    approvals, parameters,
+    approvals,
+    login::LoginState,
+    parameters,
     refusal::Refusal,
     resolve::{self, Configuration, Pipeline},
     template::{self, Scope},
@@ -113,17 +115,6 @@ pub fn is_passing(refusal: &Refusal) -> bool {
 
 // === Connection ===
 
-/// What else is to be said of a connection's login.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LoginFacts {
-    /// Why the client certificate in use can't be renewed.
-    pub not_renewed: Option<Refusal>,
-    /// When that certificate ends, as it says itself.
-    pub not_after: Option<Timestamp>,
-    /// How far the clock of the Vault that gave it is ahead of ours.
-    pub skew: SignedDuration,
-}
-
 /// `found` is as whom Gate knows us, or why it can't be asked.
 ///
 /// A certificate that can't be renewed leaves the connection ready for as long as Gate takes it, and the sentence says until
@@ -132,18 +123,26 @@ pub fn connection(
     connection: &SpinnakerConnection,
     minimum_settle: Duration,
     found: Result<&str, &Refusal>,
-    login: &LoginFacts,
+    login: &LoginState,
 ) -> Verdict {
     let verdict = bare_connection(connection, minimum_settle, found);
-    let renewal = login.not_renewed.as_ref().map(|refusal| {
-        let until = login.not_after.map_or_else(String::new, |not_after| {
-            format!(" The client certificate in use lasts until {not_after}.")
+    let renewal = login
+        .shown()
+        .zip(login.not_renewed())
+        .map(|(certificate, refusal)| {
+            format!(
+                " The client certificate in use lasts until {}. Renewing it fails: {}",
+                certificate.not_after, refusal.message
+            )
         });
-        format!("{until} Renewing it fails: {}", refusal.message)
-    });
-    let skew = (login.skew.abs() > SKEW).then(|| {
-        let seconds = login.skew.abs().as_secs();
-        let way = if login.skew.is_positive() {
+    let skew = login
+        .certificate
+        .as_ref()
+        .map(|certificate| certificate.skew)
+        .unwrap_or_default();
+    let skew = (skew.abs() > SKEW).then(|| {
+        let seconds = skew.abs().as_secs();
+        let way = if skew.is_positive() {
             "ahead of"
         } else {
             "behind"

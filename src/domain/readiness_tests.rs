@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::application::ParameterDescription;
+use crate::{api::application::ParameterDescription, domain::login::KnownCertificate};
 
 fn object<K: serde::de::DeserializeOwned>(name: &str, spec: &Value) -> K {
     let metadata = json!({"name": name, "namespace": "shop", "generation": 2});
@@ -124,7 +124,7 @@ fn a_connection_is_ready_when_gate_knows_us_and_its_settle_time_is_safe() {
             "spec.gateUrl",
         ),
     ] {
-        let verdict = connection(&gate(settle), minimum, found, &LoginFacts::default());
+        let verdict = connection(&gate(settle), minimum, found, &LoginState::default());
         assert_eq!((verdict.ready, verdict.reason), (Some(ready), reason));
         assert!(verdict.message.contains(says), "{}", verdict.message);
     }
@@ -133,24 +133,31 @@ fn a_connection_is_ready_when_gate_knows_us_and_its_settle_time_is_safe() {
 #[test]
 fn a_certificate_that_can_not_be_renewed_and_a_clock_that_is_off_are_said_of_a_ready_connection() {
     let minimum = Duration::from_secs(150);
-    let say = |facts: &LoginFacts| connection(&gate("150s"), minimum, Ok("foredeck"), facts);
-    let mut facts = LoginFacts {
-        not_renewed: Some(refusal(Reason::CertificateIssueFailed)),
-        not_after: Some("2030-01-02T03:04:05Z".parse().unwrap()),
-        skew: SignedDuration::from_secs(-62),
+    let say = |login: &LoginState| connection(&gate("150s"), minimum, Ok("foredeck"), login);
+    let end = "2030-01-02T03:04:05Z".parse().unwrap();
+    let with = |trouble, skew| LoginState {
+        current: Some(1),
+        trouble,
+        certificate: Some(KnownCertificate {
+            serial: "01".to_owned(),
+            not_after: end,
+            ends: end,
+            skew: SignedDuration::from_secs(skew),
+        }),
     };
-    let verdict = say(&facts);
+    let trouble = Some(refusal(Reason::CertificateIssueFailed));
+    let mut login = with(trouble, -62);
+    let verdict = say(&login);
     assert_eq!(verdict.ready, Some(true));
     assert_eq!(
         verdict.message,
         "Gate answers, and knows foredeck as \"foredeck\". The client certificate in use lasts until 2030-01-02T03:04:05Z. Renewing it fails: Gate says so. Vault's clock is 62 s behind the controller's; whoever runs the two can set them by the same time."
     );
-    facts = LoginFacts {
-        skew: SignedDuration::from_secs(30),
-        ..LoginFacts::default()
-    };
+    // What was shown to Gate before is no longer said to be in use.
+    login.current = None;
+    assert!(!say(&login).message.contains("in use"));
     assert_eq!(
-        say(&facts).message,
+        say(&with(None, 30)).message,
         "Gate answers, and knows foredeck as \"foredeck\"."
     );
 }

@@ -12,11 +12,7 @@ use crate::{
         connection::{CertificateStatus, SpinnakerConnectionStatus},
     },
     controller::{connections::refusal, context::Context},
-    domain::{
-        ids,
-        readiness::{self, LoginFacts},
-        refusal::Refusal,
-    },
+    domain::{ids, readiness, refusal::Refusal},
 };
 
 /// What Gate says of itself and of us.
@@ -39,37 +35,27 @@ impl Configured for SpinnakerConnection {
     }
 
     async fn depends_on(&self, context: &Context) -> String {
-        // Whatever its keeper finds is told at once.
-        let kept = format!("{:?}", context.connections.kept(self));
-        ids::sha256(kept.as_bytes())
+        // Whatever its keeper finds is told at once, and each new login is tried.
+        let login = format!("{:?}", context.connections.login(self));
+        ids::sha256(login.as_bytes())
     }
 
     /// User, version and certificate are those of this look: while Gate can't be asked, it is not said as whom it would know
     /// us, nor what would answer.
     async fn look(&self, context: &Context) -> Found<Self::Status> {
         let found = known(context, self).await;
-        let kept = context.connections.kept(self);
-        let shown = kept.shown();
-        let facts = LoginFacts {
-            not_renewed: kept.trouble.clone().filter(|_| shown.is_some()),
-            not_after: shown.map(|certificate| certificate.not_after),
-            skew: kept
-                .certificate
-                .as_ref()
-                .map(|certificate| certificate.skew)
-                .unwrap_or_default(),
-        };
+        let login = context.connections.login(self);
         let minimum = context.connections.minimum_settle();
         let mut status = self.status.clone().unwrap_or_default();
         let generation = self.metadata.generation;
         let user = found.as_ref().map(|known| known.user.as_str());
-        readiness::connection(self, minimum, user, &facts).set(
+        readiness::connection(self, minimum, user, &login).set(
             &mut status.conditions,
             generation,
             Timestamp::now(),
         );
         status.observed_generation = generation;
-        status.certificate = shown.map(|certificate| CertificateStatus {
+        status.certificate = login.shown().map(|certificate| CertificateStatus {
             serial: certificate.serial.clone(),
             not_after: Time(certificate.not_after),
         });

@@ -2,9 +2,7 @@
 //! Gate is to be shown. Touches the API server (the connection, Secrets, events), Vault, the clock, and chance.
 //!
 //! Reading and asking Vault go on beside each other, so that neither waits for the other, and a certificate's end is noticed
-//! while both hang. What the Secrets say now counts: one that is gone or can't be used takes the login with it. Only where
-//! the API server does not answer is what was read before kept. A certificate of Vault's is kept until its end, whatever
-//! keeps the next one from coming.
+//! while both hang. What follows from what there is, `holding` decides.
 
 use std::{
     sync::Arc,
@@ -12,34 +10,32 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{
-    Resource, ResourceExt,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    ResourceExt,
+    runtime::events::{Recorder, Reporter},
 };
 use tokio::sync::{Notify, watch};
 
 use super::{
     Teller,
-    kept::{Kept, KnownCertificate},
+    entry::MadeFrom,
+    holding::{Holding, MadeOf},
     material::{Material, VaultMaterial},
     patience::Patience,
     secret::Secrets,
     vault::{self, Issuer},
 };
 use crate::{
-    api::{
-        CONTROLLER, SpinnakerConnection, bounds, conditions::Reason, connection::VaultAuth,
-        deploy_request::WaitingFor,
-    },
-    controller::{API_DEADLINE, metrics::ControllerMetrics, objects},
-    domain::{refusal::Refusal, renewal},
+    api::{CONTROLLER, SpinnakerConnection, connection::VaultAuth, deploy_request::WaitingFor},
+    controller::{API_DEADLINE, dereference::about, metrics::ControllerMetrics, objects, record},
+    domain::{login::LoginState, refusal::Refusal},
     runtime::chance,
     secrets::{
         service_account::TokenGiver,
         vault::{Issued, VaultError},
     },
-    spinnaker::{Credentials, GateLogin, SettingsError},
+    spinnaker::{GateLogin, SettingsError},
 };
 
 /// How soon Secrets are read again while something is wrong with them.
@@ -51,7 +47,7 @@ const ISSUES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mi
 
 /// What a keeper is made from.
 pub(super) struct Keeper {
-    /// The connection, in one generation.
+    /// The connection, as it was when this login was first needed.
     pub connection: SpinnakerConnection,
     /// Its namespace's Secrets.
     pub secrets: Secrets,
@@ -60,7 +56,7 @@ pub(super) struct Keeper {
     /// Where the login is published.
     pub login: Arc<watch::Sender<Option<Arc<GateLogin>>>>,
     /// Where what is known of it is.
-    pub kept: Arc<watch::Sender<Kept>>,
+    pub state: Arc<watch::Sender<LoginState>>,
     /// Whether Gate refused it.
     pub doubt: Arc<Notify>,
     /// Whom to tell.
@@ -69,40 +65,15 @@ pub(super) struct Keeper {
     pub age: Duration,
 }
 
-/// What a reading came to; `None` when the connection is no longer this one.
+/// What a reading came to; `None` when the login is no longer to be made from this connection.
 type Reading = Option<Result<Material, Refusal>>;
 
-/// What there is now.
-struct Holding {
-    /// Whether anything was read before.
-    was_read: bool,
-    material: Option<Material>,
-    /// What is wrong with what was read last.
-    unread: Option<Refusal>,
-    issuer: Option<Issuer>,
-    issued: Option<Issued>,
-    /// Why the last certificate did not come.
-    unissued: Option<Refusal>,
-    failures: u32,
-    issue_at: Option<Timestamp>,
-    /// Of what the published login was made.
-    published: Option<String>,
-}
-
 impl Keeper {
-    /// Works until the connection is gone or another.
+    /// Works until the connection is gone or logs in otherwise.
     pub(super) async fn keep(self) {
-        let mut holding = Holding {
-            was_read: false,
-            material: None,
-            unread: None,
-            issuer: None,
-            issued: None,
-            unissued: None,
-            failures: 0,
-            issue_at: None,
-            published: None,
-        };
+        let mut holding = Holding::default();
+        let (mut issuer, mut published): (Option<Issuer>, Option<MadeOf>) = (None, None);
+        let mut was_read = false;
         let pauses = if self.vault().is_some() {
             ISSUES
         } else {
@@ -120,22 +91,19 @@ impl Keeper {
                 doubted = None;
                 patience.looked(now);
                 read_at = now;
-                // The first one is under way anyway.
-                if holding.issued.is_some() {
-                    holding.issue_at = Some(time);
-                }
+                holding.is_doubted(time);
             }
             if reading.is_none() && read_at <= now {
-                reading = Some(self.read(holding.was_read));
-                holding.was_read = true;
+                reading = Some(self.read(was_read));
+                was_read = true;
             }
             if issuing.is_none()
-                && holding.issue_at.is_some_and(|due| due <= time)
-                && let Some(issuer) = &holding.issuer
+                && holding.issue_at().is_some_and(|due| due <= time)
+                && let Some(issuer) = &issuer
             {
                 issuing = Some(issuer.issue());
             }
-            self.publish(&mut holding, time);
+            self.publish(&holding, &mut published, time);
             let wake = self.next(&holding, time, issuing.is_some());
             let wake = match reading {
                 Some(_) => wake,
@@ -146,11 +114,12 @@ impl Keeper {
                     reading = None;
                     match read {
                         None => break,
-                        Some(read) => self.was_read(&mut holding, read),
+                        Some(read) => self.was_read(&mut holding, &mut issuer, read),
                     }
-                    let pause = match holding.unread {
-                        Some(_) => self.age.min(SOON),
-                        None => self.age,
+                    let pause = if holding.is_unread() {
+                        self.age.min(SOON)
+                    } else {
+                        self.age
                     };
                     read_at = Instant::now() + pause;
                 }
@@ -164,7 +133,7 @@ impl Keeper {
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
-        tracing::debug!(connection = %self.connection.name_any(), "this connection is gone, or another");
+        tracing::debug!(connection = %self.connection.name_any(), "this connection is gone, or logs in otherwise");
         self.teller.ended(&self.connection);
     }
 
@@ -176,9 +145,7 @@ impl Keeper {
     /// When something ends or is to begin, at the latest after the age of what was read: the clocks may part.
     fn next(&self, holding: &Holding, time: Timestamp, issuing: bool) -> Instant {
         let ends = holding.ends().filter(|ends| *ends > time);
-        let issue = holding
-            .issue_at
-            .filter(|_| !issuing && holding.issuer.is_some());
+        let issue = holding.issue_at().filter(|_| !issuing);
         let wait = ends
             .into_iter()
             .chain(issue)
@@ -187,83 +154,54 @@ impl Keeper {
         Instant::now() + wait
     }
 
-    /// Reads what the Secrets hold, and whether the connection is still this one: at first it is, somebody has just shown it.
+    /// Reads what the Secrets hold, and whether the login is still to be made from this: at first it is, somebody has just
+    /// shown it.
     fn read(&self, for_long: bool) -> BoxFuture<'static, Reading> {
         let (connection, secrets) = (self.connection.clone(), self.secrets.clone());
-        let client = self.teller.client.clone();
+        let teller = Arc::clone(&self.teller);
         async move {
-            let namespace = connection.namespace().unwrap_or_default();
-            let name = connection.name_any();
-            if for_long {
-                let now = objects::read::<SpinnakerConnection>(&client, &namespace, &name).await;
-                let same = match now {
-                    Ok(Some(now)) => {
-                        now.uid() == connection.uid()
-                            && now.metadata.generation <= connection.metadata.generation
-                    }
-                    Ok(None) => false,
-                    Err(_) => true,
-                };
-                if !same {
-                    return None;
-                }
+            if for_long && !still_stands(&teller, &connection).await {
+                return None;
             }
             Some(Material::read(&connection, &secrets).await)
         }
         .boxed()
     }
 
-    fn was_read(&self, holding: &mut Holding, read: Result<Material, Refusal>) {
-        match read {
-            Err(refusal) => {
-                if refusal.waiting_for == Some(WaitingFor::Configuration) {
-                    holding.material = None;
-                }
-                holding.unread = Some(refusal);
-            }
-            Ok(material) => {
-                holding.unread = None;
-                if let (Some(vault), Some(read)) = (self.vault(), &material.vault) {
-                    self.prepare_to_issue(holding, vault, read.as_ref());
-                }
-                holding.material = Some(material);
-            }
+    fn was_read(
+        &self,
+        holding: &mut Holding,
+        issuer: &mut Option<Issuer>,
+        read: Result<Material, Refusal>,
+    ) {
+        let material = match read {
+            Err(refusal) => return holding.not_read(refusal),
+            Ok(material) => material,
+        };
+        if let (Some(vault), Some(read)) = (self.vault(), &material.vault) {
+            self.prepare_to_issue(holding, issuer, vault, read.as_ref());
         }
+        holding.read(material);
     }
 
     /// A session for what there is to log in to Vault with: the one that there is, while that is the same.
     fn prepare_to_issue(
         &self,
         holding: &mut Holding,
+        issuer: &mut Option<Issuer>,
         vault: &VaultAuth,
         read: Result<&VaultMaterial, &Refusal>,
     ) {
         let made = match read {
             Err(refusal) => Err(refusal.clone()),
-            Ok(read)
-                if holding
-                    .issuer
-                    .as_ref()
-                    .is_some_and(|known| known.is_of(read)) =>
-            {
-                return;
-            }
+            Ok(read) if issuer.as_ref().is_some_and(|known| known.is_of(read)) => return,
             Ok(read) => Issuer::new(&self.connection, vault, read, &self.giver),
         };
-        match made {
-            Ok(issuer) => {
-                holding.issuer = Some(issuer);
-                // What was wrong may have been mended by it.
-                if holding.issued.is_none() || holding.unissued.is_some() {
-                    holding.failures = 0;
-                    holding.issue_at = Some(Timestamp::now());
-                }
-            }
-            Err(refusal) => {
-                holding.issuer = None;
-                holding.unissued = Some(refusal);
-            }
+        match &made {
+            Ok(_) => holding.can_ask(Timestamp::now()),
+            Err(refusal) => holding.can_not_ask(refusal.clone()),
         }
+        *issuer = made.ok();
     }
 
     fn was_issued(&self, holding: &mut Holding, outcome: Result<Issued, VaultError>) {
@@ -277,10 +215,7 @@ impl Keeper {
                     not_after = %issued.certificate.not_after(),
                     "Vault gave a certificate"
                 );
-                holding.failures = 0;
-                holding.unissued = None;
-                holding.issue_at = Some(issued.life().renew_at(chance::fraction()));
-                holding.issued = Some(issued);
+                holding.was_issued(issued, chance::fraction());
             }
             Err(error) => {
                 ControllerMetrics::count(renewals, error.reason().to_string());
@@ -289,78 +224,51 @@ impl Keeper {
                     error = %error,
                     "Vault gave no certificate"
                 );
-                holding.failures = holding.failures.saturating_add(1);
-                let last = holding.issued.as_ref().map(Issued::life);
-                let again = renewal::retry_at(Timestamp::now(), last, holding.failures);
-                holding.issue_at = Some(again);
-                holding.unissued = Some(vault::refusal(&self.connection.name_any(), &error));
+                holding.was_not_issued(vault::refusal(&error), Timestamp::now());
             }
         }
     }
 
     /// Makes what there is now the login, and tells what has changed.
-    fn publish(&self, holding: &mut Holding, time: Timestamp) {
-        let known = self.kept.borrow().clone();
-        let found = holding.usable(&self.connection.name_any(), time);
-        let mut kept = Kept {
+    fn publish(&self, holding: &Holding, published: &mut Option<MadeOf>, time: Timestamp) {
+        let known = self.state.borrow().clone();
+        let mut state = LoginState {
             certificate: holding.known().or_else(|| known.certificate.clone()),
-            ..Kept::default()
+            ..LoginState::default()
         };
-        match found {
-            Ok(Some((credentials, digest))) => {
-                let made = holding.material.as_ref().map(|material| {
-                    (holding.published.as_ref() != Some(&digest))
-                        .then(|| GateLogin::new(&credentials, &material.trust))
-                        .transpose()
-                });
-                match made {
-                    Some(Ok(login)) => {
-                        if let Some(login) = login {
-                            self.login.send_replace(Some(Arc::new(login)));
-                            holding.published = Some(digest);
-                        }
-                        kept.live = true;
-                        kept.trouble.clone_from(&holding.unissued);
-                    }
-                    Some(Err(error)) => kept.trouble = Some(self.unusable(&error)),
-                    None => {}
-                }
+        match holding.shown(time) {
+            Ok(Some(shown)) if published.as_ref() == Some(&shown.made_of) => {
+                state.current = known.current;
+                state.trouble = holding.unissued().cloned();
             }
+            Ok(Some(shown)) => match GateLogin::new(&shown.credentials, &shown.trust) {
+                Ok(login) => {
+                    self.login.send_replace(Some(Arc::new(login)));
+                    *published = Some(shown.made_of);
+                    state.current = Some(self.teller.next_login());
+                    state.trouble = holding.unissued().cloned();
+                }
+                Err(error) => state.trouble = Some(unusable(&error)),
+            },
             Ok(None) => {}
-            Err(refusal) => kept.trouble = Some(refusal),
+            Err(refusal) => state.trouble = Some(refusal),
         }
-        if !kept.live && holding.published.take().is_some() {
+        if state.current.is_none() && published.take().is_some() {
             self.login.send_replace(None);
         }
-        if kept == known {
+        if state == known {
             return;
         }
-        self.kept.send_replace(kept.clone());
+        self.state.send_replace(state.clone());
         self.teller.changed(&self.connection);
-        if let Some(trouble) = kept.trouble.as_ref().filter(|_| kept.live)
-            && known.trouble.as_ref() != Some(trouble)
-        {
-            self.warn(trouble);
+        if state.current.is_some() && state.current != known.current {
+            self.teller.logged_in(&self.connection);
         }
-    }
-
-    fn unusable(&self, error: &SettingsError) -> Refusal {
-        let mend = match error {
-            SettingsError::Tls(_) => {
-                "whoever runs foredeck can see whether the certificates that its machine trusts can be read"
-            }
-            SettingsError::Url | SettingsError::Limits | SettingsError::Credentials => {
-                "its owner can mend its Secret, or name another in spec.auth"
-            }
-        };
-        Refusal::passing(
-            WaitingFor::Configuration,
-            error.reason(),
-            format!(
-                "SpinnakerConnection {:?} can't be used: {error}; {mend}.",
-                self.connection.name_any()
-            ),
-        )
+        if let Some(trouble) = state.trouble.filter(|_| state.current.is_some())
+            && known.trouble.as_ref() != Some(&trouble)
+        {
+            self.warn(&trouble);
+        }
     }
 
     /// The login still works, and will not for ever.
@@ -369,115 +277,58 @@ impl Keeper {
             "the client certificate still works but can't be renewed: {}",
             trouble.message
         );
-        let event = Event {
-            type_: EventType::Warning,
-            reason: trouble.reason.to_string(),
-            note: Some(bounds::cut(&note, NOTE)),
-            action: "Renew".to_owned(),
-            secondary: None,
-        };
-        let about = self.connection.object_ref(&());
         // A recorder of its own: one that knows an event of this reason would count this one to it, and keep its words.
         let reporter = Reporter {
             controller: CONTROLLER.to_owned(),
             instance: None,
         };
         let recorder = Recorder::new(self.teller.client.clone(), reporter);
+        let (about, reason) = (about(&self.connection), trouble.reason.to_string());
         // Not waited for: the next certificate matters more.
         tokio::spawn(async move {
-            let told = recorder.publish(&event, &about);
-            if !matches!(tokio::time::timeout(API_DEADLINE, told).await, Ok(Ok(()))) {
-                tracing::debug!("an event could not be published");
+            let told = record::publish_by(&recorder, &about, true, &reason, &note);
+            if tokio::time::timeout(API_DEADLINE, told).await.is_err() {
+                tracing::debug!("an event could not be published in time");
             }
         });
     }
 }
 
-/// The longest note of an event: the API server's bound is 1 kB, and a character has up to four bytes.
-const NOTE: usize = 250;
-
-impl Holding {
-    /// What Gate is to be shown now and what tells it from others, if everything has been tried; why there is nothing.
-    fn usable(
-        &self,
-        connection: &str,
-        time: Timestamp,
-    ) -> Result<Option<(Credentials, String)>, Refusal> {
-        let Some(material) = &self.material else {
-            return self.unread.clone().map_or(Ok(None), Err);
-        };
-        let ended = |whose: &str, end: Timestamp, cause: Option<&Refusal>| {
-            let rest = match cause {
-                Some(cause) => {
-                    let prefix = format!("SpinnakerConnection {connection:?}: ");
-                    let why = cause.message.trim_start_matches(&prefix);
-                    format!("no new one comes. {why}")
-                }
-                None if whose.is_empty() => "the next one is on its way.".to_owned(),
-                None => "the connection's owner can put a new one there.".to_owned(),
-            };
-            Refusal::passing(
-                cause
-                    .and_then(|cause| cause.waiting_for)
-                    .unwrap_or(WaitingFor::Configuration),
-                Reason::CertificateExpired,
-                format!(
-                    "SpinnakerConnection {connection:?}: the client certificate{whose} ended at {end}, and {rest}"
-                ),
-            )
-        };
-        if material.vault.is_some() {
-            return match &self.issued {
-                None => self.unissued.clone().map_or(Ok(None), Err),
-                Some(issued) if issued.life().has_ended(time) => Err(ended(
-                    "",
-                    issued.certificate.not_after(),
-                    self.unissued.as_ref(),
-                )),
-                Some(issued) => Ok(Some((
-                    Credentials::Certificate(Arc::clone(&issued.certificate)),
-                    // Nothing keeps a Vault from giving the same serial number again.
-                    format!(
-                        "{} {} {}",
-                        material.digest,
-                        issued.certificate.serial(),
-                        issued.since
-                    ),
-                ))),
-            };
+fn unusable(error: &SettingsError) -> Refusal {
+    let remedy = match error {
+        SettingsError::Tls(_) => {
+            "whoever runs foredeck can see whether the certificates that its machine trusts can be read"
         }
-        if let Credentials::Certificate(certificate) = &material.credentials
-            && certificate.not_after() <= time
-        {
-            return Err(ended(" of its Secret", certificate.not_after(), None));
+        SettingsError::Url | SettingsError::Limits | SettingsError::Credentials => {
+            "the connection's owner can mend its Secret, or name another in spec.auth"
         }
-        Ok(Some((
-            material.credentials.clone(),
-            material.digest.clone(),
-        )))
-    }
+    };
+    Refusal::passing(
+        WaitingFor::Configuration,
+        error.reason(),
+        format!("{error}; {remedy}."),
+    )
+}
 
-    /// What may be told of the certificate.
-    fn known(&self) -> Option<KnownCertificate> {
-        let material = self.material.as_ref()?;
-        let (certificate, ends, skew) = match (&self.issued, &material.credentials) {
-            (Some(issued), _) => (&issued.certificate, issued.ends, issued.skew),
-            (None, Credentials::Certificate(certificate)) => {
-                (certificate, certificate.not_after(), SignedDuration::ZERO)
+/// Whether the connection that the API server has now is this one, as far as its login goes. Where that does not answer, it is.
+async fn still_stands(teller: &Teller, connection: &SpinnakerConnection) -> bool {
+    let (namespace, name) = (
+        connection.namespace().unwrap_or_default(),
+        connection.name_any(),
+    );
+    let shown = teller.generation_of(connection);
+    let now = objects::read::<SpinnakerConnection>(&teller.client, &namespace, &name).await;
+    match now {
+        Ok(Some(now)) => {
+            let same =
+                now.uid() == connection.uid() && MadeFrom::of(&now) == MadeFrom::of(connection);
+            if same {
+                teller.stands(&now, shown);
             }
-            (None, _) => return None,
-        };
-        Some(KnownCertificate {
-            serial: certificate.serial().to_owned(),
-            not_after: certificate.not_after(),
-            ends,
-            skew,
-        })
-    }
-
-    /// When the certificate ends.
-    fn ends(&self) -> Option<Timestamp> {
-        self.known().map(|certificate| certificate.ends)
+            same
+        }
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 
@@ -485,55 +336,5 @@ async fn awaited<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use foredeck_testkit::tls::Authority;
-
-    use super::*;
-    use crate::runtime::tls::{ClientCertificate, Trust};
-
-    #[test]
-    fn what_vault_gives_is_shown_even_if_it_has_the_serial_number_of_what_it_gave_before() {
-        let issued = Authority::new("Vault").unwrap().client("foredeck").unwrap();
-        let certificate =
-            ClientCertificate::from_pem(issued.chain_pem.as_bytes(), &issued.key_pem.into());
-        let certificate = Arc::new(certificate.unwrap());
-        let material = Material {
-            trust: Trust::Machine,
-            credentials: Credentials::None,
-            digest: String::new(),
-            vault: Some(Ok(VaultMaterial {
-                trust: Trust::Machine,
-                token: None,
-                digest: String::new(),
-            })),
-        };
-        let mut holding = Holding {
-            was_read: true,
-            material: Some(material),
-            unread: None,
-            issuer: None,
-            issued: None,
-            unissued: None,
-            failures: 0,
-            issue_at: None,
-            published: None,
-        };
-        let now = Timestamp::now();
-        let mut told_apart_by = |since| {
-            holding.issued = Some(Issued {
-                certificate: Arc::clone(&certificate),
-                skew: SignedDuration::ZERO,
-                since,
-                ends: certificate.not_after(),
-            });
-            holding.usable("gate", now).unwrap().unwrap().1
-        };
-        let first = told_apart_by(now);
-        assert_eq!(first, told_apart_by(now));
-        assert_ne!(first, told_apart_by(now + SignedDuration::from_secs(40)));
     }
 }

@@ -9,7 +9,7 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-use super::Entries;
+use super::entry::Entries;
 
 /// The seconds that are left of each connection's certificate: as many lines as there are connections with one.
 pub(super) struct SecondsLeft(pub(super) Entries);
@@ -22,7 +22,7 @@ impl Collector for SecondsLeft {
             .all()
             .values()
             .filter_map(|entry| {
-                let ends = entry.kept.borrow().certificate.as_ref()?.ends;
+                let ends = entry.login.state.borrow().certificate.as_ref()?.ends;
                 let left = ends.duration_since(now).as_secs();
                 Some((entry.place.clone(), left))
             })

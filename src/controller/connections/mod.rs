@@ -1,11 +1,12 @@
-//! The Gates by connection: a client that lives as long as the connection's spec stays the same, and a keeper of its login.
-//! Touches the API server (Secrets, of the connection's own namespace), Vault through the keepers, Gate through the
-//! clients, and the clock.
+//! The Gates by connection: a client that lives as long as the connection's spec stays the same, and a keeper of its login,
+//! which outlives every edit that says nothing of it. Touches the API server (Secrets, of the connection's own namespace),
+//! Vault through the keepers, Gate through the clients, and the clock.
 //!
 //! Nothing here is shared between connections but a map that is held for no longer than a look-up takes.
 
+mod entry;
+mod holding;
 mod keeper;
-mod kept;
 mod material;
 mod measured;
 mod patience;
@@ -13,19 +14,29 @@ mod secret;
 mod vault;
 
 use std::{
-    collections::HashMap,
     num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use kube::{Client, Resource, ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Client, Resource, ResourceExt, core::DeserializeGuard, runtime::reflector::ObjectRef};
 use reqwest::Url;
-use tokio::sync::{Notify, Semaphore, mpsc::UnboundedSender, watch};
+use tokio::sync::{
+    Notify, Semaphore,
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    watch,
+};
 use tokio_util::task::AbortOnDropHandle;
 
-pub(super) use self::kept::Kept;
-use self::{keeper::Keeper, measured::SecondsLeft, secret::Secrets};
+use self::{
+    entry::{Entries, Entry, Login, MadeFrom},
+    keeper::Keeper,
+    measured::SecondsLeft,
+    secret::Secrets,
+};
 use super::{context::ControllerSettings, metrics::ControllerMetrics, survey::Surveys};
 use crate::{
     api::{
@@ -37,6 +48,7 @@ use crate::{
     domain::{
         decide::SHORTEST_SETTLE,
         hosts::{self, AllowedHosts, HostPattern},
+        login::LoginState,
         refusal::Refusal,
     },
     runtime::{
@@ -44,7 +56,7 @@ use crate::{
         metrics::Metrics,
     },
     secrets::service_account::TokenGiver,
-    spinnaker::{GateClient, GateError, GateLogin, GateSettings, Poller, Rate},
+    spinnaker::{GateClient, GateError, GateSettings, Poller, Rate},
 };
 
 /// How long what Secrets hold is believed: a rotated one is picked up within this time.
@@ -79,33 +91,11 @@ pub(super) struct Gate {
     pub settle: Duration,
 }
 
-/// A connection that was needed.
-struct Entry {
-    generation: Option<i64>,
-    /// Namespace and name.
-    place: (String, String),
-    made: Instant,
-    gate: Gate,
-    login: Arc<watch::Sender<Option<Arc<GateLogin>>>>,
-    kept: Arc<watch::Sender<Kept>>,
-    doubt: Arc<Notify>,
-    /// Why what answers there is no Gate to start anything at, as of the last look.
-    not_gate: Option<Refusal>,
-    keeper: AbortOnDropHandle<()>,
-}
-
-/// All that were needed so far, by uid.
-#[derive(Clone, Default)]
-struct Entries(Arc<Mutex<HashMap<String, Entry>>>);
-
-impl Entries {
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Wakes the looks of one set of watches.
 type Wake = UnboundedSender<ObjectRef<Guarded<SpinnakerConnection>>>;
+
+/// Those who follow connections in one set of watches.
+type Followers = UnboundedSender<Arc<Guarded<SpinnakerConnection>>>;
 
 /// What keepers tell, and whom.
 struct Teller {
@@ -113,6 +103,9 @@ struct Teller {
     metrics: ControllerMetrics,
     entries: Entries,
     wakes: Mutex<Vec<Wake>>,
+    followers: Mutex<Vec<Followers>>,
+    /// How many logins were made, of all connections.
+    logins: AtomicU64,
 }
 
 impl Teller {
@@ -125,16 +118,54 @@ impl Teller {
         }
     }
 
-    /// The connection is gone, or another generation.
+    /// There is a new login: whoever was refused with the one before can try again.
+    fn logged_in(&self, connection: &SpinnakerConnection) {
+        let connection = Arc::new(DeserializeGuard(Ok(connection.clone())));
+        let followers = self
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for follower in &*followers {
+            drop(follower.send(Arc::clone(&connection)));
+        }
+    }
+
+    /// The number of a login that was just made.
+    fn next_login(&self) -> u64 {
+        self.logins.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The newest generation of the connection that anybody has shown.
+    fn generation_of(&self, connection: &SpinnakerConnection) -> Option<i64> {
+        let all = self.entries.all();
+        all.get(uid(connection)).and_then(Entry::generation)
+    }
+
+    /// This is what the API server has now, asked after `shown` had been the newest generation.
+    fn stands(&self, now: &SpinnakerConnection, shown: Option<i64>) {
+        let mut all = self.entries.all();
+        let entry = all.get_mut(uid(now));
+        if entry.is_some_and(|entry| entry.is_taken_back(shown, now)) {
+            drop(all);
+            self.changed(now);
+        }
+    }
+
+    /// The connection is gone, or logs in otherwise: nothing more is sent with this login, and somebody looks at what there
+    /// is in its place.
     fn ended(&self, connection: &SpinnakerConnection) {
         let mut all = self.entries.all();
         let uid = uid(connection);
+        let made_from = MadeFrom::of(connection);
         if all
             .get(uid)
-            .is_some_and(|entry| entry.generation == connection.metadata.generation)
+            .is_some_and(|entry| entry.login.made_from == made_from)
+            && let Some(entry) = all.remove(uid)
         {
-            all.remove(uid);
+            entry.login.end();
         }
+        drop(all);
+        self.changed(connection);
     }
 }
 
@@ -170,6 +201,8 @@ impl Connections {
                 metrics,
                 entries: Entries::default(),
                 wakes: Mutex::default(),
+                followers: Mutex::default(),
+                logins: AtomicU64::new(1),
             }),
         }
     }
@@ -190,8 +223,21 @@ impl Connections {
         wakes.push(wake);
     }
 
-    /// The Gate of a connection, as soon as there is a login for it. Of a connection that is met for the first time, or in a
-    /// new generation, the first login is waited for, but only so long; all else takes a lock and a clone.
+    /// Brings each connection for which there is a new login, be it the first: whoever was refused with the one before can
+    /// try again.
+    pub(super) fn new_logins(&self) -> UnboundedReceiver<Arc<Guarded<SpinnakerConnection>>> {
+        let (follower, connections) = unbounded_channel();
+        let mut followers = self
+            .teller
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        followers.push(follower);
+        connections
+    }
+
+    /// The Gate of a connection, as soon as there is a login for it. A login that is made for the first time, or from
+    /// something else than before, is waited for, but only so long; all else takes a lock and a clone.
     ///
     /// A reader of an old version gets the Gate of the newest that anybody has shown.
     ///
@@ -200,31 +246,28 @@ impl Connections {
     /// in the controller's flags, [`WaitingFor::Spinnaker`] where nobody can do more than wait for Vault or the API server
     /// to answer.
     pub(super) async fn gate(&self, connection: &SpinnakerConnection) -> Result<Gate, Refusal> {
-        let (gate, made, mut kept) = {
+        let (gate, made, mut state) = {
             let mut all = self.teller.entries.all();
             let uid = uid(connection);
-            let known = all.get(uid).is_some_and(|entry| {
-                entry.generation >= connection.metadata.generation
-                    // One that ended by itself took its entry along: this one broke, and keeps nothing any more.
-                    && !entry.keeper.is_finished()
-            });
-            if !known {
-                let entry = self.meet(connection)?;
+            if !all.get(uid).is_some_and(|entry| entry.serves(connection)) {
+                let before = all.remove(uid);
+                let entry = self.meet(connection, before)?;
                 all.insert(uid.to_owned(), entry);
             }
             let Some(entry) = all.get(uid) else {
                 return Err(without_login(connection));
             };
-            if entry.login.borrow().is_some() {
+            let login = &entry.login;
+            if login.current.borrow().is_some() {
                 return Ok(entry.gate.clone());
             }
-            (entry.gate.clone(), entry.made, entry.kept.subscribe())
+            (entry.gate.clone(), login.made, login.state.subscribe())
         };
-        let tried = kept.wait_for(Kept::was_tried);
+        let tried = state.wait_for(LoginState::was_tried);
         match tokio::time::timeout_at((made + FIRST_LOGIN).into(), tried).await {
-            Ok(Ok(kept)) => match &kept.trouble {
-                Some(trouble) if !kept.live => Err(trouble.clone()),
-                _ => Ok(gate),
+            Ok(Ok(state)) => match state.missing() {
+                Some(trouble) => Err(said_of(connection, trouble)),
+                None => Ok(gate),
             },
             _ => Err(without_login(connection)),
         }
@@ -252,10 +295,10 @@ impl Connections {
     }
 
     /// What is known of a connection's login; nothing of one that was not needed yet, or may not be used.
-    pub(super) fn kept(&self, connection: &SpinnakerConnection) -> Kept {
+    pub(super) fn login(&self, connection: &SpinnakerConnection) -> LoginState {
         let all = self.teller.entries.all();
         all.get(uid(connection))
-            .map(|entry| entry.kept.borrow().clone())
+            .map(|entry| entry.login.state.borrow().clone())
             .unwrap_or_default()
     }
 
@@ -272,14 +315,14 @@ impl Connections {
 
     fn doubt(&self, uid: &str) {
         if let Some(entry) = self.teller.entries.all().get(uid) {
-            entry.doubt.notify_one();
+            entry.login.doubt.notify_one();
         }
     }
 
     /// The connection is gone: nothing more is sent with its login.
     pub(super) fn forget(&self, uid: &str) {
         if let Some(entry) = self.teller.entries.all().remove(uid) {
-            entry.login.send_replace(None);
+            entry.login.end();
         }
     }
 
@@ -303,13 +346,32 @@ impl Connections {
         self.minimum_settle
     }
 
-    /// A client and a keeper for a connection, if its hosts are allowed. Nothing is resolved or sent before that is known.
-    fn meet(&self, connection: &SpinnakerConnection) -> Result<Entry, Refusal> {
+    /// The Gate of a connection that is met for the first time, or in another version than `before`, if its hosts are allowed.
+    /// Nothing is resolved or sent before that is known, and if they aren't, what there was ends: they are a security rule.
+    /// The login stays, with its keeper and whatever doubt there is of it, if it is made from the same.
+    fn meet(
+        &self,
+        connection: &SpinnakerConnection,
+        before: Option<Entry>,
+    ) -> Result<Entry, Refusal> {
         let (spec, name) = (&connection.spec, connection.name_any());
-        let url = self.allowed(connection)?;
-        let login = Arc::new(watch::Sender::new(None));
-        let kept = Arc::new(watch::Sender::new(Kept::default()));
-        let mut settings = GateSettings::new(url, login.subscribe());
+        let url = match self.allowed(connection) {
+            Ok(url) => url,
+            Err(refusal) => {
+                if let Some(before) = before {
+                    before.login.end();
+                }
+                return Err(refusal);
+            }
+        };
+        let (login, not_gate) = match before {
+            Some(before) if before.login.is_of(connection) => {
+                let same_gate = before.gate.url == spec.gate_url;
+                (before.login, before.not_gate.filter(|_| same_gate))
+            }
+            _ => (self.log_in(connection), None),
+        };
+        let mut settings = GateSettings::new(url, login.current.subscribe());
         if let Some(deadline) = spec.timeouts.request {
             settings.request_deadline = deadline.into();
         }
@@ -323,42 +385,56 @@ impl Connections {
                 burst: atleast_one(limit.burst.unwrap_or(limit.per_second)),
             }
         });
-        let client =
-            GateClient::new(settings).map_err(|error| invalid(&name, &error.to_string()))?;
-        let namespace = connection.namespace().unwrap_or_default();
+        let client = GateClient::new(settings).map_err(|error| {
+            login.end();
+            invalid(&name, &error.to_string())
+        })?;
+        let gate = Gate {
+            poller: Arc::new(Poller::new(client.clone())),
+            surveys: Arc::default(),
+            client,
+            catalog: Arc::new(Semaphore::new(LISTS)),
+            trigger: spec.trigger,
+            uid: uid(connection).to_owned(),
+            url: spec.gate_url.clone(),
+            deck_url: spec.deck_url.clone(),
+            on_unknown: spec.on_unknown,
+            settle: self.settle(connection),
+        };
+        let place = (connection.namespace().unwrap_or_default(), name);
+        let mut entry = Entry::new(connection, place, gate, login);
+        entry.not_gate = not_gate;
+        Ok(entry)
+    }
+
+    /// A login, with a keeper.
+    fn log_in(&self, connection: &SpinnakerConnection) -> Login {
+        let (namespace, name) = (
+            connection.namespace().unwrap_or_default(),
+            connection.name_any(),
+        );
+        let current = Arc::new(watch::Sender::new(None));
+        let state = Arc::new(watch::Sender::new(LoginState::default()));
         let doubt = Arc::new(Notify::new());
         let keeper = Keeper {
             connection: connection.clone(),
-            secrets: Secrets::new(self.teller.client.clone(), &namespace, &name),
+            secrets: Secrets::new(self.teller.client.clone(), &namespace),
             giver: self.giver.clone(),
-            login: Arc::clone(&login),
-            kept: Arc::clone(&kept),
+            login: Arc::clone(&current),
+            state: Arc::clone(&state),
             doubt: Arc::clone(&doubt),
             teller: Arc::clone(&self.teller),
             age: self.secret_age,
         };
-        Ok(Entry {
-            generation: connection.metadata.generation,
-            place: (namespace, name),
+        tracing::debug!(%namespace, connection = %name, "a login is made");
+        Login {
+            made_from: MadeFrom::of(connection),
             made: Instant::now(),
-            gate: Gate {
-                poller: Arc::new(Poller::new(client.clone())),
-                surveys: Arc::default(),
-                client,
-                catalog: Arc::new(Semaphore::new(LISTS)),
-                trigger: spec.trigger,
-                uid: uid(connection).to_owned(),
-                url: spec.gate_url.clone(),
-                deck_url: spec.deck_url.clone(),
-                on_unknown: spec.on_unknown,
-                settle: self.settle(connection),
-            },
-            login,
-            kept,
+            current,
+            state,
             doubt,
-            not_gate: None,
             keeper: AbortOnDropHandle::new(tokio::spawn(keeper.keep())),
-        })
+        }
     }
 
     /// Gate's URL, if Gate and Vault are where they may be.
@@ -408,6 +484,18 @@ impl Connections {
     }
 }
 
+/// What a keeper says, for those who don't stand before the connection.
+fn said_of(connection: &SpinnakerConnection, refusal: &Refusal) -> Refusal {
+    Refusal {
+        message: format!(
+            "SpinnakerConnection {:?}: {}",
+            connection.name_any(),
+            refusal.message
+        ),
+        ..refusal.clone()
+    }
+}
+
 /// The first login takes longer than anybody waits for it.
 fn without_login(connection: &SpinnakerConnection) -> Refusal {
     let mtls = connection
@@ -451,6 +539,9 @@ fn invalid(name: &str, what: &str) -> Refusal {
 /// Gate's error, as what a request waits for or fails by.
 pub(super) fn refusal(connection: &str, error: &GateError) -> Refusal {
     let advice = match error.reason() {
+        Reason::LoginFailed if matches!(error, GateError::CertificateRefused { .. }) => {
+            ". The connection's owner can name a certificate in spec.auth.mtls that Gate takes, or Gate's operators can have it trust the issuer of this one"
+        }
         Reason::LoginFailed => ": its owner has to renew the credentials",
         Reason::NotSpinnaker => ": its owner has to correct it",
         Reason::SpinnakerForbidden => ": its owner has to ask Spinnaker's operators for access",

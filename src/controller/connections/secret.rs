@@ -17,30 +17,27 @@ use crate::{
 pub(super) struct Secrets {
     client: Client,
     namespace: String,
-    connection: String,
 }
 
 /// One Secret, as it is now.
-pub(super) struct Content<'a> {
-    secrets: &'a Secrets,
+pub(super) struct Content {
     name: String,
     data: BTreeMap<String, ByteString>,
 }
 
 impl Secrets {
-    pub(super) fn new(client: Client, namespace: &str, connection: &str) -> Self {
+    pub(super) fn new(client: Client, namespace: &str) -> Self {
         Self {
             client,
             namespace: namespace.to_owned(),
-            connection: connection.to_owned(),
         }
     }
 
     /// Reads one. [`WaitingFor::Spinnaker`] in the refusal means that the API server did not say anything of it: what was
     /// known before may still hold.
-    pub(super) async fn read(&self, name: &str) -> Result<Content<'_>, Refusal> {
+    pub(super) async fn read(&self, name: &str) -> Result<Content, Refusal> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let missing = |what: &str| self.refusal(Reason::CredentialsNotFound, name, what);
+        let missing = |what: &str| refusal(Reason::CredentialsNotFound, name, what);
         let secret = within("read a Secret", api.get_opt(name))
             .await
             .map_err(|error| match error {
@@ -54,26 +51,13 @@ impl Secrets {
             })?
             .ok_or_else(|| missing("does not exist"))?;
         Ok(Content {
-            secrets: self,
             name: name.to_owned(),
             data: secret.data.unwrap_or_default(),
         })
     }
-
-    /// What is wrong with the Secret, and who can mend it.
-    pub(super) fn refusal(&self, reason: Reason, name: &str, what: &str) -> Refusal {
-        Refusal::passing(
-            WaitingFor::Configuration,
-            reason,
-            format!(
-                "Secret {name:?} of SpinnakerConnection {:?} {what}; the connection's owner can mend it, or name another in the connection.",
-                self.connection
-            ),
-        )
-    }
 }
 
-impl Content<'_> {
+impl Content {
     /// What stands under a key, which has to be text; without the line end that files tend to have.
     pub(super) fn text(&self, key: &str) -> Result<SecretString, Refusal> {
         let (reason, what) = match self.data.get(key) {
@@ -86,22 +70,32 @@ impl Content<'_> {
                 ),
             },
         };
-        Err(self.secrets.refusal(reason, &self.name, &what))
+        Err(refusal(reason, &self.name, &what))
     }
 
     /// What stands under a key can't be used.
     pub(super) fn unusable(&self, what: &str) -> Refusal {
-        self.secrets
-            .refusal(Reason::CredentialsInvalid, &self.name, what)
+        refusal(Reason::CredentialsInvalid, &self.name, what)
     }
 }
 
-impl Drop for Content<'_> {
+impl Drop for Content {
     fn drop(&mut self) {
         for value in self.data.values_mut() {
             value.0.zeroize();
         }
     }
+}
+
+/// What is wrong with a Secret, and who can mend it.
+fn refusal(reason: Reason, name: &str, what: &str) -> Refusal {
+    Refusal::passing(
+        WaitingFor::Configuration,
+        reason,
+        format!(
+            "Secret {name:?} {what}; the connection's owner can mend it, or name another in the connection."
+        ),
+    )
 }
 
 /// Not that the API server doesn't know us just now (401): that says nothing of the Secret, and takes no login away.

@@ -47,10 +47,7 @@ impl Issuer {
             Refusal::passing(
                 WaitingFor::Configuration,
                 Reason::ConnectionInvalid,
-                format!(
-                    "SpinnakerConnection {:?} can't be used: {error}; its owner can correct spec.auth.mtls.vault.",
-                    connection.name_any()
-                ),
+                format!("{error}; the connection's owner can correct spec.auth.mtls.vault."),
             )
         };
         let with_token_of_ours = |method, login: &ServiceAccountLogin, usual: &str| Login::Jwt {
@@ -97,18 +94,14 @@ impl Issuer {
 }
 
 /// Vault's error, as what a request waits for.
-pub(super) fn refusal(connection: &str, error: &VaultError) -> Refusal {
+pub(super) fn refusal(error: &VaultError) -> Refusal {
     let waiting_for = match error {
         // It passes: nobody's configuration keeps the API server from answering.
         VaultError::Token(TokenError::NotGiven { .. }) => WaitingFor::Spinnaker,
         error if error.reason() == Reason::VaultUnreachable => WaitingFor::Spinnaker,
         _ => WaitingFor::Configuration,
     };
-    Refusal::passing(
-        waiting_for,
-        error.reason(),
-        format!("SpinnakerConnection {connection:?}: {}", error.sentence()),
-    )
+    Refusal::passing(waiting_for, error.reason(), error.sentence())
 }
 
 #[cfg(test)]
@@ -128,7 +121,7 @@ mod tests {
             (VaultError::Token(silent), WaitingFor::Spinnaker),
             (VaultError::Token(missing), WaitingFor::Configuration),
         ] {
-            let refusal = refusal("staging", &error);
+            let refusal = refusal(&error);
             assert_eq!(refusal.waiting_for, Some(expected), "{error}");
         }
     }

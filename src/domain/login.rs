@@ -2,14 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::refusal::Refusal;
+use super::refusal::Refusal;
 
 /// What is known of a connection's login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::controller) struct Kept {
-    /// Whether there is one now.
-    pub live: bool,
-    /// Why there is none; where there is one, why it can't be renewed.
+pub struct LoginState {
+    /// Which of all logins that were made there is now, if there is one: no two have the same number.
+    pub current: Option<u64>,
+    /// Why there is none; where there is one, why it can't be renewed. It doesn't name the connection.
     pub trouble: Option<Refusal>,
     /// The client certificate: the one in use, or the last that was.
     pub certificate: Option<KnownCertificate>,
@@ -17,7 +17,7 @@ pub(in crate::controller) struct Kept {
 
 /// What may be told of a client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::controller) struct KnownCertificate {
+pub struct KnownCertificate {
     /// Its serial number.
     pub serial: String,
     /// Its end as it says itself.
@@ -28,14 +28,24 @@ pub(in crate::controller) struct KnownCertificate {
     pub skew: SignedDuration,
 }
 
-impl Kept {
+impl LoginState {
     /// Whether it was tried to have a login at least once.
-    pub(super) fn was_tried(&self) -> bool {
-        self.live || self.trouble.is_some()
+    pub fn was_tried(&self) -> bool {
+        self.current.is_some() || self.trouble.is_some()
     }
 
     /// The certificate that Gate is shown now.
-    pub(in crate::controller) fn shown(&self) -> Option<&KnownCertificate> {
-        self.certificate.as_ref().filter(|_| self.live)
+    pub fn shown(&self) -> Option<&KnownCertificate> {
+        self.certificate.as_ref().filter(|_| self.current.is_some())
+    }
+
+    /// Why there is no login.
+    pub fn missing(&self) -> Option<&Refusal> {
+        self.trouble.as_ref().filter(|_| self.current.is_none())
+    }
+
+    /// Why the login that there is can't be renewed.
+    pub fn not_renewed(&self) -> Option<&Refusal> {
+        self.trouble.as_ref().filter(|_| self.current.is_some())
     }
 }
