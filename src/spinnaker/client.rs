@@ -15,7 +15,7 @@ use super::{
     outcome::{self, Handed, Lookup, Sent},
     pipeline::PipelineConfig,
     settings::{GateSettings, SettingsError},
-    text::clean,
+    text::{clean, plain},
     transport::{Call, Transport, WritePermit},
 };
 use crate::api::{
@@ -242,7 +242,8 @@ impl GateClient {
             .as_ref()
             .and_then(|user| user.get("username"))
             .and_then(Value::as_str)
-            .map(clean)
+            // An address is what a user's name often is, and none of those that are nobody's business.
+            .map(|name| plain(name).trim().to_owned())
             .filter(|name| !name.is_empty());
         match name {
             Some(name) => Ok(bounds::cut(&name, bounds::NAME)),

@@ -530,14 +530,15 @@ async fn a_proxys_page_about_certificates_is_a_refused_login_but_proves_nothing_
 #[tokio::test]
 async fn a_user_and_a_version_are_shown_without_what_does_not_show() {
     let gate = TestGate::new(|line| match line {
-        "GET /auth/user" => {
-            Reply::Json(200, json!({"username": "\u{202e}bot\u{1b}[31m\u{7}-one\n"}))
-        }
+        "GET /auth/user" => Reply::Json(
+            200,
+            json!({"username": "\u{202e}bot\u{1b}[31m\u{7}-one@corp.local\n"}),
+        ),
         _ => Reply::Json(200, json!({"version": "2026\u{202e}.1"})),
     })
     .await;
     let client = gate.client();
-    assert_eq!(client.login().await.unwrap(), "bot-one");
+    assert_eq!(client.login().await.unwrap(), "bot-one@corp.local");
     assert_eq!(client.version().await.unwrap(), "2026.1");
 }
 

@@ -45,7 +45,7 @@ fn beginning(text: &str) -> String {
 }
 
 /// Without ANSI sequences and characters that don't show or that turn the writing direction.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
