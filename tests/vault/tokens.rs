@@ -68,7 +68,7 @@ async fn a_token_of_a_few_seconds_never_fails_a_call() {
 #[tokio::test]
 async fn a_vault_token_is_used_renewed_and_when_it_is_revoked_replaced_by_another_in_its_place() {
     let Some(bed) = Bed::new().await else { return };
-    let token = bed.token("4s").await;
+    let token = bed.token("12s").await;
     let (live, source) = LiveSecret::new(token.as_str().into());
     let session = bed.session(Login::Token(live));
     bed.until_renewed(&session).await;

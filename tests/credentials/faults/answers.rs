@@ -114,7 +114,7 @@ async fn what_a_hostile_vault_says_is_read_by_nobody_and_a_mended_one_is_used_at
             "auth/",
             VaultAnswer::Silent,
             unreachable,
-            "no answer within 10 s",
+            "no answer in time",
         ),
         (
             "reset",

@@ -76,7 +76,7 @@ async fn a_vault_that_stands_still_is_not_waited_for_beyond_the_certificates_end
     world.hold("held", CONNECTION).await?;
     world.vault.pause()?;
     let mend = async || world.vault.resume();
-    let says = "no answer within 10 s";
+    let says = "no answer in time";
     world.lives_through("slow", says, mend).await?;
     world.finish("held").await?;
     let refused = world.gate.refused_handshakes();

@@ -30,6 +30,7 @@ impl Behind {
             .args(["--admission-policies", policies])
             .args(["--allow-gate-host", "127.0.0.1"])
             .args(["--allow-vault-host", "127.0.0.1"])
+            .args(["--test-minimum-settle", "1s"])
             .args(["--test-secret-age", "1s", "--test-refresh", "2s"])
             .env("KUBECONFIG", world.plane.kubeconfig_through(&proxy.url())?)
             .env("RUST_LOG", "foredeck=debug,warn")
