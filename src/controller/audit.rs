@@ -20,7 +20,9 @@ use kube::{
 };
 use serde::Serialize;
 
-use super::{API_DEADLINE, context::Context, dereference::about, error::ControllerError, objects};
+use super::{
+    API_DEADLINE, context::Context, dereference::about, error::ControllerError, objects, record,
+};
 use crate::{
     api::{
         CONTROLLER, DeployRequest, bounds,
@@ -32,8 +34,6 @@ use crate::{
 
 /// How long an API server keeps events, if nobody told it otherwise.
 const EVENTS_LIVE: Duration = Duration::from_hours(1);
-/// The API server's own bound on an event's text, in bytes; a code point may take four.
-const NOTE: usize = 1000 / 4;
 /// On the event: the line's fields.
 const FIELDS: &str = "foredeck.dev/audit";
 
@@ -166,7 +166,7 @@ impl Line {
             event_time: Some(MicroTime(self.at)),
             action: Some("Decide".to_owned()),
             reason: Some(format!("{:?}", self.what)),
-            note: Some(bounds::cut(&note, NOTE)),
+            note: Some(record::fitting(&note)),
             type_: Some(if bad { "Warning" } else { "Normal" }.to_owned()),
             regarding: Some(about(request)),
             reporting_controller: Some(CONTROLLER.to_owned()),

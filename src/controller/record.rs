@@ -167,7 +167,7 @@ pub(super) async fn publish_by(
 }
 
 /// As much of a note as an event holds: what there is to do stands at its end.
-fn fitting(note: &str) -> String {
+pub(super) fn fitting(note: &str) -> String {
     if note.len() <= NOTE {
         return note.to_owned();
     }

@@ -9,10 +9,9 @@ use foredeck::api::{
 };
 use foredeck_testkit::{gate::Stage, wait_for};
 use jiff::Timestamp;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -451,22 +450,7 @@ async fn an_api_server_that_does_not_say_who_may_starts_nothing() -> Result<()> 
     ]);
     bed.bind("controller", &rules, std::slice::from_ref(&itself))
         .await?;
-    let name = format!("controller:{}", bed.namespace);
-    let role: ClusterRole = serde_json::from_value(json!({
-        "metadata": {"name": name}, "rules": [
-            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
-            {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"], "verbs": ["get"]},
-        ],
-    }))?;
-    let binding: ClusterRoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": name}, "subjects": [itself],
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-    }))?;
-    let plain = PostParams::default();
-    Api::all(bed.client.clone()).create(&plain, &role).await?;
-    Api::all(bed.client.clone())
-        .create(&plain, &binding)
-        .await?;
+    bed.bind_everywhere(&itself).await?;
     let kubeconfig = bed.plane.kubeconfig_as(CONTROLLER, &[], None)?;
     let _controller = bed.spawn(kubeconfig, &["--lease-duration", "30s"])?;
     let request = bed.request("first", deploy("quiet", "v1")).await?;

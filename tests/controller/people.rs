@@ -6,7 +6,7 @@ use foredeck::{
     api::{DeployApproval, DeployRequest, Environment, Person, deploy_request::WaitingFor},
 };
 use foredeck_testkit::wait_for;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -92,6 +92,27 @@ impl Bed {
             .delete(&format!("{short}-{environment}"), &DeleteParams::default())
             .await?;
         self.until_may(username, verb, environment, false).await
+    }
+
+    /// Lets a controller read what lies in no namespace: namespaces, and the admission policies.
+    pub(crate) async fn bind_everywhere(&self, subject: &Value) -> Result<()> {
+        let name = format!("controller:{}", self.namespace);
+        let role: ClusterRole = serde_json::from_value(json!({
+            "metadata": {"name": name}, "rules": [
+                {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+                {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"], "verbs": ["get"]},
+            ],
+        }))?;
+        let binding: ClusterRoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": name}, "subjects": [subject],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        }))?;
+        let plain = PostParams::default();
+        Api::all(self.client.clone()).create(&plain, &role).await?;
+        Api::all(self.client.clone())
+            .create(&plain, &binding)
+            .await?;
+        Ok(())
     }
 
     pub(crate) async fn bind(&self, name: &str, rules: &Value, subjects: &[Value]) -> Result<()> {

@@ -14,13 +14,10 @@ use foredeck_testkit::{
     api_proxy::{ApiEffect, ApiFault},
     wait_for,
 };
-use k8s_openapi::api::{
-    core::v1::Namespace,
-    rbac::v1::{ClusterRole, ClusterRoleBinding},
-};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -353,22 +350,7 @@ async fn restricted(home: &Bed, team: &Bed) -> Result<Controller> {
         .await?;
     home.bind("persons", &reads("persons"), std::slice::from_ref(&itself))
         .await?;
-    let name = format!("controller:{}", team.namespace);
-    let role: ClusterRole = serde_json::from_value(json!({
-        "metadata": {"name": name}, "rules": [
-            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
-            {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"], "verbs": ["get"]},
-        ],
-    }))?;
-    let binding: ClusterRoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": name}, "subjects": [itself],
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-    }))?;
-    let plain = PostParams::default();
-    Api::all(team.client.clone()).create(&plain, &role).await?;
-    Api::all(team.client.clone())
-        .create(&plain, &binding)
-        .await?;
+    team.bind_everywhere(&itself).await?;
     let kubeconfig = team.plane.kubeconfig_as(CONTROLLER, &[], None)?;
     let lease = ["--lease-duration", "30s"];
     let at_home = ["--home-namespace", &home.namespace];
