@@ -19,9 +19,9 @@ const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: for
 
 /// Each file, and the template and the values that it comes of.
 const FILES: [(&str, &str, &str); 6] = [
-    ("controller.yaml", "controller.yaml", "on"),
-    ("receiver.yaml", "receiver.yaml", "on"),
-    ("relay.yaml", "relay.yaml", "on"),
+    ("controller.yaml", "controller-rbac.yaml", "on"),
+    ("receiver.yaml", "receiver-rbac.yaml", "on"),
+    ("relay.yaml", "relay-rbac.yaml", "on"),
     ("vault.yaml", "vault.yaml", "on"),
     ("admission.yaml", "admission.yaml", "on"),
     ("admission-without-mutation.yaml", "admission.yaml", "off"),
