@@ -43,9 +43,11 @@ impl Needs {
         let Some(auth) = &spec.auth else { return };
         let basic = auth.basic.iter().map(|basic| &basic.secret_name);
         let token = auth.token.iter().map(|token| &token.secret_name);
-        let mtls = auth.mtls.iter().filter_map(|mtls| mtls.secret_name.as_ref());
-        self.secrets
-            .extend(basic.chain(token).chain(mtls).cloned());
+        let mtls = auth
+            .mtls
+            .iter()
+            .filter_map(|mtls| mtls.secret_name.as_ref());
+        self.secrets.extend(basic.chain(token).chain(mtls).cloned());
         let vault = auth.mtls.as_ref().and_then(|mtls| mtls.vault.as_ref());
         if let Some(vault) = vault {
             self.trust(vault.tls.as_ref());
@@ -87,16 +89,18 @@ pub fn manifests<'a>(
     connections: impl IntoIterator<Item = &'a SpinnakerConnection>,
     home_namespace: &str,
 ) -> String {
-    let documents = needs(connections).into_iter().flat_map(|(namespace, needs)| {
-        let mut documents = Vec::new();
-        if needs.vault_account {
-            documents.push(account(&namespace));
-        }
-        if !needs.secrets.is_empty() {
-            documents.extend(role(&namespace, &needs.secrets, home_namespace));
-        }
-        documents
-    });
+    let documents = needs(connections)
+        .into_iter()
+        .flat_map(|(namespace, needs)| {
+            let mut documents = Vec::new();
+            if needs.vault_account {
+                documents.push(account(&namespace));
+            }
+            if !needs.secrets.is_empty() {
+                documents.extend(role(&namespace, &needs.secrets, home_namespace));
+            }
+            documents
+        });
     let texts: Vec<String> = documents
         // A Value is always YAML.
         .map(|document| serde_saphyr::to_string(&document).unwrap_or_default())
@@ -118,7 +122,8 @@ fn role(namespace: &str, secrets: &BTreeSet<String>, home_namespace: &str) -> [V
     let version = format!("{group}/v1");
     let metadata = json!({"name": ROLE, "namespace": namespace});
     let rule = json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": secrets, "verbs": ["get"]});
-    let subject = json!({"kind": "ServiceAccount", "name": CONTROLLER, "namespace": home_namespace});
+    let subject =
+        json!({"kind": "ServiceAccount", "name": CONTROLLER, "namespace": home_namespace});
     [
         json!({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": [rule]}),
         json!({
@@ -267,8 +272,7 @@ mod tests {
             &Value::Null,
             &json!({"basic": {"secretName": name}}),
         )];
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(&manifests(&all, "home")).unwrap();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&manifests(&all, "home")).unwrap();
         assert_eq!(documents.len(), 2);
         assert_eq!(documents[0]["rules"][0]["resourceNames"], json!([name]));
     }

@@ -18,7 +18,7 @@ pub mod vault;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;
-pub use control_plane::ControlPlane;
+pub use control_plane::{AuditedCall, ControlPlane};
 pub use gate::StandInGate;
 pub use role::{Role, RoleCommand};
 pub use slack::StandInSlack;
