@@ -7,6 +7,7 @@
 pub mod holders;
 pub mod needs;
 pub mod policies;
+pub mod rights;
 
 use std::{sync::Arc, time::Duration};
 
