@@ -9,6 +9,8 @@ use crate::{
 };
 
 const READ: &[&str] = &["get", "list", "watch"];
+/// Of what is only looked up in caches.
+const FOLLOW: &[&str] = &["list", "watch"];
 
 /// Where a role works.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +34,7 @@ pub fn controller(places: Places<'_>) -> Needs {
             ("environments", READ),
             ("spinnakerconnections", READ),
             ("deployrequests", READ),
-            ("deployapprovals", READ),
+            ("deployapprovals", FOLLOW),
             ("deploytargets", READ),
             ("deployrequests", &["patch", "delete"]),
             ("deploytargets", &["create"]),
@@ -48,12 +50,26 @@ pub fn controller(places: Places<'_>) -> Needs {
     needed.within(
         places.scopes,
         "events.k8s.io",
-        &[("events", &["create", "patch"])],
+        &[("events", &["get", "create", "patch"])],
     );
     // The installation's identity.
     needed.add("", "namespaces", &["get"], None, Some("kube-system"));
     needed.lease(places.lease);
     needed.add(GROUP, "persons", READ, Some(places.home), None);
+    let home = Scope::Namespace(places.home.to_owned());
+    if !places.scopes.contains(&home) && !places.scopes.contains(&Scope::Cluster) {
+        // Connections that are shared.
+        let home = [home];
+        needed.within(
+            &home,
+            GROUP,
+            &[
+                ("spinnakerconnections", READ),
+                ("spinnakerconnections/status", &["patch"]),
+            ],
+        );
+        needed.within(&home, "events.k8s.io", &[("events", &["create", "patch"])]);
+    }
     needed.named("controller-definitions", "controller-rights")
 }
 
@@ -64,11 +80,11 @@ pub fn receiver(scopes: &[Scope], home: &str) -> Needs {
         scopes,
         GROUP,
         &[
-            ("applications", READ),
-            ("environments", READ),
+            ("applications", FOLLOW),
+            ("environments", FOLLOW),
             ("deployrequests", READ),
             ("deployapprovals", READ),
-            ("deploytargets", READ),
+            ("deploytargets", FOLLOW),
             ("deployrequests", &["create", "patch"]),
             ("deployapprovals", &["create"]),
         ],
@@ -92,10 +108,10 @@ pub fn relay(scopes: &[Scope], lease: (&str, &str)) -> Needs {
         scopes,
         GROUP,
         &[
-            ("applications", READ),
-            ("environments", READ),
+            ("applications", FOLLOW),
+            ("environments", FOLLOW),
             ("deployrequests", READ),
-            ("deployapprovals", READ),
+            ("deployapprovals", FOLLOW),
             ("deployrequests/status", &["patch"]),
         ],
     );
