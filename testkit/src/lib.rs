@@ -9,6 +9,7 @@ pub mod gate;
 pub mod helm;
 mod leash;
 mod provision;
+pub mod role;
 mod server;
 pub mod slack;
 pub mod tls;
@@ -17,8 +18,9 @@ pub mod vault;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;
-pub use control_plane::ControlPlane;
+pub use control_plane::{AuditedCall, ControlPlane};
 pub use gate::StandInGate;
+pub use role::{Role, RoleCommand};
 pub use slack::StandInSlack;
 pub use vault::FalseVault;
 pub use wait::wait_for;
