@@ -76,10 +76,14 @@ pub async fn keep(
             SOON
         };
         let pause = pause.mul_f64(0.75 + chance::fraction() / 4.0);
+        let refused = async {
+            sleep(SOON).await;
+            watches.needs_somebody().await;
+        };
         tokio::select! {
             () = sleep(pause) => {}
-            // A watch that fails for good is looked into at once, but not more often than soon.
-            () = watches.needs_somebody(), if calm => {}
+            // A watch that is refused is looked into, though not more often than anything.
+            () = refused, if calm => {}
         }
     }
 }

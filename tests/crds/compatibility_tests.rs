@@ -42,16 +42,17 @@ const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
 /// With a change somewhere: a null takes away.
 fn changed(path: &str, to: Value) -> Value {
     let mut definition = definition();
-    let (parent, last) = path.rsplit_once('/').unwrap();
-    let parent = definition.pointer_mut(parent).unwrap();
-    match parent {
-        Value::Object(object) if to.is_null() => {
-            object.remove(last).unwrap();
-        }
-        Value::Object(object) => {
-            object.insert(last.to_owned(), to);
-        }
-        other => other[last.parse::<usize>().unwrap()] = to,
+    let place = path.rsplit_once('/').and_then(|(parent, last)| {
+        let parent = definition.pointer_mut(parent)?.as_object_mut()?;
+        Some((parent, last))
+    });
+    let Some((parent, last)) = place else {
+        panic!("there is no {path}");
+    };
+    if to.is_null() {
+        assert!(parent.remove(last).is_some(), "there is no {path}");
+    } else {
+        parent.insert(last.to_owned(), to);
     }
     definition
 }

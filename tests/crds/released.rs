@@ -32,8 +32,16 @@ use crate::{Kind, compatibility::breaks, samples};
 const HEADER: &str =
     "# Written by `UPDATE_RELEASED=1 cargo test --test crds released::`. Don't edit.\n";
 
+/// An object of a kind: what it is called, what is left out, and what is otherwise than the first that fits.
+type Variant = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+);
+
 /// Of each kind the objects that together have every field: what can't stand together is left out of one or the other.
-const VARIANTS: [(&str, &str, &[&str], &[(&str, &str)]); 13] = [
+const VARIANTS: [Variant; 13] = [
     ("Application", "full", &[], &[]),
     (
         "DeployApproval",

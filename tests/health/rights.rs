@@ -82,10 +82,51 @@ fn about(rule: &Value) -> Vec<String> {
     told.collect()
 }
 
-async fn started(plane: &ControlPlane, name: &str, home: &str) -> Result<Role> {
+fn started(plane: &ControlPlane, name: &str, home: &str) -> Result<Role> {
     let user = format!("system:serviceaccount:{home}:foredeck-{name}");
     let kubeconfig = plane.kubeconfig_as(&user, &[], None)?;
     role(plane, name, home)?.kubeconfig(kubeconfig).start()
+}
+
+/// One process of all roles acts as each of them, which takes a right of its own.
+#[tokio::test]
+async fn a_process_that_may_not_act_as_its_roles_says_so() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    plane.install_crds(&crds()).await?;
+    let home = plane.namespace("single").await?;
+    for one in manifests("controller", &home)? {
+        apply(plane, &[one]).await?;
+    }
+    let role = role(plane, "run", &home)?
+        .kubeconfig(plane.kubeconfig_of(&home, "foredeck", None).await?)
+        .arguments(["--roles-namespace", &home])
+        .arguments(["--slack-mode", "http", "--listen", "127.0.0.1:0"])
+        .env("SLACK_SIGNING_SECRET", "0123456789abcdef0123456789abcdef")
+        .start()?;
+    let cannot = ["cannot impersonate".to_owned()];
+    until_missed(&role, "controller", &cannot).await?;
+    let allowed = json!([
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "foredeck", "namespace": home},
+            "rules": [{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"],
+                "resourceNames": ["foredeck-controller", "foredeck-receiver", "foredeck-relay"]}]},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "foredeck", "namespace": home},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "foredeck"},
+            "subjects": [{"kind": "ServiceAccount", "name": "foredeck", "namespace": home}]},
+    ]);
+    apply(plane, allowed.as_array().context("a list")?).await?;
+    wait_for("the controller to have its rights", PATIENCE, async || {
+        let said = gate(&role, "controller-rights").await?;
+        ensure!(said.is_none(), "{said:?}");
+        Ok(())
+    })
+    .await
+    .with_context(|| role.tail())?;
+    // The receiver's are not installed.
+    let all = ["deployrequests.foredeck.dev".to_owned()];
+    until_missed(&role, "receiver", &all).await?;
+    Ok(())
 }
 
 async fn until_missed(role: &Role, name: &str, any: &[String]) -> Result<String> {
@@ -119,14 +160,14 @@ async fn until_has_all(role: &Role, name: &str) -> Result<()> {
     .with_context(|| role.tail())
 }
 
-async fn without(plane: &ControlPlane, name: &str, (at, rule): (usize, usize)) -> Result<()> {
+async fn without(plane: &ControlPlane, name: &str, (at, nth): (usize, usize)) -> Result<()> {
     let home = plane.namespace("rights").await?;
     let whole = manifests(name, &home)?;
     let mut fewer = whole.clone();
     let rules = fewer[at]["rules"].as_array_mut().context("rules")?;
-    let removed = rules.remove(rule);
+    let removed = rules.remove(nth);
     apply(plane, &fewer).await?;
-    let role = started(plane, name, &home).await?;
+    let role = started(plane, name, &home)?;
     let about = about(&removed);
     if about.is_empty() {
         return until_has_all(&role, name).await;
@@ -175,7 +216,7 @@ async fn a_right_that_is_taken_away_and_given_back_is_noticed() -> Result<()> {
     let home = plane.namespace("taken").await?;
     let whole = manifests("receiver", &home)?;
     apply(plane, &whole).await?;
-    let role = started(plane, "receiver", &home).await?;
+    let role = started(plane, "receiver", &home)?;
     until_has_all(&role, "receiver").await?;
     let mut none = whole.clone();
     for one in &mut none {
