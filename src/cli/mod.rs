@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, its flags and how its parts are put together, and nothing else.
 //! Touches what the subcommand touches.
 
+mod audit;
 mod controller;
 mod crds;
 mod identity;
