@@ -289,6 +289,7 @@ async fn engine(
             looks: Looks::default(),
         },
         claim,
+        shutdown: shutdown.clone(),
         client,
     });
     let watching = stream::select_all([
@@ -338,7 +339,11 @@ async fn engine(
         std::future::pending::<()>().await;
     };
     let work = async {
-        caches_ready.await?;
+        tokio::select! {
+            ready = caches_ready => ready?,
+            // What was never seen can't have begun.
+            () = shutdown.cancelled() => return Ok(()),
+        }
         on_ready();
         tracing::info!(?scope, "caches are filled; working");
         let requests = drive(
@@ -426,15 +431,23 @@ async fn drive<K, Work>(
         .map(Ok::<_, Infallible>);
     applier(
         // A task of its own: a panic in one pass ends that pass, not the controller.
-        move |object: Arc<Guarded<K>>, context| {
+        move |object: Arc<Guarded<K>>, context: Arc<Context>| {
             let kind = K::kind(&()).into_owned();
             let name = object.meta().name.clone().unwrap_or_default();
-            tokio::spawn(reconcile(object, context))
-                .map(move |outcome| {
-                    outcome.unwrap_or_else(|broken| {
+            let pass = reconcile(object, Arc::clone(&context));
+            let pass = async move {
+                context.may_begin()?;
+                pass.await
+            };
+            tokio::spawn(pass)
+                .map(move |outcome| match outcome {
+                    // Whoever works next looks at it.
+                    Ok(Err(ControllerError::Stopping)) => Ok(Action::await_change()),
+                    Ok(outcome) => outcome,
+                    Err(broken) => {
                         tracing::error!(kind, name, error = %broken, "a pass broke down");
                         Ok(Action::requeue(Duration::from_mins(1)))
-                    })
+                    }
                 })
                 .boxed()
         },

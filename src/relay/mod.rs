@@ -253,7 +253,10 @@ async fn engine(
         all.map(|_| ()).map_err(|_| RelayError::WatchEnded)
     };
     let work = async {
-        filled.await?;
+        tokio::select! {
+            filled = filled => filled?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
         on_ready();
         tracing::info!(?scope, "caches are filled; telling");
         let queue = stream::unfold(woken, |mut woken| async {
