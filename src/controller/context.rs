@@ -34,6 +34,7 @@ use crate::{
     runtime::{
         cache::{Cache, Guarded},
         lease::Claim,
+        metrics::Metrics,
     },
 };
 
@@ -71,6 +72,8 @@ pub(super) struct Context {
     pub limits: Limits,
     /// Counters.
     pub metrics: ControllerMetrics,
+    /// Where everything is counted.
+    pub registry: Metrics,
     /// Caches: good for waiting, queueing and following, never for starting.
     pub caches: Caches,
     /// Who else may reach the same places.

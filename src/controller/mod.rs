@@ -26,6 +26,7 @@ mod survey;
 mod targets;
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
@@ -44,7 +45,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         applier,
-        controller::{Action, Config},
+        controller::{self, Action, Config},
         events::{Recorder, Reporter},
         reflector::{ObjectRef, Store},
     },
@@ -109,6 +110,7 @@ pub async fn run(
         installation,
         metrics,
         neighbours: Neighbours::default(),
+        registry,
         shutdown,
     };
     let _ending = EndOfKeepers(connections);
@@ -135,6 +137,7 @@ struct Shared {
     installation: String,
     metrics: ControllerMetrics,
     neighbours: Neighbours,
+    registry: Metrics,
     shutdown: CancellationToken,
 }
 
@@ -169,10 +172,12 @@ async fn engine(
         installation,
         metrics,
         neighbours,
+        registry,
         shutdown,
     } = shared;
     let (requests, request_changes) =
         Cache::<DeployRequest>::start(client.clone(), &scope, drop_nothing);
+    metrics.look_at(&requests.0);
     let (deploy_targets, target_changes) =
         Cache::<DeployTarget>::start(client.clone(), &scope, drop_nothing);
     let (applications, application_changes) =
@@ -234,6 +239,7 @@ async fn engine(
             },
         ),
         metrics,
+        registry,
         caches: Caches {
             requests,
             targets: deploy_targets,
@@ -393,7 +399,15 @@ async fn drive<K, Work>(
     K: objects::Object,
     Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
 {
+    let depth = context.registry.queue(kind::<K>());
+    let (waiting, gone) = (depth.clone(), depth.clone());
     let queue = received(woken)
+        .inspect(move |object| {
+            waiting.woken(
+                object.namespace.as_deref().unwrap_or_default(),
+                &object.name,
+            );
+        })
         .take_until(shutdown.cancelled_owned())
         .map(Ok::<_, Infallible>);
     applier(
@@ -401,8 +415,11 @@ async fn drive<K, Work>(
         move |object: Arc<Guarded<K>>, context| {
             let kind = K::kind(&()).into_owned();
             let name = object.meta().name.clone().unwrap_or_default();
+            let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+            let underway = depth.begun(namespace, &name);
             tokio::spawn(reconcile(object, context))
                 .map(move |outcome| {
+                    drop(underway);
                     outcome.unwrap_or_else(|broken| {
                         tracing::error!(kind, name, error = %broken, "a pass broke down");
                         Ok(Action::requeue(Duration::from_mins(1)))
@@ -411,7 +428,7 @@ async fn drive<K, Work>(
                 .boxed()
         },
         |object, error, context: Arc<Context>| {
-            ControllerMetrics::count(&context.metrics.errors, error.reason());
+            context.metrics.failed(error.reason());
             tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
             Action::requeue(Duration::from_millis(1_000 + u64::from(spread(object.meta().uid.as_ref())) % 1_000))
         },
@@ -420,13 +437,25 @@ async fn drive<K, Work>(
         queue,
         Config::default().concurrency(CONCURRENCY),
     )
-    .for_each(|outcome| async move {
+    .for_each(|outcome| {
+        if let Err(controller::Error::ObjectNotFound(object)) = &outcome {
+            gone.gone(object.namespace.as_deref().unwrap_or_default(), &object.name);
+        }
         if let Err(error) = outcome {
             // Gone since it was woken, or already reported by the policy above.
             tracing::debug!(error = %telemetry::chain(&error), "pass");
         }
+        std::future::ready(())
     })
     .await;
+}
+
+/// A kind's name, as metrics and logs have it.
+fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        Cow::Borrowed(kind) => kind,
+        Cow::Owned(_) => "other",
+    }
 }
 
 fn received<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {

@@ -13,6 +13,8 @@ pub mod lease;
 pub mod live;
 pub mod metrics;
 pub mod private_memory;
+mod process;
+pub mod queue;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
