@@ -5,10 +5,12 @@
 pub mod api_proxy;
 pub mod browser;
 pub mod control_plane;
+pub mod definitions;
 pub mod gate;
 pub mod helm;
 mod leash;
 mod provision;
+pub mod role;
 mod server;
 pub mod sink;
 pub mod slack;
@@ -18,8 +20,9 @@ pub mod vault;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;
-pub use control_plane::ControlPlane;
+pub use control_plane::{AuditedCall, ControlPlane};
 pub use gate::StandInGate;
+pub use role::{Role, RoleCommand};
 pub use sink::StandInSink;
 pub use slack::StandInSlack;
 pub use vault::FalseVault;
