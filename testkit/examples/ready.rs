@@ -41,14 +41,18 @@ async fn main() -> Result<()> {
     }
     all.sort();
     let (best, median) = (all[0], all[RUNS / 2]);
-    println!("{program}: ready after {median:.0?} (best {best:.0?}; it should be {BUDGET:?} at most)");
+    println!(
+        "{program}: ready after {median:.0?} (best {best:.0?}; it should be {BUDGET:?} at most)"
+    );
     Ok(())
 }
 
 /// A namespace of its own each time, so that nobody waits for the Lease of one that was killed.
 async fn one(program: &str, plane: &ControlPlane) -> Result<Duration> {
     let namespace = plane.namespace("ready").await?;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
     let listen = format!("127.0.0.1:{port}");
     let begun = Instant::now();
     let child = Command::new(program)
