@@ -92,7 +92,7 @@ pub struct Outside {
 struct Common {
     reader: Reader,
     settings: DoctorSettings,
-    server: Seen<reader::ServerFacts>,
+    server: Seen<server::ServerFacts>,
     connections: Seen<Vec<SpinnakerConnection>>,
 }
 
