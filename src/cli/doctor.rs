@@ -9,7 +9,6 @@ use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
 use kube::{Api, api::ListParams};
 use reqwest::Url;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     explain, print,
@@ -31,7 +30,7 @@ use crate::{
         GroupPrefix,
         okta::{OktaGroups, OktaSettings},
     },
-    runtime::{admin::Readiness, client, metrics::Metrics, telemetry::chain},
+    runtime::{client, telemetry::chain},
     slack::client::token,
 };
 
@@ -175,13 +174,7 @@ async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result
 
 /// Whatever is asked with a token, begun when it is waited for.
 fn outside(client: &kube::Client, arguments: &DoctorArguments) -> Outside {
-    let process = Process {
-        client: client.clone(),
-        readiness: Readiness::default(),
-        metrics: Metrics::default(),
-        shutdown: CancellationToken::new(),
-        namespaces: Vec::new(),
-    };
+    let process = Process::asking(client.clone());
     let secrets = Secrets::new(arguments.slack.vault().clone(), &process);
     Outside {
         bot: bot(arguments.slack.clone(), process.clone(), secrets.clone()),
