@@ -5,7 +5,9 @@
 //! would; the API server's failures are not.
 
 pub mod holders;
+pub mod needs;
 pub mod policies;
+pub mod rights;
 
 use std::{sync::Arc, time::Duration};
 

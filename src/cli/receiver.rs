@@ -19,6 +19,7 @@ use super::{
     vault::KeyInVault,
 };
 use crate::{
+    access::needs,
     receiver::{self, Door, ReceiverSettings, Transport},
     runtime::live::LiveSecret,
     slack::{
@@ -26,6 +27,15 @@ use crate::{
         signature::SigningSecrets, socket::SocketSettings,
     },
 };
+
+/// What is closed until it works.
+pub(super) const GATES: [&str; 5] = [
+    "secrets",
+    "receiver-caches",
+    "receiver-slack",
+    "receiver-definitions",
+    "receiver-rights",
+];
 
 /// What is under way has to end within the grace period too.
 const LONGEST_DRAIN: Duration = Duration::from_secs(20);
@@ -149,7 +159,7 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
         people,
         own,
     } = arguments;
-    process::run(process, async move |process| {
+    process::run(process, &GATES, async move |process| {
         match process.unless_stopped(slack.open(&process)).await {
             Some(slack) => work(process, slack?, people, own).await,
             None => Ok(()),
@@ -165,6 +175,7 @@ pub(super) async fn work(
     people: PeopleArguments,
     own: ReceiverFlags,
 ) -> Result<()> {
+    let needs = needs::receiver(&process.scopes(), &people.home_namespace);
     let client = slack.client()?;
     let reading = process.unless_stopped(async {
         let door = Door {
@@ -194,16 +205,16 @@ pub(super) async fn work(
         return Ok(());
     };
     let (door, settings) = read?;
-    receiver::run(
+    let work = receiver::run(
         settings,
-        process.client,
+        process.client.clone(),
         client,
         door,
-        process.readiness,
-        process.metrics,
-        process.shutdown,
-    )
-    .await?;
+        process.readiness.clone(),
+        process.metrics.clone(),
+        process.shutdown.clone(),
+    );
+    process.needing(needs, Box::pin(work)).await?;
     Ok(())
 }
 

@@ -26,6 +26,7 @@ mod survey;
 mod targets;
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
@@ -44,12 +45,15 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         applier,
-        controller::{Action, Config},
+        controller::{self, Action, Config},
         events::{Recorder, Reporter},
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -69,7 +73,7 @@ use crate::{
     },
     domain::people::Limits,
     runtime::{
-        admin::Readiness,
+        admin::{Gate, Readiness},
         cache::{Cache, Guarded, Scope, named, reference},
         chance,
         lease::Claim,
@@ -80,6 +84,8 @@ use crate::{
 
 /// The deadline of one call to the API server.
 pub(crate) const API_DEADLINE: Duration = Duration::from_secs(10);
+/// Until something is asked for again that nothing goes without.
+const AGAIN: Duration = Duration::from_secs(3);
 /// Passes under way at once. Gate has its own, tighter limit per connection; a pass that waits for it costs little.
 const CONCURRENCY: u16 = 512;
 
@@ -95,7 +101,10 @@ pub async fn run(
     let gate = readiness.gate("caches");
     let registry = metrics;
     let metrics = ControllerMetrics::register(&registry);
-    let installation = installation(&client).await?;
+    let known = shutdown.run_until_cancelled(installation(&client, &gate));
+    let Some(installation) = known.await else {
+        return Ok(());
+    };
     let scopes = Scope::of(&settings.namespaces);
     let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
     let connections = Arc::new(Connections::new(client.clone(), &settings, metrics.clone()));
@@ -109,6 +118,7 @@ pub async fn run(
         installation,
         metrics,
         neighbours: Neighbours::default(),
+        registry,
         shutdown,
     };
     let _ending = EndOfKeepers(connections);
@@ -135,6 +145,7 @@ struct Shared {
     installation: String,
     metrics: ControllerMetrics,
     neighbours: Neighbours,
+    registry: Metrics,
     shutdown: CancellationToken,
 }
 
@@ -147,11 +158,26 @@ impl Drop for EndOfKeepers {
     }
 }
 
-/// The cluster's identity, as the field has agreed on: the uid of `kube-system`.
-async fn installation(client: &Client) -> Result<String, ControllerError> {
+/// The cluster's identity, as the field has agreed on: the uid of `kube-system`. Asked for until the API server gives it.
+async fn installation(client: &Client, gate: &Gate) -> String {
     let api: Api<Namespace> = Api::all(client.clone());
-    let namespace = objects::within("read namespace kube-system", api.get("kube-system")).await?;
-    Ok(namespace.uid().unwrap_or_default())
+    let mut told = String::new();
+    loop {
+        let read = objects::within("read namespace kube-system", api.get("kube-system")).await;
+        let error = match read {
+            Ok(namespace) => {
+                gate.not_ready("being filled");
+                return namespace.uid().unwrap_or_default();
+            }
+            Err(error) => telemetry::chain(&error),
+        };
+        if told != error {
+            tracing::warn!(%error, "which cluster this is can't be read, and is asked again until it is");
+            gate.not_ready(format!("which cluster this is can't be read: {error}"));
+            told = error;
+        }
+        sleep(AGAIN).await;
+    }
 }
 
 /// One set of watches and reconciles.
@@ -169,23 +195,27 @@ async fn engine(
         installation,
         metrics,
         neighbours,
+        registry,
         shutdown,
     } = shared;
+    let watches = registry.watches();
     let (requests, request_changes) =
-        Cache::<DeployRequest>::start(client.clone(), &scope, drop_nothing);
+        Cache::<DeployRequest>::start(client.clone(), &scope, watches, drop_nothing);
+    metrics.look_at(&requests.0);
     let (deploy_targets, target_changes) =
-        Cache::<DeployTarget>::start(client.clone(), &scope, drop_nothing);
+        Cache::<DeployTarget>::start(client.clone(), &scope, watches, drop_nothing);
     let (applications, application_changes) =
-        Cache::<Application>::start(client.clone(), &scope, drop_pipelines);
+        Cache::<Application>::start(client.clone(), &scope, watches, drop_pipelines);
     let (environments, environment_changes) =
-        Cache::<Environment>::start(client.clone(), &scope, drop_nothing);
+        Cache::<Environment>::start(client.clone(), &scope, watches, drop_nothing);
     let (connections, connection_changes) =
-        Connected::start(&client, &scope, &settings.home_namespace);
+        Connected::start(&client, &scope, &settings.home_namespace, watches);
     let connections = Arc::new(connections);
     let (approvals, approval_changes) =
-        Cache::<DeployApproval>::start(client.clone(), &scope, drop_nothing);
+        Cache::<DeployApproval>::start(client.clone(), &scope, watches, drop_nothing);
     let people = Scope::Namespace(settings.home_namespace.clone());
-    let (persons, person_changes) = Cache::<Person>::start(client.clone(), &people, drop_nothing);
+    let (persons, person_changes) =
+        Cache::<Person>::start(client.clone(), &people, watches, drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
@@ -234,6 +264,7 @@ async fn engine(
             },
         ),
         metrics,
+        registry,
         caches: Caches {
             requests,
             targets: deploy_targets,
@@ -398,7 +429,15 @@ async fn drive<K, Work>(
     K: objects::Object,
     Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
 {
+    let depth = context.registry.queue(kind::<K>());
+    let (waiting, gone) = (depth.clone(), depth.clone());
     let queue = received(woken)
+        .inspect(move |object| {
+            waiting.woken(
+                object.namespace.as_deref().unwrap_or_default(),
+                &object.name,
+            );
+        })
         .take_until(shutdown.cancelled_owned())
         .map(Ok::<_, Infallible>);
     applier(
@@ -406,8 +445,11 @@ async fn drive<K, Work>(
         move |object: Arc<Guarded<K>>, context: Arc<Context>| {
             let kind = K::kind(&()).into_owned();
             let name = object.meta().name.clone().unwrap_or_default();
+            let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+            let underway = depth.begun(namespace, &name);
             let pass = reconcile(object, Arc::clone(&context));
             let pass = async move {
+                let _underway = underway;
                 context.may_begin()?;
                 pass.await
             };
@@ -424,7 +466,7 @@ async fn drive<K, Work>(
                 .boxed()
         },
         |object, error, context: Arc<Context>| {
-            ControllerMetrics::count(&context.metrics.errors, error.reason());
+            context.metrics.failed(error.reason());
             tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
             Action::requeue(Duration::from_millis(1_000 + u64::from(spread(object.meta().uid.as_ref())) % 1_000))
         },
@@ -433,13 +475,25 @@ async fn drive<K, Work>(
         queue,
         Config::default().concurrency(CONCURRENCY),
     )
-    .for_each(|outcome| async move {
+    .for_each(|outcome| {
+        if let Err(controller::Error::ObjectNotFound(object)) = &outcome {
+            gone.gone(object.namespace.as_deref().unwrap_or_default(), &object.name);
+        }
         if let Err(error) = outcome {
             // Gone since it was woken, or already reported by the policy above.
             tracing::debug!(error = %telemetry::chain(&error), "pass");
         }
+        std::future::ready(())
     })
     .await;
+}
+
+/// A kind's name, as metrics and logs have it.
+fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        Cow::Borrowed(kind) => kind,
+        Cow::Owned(_) => "other",
+    }
 }
 
 fn received<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {

@@ -101,9 +101,13 @@ pub async fn run(
         },
     };
     let scopes = Scope::of(&settings.namespaces);
-    let (directory, watching) = Directory::start(&client, &scopes);
+    let (directory, watching) = Directory::start(&client, &scopes, metrics.watches());
     let directory = Arc::new(directory);
-    let (records, noting) = Records::start(client.clone(), &settings.people.namespace);
+    let (records, noting) = Records::start(
+        client.clone(),
+        &settings.people.namespace,
+        metrics.watches(),
+    );
     let watching = async {
         tokio::select! {
             () = watching => {}
