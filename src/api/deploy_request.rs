@@ -247,6 +247,23 @@ impl Phase {
         Self::Expired,
     ];
 
+    /// Its name, as objects and metrics have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Queued => "Queued",
+            Self::Starting => "Starting",
+            Self::Running => "Running",
+            Self::Unknown => "Unknown",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Canceled => "Canceled",
+            Self::Denied => "Denied",
+            Self::Expired => "Expired",
+        }
+    }
+
     /// Whether nothing will happen any more.
     pub fn is_terminal(self) -> bool {
         matches!(
@@ -294,6 +311,9 @@ pub struct DeployRequestStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::DECISIONS))]
     pub decisions: Vec<DecisionRecord>,
+    /// How many of the decisions, from the first, the audit sinks have; absent where none is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audited: Option<u32>,
     /// What Spinnaker says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionStatus>,

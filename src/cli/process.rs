@@ -3,13 +3,14 @@
 
 use std::{future::pending, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use kube::Client;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
 };
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::values::{self, AdminListen};
@@ -24,6 +25,10 @@ use crate::runtime::{
     shutdown,
     telemetry::{self, LogFormat},
 };
+
+/// How long what had begun may take to end after the signal. Everything has a deadline of its own and ends sooner; this
+/// is shorter than the 45 s after which Kubernetes kills, so that what still hangs is told.
+const LEAVE_WITHIN: Duration = Duration::from_secs(40);
 
 /// What every role takes.
 #[derive(Args, Debug)]
@@ -84,6 +89,18 @@ struct LeaseName {
 }
 
 impl Process {
+    /// One that asks, and does no role's work: nobody scrapes it or waits for it.
+    pub(super) fn asking(client: Client) -> Self {
+        Self {
+            client,
+            readiness: Readiness::default(),
+            metrics: Metrics::default(),
+            shutdown: CancellationToken::new(),
+            namespaces: Vec::new(),
+            leaders: Family::default(),
+        }
+    }
+
     /// Where it works.
     pub(super) fn scopes(&self) -> Vec<Scope> {
         Scope::of(&self.namespaces)
@@ -152,6 +169,7 @@ where
             }
         }
     };
+    let (asked, said) = (shutdown.clone(), readiness.clone());
     let working = async {
         let process = Process {
             client: client::connect().await?,
@@ -163,9 +181,16 @@ where
         };
         work(process).await
     };
+    let leaving = async {
+        asked.cancelled().await;
+        // Whoever sends people here is told first of all; liveness and metrics go on.
+        said.gate("shutdown").not_ready("asked to stop");
+        sleep(LEAVE_WITHIN).await;
+    };
     tokio::select! {
         outcome = working => outcome,
         outcome = admin => Ok(outcome?),
+        () = leaving => bail!("what had begun did not end within {} s of the signal; it is found again by whoever works next", LEAVE_WITHIN.as_secs()),
     }
 }
 

@@ -37,6 +37,9 @@ pub(super) const GATES: [&str; 5] = [
     "receiver-rights",
 ];
 
+/// What is under way has to end within the grace period too.
+const LONGEST_DRAIN: Duration = Duration::from_secs(20);
+
 #[derive(Args, Debug)]
 pub(super) struct ReceiverArguments {
     #[command(flatten)]
@@ -135,6 +138,11 @@ pub(super) struct ReceiverFlags {
     /// How long a start without a live socket is not ready: a Slack that is down must not hold up a rollout
     #[arg(long, value_name = "DURATION", env = "FOREDECK_SLACK_GRACE", default_value = "30s", value_parser = values::duration)]
     slack_grace: Duration,
+
+    /// How long it goes on answering after it was asked to stop, with `--slack-mode http`: until no balancer sends Slack's
+    /// requests here any more; at most 20 s
+    #[arg(long, value_name = "DURATION", env = "FOREDECK_DRAIN", default_value = "5s", value_parser = values::duration)]
+    drain: Duration,
 
     /// How long a request that was asked for in Slack stays after its end
     #[arg(long, value_name = "DURATION", env = "FOREDECK_REQUEST_TTL", default_value = "720h", value_parser = values::duration)]
@@ -250,6 +258,7 @@ impl ReceiverFlags {
                 Transport::Http {
                     listener,
                     secrets: SigningSecrets::live(signing)?,
+                    drain: self.drain.min(LONGEST_DRAIN),
                 }
             }
         })
@@ -316,6 +325,7 @@ mod tests {
         assert_eq!((flags.slack_sockets, flags.slack_sockets_expected), (2, 4));
         assert_eq!(flags.slack_grace, Duration::from_secs(30));
         assert_eq!(flags.request_ttl, Duration::from_hours(720));
+        assert_eq!(flags.drain, Duration::from_secs(5));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod survey;
 mod targets;
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
@@ -44,7 +45,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         applier,
-        controller::{Action, Config},
+        controller::{self, Action, Config},
         events::{Recorder, Reporter},
         reflector::{ObjectRef, Store},
     },
@@ -63,7 +64,11 @@ use self::{
     lookup::Connected,
     metrics::ControllerMetrics,
 };
-pub use self::{context::ControllerSettings, error::ControllerError};
+pub use self::{
+    audit::{AuditServer, AuditSettings, NoServer},
+    context::ControllerSettings,
+    error::ControllerError,
+};
 use crate::{
     access::{Access, holders::Holders},
     api::{
@@ -78,7 +83,6 @@ use crate::{
         lease::Claim,
         metrics::Metrics,
         telemetry,
-        watches::Watches,
     },
 };
 
@@ -108,6 +112,7 @@ pub async fn run(
     let scopes = Scope::of(&settings.namespaces);
     let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
     let connections = Arc::new(Connections::new(client.clone(), &settings, metrics.clone()));
+    let sinks = audit::open(&settings.audit);
     connections.measure(&registry);
     let shared = Shared {
         access: Access::new(client.clone()),
@@ -117,9 +122,11 @@ pub async fn run(
         claim,
         installation,
         metrics,
+        sinks,
+        audit_metrics: audit::AuditMetrics::register(&registry),
         neighbours: Neighbours::default(),
+        registry,
         shutdown,
-        watches: registry.watches().clone(),
     };
     let _ending = EndOfKeepers(connections);
     let engines = scopes.into_iter().map(|scope| {
@@ -144,9 +151,11 @@ struct Shared {
     claim: Claim,
     installation: String,
     metrics: ControllerMetrics,
+    sinks: audit::Sinks,
+    audit_metrics: audit::AuditMetrics,
     neighbours: Neighbours,
+    registry: Metrics,
     shutdown: CancellationToken,
-    watches: Watches,
 }
 
 /// Logins are kept no longer than we work, whoever still holds the connections.
@@ -194,26 +203,30 @@ async fn engine(
         claim,
         installation,
         metrics,
+        sinks,
+        audit_metrics,
         neighbours,
+        registry,
         shutdown,
-        watches,
     } = shared;
+    let watches = registry.watches();
     let (requests, request_changes) =
-        Cache::<DeployRequest>::start(client.clone(), &scope, &watches, drop_nothing);
+        Cache::<DeployRequest>::start(client.clone(), &scope, watches, drop_nothing);
+    metrics.look_at(&requests.0);
     let (deploy_targets, target_changes) =
-        Cache::<DeployTarget>::start(client.clone(), &scope, &watches, drop_nothing);
+        Cache::<DeployTarget>::start(client.clone(), &scope, watches, drop_nothing);
     let (applications, application_changes) =
-        Cache::<Application>::start(client.clone(), &scope, &watches, drop_pipelines);
+        Cache::<Application>::start(client.clone(), &scope, watches, drop_pipelines);
     let (environments, environment_changes) =
-        Cache::<Environment>::start(client.clone(), &scope, &watches, drop_nothing);
+        Cache::<Environment>::start(client.clone(), &scope, watches, drop_nothing);
     let (connections, connection_changes) =
-        Connected::start(&client, &scope, &settings.home_namespace, &watches);
+        Connected::start(&client, &scope, &settings.home_namespace, watches);
     let connections = Arc::new(connections);
     let (approvals, approval_changes) =
-        Cache::<DeployApproval>::start(client.clone(), &scope, &watches, drop_nothing);
+        Cache::<DeployApproval>::start(client.clone(), &scope, watches, drop_nothing);
     let people = Scope::Namespace(settings.home_namespace.clone());
     let (persons, person_changes) =
-        Cache::<Person>::start(client.clone(), &people, &watches, drop_nothing);
+        Cache::<Person>::start(client.clone(), &people, watches, drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
@@ -246,7 +259,7 @@ async fn engine(
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
         plans: dereference::Plans::default(),
-        audit: audit::Audit::default(),
+        audit: audit::Audit::new(&sinks, audit_metrics),
         policies: settings.policies.clone(),
         holders: Holders::new(client.clone()),
         limits: Limits {
@@ -262,6 +275,7 @@ async fn engine(
             },
         ),
         metrics,
+        registry,
         caches: Caches {
             requests,
             targets: deploy_targets,
@@ -289,6 +303,7 @@ async fn engine(
             looks: Looks::default(),
         },
         claim,
+        shutdown: shutdown.clone(),
         client,
     });
     let watching = stream::select_all([
@@ -338,7 +353,11 @@ async fn engine(
         std::future::pending::<()>().await;
     };
     let work = async {
-        caches_ready.await?;
+        tokio::select! {
+            ready = caches_ready => ready?,
+            // What was never seen can't have begun.
+            () = shutdown.cancelled() => return Ok(()),
+        }
         on_ready();
         tracing::info!(?scope, "caches are filled; working");
         let requests = drive(
@@ -383,7 +402,9 @@ async fn engine(
             woken_connections,
             shutdown.clone(),
         );
+        let audit = audit::deliver(&context, &shutdown);
         tokio::join!(
+            audit,
             requests,
             targets,
             approvals,
@@ -421,25 +442,44 @@ async fn drive<K, Work>(
     K: objects::Object,
     Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
 {
+    let depth = context.registry.queue(kind::<K>());
+    let (waiting, gone) = (depth.clone(), depth.clone());
     let queue = received(woken)
+        .inspect(move |object| {
+            waiting.woken(
+                object.namespace.as_deref().unwrap_or_default(),
+                &object.name,
+            );
+        })
         .take_until(shutdown.cancelled_owned())
         .map(Ok::<_, Infallible>);
     applier(
         // A task of its own: a panic in one pass ends that pass, not the controller.
-        move |object: Arc<Guarded<K>>, context| {
+        move |object: Arc<Guarded<K>>, context: Arc<Context>| {
             let kind = K::kind(&()).into_owned();
             let name = object.meta().name.clone().unwrap_or_default();
-            tokio::spawn(reconcile(object, context))
-                .map(move |outcome| {
-                    outcome.unwrap_or_else(|broken| {
+            let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+            let underway = depth.begun(namespace, &name);
+            let pass = reconcile(object, Arc::clone(&context));
+            let pass = async move {
+                let _underway = underway;
+                context.may_begin()?;
+                pass.await
+            };
+            tokio::spawn(pass)
+                .map(move |outcome| match outcome {
+                    // Whoever works next looks at it.
+                    Ok(Err(ControllerError::Stopping)) => Ok(Action::await_change()),
+                    Ok(outcome) => outcome,
+                    Err(broken) => {
                         tracing::error!(kind, name, error = %broken, "a pass broke down");
                         Ok(Action::requeue(Duration::from_mins(1)))
-                    })
+                    }
                 })
                 .boxed()
         },
         |object, error, context: Arc<Context>| {
-            ControllerMetrics::count(&context.metrics.errors, error.reason());
+            context.metrics.failed(error.reason());
             tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
             Action::requeue(Duration::from_millis(1_000 + u64::from(spread(object.meta().uid.as_ref())) % 1_000))
         },
@@ -448,13 +488,25 @@ async fn drive<K, Work>(
         queue,
         Config::default().concurrency(CONCURRENCY),
     )
-    .for_each(|outcome| async move {
+    .for_each(|outcome| {
+        if let Err(controller::Error::ObjectNotFound(object)) = &outcome {
+            gone.gone(object.namespace.as_deref().unwrap_or_default(), &object.name);
+        }
         if let Err(error) = outcome {
             // Gone since it was woken, or already reported by the policy above.
             tracing::debug!(error = %telemetry::chain(&error), "pass");
         }
+        std::future::ready(())
     })
     .await;
+}
+
+/// A kind's name, as metrics and logs have it.
+fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        Cow::Borrowed(kind) => kind,
+        Cow::Owned(_) => "other",
+    }
 }
 
 fn received<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
@@ -479,7 +531,10 @@ fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
     drop(context.wake_request.send(reference(object)));
     let Ok(request) = &object.0 else { return };
     let namespace = request.namespace().unwrap_or_default();
-    let present = context.caches.requests.0.get(&reference(object)).is_some();
+    let stored = context.caches.requests.0.get(&reference(object));
+    let present = stored.is_some();
+    let same = stored.is_some_and(|stored| stored.meta().uid == request.meta().uid);
+    context.audit.seen(request, !same);
     if !present {
         let uid = request.uid().unwrap_or_default();
         context.audit.forget(&uid);

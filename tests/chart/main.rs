@@ -8,6 +8,7 @@ mod approvals;
 mod cancel;
 mod helm_install;
 mod install;
+mod install_docs;
 mod modes;
 mod persons;
 mod pods;

@@ -22,12 +22,12 @@ use crate::{
     support::{HOME, documents, of_kind, render, set},
 };
 
-const SOON: Duration = Duration::from_mins(1);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 const AUDIENCE: &str = "vault.corp.example";
 
 /// An installation, and what its Pods find in their namespace.
-struct Desk {
-    plane: ControlPlane,
+pub(crate) struct Desk {
+    pub(crate) plane: ControlPlane,
     slack: StandInSlack,
     /// By `Secret/name/key` and `ConfigMap/name/key`.
     files: BTreeMap<String, String>,
@@ -35,6 +35,10 @@ struct Desk {
 
 impl Desk {
     async fn new() -> Result<Self> {
+        Self::on(empty().await?).await
+    }
+
+    pub(crate) async fn on(plane: ControlPlane) -> Result<Self> {
         let slack = StandInSlack::start().await?;
         let files = [
             ("bot-token", slack.bot_token()),
@@ -44,7 +48,7 @@ impl Desk {
         ];
         let files = files.map(|(key, text)| (format!("Secret/foredeck-slack/{key}"), text));
         Ok(Self {
-            plane: empty().await?,
+            plane,
             slack,
             files: files.into(),
         })
@@ -76,7 +80,8 @@ impl Desk {
         Ok(roles.len())
     }
 
-    async fn start(&self, pod: &Value, manifests: &[Value]) -> Result<Role> {
+    /// The one container of a Pod; not yet ready.
+    pub(crate) async fn start(&self, pod: &Value, manifests: &[Value]) -> Result<Role> {
         let account = pod["serviceAccountName"].as_str().context("an account")?;
         let container = &pod["containers"][0];
         let folder = self.folder(account)?;

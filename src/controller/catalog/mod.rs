@@ -27,7 +27,6 @@ use super::{
     context::Context,
     dereference,
     error::ControllerError,
-    metrics::ControllerMetrics,
     objects::{self, Object},
     record,
 };
@@ -161,10 +160,10 @@ pub(super) async fn reconcile<K: Configured>(
     }
     match look(object, &context, uid, inputs).await {
         Err(ControllerError::Conflict { .. }) => Ok(Action::requeue(AGAIN)),
-        Err(ControllerError::NotLeading) => Err(ControllerError::NotLeading),
+        Err(error @ (ControllerError::NotLeading | ControllerError::Stopping)) => Err(error),
         // Not as soon as other passes: Gate would be asked each time.
         Err(error) => {
-            ControllerMetrics::count(&context.metrics.errors, error.reason());
+            context.metrics.failed(error.reason());
             tracing::warn!(kind = %K::kind(&()), name = %object.name_any(), error = %chain(&error), "what was found could not be written");
             Ok(Action::requeue(SOON))
         }
@@ -187,10 +186,8 @@ async fn look<K: Configured>(
     let Found {
         status,
         retry_after,
-    } = object.look(context).await;
-    if !context.claim.is_current() {
-        return Err(ControllerError::NotLeading);
-    }
+    } = context.unless_stopping(object.look(context)).await?;
+    context.may_begin()?;
     objects::write_status(&context.client, &object, &status, K::DOING).await?;
     let before = conditions::find(object.conditions(), ConditionType::Ready);
     let after = conditions::find(K::conditions_of(&status), ConditionType::Ready);
