@@ -42,6 +42,9 @@ async fn values_that_open_a_door_are_refused() -> Result<()> {
         "identity.emailDomains={@corp.example}",
         "identity.emailDomains={corp example}",
         "identity.usernames={system:admin}",
+        "controller.audit.url=http://sink.example/lines",
+        "controller.audit.url=https://user:password@sink.example/lines",
+        "controller.audit.file=lines",
         "admission.mutating=perhaps",
         "admission.mutatng=on",
     ] {
