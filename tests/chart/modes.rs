@@ -112,6 +112,10 @@ pub(crate) fn everything() -> Value {
         "controller": with(json!({
             "replicas": 3, "allowGateHosts": ["gate.corp.example", "*.spinnaker.corp.example:8084"],
             "allowVaultHosts": ["vault.corp.example:8200"], "extraArguments": ["--lease-duration=30s"],
+            "audit": {
+                "file": "/etc/corp/audit.jsonl", "url": "https://audit.corp.example/foredeck", "existingSecret": "audit",
+                "caConfigMap": "audit-authorities",
+            },
         })),
         "receiver": with(json!({"replicas": 4, "socketsPerReplica": 1, "extraArguments": ["--slack-grace=1m"]})),
         "relay": with(json!({"replicas": 3, "extraArguments": ["--lease-duration=30s"]})),
