@@ -51,6 +51,17 @@ pub(crate) fn modes() -> Vec<(&'static str, Value)> {
                 },
             }),
         ),
+        // What YAML takes for something else than a name.
+        (
+            "numbers-for-names",
+            json!({
+                "slack": {"enabled": true, "transport": "http", "existingSecret": "1e3"},
+                "okta": {"url": "https://corp.okta.com", "existingSecret": "123"},
+                "relay": {"priorityClassName": "true"},
+                "controller": {"audit": {"url": "https://audit.corp.example", "existingSecret": "1", "caConfigMap": "2"}},
+                "ingress": {"enabled": true, "host": "1", "className": "2", "tlsSecret": "3"},
+            }),
+        ),
         ("secrets-in-vault", in_vault()),
         ("without-definitions", json!({"crds": {"install": false}})),
         ("everything", everything()),
