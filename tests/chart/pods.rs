@@ -196,7 +196,8 @@ async fn without_slack_nothing_of_slack_is_mounted() -> Result<()> {
 }
 
 /// Flags that have no value: those that a chart for one installation has no use for, and those of people who know.
-const LEFT_TO_EXTRA_ARGUMENTS: [&str; 5] = [
+const LEFT_TO_EXTRA_ARGUMENTS: [&str; 6] = [
+    "--drain",
     "--lease-duration",
     "--lease-name",
     "--relay-lease-name",
