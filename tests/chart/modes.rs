@@ -51,6 +51,17 @@ pub(crate) fn modes() -> Vec<(&'static str, Value)> {
                 },
             }),
         ),
+        // What YAML takes for something else than a name.
+        (
+            "numbers-for-names",
+            json!({
+                "slack": {"enabled": true, "transport": "http", "existingSecret": "1e3"},
+                "okta": {"url": "https://corp.okta.com", "existingSecret": "123"},
+                "relay": {"priorityClassName": "true"},
+                "controller": {"audit": {"url": "https://audit.corp.example", "existingSecret": "1", "caConfigMap": "2"}},
+                "ingress": {"enabled": true, "host": "1", "className": "2", "tlsSecret": "3"},
+            }),
+        ),
         ("secrets-in-vault", in_vault()),
         ("without-definitions", json!({"crds": {"install": false}})),
         ("everything", everything()),
@@ -112,6 +123,10 @@ pub(crate) fn everything() -> Value {
         "controller": with(json!({
             "replicas": 3, "allowGateHosts": ["gate.corp.example", "*.spinnaker.corp.example:8084"],
             "allowVaultHosts": ["vault.corp.example:8200"], "extraArguments": ["--lease-duration=30s"],
+            "audit": {
+                "file": "/etc/corp/audit.jsonl", "url": "https://audit.corp.example/foredeck", "existingSecret": "audit",
+                "caConfigMap": "audit-authorities",
+            },
         })),
         "receiver": with(json!({"replicas": 4, "socketsPerReplica": 1, "extraArguments": ["--slack-grace=1m"]})),
         "relay": with(json!({"replicas": 3, "extraArguments": ["--lease-duration=30s"]})),

@@ -6,7 +6,7 @@ them, and there is one installation per API server.
 {{/* Which Pods are meant: `component` is the role, or "all" for the Pod of mode single. It must never change. */}}
 {{- define "foredeck.selector" -}}
 app.kubernetes.io/name: foredeck
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ quote .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
@@ -83,7 +83,7 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       {{- with .pod.priorityClassName }}
-      priorityClassName: {{ . }}
+      priorityClassName: {{ quote . }}
       {{- end }}
       {{- with .pod.nodeSelector }}
       nodeSelector:

@@ -19,13 +19,13 @@ seen. */}}
 {{- if and .url .existingSecret }}
 - name: audit
   secret:
-    secretName: {{ .existingSecret }}
+    secretName: {{ quote .existingSecret }}
     items: [{key: token, path: token}]
 {{- end }}
 {{- if and .url .caConfigMap }}
 - name: audit-authorities
   configMap:
-    name: {{ .caConfigMap }}
+    name: {{ quote .caConfigMap }}
     items: [{key: ca.crt, path: ca.crt}]
 {{- end }}
 {{- end }}
@@ -34,7 +34,7 @@ seen. */}}
 {{- with include "foredeck.keys" . }}
 - name: slack
   secret:
-    secretName: {{ $values.slack.existingSecret }}
+    secretName: {{ quote $values.slack.existingSecret }}
     # No more than this role needs.
     items:
       {{- range splitList " " . }}
@@ -44,7 +44,7 @@ seen. */}}
 {{- if and (has "receiver" .roles) $values.okta.url (not $values.okta.vaultToken) }}
 - name: okta
   secret:
-    secretName: {{ $values.okta.existingSecret }}
+    secretName: {{ quote $values.okta.existingSecret }}
     items: [{key: token, path: token}]
 {{- end }}
 {{- if include "foredeck.vaulted" . }}
@@ -52,7 +52,7 @@ seen. */}}
 {{- if eq .login "token" }}
 - name: vault-token
   secret:
-    secretName: {{ .existingSecret }}
+    secretName: {{ quote .existingSecret }}
     items: [{key: token, path: token}]
 {{- else }}
 - name: vault
@@ -63,7 +63,7 @@ seen. */}}
 {{- with .caConfigMap }}
 - name: vault-authorities
   configMap:
-    name: {{ . }}
+    name: {{ quote . }}
     items: [{key: ca.crt, path: ca.crt}]
 {{- end }}
 {{- end }}
