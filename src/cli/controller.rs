@@ -5,15 +5,22 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{
+    audit::AuditArguments,
     people::PeopleArguments,
     process::{self, LeaseArguments, Process, ProcessArguments},
     values,
 };
 use crate::{
-    access::policies::Policies,
+    access::{
+        needs::{self, Places},
+        policies::Policies,
+    },
     controller::{self, ControllerSettings},
     domain::hosts::{AllowedHosts, HostPattern},
 };
+
+/// What is closed until it works, or waits for its Lease.
+pub(super) const GATES: [&str; 3] = ["lease", "controller-definitions", "controller-rights"];
 
 #[derive(Args, Debug)]
 pub(super) struct ControllerArguments {
@@ -56,6 +63,9 @@ pub(super) struct ControllerFlags {
     #[arg(long = "allow-vault-host", value_name = "HOST", env = "FOREDECK_ALLOW_VAULT_HOST", value_delimiter = ',', value_parser = values::host_pattern)]
     vault_hosts: Vec<HostPattern>,
 
+    #[command(flatten)]
+    audit: AuditArguments,
+
     /// Post again after an unknown outcome sooner than is safe against a real Spinnaker
     #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
     test_minimum_settle: Option<Duration>,
@@ -76,7 +86,7 @@ pub(super) async fn run(arguments: ControllerArguments) -> anyhow::Result<()> {
         people,
         own,
     } = arguments;
-    process::run(process, |process| work(process, lease, people, own)).await
+    process::run(process, &GATES, |process| work(process, lease, people, own)).await
 }
 
 /// The role itself, in whatever process.
@@ -103,8 +113,15 @@ pub(super) async fn work(
         groups_max_age: people.groups_max_age,
         stamped_groups_max_age: own.stamped_groups_max_age,
         policies,
+        audit: own.audit.settings()?,
     };
-    process::under_lease(&process, "lease", lease, own.lease_name, |claim| {
+    let needs = needs::controller(Places {
+        scopes: &process.scopes(),
+        home: &settings.home_namespace,
+        lease: (&lease.lease_namespace, &own.lease_name),
+    });
+    let gates = ("lease", "caches");
+    let work = process::under_lease(&process, gates, lease, own.lease_name, |claim| {
         let process = process.clone();
         controller::run(
             settings,
@@ -114,8 +131,8 @@ pub(super) async fn work(
             process.metrics,
             process.shutdown,
         )
-    })
-    .await
+    });
+    process.needing(needs, Box::pin(work)).await
 }
 
 #[cfg(test)]

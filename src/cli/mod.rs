@@ -1,9 +1,12 @@
 //! The command line: one file per subcommand, its flags and how its parts are put together, and nothing else.
 //! Touches what the subcommand touches.
 
+mod audit;
 mod controller;
 mod crds;
+mod doctor;
 mod identity;
+mod import;
 mod people;
 mod print;
 mod process;
@@ -15,6 +18,8 @@ mod slack;
 mod slack_manifest;
 mod values;
 mod vault;
+
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -37,6 +42,10 @@ enum Command {
     Relay(Box<relay::RelayArguments>),
     /// Run all roles in one process
     Run(Box<run::RunArguments>),
+    /// Say whether an installation is well, line by line; changes nothing
+    Doctor(Box<doctor::DoctorArguments>),
+    /// Print Applications and Environments for what a Spinnaker has already, as YAML to correct and apply
+    Import(Box<import::ImportArguments>),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
     Crds,
     /// Print the manifest of the Slack app as JSON
@@ -45,25 +54,34 @@ enum Command {
 
 impl Cli {
     /// Does what the command line says, and returns when that is done.
-    pub fn run(self) -> anyhow::Result<()> {
-        match self.command {
+    ///
+    /// # Errors
+    /// When it can't be done. A command that did its work may still have found something wrong: then the exit code says so.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let done = match self.command {
             Command::Controller(arguments) => until_done(controller::run(*arguments)),
             Command::Receiver(arguments) => until_done(receiver::run(*arguments)),
             Command::Relay(arguments) => until_done(relay::run(*arguments)),
             Command::Run(arguments) => until_done(run::run(*arguments)),
+            Command::Doctor(arguments) => return until_done(doctor::run(*arguments)),
+            Command::Import(arguments) => return until_done(import::run(*arguments)),
             Command::Crds => crds::print(),
             Command::SlackManifest(arguments) => slack_manifest::print(&arguments),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 
 /// A runtime per command: one that only prints needs no threads.
-fn until_done(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
+fn until_done<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("can't start the async runtime")?
-        .block_on(work)
+        .context("can't start the async runtime")?;
+    let outcome = runtime.block_on(work);
+    // Dropped, it would wait for whatever blocks a thread: a name that is looked up, say, for as long as that takes.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// An error and its causes as one line. Causes that say nothing new are left out: many libraries repeat theirs.

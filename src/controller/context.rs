@@ -14,13 +14,15 @@ use kube::{
     runtime::{events::Recorder, reflector::ObjectRef},
 };
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     absences::Absences,
-    audit::Audit,
+    audit::{Audit, AuditSettings},
     catalog::Catalog,
     connections::Connections,
     dereference::{Behind, BehindGround, Plans},
+    error::ControllerError,
     lookup::Connected,
     metrics::ControllerMetrics,
 };
@@ -44,6 +46,8 @@ pub(super) struct Context {
     pub client: Client,
     /// The right to act, asked for at the moment of acting.
     pub claim: Claim,
+    /// Cancelled when this process was asked to stop.
+    pub shutdown: CancellationToken,
     /// Tells this cluster's requests from another's on the same Spinnaker.
     pub installation: String,
     /// Names this process in the claims that it writes.
@@ -86,6 +90,35 @@ pub(super) struct Context {
     pub wake_target: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
     /// What is said of the configuration.
     pub catalog: Catalog,
+}
+
+impl Context {
+    /// Whether anything may be begun now. What has begun is recorded whatever this says: each write of ours is guarded by the
+    /// version that it was decided on.
+    ///
+    /// # Errors
+    /// [`ControllerError::Stopping`] after the signal, [`ControllerError::NotLeading`] without the Lease.
+    pub(super) fn may_begin(&self) -> Result<(), ControllerError> {
+        if self.shutdown.is_cancelled() {
+            return Err(ControllerError::Stopping);
+        }
+        if !self.claim.is_current() {
+            return Err(ControllerError::NotLeading);
+        }
+        Ok(())
+    }
+
+    /// What a look comes to, unless this process is asked to stop meanwhile. Only for what changes nothing.
+    ///
+    /// # Errors
+    /// [`ControllerError::Stopping`] after the signal.
+    pub(super) async fn unless_stopping<T>(
+        &self,
+        look: impl Future<Output = T>,
+    ) -> Result<T, ControllerError> {
+        let looked = self.shutdown.run_until_cancelled(look).await;
+        looked.ok_or(ControllerError::Stopping)
+    }
 }
 
 /// The caches of all kinds.
@@ -210,6 +243,8 @@ pub struct ControllerSettings {
     pub stamped_groups_max_age: Duration,
     /// The admission policies as they have to be. Without any, nothing is vouched for, and nothing starts.
     pub policies: Policies,
+    /// Where decisions are told besides stdout and events.
+    pub audit: AuditSettings,
 }
 
 impl Default for ControllerSettings {
@@ -224,6 +259,7 @@ impl Default for ControllerSettings {
             groups_max_age: Duration::from_mins(10),
             stamped_groups_max_age: Duration::from_hours(24),
             policies: Policies::default(),
+            audit: AuditSettings::default(),
         }
     }
 }

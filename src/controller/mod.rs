@@ -50,7 +50,10 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -61,7 +64,11 @@ use self::{
     lookup::Connected,
     metrics::ControllerMetrics,
 };
-pub use self::{context::ControllerSettings, error::ControllerError};
+pub use self::{
+    audit::{AuditServer, AuditSettings, NoServer},
+    context::ControllerSettings,
+    error::ControllerError,
+};
 use crate::{
     access::{Access, holders::Holders},
     api::{
@@ -70,7 +77,7 @@ use crate::{
     },
     domain::people::Limits,
     runtime::{
-        admin::Readiness,
+        admin::{Gate, Readiness},
         cache::{Cache, Guarded, Scope, named, reference},
         chance,
         lease::Claim,
@@ -81,6 +88,8 @@ use crate::{
 
 /// The deadline of one call to the API server.
 pub(crate) const API_DEADLINE: Duration = Duration::from_secs(10);
+/// Until something is asked for again that nothing goes without.
+const AGAIN: Duration = Duration::from_secs(3);
 /// Passes under way at once. Gate has its own, tighter limit per connection; a pass that waits for it costs little.
 const CONCURRENCY: u16 = 512;
 
@@ -96,10 +105,14 @@ pub async fn run(
     let gate = readiness.gate("caches");
     let registry = metrics;
     let metrics = ControllerMetrics::register(&registry);
-    let installation = installation(&client).await?;
+    let known = shutdown.run_until_cancelled(installation(&client, &gate));
+    let Some(installation) = known.await else {
+        return Ok(());
+    };
     let scopes = Scope::of(&settings.namespaces);
     let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
     let connections = Arc::new(Connections::new(client.clone(), &settings, metrics.clone()));
+    let sinks = audit::open(&settings.audit);
     connections.measure(&registry);
     let shared = Shared {
         access: Access::new(client.clone()),
@@ -109,6 +122,8 @@ pub async fn run(
         claim,
         installation,
         metrics,
+        sinks,
+        audit_metrics: audit::AuditMetrics::register(&registry),
         neighbours: Neighbours::default(),
         registry,
         shutdown,
@@ -136,6 +151,8 @@ struct Shared {
     claim: Claim,
     installation: String,
     metrics: ControllerMetrics,
+    sinks: audit::Sinks,
+    audit_metrics: audit::AuditMetrics,
     neighbours: Neighbours,
     registry: Metrics,
     shutdown: CancellationToken,
@@ -150,11 +167,26 @@ impl Drop for EndOfKeepers {
     }
 }
 
-/// The cluster's identity, as the field has agreed on: the uid of `kube-system`.
-async fn installation(client: &Client) -> Result<String, ControllerError> {
+/// The cluster's identity, as the field has agreed on: the uid of `kube-system`. Asked for until the API server gives it.
+async fn installation(client: &Client, gate: &Gate) -> String {
     let api: Api<Namespace> = Api::all(client.clone());
-    let namespace = objects::within("read namespace kube-system", api.get("kube-system")).await?;
-    Ok(namespace.uid().unwrap_or_default())
+    let mut told = String::new();
+    loop {
+        let read = objects::within("read namespace kube-system", api.get("kube-system")).await;
+        let error = match read {
+            Ok(namespace) => {
+                gate.not_ready("being filled");
+                return namespace.uid().unwrap_or_default();
+            }
+            Err(error) => telemetry::chain(&error),
+        };
+        if told != error {
+            tracing::warn!(%error, "which cluster this is can't be read, and is asked again until it is");
+            gate.not_ready(format!("which cluster this is can't be read: {error}"));
+            told = error;
+        }
+        sleep(AGAIN).await;
+    }
 }
 
 /// One set of watches and reconciles.
@@ -171,26 +203,30 @@ async fn engine(
         claim,
         installation,
         metrics,
+        sinks,
+        audit_metrics,
         neighbours,
         registry,
         shutdown,
     } = shared;
+    let watches = registry.watches();
     let (requests, request_changes) =
-        Cache::<DeployRequest>::start(client.clone(), &scope, drop_nothing);
+        Cache::<DeployRequest>::start(client.clone(), &scope, watches, drop_nothing);
     metrics.look_at(&requests.0);
     let (deploy_targets, target_changes) =
-        Cache::<DeployTarget>::start(client.clone(), &scope, drop_nothing);
+        Cache::<DeployTarget>::start(client.clone(), &scope, watches, drop_nothing);
     let (applications, application_changes) =
-        Cache::<Application>::start(client.clone(), &scope, drop_pipelines);
+        Cache::<Application>::start(client.clone(), &scope, watches, drop_pipelines);
     let (environments, environment_changes) =
-        Cache::<Environment>::start(client.clone(), &scope, drop_nothing);
+        Cache::<Environment>::start(client.clone(), &scope, watches, drop_nothing);
     let (connections, connection_changes) =
-        Connected::start(&client, &scope, &settings.home_namespace);
+        Connected::start(&client, &scope, &settings.home_namespace, watches);
     let connections = Arc::new(connections);
     let (approvals, approval_changes) =
-        Cache::<DeployApproval>::start(client.clone(), &scope, drop_nothing);
+        Cache::<DeployApproval>::start(client.clone(), &scope, watches, drop_nothing);
     let people = Scope::Namespace(settings.home_namespace.clone());
-    let (persons, person_changes) = Cache::<Person>::start(client.clone(), &people, drop_nothing);
+    let (persons, person_changes) =
+        Cache::<Person>::start(client.clone(), &people, watches, drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
@@ -224,7 +260,7 @@ async fn engine(
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
         plans: dereference::Plans::default(),
-        audit: audit::Audit::default(),
+        audit: audit::Audit::new(&sinks, audit_metrics),
         policies: settings.policies.clone(),
         holders: Holders::new(client.clone()),
         limits: Limits {
@@ -268,6 +304,7 @@ async fn engine(
             looks: Looks::default(),
         },
         claim,
+        shutdown: shutdown.clone(),
         client,
     });
     let watching = stream::select_all([
@@ -317,7 +354,11 @@ async fn engine(
         std::future::pending::<()>().await;
     };
     let work = async {
-        caches_ready.await?;
+        tokio::select! {
+            ready = caches_ready => ready?,
+            // What was never seen can't have begun.
+            () = shutdown.cancelled() => return Ok(()),
+        }
         on_ready();
         tracing::info!(?scope, "caches are filled; working");
         let requests = drive(
@@ -362,7 +403,9 @@ async fn engine(
             woken_connections,
             shutdown.clone(),
         );
+        let audit = audit::deliver(&context, &shutdown);
         tokio::join!(
+            audit,
             requests,
             targets,
             approvals,
@@ -413,18 +456,26 @@ async fn drive<K, Work>(
         .map(Ok::<_, Infallible>);
     applier(
         // A task of its own: a panic in one pass ends that pass, not the controller.
-        move |object: Arc<Guarded<K>>, context| {
+        move |object: Arc<Guarded<K>>, context: Arc<Context>| {
             let kind = K::kind(&()).into_owned();
             let name = object.meta().name.clone().unwrap_or_default();
             let namespace = object.meta().namespace.as_deref().unwrap_or_default();
             let underway = depth.begun(namespace, &name);
-            tokio::spawn(reconcile(object, context))
-                .map(move |outcome| {
-                    drop(underway);
-                    outcome.unwrap_or_else(|broken| {
+            let pass = reconcile(object, Arc::clone(&context));
+            let pass = async move {
+                let _underway = underway;
+                context.may_begin()?;
+                pass.await
+            };
+            tokio::spawn(pass)
+                .map(move |outcome| match outcome {
+                    // Whoever works next looks at it.
+                    Ok(Err(ControllerError::Stopping)) => Ok(Action::await_change()),
+                    Ok(outcome) => outcome,
+                    Err(broken) => {
                         tracing::error!(kind, name, error = %broken, "a pass broke down");
                         Ok(Action::requeue(Duration::from_mins(1)))
-                    })
+                    }
                 })
                 .boxed()
         },
@@ -481,7 +532,10 @@ fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
     drop(context.wake_request.send(reference(object)));
     let Ok(request) = &object.0 else { return };
     let namespace = request.namespace().unwrap_or_default();
-    let present = context.caches.requests.0.get(&reference(object)).is_some();
+    let stored = context.caches.requests.0.get(&reference(object));
+    let present = stored.is_some();
+    let same = stored.is_some_and(|stored| stored.meta().uid == request.meta().uid);
+    context.audit.seen(request, !same);
     if !present {
         let uid = request.uid().unwrap_or_default();
         context.audit.forget(&uid);

@@ -209,11 +209,13 @@ async fn engine(
     on_ready: impl FnOnce(),
 ) -> Result<(), RelayError> {
     let (client, registry) = (parts.client, parts.metrics);
-    let (requests, request_changes) = Cache::<DeployRequest>::start(client.clone(), &scope, |_| {});
+    let watches = registry.watches();
+    let (requests, request_changes) =
+        Cache::<DeployRequest>::start(client.clone(), &scope, watches, |_| {});
     let (environments, environment_changes) =
-        Cache::<Environment>::start(client.clone(), &scope, |_| {});
+        Cache::<Environment>::start(client.clone(), &scope, watches, |_| {});
     let (applications, application_changes) =
-        Cache::<Application>::start(client.clone(), &scope, |application| {
+        Cache::<Application>::start(client.clone(), &scope, watches, |application| {
             application.status = None;
         });
     let store = requests.0.clone();
@@ -252,7 +254,10 @@ async fn engine(
         all.map(|_| ()).map_err(|_| RelayError::WatchEnded)
     };
     let work = async {
-        filled.await?;
+        tokio::select! {
+            filled = filled => filled?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
         on_ready();
         tracing::info!(?scope, "caches are filled; telling");
         let depth = registry.queue("DeployRequest");

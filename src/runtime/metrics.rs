@@ -13,12 +13,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{process::Process, queue::Queue};
+use super::{process::Process, queue::Queue, watches::Watches};
 
 /// A registry shared by the roles of a process; clones are the same registry. Every name gets the prefix `foredeck_`.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
+    watches: Watches,
     /// What every process tells of itself, by the names that all the world has for it.
     process: Arc<Registry>,
     queues: Family<Kind, Gauge>,
@@ -35,6 +36,8 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("foredeck");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs here", version);
+        let watches = Watches::default();
+        watches.register(&mut registry);
         let queues = Family::<Kind, Gauge>::default();
         registry.register(
             "queue_depth",
@@ -44,6 +47,7 @@ impl Default for Metrics {
         let mut process = Registry::default();
         process.register_collector(Box::new(Process));
         Self {
+            watches,
             registry: Arc::new(Mutex::new(registry)),
             process: Arc::new(process),
             queues,
@@ -57,6 +61,11 @@ impl Metrics {
     /// Registering one name twice is not refused: scrapers reject the page. Register once, at start.
     pub fn register<Handles>(&self, register: impl FnOnce(&mut Registry) -> Handles) -> Handles {
         register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where the watches of this process tell of their troubles.
+    pub fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// A queue of objects of that kind; all of one kind are counted together.

@@ -1,0 +1,252 @@
+//! What each role has to be allowed, and whether it is. Touches nothing.
+
+use serde_json::{Value, json};
+
+use crate::{
+    access::{
+        needs::{self, Places},
+        rights::VAULT_ACCOUNT,
+    },
+    doctor::{
+        page::{Finding, few, word},
+        seen::{Seen, Unseen},
+    },
+    runtime::{cache::Scope, rights::Right},
+};
+
+const CHECK: &str = "rights";
+
+/// A role of the binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Starts and follows executions.
+    Controller,
+    /// Turns what people say into requests.
+    Receiver,
+    /// Tells how they go.
+    Relay,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Controller, Self::Receiver, Self::Relay];
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Controller => "controller",
+            Self::Receiver => "receiver",
+            Self::Relay => "relay",
+        }
+    }
+
+    /// Its user name.
+    pub fn user(self, home: &str) -> String {
+        format!("system:serviceaccount:{home}:foredeck-{}", self.name())
+    }
+}
+
+/// What the rights depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent<'a> {
+    /// Foredeck's own namespace.
+    pub home: &'a str,
+    /// Where it works.
+    pub scopes: &'a [Scope],
+    /// The Leases' namespace.
+    pub lease_namespace: &'a str,
+    /// Their names: the controller's and the relay's.
+    pub leases: &'a [String; 2],
+    /// Whether a connection logs in to Vault by a `ServiceAccount`.
+    pub vault: bool,
+    /// Whether the API server stamps who asks.
+    pub stamps: bool,
+}
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+
+/// Every right that a role needs, and those that it needs in this installation.
+pub fn needed(role: Role, extent: &Extent<'_>) -> Vec<Right> {
+    let [controller, relay] = extent.leases;
+    let mut rights = match role {
+        Role::Controller => {
+            let places = Places {
+                scopes: extent.scopes,
+                home: extent.home,
+                lease: (extent.lease_namespace, controller),
+            };
+            needs::controller(places).rights
+        }
+        Role::Receiver => needs::receiver(extent.scopes, extent.home).rights,
+        Role::Relay => needs::relay(extent.scopes, (extent.lease_namespace, relay)).rights,
+    };
+    if role != Role::Controller {
+        return rights;
+    }
+    let get = |resource, name: &str| Right {
+        verb: "get",
+        group: ADMISSION,
+        resource,
+        namespace: None,
+        name: Some(name.to_owned()),
+    };
+    for name in super::installation::VOUCHING {
+        rights.push(get("validatingadmissionpolicies", name));
+        rights.push(get("validatingadmissionpolicybindings", name));
+    }
+    if extent.stamps {
+        rights.push(get("mutatingadmissionpolicies", "foredeck-requester"));
+        rights.push(get("mutatingadmissionpolicybindings", "foredeck-requester"));
+    }
+    if extent.vault {
+        rights.extend(extent.scopes.iter().map(|scope| Right {
+            verb: "create",
+            group: "",
+            resource: "serviceaccounts/token",
+            namespace: match scope {
+                Scope::Cluster => None,
+                Scope::Namespace(namespace) => Some(namespace.clone()),
+            },
+            name: Some(VAULT_ACCOUNT.to_owned()),
+        }));
+    }
+    rights
+}
+
+/// A right, as the attributes of an access review.
+pub fn attributes(right: &Right) -> Value {
+    let (resource, subresource) = right
+        .resource
+        .split_once('/')
+        .unwrap_or((right.resource, ""));
+    json!({
+        "group": right.group, "resource": resource, "subresource": subresource, "verb": right.verb,
+        "name": right.name.as_deref().unwrap_or_default(),
+        "namespace": right.namespace.as_deref().unwrap_or_default(),
+    })
+}
+
+/// `get leases.coordination.k8s.io foredeck-relay in foredeck-system`.
+fn words(right: &Right) -> String {
+    let mut words = format!("{} {}", right.verb, right.resource);
+    if !right.group.is_empty() {
+        words.push_str(&format!(".{}", right.group));
+    }
+    if let Some(name) = &right.name {
+        words.push_str(&format!(" {name}"));
+    }
+    if let Some(namespace) = &right.namespace {
+        words.push_str(&format!(" in {namespace}"));
+    }
+    words
+}
+
+/// Who asks, as the API server knows them.
+pub fn asker(seen: &Seen<String>) -> Finding {
+    match seen {
+        Ok(username) => Finding::ok(CHECK, &format!("Asked as {}", word(username))),
+        Err(unseen) => unseen.line(CHECK, "As whom this asks"),
+    }
+}
+
+/// Whether a role may all that it needs.
+pub fn role(role: Role, asked: &Seen<Vec<(Right, bool)>>) -> Finding {
+    let name = role.name();
+    let reviewed = match asked {
+        Ok(reviewed) => reviewed,
+        Err(Unseen::Forbidden { right }) => {
+            return Finding::skip(
+                CHECK,
+                &format!(
+                    "What the {name} may isn't known: whoever asks may not {right}, and isn't the {name}"
+                ),
+                Some(&format!(
+                    "Ask again as somebody who may {right}, or from a Pod of the {name}'s"
+                )),
+            );
+        }
+        Err(unseen) => return unseen.line(CHECK, &format!("What the {name} may")),
+    };
+    let missing: Vec<String> = reviewed
+        .iter()
+        .filter(|(_, allowed)| !allowed)
+        .map(|(right, _)| words(right))
+        .collect();
+    if missing.is_empty() {
+        return Finding::ok(
+            CHECK,
+            &format!(
+                "The {name} may all that it needs ({} rights)",
+                reviewed.len()
+            ),
+        );
+    }
+    Finding::fail(
+        CHECK,
+        &format!("The {name} may not: {}", few(&missing)),
+        "Install the chart again, with the same namespaces; its roles give all of these",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::page::State;
+
+    fn rights(role: Role, namespaces: &[&str], more: bool) -> Vec<Right> {
+        let leases = ["foredeck-controller", "foredeck-relay"].map(str::to_owned);
+        let scopes: Vec<Scope> = match namespaces {
+            [] => vec![Scope::Cluster],
+            names => names
+                .iter()
+                .map(|name| Scope::Namespace((*name).to_owned()))
+                .collect(),
+        };
+        let extent = Extent {
+            home: "foredeck-system",
+            scopes: &scopes,
+            lease_namespace: "foredeck-system",
+            leases: &leases,
+            vault: more,
+            stamps: more,
+        };
+        needed(role, &extent)
+    }
+
+    #[test]
+    fn what_is_needed_depends_on_where_foredeck_works_and_on_what_is_used() {
+        let all = |role, namespaces: &[&str]| -> Vec<String> {
+            rights(role, namespaces, false).iter().map(words).collect()
+        };
+        let everywhere = all(Role::Relay, &[]);
+        assert!(everywhere.contains(&"patch deployrequests/status.foredeck.dev".to_owned()));
+        let lease =
+            "update leases.coordination.k8s.io foredeck-relay in foredeck-system".to_owned();
+        assert!(everywhere.contains(&lease), "{everywhere:?}");
+        let narrow = all(Role::Relay, &["a", "b"]);
+        assert!(narrow.contains(&"patch deployrequests/status.foredeck.dev in b".to_owned()));
+        assert!(!narrow.contains(&"patch deployrequests/status.foredeck.dev".to_owned()));
+        let (less, more) = (
+            rights(Role::Controller, &[], false),
+            rights(Role::Controller, &[], true),
+        );
+        assert_eq!(more.len(), less.len() + 3);
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_named() {
+        let all: Vec<_> = rights(Role::Receiver, &[], false)
+            .into_iter()
+            .map(|right| (right, true))
+            .collect();
+        assert_eq!(role(Role::Receiver, &Ok(all.clone())).state, State::Ok);
+        let mut without = all;
+        without[3].1 = false;
+        let finding = role(Role::Receiver, &Ok(without.clone()));
+        assert_eq!(finding.state, State::Fail);
+        assert!(finding.found.contains(&words(&without[3].0)), "{finding:?}");
+        let right = "create subjectaccessreviews".to_owned();
+        let unknown = role(Role::Receiver, &Err(Unseen::Forbidden { right }));
+        assert_eq!(unknown.state, State::Skip);
+    }
+}
