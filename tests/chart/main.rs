@@ -10,6 +10,7 @@ mod helm_install;
 mod install;
 mod install_docs;
 mod modes;
+mod monitoring;
 mod network;
 mod persons;
 mod pods;
