@@ -75,6 +75,8 @@ pub(super) struct LeaseArguments {
 #[derive(Clone)]
 pub(super) struct Process {
     pub(super) client: Client,
+    /// A connection of its own: a renewal must not stand in line behind our own work.
+    leases: Client,
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) shutdown: CancellationToken,
@@ -92,6 +94,7 @@ impl Process {
     /// One that asks, and does no role's work: nobody scrapes it or waits for it.
     pub(super) fn asking(client: Client) -> Self {
         Self {
+            leases: client.clone(),
             client,
             readiness: Readiness::default(),
             metrics: Metrics::default(),
@@ -118,7 +121,8 @@ impl Process {
     /// The same process as another user, which takes the right to impersonate it.
     pub(super) async fn acting_as(&self, user: String) -> anyhow::Result<Self> {
         Ok(Self {
-            client: client::connect_as(Some(user)).await?,
+            client: client::connect_as(Some(user.clone())).await?,
+            leases: client::connect_as(Some(user)).await?,
             ..self.clone()
         })
     }
@@ -173,6 +177,7 @@ where
     let working = async {
         let process = Process {
             client: client::connect().await?,
+            leases: client::connect().await?,
             readiness,
             metrics,
             shutdown,
@@ -216,7 +221,7 @@ where
     let leads = process.leaders.get_or_create_owned(&LeaseName {
         lease: settings.name().to_owned(),
     });
-    let (claim, mut lease) = Lease::new(process.client.clone(), settings)?.hold(drained.clone());
+    let (claim, mut lease) = Lease::new(process.leases.clone(), settings)?.hold(drained.clone());
     let held = async {
         claim.observed().await?;
         if claim.is_current() {

@@ -106,6 +106,7 @@ pub(super) async fn pass(
         memo,
     };
     for _ in 0..EFFECTS {
+        context.unless_stopping(context.claim.renewed()).await?;
         context.may_begin()?;
         let gathering = dereference::gather(context, &pass.request, &mut pass.memo);
         let mut gathered = context.unless_stopping(gathering).await??;

@@ -464,6 +464,7 @@ async fn drive<K, Work>(
             let pass = reconcile(object, Arc::clone(&context));
             let pass = async move {
                 let _underway = underway;
+                context.unless_stopping(context.claim.renewed()).await?;
                 context.may_begin()?;
                 pass.await
             };

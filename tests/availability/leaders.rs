@@ -42,12 +42,14 @@ async fn fifty_kills_of_the_leader_start_each_of_two_hundred_requests_once() -> 
     }
     eprintln!("{KILLS} kills took {:?}", began.elapsed());
     let all = KILLS * ASKED_FOR_EACH;
+    let during = bed.gate.count_calls(Operation::Start);
+    replicas.at_ease();
     replicas
         .kept_while(bed.until_all_succeeded(all, PATIENCE * 2))
         .await?;
     let ended = replicas.ended;
     eprintln!(
-        "{all} requests, {ended} processes ended, {} starts asked for, all after {:?}",
+        "{all} requests, {ended} processes ended, {during} starts asked for while they were killed and {} in all, the end after {:?}",
         bed.gate.count_calls(Operation::Start),
         began.elapsed()
     );

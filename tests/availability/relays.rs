@@ -37,6 +37,7 @@ async fn ten_kills_of_the_relay_that_leads_leave_one_message_for_each_of_forty_r
         relays.running[index].kill();
         before = Some(holder);
     }
+    relays.at_ease();
     relays
         .kept_while(async {
             bed.until_all_succeeded(versions.len(), PATIENCE).await?;

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::LeaseError;
 
@@ -68,6 +71,23 @@ impl Claim {
         match *self.standing.borrow() {
             Standing::Holding { sent } => sent.left(self.limit, Moment::now()),
             Standing::Starting | Standing::Waiting | Standing::Ended => Duration::ZERO,
+        }
+    }
+
+    /// Waits while a renewal is overdue: what we ask of the API server may be what stands in its way. Returns when it has
+    /// come, or when there is nothing left to wait for. Work that is begun only after this can't push its own Lease out,
+    /// and its successor's after it.
+    pub async fn renewed(&self) {
+        let mut standing = self.standing.clone();
+        loop {
+            let left = self.remaining();
+            if left.is_zero() || left > self.limit / 2 {
+                return;
+            }
+            // Whichever comes first: a change, or the end.
+            if matches!(timeout(left, standing.changed()).await, Ok(Err(_))) {
+                return;
+            }
         }
     }
 
@@ -138,6 +158,32 @@ mod tests {
         for (name, now, expected) in rows {
             assert_eq!(sent.left(seconds(10), now), seconds(expected), "{name}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_overdue_renewal_is_waited_for_until_it_comes_or_the_claim_ends() {
+        let seconds = Duration::from_secs;
+        let held = || Standing::Holding {
+            sent: Moment::now(),
+        };
+        let (sender, receiver) = watch::channel(held());
+        let claim = Claim::new(receiver, seconds(10));
+        let begun = Instant::now();
+        claim.renewed().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "just renewed");
+
+        tokio::time::advance(seconds(6)).await;
+        let renewing = async {
+            tokio::time::sleep(seconds(2)).await;
+            sender.send_replace(held());
+        };
+        tokio::join!(claim.renewed(), renewing);
+        assert_eq!(begun.elapsed(), seconds(8), "it came");
+
+        tokio::time::advance(seconds(6)).await;
+        claim.renewed().await;
+        assert!(!claim.is_current());
+        assert!(begun.elapsed() >= seconds(18), "it never came");
     }
 
     #[tokio::test]
