@@ -6,6 +6,7 @@ mod controller;
 mod crds;
 mod doctor;
 mod identity;
+mod import;
 mod people;
 mod print;
 mod process;
@@ -43,6 +44,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Say whether an installation is well, line by line; changes nothing
     Doctor(Box<doctor::DoctorArguments>),
+    /// Print Applications and Environments for what a Spinnaker has already, as YAML to correct and apply
+    Import(Box<import::ImportArguments>),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
     Crds,
     /// Print the manifest of the Slack app as JSON
@@ -61,6 +64,7 @@ impl Cli {
             Command::Relay(arguments) => until_done(relay::run(*arguments)),
             Command::Run(arguments) => until_done(run::run(*arguments)),
             Command::Doctor(arguments) => return until_done(doctor::run(*arguments)),
+            Command::Import(arguments) => return until_done(import::run(*arguments)),
             Command::Crds => crds::print(),
             Command::SlackManifest(arguments) => slack_manifest::print(&arguments),
         };
