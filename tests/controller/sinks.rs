@@ -219,7 +219,7 @@ async fn a_sink_that_is_down_delays_no_deployment_and_misses_no_decision() -> Re
     sinks.server.answer(SinkAnswer::Status(503));
     let controller = sinks.controller("30s", true, &[])?;
     let mut spec = deploy("staging", "main");
-    spec["ttlAfterFinished"] = json!("0s");
+    spec["ttlAfterFinished"] = json!("1ms");
     bed.request("brief", spec).await?;
     bed.until_phase("brief", Phase::Succeeded).await?;
     let brief = sinks.decisions("brief").await?;

@@ -175,6 +175,8 @@ struct Standing {
 
 async fn tell(context: &Context, outbox: &Outbox, sink: usize, shutdown: &CancellationToken) {
     let mut standing = Standing::default();
+    // Whatever was taken by a task that broke down.
+    outbox.change(Ledger::sort_all);
     loop {
         if shutdown.is_cancelled() {
             break;
@@ -274,7 +276,9 @@ impl Standing {
         self.say(outbox, word, &trouble);
         if trouble.is_about_the_lines() {
             let one = (parts.len() == 1).then(|| parts[0].uid.clone());
-            self.alone = parts.len();
+            if one.is_none() {
+                self.alone = parts.len();
+            }
             match one {
                 Some(uid) => outbox.ledger().set_aside(sink, uid, Instant::now() + ASIDE),
                 None => outbox.ledger().back(sink, parts),
@@ -308,7 +312,7 @@ async fn mark_all(context: &Context, outbox: &Outbox, shutdown: &CancellationTok
         .is_some()
     {
         let marks = outbox.ledger().take_marks();
-        let failed: Vec<String> = stream::iter(marks)
+        let failed = stream::iter(marks)
             .map(|(namespace, name, uid)| async move {
                 let marked = mark(context, outbox, &namespace, &name, &uid).await;
                 let error = marked.err()?;
@@ -317,8 +321,11 @@ async fn mark_all(context: &Context, outbox: &Outbox, shutdown: &CancellationTok
             })
             .buffer_unordered(MARKS)
             .filter_map(future::ready)
-            .collect()
-            .await;
+            .collect::<Vec<String>>();
+        // What a successor doesn't find written down it tells again: that is no reason to keep it waiting.
+        let Some(failed) = shutdown.run_until_cancelled(failed).await else {
+            return;
+        };
         if !failed.is_empty() {
             pause(shutdown, AGAIN).await;
             let mut ledger = outbox.ledger();

@@ -78,13 +78,16 @@ impl Ledger {
     /// The object stands so now. How many lines fell off it before each of the sinks had them.
     pub(super) fn stands(&mut self, request: &DeployRequest) -> Vec<usize> {
         let uid = request.uid().unwrap_or_default();
+        let marked = line::audited(request);
+        let sinks = self.queues.len();
+        let mut lost = vec![0; sinks];
+        if marked == line::decisions(request).len() && !self.entries.contains_key(&uid) {
+            return lost;
+        }
         let all: Vec<String> = line::decisions(request)
             .iter()
             .map(|record| line::id(&uid, record))
             .collect();
-        let marked = line::audited(request);
-        let sinks = self.queues.len();
-        let mut lost = vec![0; sinks];
         if let Some(entry) = self.entries.get(&uid) {
             if entry.gone.is_some() {
                 // An old version: its end was heard of elsewhere.
@@ -112,9 +115,9 @@ impl Ledger {
     pub(super) fn gone(&mut self, request: &DeployRequest, lines: Vec<Line>) -> usize {
         let uid = request.uid().unwrap_or_default();
         self.marks.remove(&uid);
-        let known = self.entries.get(&uid);
+        let known = self.entries.get_mut(&uid);
         let before = known
-            .and_then(|entry| entry.gone.clone())
+            .and_then(|entry| entry.gone.take())
             .unwrap_or_default();
         self.kept -= before.len();
         let is_whole = before.iter().all(|line| lines.contains(line));
@@ -124,7 +127,9 @@ impl Ledger {
                 .entries
                 .get(&uid)
                 .is_some_and(|entry| entry.had.iter().all(|had| had.contains(&line.id)));
-            if !everybody_has_it && !self.recent.contains(&line.id) && !all.contains(&line) {
+            if everybody_has_it {
+                self.remember([line.id.clone()]);
+            } else if !self.recent.contains(&line.id) && !all.contains(&line) {
                 all.push(line);
             }
         }
@@ -306,11 +311,24 @@ impl Ledger {
                 self.marks.insert(uid.to_owned());
             }
         } else if waiting == 0 {
-            self.recent.extend(std::mem::take(&mut entry.ids));
-            let surplus = self.recent.len().saturating_sub(RECENT);
-            self.recent.drain(..surplus);
+            let ids = std::mem::take(&mut entry.ids);
+            self.remember(ids);
             self.forget(uid);
         }
+    }
+
+    /// Into the queues whatever is in none, though a sink lacks it.
+    pub(super) fn sort_all(&mut self) {
+        let all: Vec<String> = self.entries.keys().cloned().collect();
+        for uid in all {
+            self.sort(&uid);
+        }
+    }
+
+    fn remember(&mut self, ids: impl IntoIterator<Item = String>) {
+        self.recent.extend(ids);
+        let surplus = self.recent.len().saturating_sub(RECENT);
+        self.recent.drain(..surplus);
     }
 
     fn forget(&mut self, uid: &str) {
