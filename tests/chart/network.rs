@@ -267,7 +267,7 @@ async fn no_value_opens_everything_and_what_would_close_too_much_is_refused() ->
                 "networkPolicy.gate.pods[0].namespace=spinnaker",
                 "networkPolicy.gate.ports=null",
             ],
-            "schema",
+            "would open every port",
         ),
         (&["networkPolicy.gat.cidrs={10.0.0.1/32}"], "schema"),
         (

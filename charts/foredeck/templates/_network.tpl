@@ -188,11 +188,11 @@ yes
 
 {{/* Refuses what Cilium can't know by its name, and what would be every name. */}}
 {{- define "foredeck.network.named" -}}
-{{- if include "foredeck.network.inside" .host -}}
-{{- fail (printf "%q is within the cluster, where Cilium knows Pods by their labels, and never by a name. List them under networkPolicy.%s.pods" .host .block) -}}
-{{- end -}}
 {{- if and (contains "*" .host) (or (contains ":" .host) (contains "*" (splitList "." .host | last)) (regexMatch "^[0-9.*]+$" .host)) -}}
 {{- fail (printf "%q stands for hosts that are no one's: with networkPolicy.cilium.enabled a pattern has to end in a domain, such as *.corp.example. Write it so, or list addresses under networkPolicy.%s.cidrs and leave Cilium's policies off" .host .block) -}}
+{{- end -}}
+{{- if include "foredeck.network.inside" .host -}}
+{{- fail (printf "%q is within the cluster, where Cilium knows Pods by their labels, and never by a name. List them under networkPolicy.%s.pods" .host .block) -}}
 {{- end -}}
 {{- end }}
 
@@ -217,6 +217,9 @@ yes
 {{- end -}}
 {{- range $block, $peers := $policy -}}
 {{- if kindIs "map" $peers -}}
+{{- if and (not $peers.ports) (not (has $block (list "cilium" "monitoring" "ingressController"))) -}}
+{{- fail (printf "networkPolicy.%s.ports is empty, and that would open every port: name those that are used" $block) -}}
+{{- end -}}
 {{- range $peers.cidrs -}}
 {{- $bits := splitList "/" . | last | int -}}
 {{- if lt $bits (ternary 7 8 (contains ":" .)) -}}
