@@ -145,11 +145,6 @@ spec:
             periodSeconds: 5
             timeoutSeconds: 3
             failureThreshold: 2
-          {{- if $http }}
-          lifecycle:
-            # Until nothing sends to it any more: endpoints are taken away while it ends, not before.
-            preStop: {sleep: {seconds: 5}}
-          {{- end }}
           {{- with .pod.resources }}
           resources:
             {{- toYaml . | nindent 12 }}
