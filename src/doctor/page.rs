@@ -122,9 +122,12 @@ impl Page {
             for finding in &mut findings {
                 if finding.unanswered && finding.check != api_server {
                     finding.state = State::Skip;
-                    finding.todo = Some("See to the API server first".to_owned());
+                    "Not looked at, since the API server doesn't answer"
+                        .clone_into(&mut finding.found);
+                    finding.todo = None;
                 }
             }
+            findings.dedup();
         }
         let count = |state| {
             findings
@@ -184,6 +187,11 @@ impl Page {
 /// A name or a word of somebody else's within a sentence: short, on one line.
 pub fn word(text: &str) -> String {
     line(text, SHORT)
+}
+
+/// A sentence of somebody else's within a line.
+pub fn sentence(text: &str) -> String {
+    line(text, LONGEST / 2)
 }
 
 /// A few of many, and how many more there are.

@@ -233,10 +233,19 @@ pub fn unaltered(compared: &Result<Timestamp, (bool, String)>) -> Finding {
 /// Whether somebody else could use the `ServiceAccount` by which foredeck logs in to Vault. `used` is how many connections
 /// do.
 pub fn vault_account(
-    used: usize,
+    used: &Seen<usize>,
     policies: &Seen<Vec<ValidatingAdmissionPolicy>>,
     bindings: &Seen<Vec<ValidatingAdmissionPolicyBinding>>,
 ) -> Finding {
+    let used = match used {
+        Ok(used) => *used,
+        Err(unseen) => {
+            return unseen.line(
+                VAULT_ACCOUNT,
+                "Whether a connection logs in to Vault as the ServiceAccount foredeck-vault",
+            );
+        }
+    };
     if used == 0 {
         return Finding::ok(
             VAULT_ACCOUNT,
@@ -308,6 +317,7 @@ fn gaps(
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::admissionregistration::v1::MatchResources;
     use serde_json::{Value, json};
 
     use super::*;
@@ -419,7 +429,7 @@ mod tests {
                 all[0].spec.as_mut().unwrap().failure_policy = Some("Ignore".to_owned())
             }),
             judged(|_, bound| bound[0].spec.validation_actions = vec!["Warn".to_owned()]),
-            judged(|_, bound| bound[0].spec.match_resources = Some(Default::default())),
+            judged(|_, bound| bound[0].spec.match_resources = Some(MatchResources::default())),
         ] {
             assert_eq!(finding.state, State::Fail, "{finding:?}");
         }
@@ -427,11 +437,11 @@ mod tests {
         let hidden = presence(&Err(Unseen::Forbidden { right }), &Ok(bindings()));
         assert_eq!(hidden.state, State::Skip);
         assert_eq!(
-            vault_account(1, &Ok(policies()), &Ok(bindings())).state,
+            vault_account(&Ok(1), &Ok(policies()), &Ok(bindings())).state,
             State::Fail
         );
         assert_eq!(
-            vault_account(0, &Ok(policies()), &Ok(bindings())).state,
+            vault_account(&Ok(0), &Ok(policies()), &Ok(bindings())).state,
             State::Ok
         );
     }
