@@ -3,6 +3,8 @@
 //! Texts come from Gate, Vault, Slack and from whoever may write an object: each is put on one line, without characters that
 //! don't show or that steer a terminal, and cut.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use crate::api::bounds;
@@ -167,9 +169,9 @@ impl Page {
         } in &self.findings
         {
             let found = found.trim_end_matches('.');
-            text.push_str(&format!("{}  {check:width$}  {found}.", state.sign()));
+            let _ = write!(text, "{}  {check:width$}  {found}.", state.sign());
             if let Some(todo) = todo {
-                text.push_str(&format!(" To do: {}.", todo.trim_end_matches('.')));
+                let _ = write!(text, " To do: {}.", todo.trim_end_matches('.'));
             }
             text.push('\n');
         }
@@ -179,7 +181,7 @@ impl Page {
             fail,
             skip,
         } = self.summary;
-        text.push_str(&format!("{ok} ok, {warn} warn, {fail} fail, {skip} skip\n"));
+        let _ = write!(text, "{ok} ok, {warn} warn, {fail} fail, {skip} skip\n");
         text
     }
 }

@@ -252,20 +252,23 @@ pub fn vault_account(
             "No connection logs in to a Vault as the ServiceAccount foredeck-vault",
         );
     }
-    let uses = format!(
+    let logins = format!(
         "{} in to Vault as the ServiceAccount foredeck-vault",
         count(used, "connection logs", "connections log")
     );
     match gaps(&KEEPING, policies, bindings) {
-        Err(unseen) => unseen.line(VAULT_ACCOUNT, &format!("{uses}; whether others can use it")),
+        Err(unseen) => unseen.line(
+            VAULT_ACCOUNT,
+            &format!("{logins}; whether others can use it"),
+        ),
         Ok(gaps) if gaps.is_empty() => Finding::ok(
             VAULT_ACCOUNT,
-            &format!("{uses}, and nobody else can use it"),
+            &format!("{logins}, and nobody else can use it"),
         ),
         Ok(gaps) => Finding::fail(
             VAULT_ACCOUNT,
             &format!(
-                "{uses}, and whoever may edit its namespace can do so too: {}",
+                "{logins}, and whoever may edit its namespace can do so too: {}",
                 few(&gaps)
             ),
             "Install the chart with vault.enabled: its policies keep that account for the controller",
