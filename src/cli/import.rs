@@ -1,6 +1,8 @@
 //! `foredeck import`: its flags, and as whom Gate is asked. Touches what [`crate::import`] touches, and the files that hold a
 //! login.
 
+use std::fmt::Write;
+
 use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
@@ -187,13 +189,14 @@ fn summary(imported: &Imported) -> String {
         .map(|(name, why)| format!("not read: {name}: {why}"));
     let lines: Vec<String> = failed_lines.chain(told).collect();
     for line in lines.iter().take(MOST_TOLD) {
-        text.push_str(&format!("foredeck: {line}\n"));
+        let _ = write!(text, "foredeck: {line}\n");
     }
     if lines.len() > MOST_TOLD {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "foredeck: and {} more, as comments on the page\n",
             lines.len() - MOST_TOLD
-        ));
+        );
     }
     text
 }

@@ -120,7 +120,12 @@ pub async fn examine(client: Client, settings: DoctorSettings, outside: Outside)
         okta,
         vault,
     } = outside;
-    let late = |whom: &str| format!("no answer within {} s from {whom}", 2 * deadline.as_secs());
+    let late = |whom: &str| {
+        format!(
+            "no answer within {} s from {whom}, or from what holds the token",
+            2 * deadline.as_secs()
+        )
+    };
     let checks: Vec<BoxFuture<'_, Vec<Finding>>> = vec![
         async {
             vec![
@@ -229,7 +234,7 @@ impl Common {
             scopes: &scopes,
             lease_namespace: &self.settings.lease_namespace,
             leases: &self.settings.leases,
-            vault: self.uses_of_vault() > 0,
+            vault: self.uses_of_vault().is_ok_and(|uses| uses > 0),
             stamps: server::stamps(&self.server).unwrap_or(false),
         };
         let mut lines = vec![rights::asker(&who)];
@@ -320,20 +325,19 @@ impl Common {
         };
         vec![
             vouching,
-            installation::vault_account(self.uses_of_vault(), &policies, &bindings),
+            installation::vault_account(&self.uses_of_vault(), &policies, &bindings),
         ]
     }
 
     /// How many connections log in to Vault by a `ServiceAccount`.
-    fn uses_of_vault(&self) -> usize {
-        let vaults = self
-            .connections
+    fn uses_of_vault(&self) -> Seen<usize> {
+        let connections = self.connections.as_ref().map_err(Clone::clone)?;
+        let vaults = connections
             .iter()
-            .flatten()
             .filter_map(|one| one.spec.auth.as_ref()?.mtls.as_ref()?.vault.as_ref());
-        vaults
+        Ok(vaults
             .filter(|vault| vault.login.kubernetes.is_some() || vault.login.jwt.is_some())
-            .count()
+            .count())
     }
 
     async fn wildcards(&self) -> Vec<Finding> {
@@ -394,12 +398,15 @@ impl Common {
             routes("/apis/linkerd.io/v1alpha2", "serviceprofiles"),
             routes("/apis/gateway.networking.k8s.io/v1", "httproutes")
         );
-        let mut gates: BTreeMap<String, bool> = BTreeMap::new();
-        for one in self.connections.iter().flatten() {
-            if let Some((host, _)) = objects::host(&one.spec.gate_url) {
-                *gates.entry(host).or_default() |= one.spec.gate_url.starts_with("http://");
+        let gates = self.connections.as_ref().ok().map(|connections| {
+            let mut gates: BTreeMap<String, bool> = BTreeMap::new();
+            for one in connections {
+                if let Some((host, _)) = objects::host(&one.spec.gate_url) {
+                    *gates.entry(host).or_default() |= one.spec.gate_url.starts_with("http://");
+                }
             }
-        }
+            gates
+        });
         mesh::mesh(&MeshFacts {
             namespace,
             pods,

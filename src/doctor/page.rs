@@ -3,6 +3,8 @@
 //! Texts come from Gate, Vault, Slack and from whoever may write an object: each is put on one line, without characters that
 //! don't show or that steer a terminal, and cut.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use crate::api::bounds;
@@ -122,9 +124,12 @@ impl Page {
             for finding in &mut findings {
                 if finding.unanswered && finding.check != api_server {
                     finding.state = State::Skip;
-                    finding.todo = Some("See to the API server first".to_owned());
+                    "Not looked at, since the API server doesn't answer"
+                        .clone_into(&mut finding.found);
+                    finding.todo = None;
                 }
             }
+            findings.dedup();
         }
         let count = |state| {
             findings
@@ -164,9 +169,9 @@ impl Page {
         } in &self.findings
         {
             let found = found.trim_end_matches('.');
-            text.push_str(&format!("{}  {check:width$}  {found}.", state.sign()));
+            let _ = write!(text, "{}  {check:width$}  {found}.", state.sign());
             if let Some(todo) = todo {
-                text.push_str(&format!(" To do: {}.", todo.trim_end_matches('.')));
+                let _ = write!(text, " To do: {}.", todo.trim_end_matches('.'));
             }
             text.push('\n');
         }
@@ -176,7 +181,7 @@ impl Page {
             fail,
             skip,
         } = self.summary;
-        text.push_str(&format!("{ok} ok, {warn} warn, {fail} fail, {skip} skip\n"));
+        let _ = write!(text, "{ok} ok, {warn} warn, {fail} fail, {skip} skip\n");
         text
     }
 }
@@ -184,6 +189,11 @@ impl Page {
 /// A name or a word of somebody else's within a sentence: short, on one line.
 pub fn word(text: &str) -> String {
     line(text, SHORT)
+}
+
+/// A sentence of somebody else's within a line.
+pub fn sentence(text: &str) -> String {
+    line(text, LONGEST / 2)
 }
 
 /// A few of many, and how many more there are.

@@ -233,30 +233,42 @@ pub fn unaltered(compared: &Result<Timestamp, (bool, String)>) -> Finding {
 /// Whether somebody else could use the `ServiceAccount` by which foredeck logs in to Vault. `used` is how many connections
 /// do.
 pub fn vault_account(
-    used: usize,
+    used: &Seen<usize>,
     policies: &Seen<Vec<ValidatingAdmissionPolicy>>,
     bindings: &Seen<Vec<ValidatingAdmissionPolicyBinding>>,
 ) -> Finding {
+    let used = match used {
+        Ok(used) => *used,
+        Err(unseen) => {
+            return unseen.line(
+                VAULT_ACCOUNT,
+                "Whether a connection logs in to Vault as the ServiceAccount foredeck-vault",
+            );
+        }
+    };
     if used == 0 {
         return Finding::ok(
             VAULT_ACCOUNT,
             "No connection logs in to a Vault as the ServiceAccount foredeck-vault",
         );
     }
-    let uses = format!(
+    let logins = format!(
         "{} in to Vault as the ServiceAccount foredeck-vault",
         count(used, "connection logs", "connections log")
     );
     match gaps(&KEEPING, policies, bindings) {
-        Err(unseen) => unseen.line(VAULT_ACCOUNT, &format!("{uses}; whether others can use it")),
+        Err(unseen) => unseen.line(
+            VAULT_ACCOUNT,
+            &format!("{logins}; whether others can use it"),
+        ),
         Ok(gaps) if gaps.is_empty() => Finding::ok(
             VAULT_ACCOUNT,
-            &format!("{uses}, and nobody else can use it"),
+            &format!("{logins}, and nobody else can use it"),
         ),
         Ok(gaps) => Finding::fail(
             VAULT_ACCOUNT,
             &format!(
-                "{uses}, and whoever may edit its namespace can do so too: {}",
+                "{logins}, and whoever may edit its namespace can do so too: {}",
                 few(&gaps)
             ),
             "Install the chart with vault.enabled: its policies keep that account for the controller",
@@ -308,6 +320,7 @@ fn gaps(
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::admissionregistration::v1::MatchResources;
     use serde_json::{Value, json};
 
     use super::*;
@@ -419,7 +432,7 @@ mod tests {
                 all[0].spec.as_mut().unwrap().failure_policy = Some("Ignore".to_owned())
             }),
             judged(|_, bound| bound[0].spec.validation_actions = vec!["Warn".to_owned()]),
-            judged(|_, bound| bound[0].spec.match_resources = Some(Default::default())),
+            judged(|_, bound| bound[0].spec.match_resources = Some(MatchResources::default())),
         ] {
             assert_eq!(finding.state, State::Fail, "{finding:?}");
         }
@@ -427,11 +440,11 @@ mod tests {
         let hidden = presence(&Err(Unseen::Forbidden { right }), &Ok(bindings()));
         assert_eq!(hidden.state, State::Skip);
         assert_eq!(
-            vault_account(1, &Ok(policies()), &Ok(bindings())).state,
+            vault_account(&Ok(1), &Ok(policies()), &Ok(bindings())).state,
             State::Fail
         );
         assert_eq!(
-            vault_account(0, &Ok(policies()), &Ok(bindings())).state,
+            vault_account(&Ok(0), &Ok(policies()), &Ok(bindings())).state,
             State::Ok
         );
     }

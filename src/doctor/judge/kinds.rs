@@ -143,6 +143,7 @@ fn compare(path: &str, wanted: &Value, live: &Value, found: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
     use serde_json::json;
 
     use super::*;
@@ -191,7 +192,7 @@ mod tests {
                     .properties
                     .as_mut()
                     .unwrap()
-                    .insert("surprise".to_owned(), Default::default());
+                    .insert("surprise".to_owned(), JSONSchemaProps::default());
             }),
         ];
         for (words, change) in changes {

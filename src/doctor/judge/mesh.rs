@@ -33,8 +33,9 @@ pub struct MeshFacts {
     pub service_profiles: Seen<Vec<DynamicObject>>,
     /// Routes of the Gateway API, likewise.
     pub http_routes: Seen<Vec<DynamicObject>>,
-    /// Hosts of the connections' Gates, and whether they are spoken to without TLS, which is what a sidecar can repeat.
-    pub gates: BTreeMap<String, bool>,
+    /// Hosts of the connections' Gates, where connections can be read, and whether they are spoken to without TLS, which is
+    /// what a sidecar can repeat.
+    pub gates: Option<BTreeMap<String, bool>>,
 }
 
 /// Whether something between us and Gate repeats.
@@ -75,6 +76,7 @@ fn injection(facts: &MeshFacts) -> Finding {
     let open: Vec<String> = facts
         .gates
         .iter()
+        .flatten()
         .filter(|(_, open)| **open)
         .map(|(host, _)| host.clone())
         .collect();
@@ -85,7 +87,7 @@ fn injection(facts: &MeshFacts) -> Finding {
         };
     }
     let mesh = meshes.join(" and ");
-    if open.is_empty() {
+    if open.is_empty() && facts.gates.is_some() {
         return Finding::ok(
             CHECK,
             &format!(
@@ -97,7 +99,11 @@ fn injection(facts: &MeshFacts) -> Finding {
         CHECK,
         &format!(
             "Foredeck's Pods are in {mesh}, and {} without TLS: a sidecar that repeats a POST starts a pipeline twice, and foredeck can't see it",
-            gates(&open)
+            if facts.gates.is_some() {
+                gates(&open)
+            } else {
+                "may speak to a Gate".to_owned()
+            }
         ),
         "Switch retries off towards Gate (Istio: a VirtualService for that host with retries.attempts 0, since Istio repeats by itself; \
          Linkerd: no retry annotation and no isRetryable there; Kuma: no MeshRetry), leave foredeck's Pods out of the mesh, or speak TLS to Gate",
@@ -105,7 +111,7 @@ fn injection(facts: &MeshFacts) -> Finding {
 }
 
 fn gates(hosts: &[String]) -> String {
-    format!("it speaks to {}", few(hosts))
+    format!("foredeck speaks to {}", few(hosts))
 }
 
 /// Which meshes labels and annotations say that they are in.
@@ -147,7 +153,7 @@ fn istio(facts: &MeshFacts) -> Option<Finding> {
         let spec = service.data.get("spec").unwrap_or(&Value::Null);
         let ours = texts(spec.get("hosts"))
             .iter()
-            .any(|host| is_gate(host, &facts.gates));
+            .any(|host| is_gate(host, facts.gates.as_ref()));
         ours && list(spec.get("http")).iter().any(|route| {
             route
                 .pointer("/retries/attempts")
@@ -170,7 +176,7 @@ fn linkerd(facts: &MeshFacts) -> Option<Finding> {
     };
     let repeating = profiles.iter().filter(|profile| {
         let routes = profile.data.pointer("/spec/routes");
-        is_gate(&profile.name_any(), &facts.gates)
+        is_gate(&profile.name_any(), facts.gates.as_ref())
             && list(routes)
                 .iter()
                 .any(|route| route.get("isRetryable").and_then(Value::as_bool) == Some(true))
@@ -202,7 +208,7 @@ fn routes(facts: &MeshFacts) -> Option<Finding> {
         let ours = texts(spec.get("hostnames"))
             .into_iter()
             .chain(parents)
-            .any(|host| is_gate(&host, &facts.gates));
+            .any(|host| is_gate(&host, facts.gates.as_ref()));
         let annotated = route
             .annotations()
             .keys()
@@ -243,14 +249,18 @@ fn repeat<'a>(
 }
 
 /// Whether a rule's host is one of the Gates: by its whole name, as a Service's short one, or by a `*` at its beginning.
-fn is_gate(host: &str, gates: &BTreeMap<String, bool>) -> bool {
-    gates.keys().any(|gate| {
-        let rest = host.strip_prefix('*');
-        gate == host
-            || rest.is_some_and(|rest| gate.ends_with(rest))
-            || (!host.contains('.') && gate.split('.').next() == Some(host))
-            || (host.contains(".svc") && host.split('.').take(2).eq(gate.split('.').take(2)))
-    })
+fn is_gate(host: &str, gates: Option<&BTreeMap<String, bool>>) -> bool {
+    gates
+        .into_iter()
+        .flatten()
+        .map(|(gate, _)| gate)
+        .any(|gate| {
+            let rest = host.strip_prefix('*');
+            gate == host
+                || rest.is_some_and(|rest| gate.ends_with(rest))
+                || (!host.contains('.') && gate.split('.').next() == Some(host))
+                || (host.contains(".svc") && host.split('.').take(2).eq(gate.split('.').take(2)))
+        })
 }
 
 fn list(value: Option<&Value>) -> &[Value] {
@@ -283,7 +293,10 @@ mod tests {
             virtual_services: Err(Unseen::Absent),
             service_profiles: Err(Unseen::Absent),
             http_routes: Err(Unseen::Absent),
-            gates: BTreeMap::from([("gate.spinnaker.svc.cluster.local".to_owned(), open)]),
+            gates: Some(BTreeMap::from([(
+                "gate.spinnaker.svc.cluster.local".to_owned(),
+                open,
+            )])),
         }
     }
 
@@ -337,7 +350,12 @@ mod tests {
             )]);
             assert!(mesh(&facts)[0].found.contains(mesh_name));
             // What is encrypted end to end isn't repeated.
-            facts.gates.values_mut().for_each(|open| *open = false);
+            facts
+                .gates
+                .as_mut()
+                .unwrap()
+                .values_mut()
+                .for_each(|open| *open = false);
             assert_eq!(mesh(&facts)[0].state, State::Ok);
         }
     }

@@ -10,7 +10,7 @@ use crate::{
         conditions::{self, ConditionType},
     },
     doctor::{
-        page::{Finding, count, few, lasting, word},
+        page::{Finding, count, few, lasting, sentence, word},
         seen::Seen,
     },
     domain::hosts::{self, HostPattern},
@@ -264,7 +264,7 @@ fn standing(
     }
     Standing::NotReady {
         reason: word(&ready.reason),
-        message: word(&ready.message),
+        message: sentence(&ready.message),
         since,
     }
 }

@@ -1,5 +1,7 @@
 //! What each role has to be allowed, and whether it is. Touches nothing.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -130,13 +132,13 @@ pub fn attributes(right: &Right) -> Value {
 fn words(right: &Right) -> String {
     let mut words = format!("{} {}", right.verb, right.resource);
     if !right.group.is_empty() {
-        words.push_str(&format!(".{}", right.group));
+        let _ = write!(words, ".{}", right.group);
     }
     if let Some(name) = &right.name {
-        words.push_str(&format!(" {name}"));
+        let _ = write!(words, " {name}");
     }
     if let Some(namespace) = &right.namespace {
-        words.push_str(&format!(" in {namespace}"));
+        let _ = write!(words, " in {namespace}");
     }
     words
 }

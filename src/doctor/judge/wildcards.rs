@@ -73,8 +73,7 @@ pub fn wildcards(facts: &RoleFacts) -> Vec<Finding> {
             continue;
         }
         let key = format!("ClusterRole {name}");
-        let rules = role.rules.iter().flatten();
-        lines.extend(excess(&key, rules, &held(&key)));
+        lines.extend(excess(&key, role.rules.iter().flatten(), &held(&key)));
         let labels = role.labels();
         let aggregated = AGGREGATED
             .iter()

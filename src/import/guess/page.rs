@@ -139,7 +139,7 @@ fn head(destination: &Destination, guesses: &[ApplicationGuess], places: &Places
     yaml.push_str("#\n");
     let what = format!("What the SpinnakerConnection {connection:?} has to allow for them:");
     comment(&mut yaml, "", &what);
-    comment(&mut yaml, "  ", "allow:");
+    yaml.push_str("#   allow:\n");
     let names: BTreeSet<&str> = guesses
         .iter()
         .filter(|guess| !guess.actions.is_empty())
@@ -208,7 +208,8 @@ fn object(yaml: &mut String, kind: &str, name: &str, destination: &Destination) 
 }
 
 fn action(yaml: &mut String, action: &ActionGuess) {
-    let _ = writeln!(yaml, "    {}:", action.verb);
+    // In quotes: `yes` and `null` are names, too.
+    let _ = writeln!(yaml, "    {}:", quoted(&action.verb));
     if let Some(called) = &action.called {
         comment(
             yaml,
@@ -237,6 +238,10 @@ fn action(yaml: &mut String, action: &ActionGuess) {
             }
             let _ = writeln!(yaml, "        {}: {}", quoted(name), quoted(template));
         }
+    }
+    let todo = |one: &super::ParameterGuess| one.fate == Fate::Todo;
+    if written.is_empty() && action.parameters.iter().any(todo) {
+        comment(yaml, "      ", "parameters:");
     }
     for one in &action.parameters {
         let name = line(&one.name);

@@ -169,13 +169,12 @@ fn fate(parameter: &Parameter, version: Option<&str>) -> Fate {
     }
 }
 
-/// How likely it is the version, the smaller the likelier. What has a default is only asked for where nobody says, so that a
-/// request without a version stays possible; what has options is one of few.
+/// How likely it is the version, the smaller the likelier; also where it has a default, since a version that somebody asks for
+/// and that goes nowhere would deploy something else. What has options is one of few.
 fn likely(parameter: &Parameter) -> Option<usize> {
     let plain = plain(&parameter.name);
     let rank = VERSIONS.iter().position(|name| *name == plain)?;
-    let free = parameter.options.is_empty() && (parameter.required || parameter.default.is_none());
-    free.then_some(rank)
+    parameter.options.is_empty().then_some(rank)
 }
 
 fn plain(name: &str) -> String {
@@ -269,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_options_is_not_guessed_and_a_version_with_a_default_stays_optional() {
+    fn what_has_options_is_not_guessed_and_a_version_is_passed_on_whatever_its_default() {
         let fates = fates(&serde_json::json!([
             {"name": "environment", "required": true, "hasOptions": true, "options": [{"value": "prod"}]},
             {"name": "tag", "default": "latest"},
         ]));
         assert_eq!(fates[0].1, Fate::Todo);
-        assert_eq!(fates[1].1, Fate::Default);
+        assert_eq!(fates[1].1, Fate::Template(VERSION));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Where pipelines deploy to: the accounts and namespaces that their stages name. Touches nothing.
 
+use std::fmt::Write;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -172,7 +174,7 @@ impl Places {
             let more = evidence.times.saturating_sub(evidence.first.len());
             let mut words = evidence.first.join("; ");
             if more > 0 {
-                words.push_str(&format!("; and {more} more"));
+                let _ = write!(words, "; and {more} more");
             }
             environments.push(EnvironmentGuess {
                 name,
