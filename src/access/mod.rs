@@ -5,6 +5,7 @@
 //! would; the API server's failures are not.
 
 pub mod holders;
+pub mod needs;
 pub mod policies;
 pub mod rights;
 

@@ -26,6 +26,9 @@ pub use person::Person;
 /// The API group of every kind here.
 pub const GROUP: &str = "foredeck.dev";
 
+/// The version of every kind here.
+pub const VERSION: &str = "v1alpha1";
+
 /// The field manager of the controller's writes.
 pub const CONTROLLER: &str = "foredeck-controller";
 

@@ -10,10 +10,16 @@ use super::{
     values,
 };
 use crate::{
-    access::policies::Policies,
+    access::{
+        needs::{self, Places},
+        policies::Policies,
+    },
     controller::{self, ControllerSettings},
     domain::hosts::{AllowedHosts, HostPattern},
 };
+
+/// What is closed until it works, or waits for its Lease.
+pub(super) const GATES: [&str; 3] = ["lease", "controller-definitions", "controller-rights"];
 
 #[derive(Args, Debug)]
 pub(super) struct ControllerArguments {
@@ -76,7 +82,7 @@ pub(super) async fn run(arguments: ControllerArguments) -> anyhow::Result<()> {
         people,
         own,
     } = arguments;
-    process::run(process, |process| work(process, lease, people, own)).await
+    process::run(process, &GATES, |process| work(process, lease, people, own)).await
 }
 
 /// The role itself, in whatever process.
@@ -104,7 +110,13 @@ pub(super) async fn work(
         stamped_groups_max_age: own.stamped_groups_max_age,
         policies,
     };
-    process::under_lease(&process, "lease", lease, own.lease_name, |claim| {
+    let needs = needs::controller(Places {
+        scopes: &process.scopes(),
+        home: &settings.home_namespace,
+        lease: (&lease.lease_namespace, &own.lease_name),
+    });
+    let gates = ("lease", "caches");
+    let work = process::under_lease(&process, gates, lease, own.lease_name, |claim| {
         let process = process.clone();
         controller::run(
             settings,
@@ -114,8 +126,8 @@ pub(super) async fn work(
             process.metrics,
             process.shutdown,
         )
-    })
-    .await
+    });
+    process.needing(needs, Box::pin(work)).await
 }
 
 #[cfg(test)]

@@ -59,11 +59,14 @@ impl Cli {
 
 /// A runtime per command: one that only prints needs no threads.
 fn until_done(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("can't start the async runtime")?
-        .block_on(work)
+        .context("can't start the async runtime")?;
+    let outcome = runtime.block_on(work);
+    // Dropped, it would wait for whatever blocks a thread: a name that is looked up, say, for as long as that takes.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// An error and its causes as one line. Causes that say nothing new are left out: many libraries repeat theirs.

@@ -3,21 +3,32 @@
 
 use std::{future::pending, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use kube::Client;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::values::{self, AdminListen};
 use crate::runtime::{
     admin::{AdminServer, Readiness},
+    cache::Scope,
     client,
     crash::{self, CrashAt},
+    health::{self, Needs},
     lease::{Claim, Lease, LeaseError, LeaseSettings, unique_holder},
     metrics::Metrics,
     shutdown,
     telemetry::{self, LogFormat},
 };
+
+/// How long what had begun may take to end after the signal. Everything has a deadline of its own and ends sooner; this
+/// is shorter than the 45 s after which Kubernetes kills, so that what still hangs is told.
+const LEAVE_WITHIN: Duration = Duration::from_secs(40);
 
 /// What every role takes.
 #[derive(Args, Debug)]
@@ -68,9 +79,30 @@ pub(super) struct Process {
     pub(super) metrics: Metrics,
     pub(super) shutdown: CancellationToken,
     pub(super) namespaces: Vec<String>,
+    leaders: Family<LeaseName, Gauge>,
+}
+
+/// Which Lease.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct LeaseName {
+    lease: String,
 }
 
 impl Process {
+    /// Where it works.
+    pub(super) fn scopes(&self) -> Vec<Scope> {
+        Scope::of(&self.namespaces)
+    }
+
+    /// Works, and looks meanwhile whether what that needs is there.
+    pub(super) async fn needing<T>(&self, needs: Needs, work: impl Future<Output = T>) -> T {
+        let (client, readiness) = (self.client.clone(), self.readiness.clone());
+        tokio::select! {
+            done = work => done,
+            never = health::keep(client, needs, readiness, self.metrics.watches().clone()) => match never {},
+        }
+    }
+
     /// The same process as another user, which takes the right to impersonate it.
     pub(super) async fn acting_as(&self, user: String) -> anyhow::Result<Self> {
         Ok(Self {
@@ -85,9 +117,11 @@ impl Process {
     }
 }
 
-/// Runs `work` until a signal has been answered and everything drained (`Ok`), or until the process must end.
+/// Runs `work` until a signal has been answered and everything drained (`Ok`), or until the process must end. It isn't ready
+/// before `work` has opened these gates.
 pub(super) async fn run<Work>(
     arguments: ProcessArguments,
+    gates: &[&'static str],
     work: impl FnOnce(Process) -> Work,
 ) -> anyhow::Result<()>
 where
@@ -97,7 +131,14 @@ where
     crash::install(arguments.test_crash_at, arguments.test_list_crash_points)?;
     let shutdown = shutdown::on_signals().context("can't listen for signals")?;
     let readiness = Readiness::default();
+    readiness.expect(gates);
     let metrics = Metrics::default();
+    let leaders = metrics.register(|registry| {
+        let leaders = Family::<LeaseName, Gauge>::default();
+        let help = "Whether this process holds the Lease: 1 where it does";
+        registry.register("leader", help, leaders.clone());
+        leaders
+    });
     let server = match arguments.admin_listen {
         AdminListen::At(address) => Some(AdminServer::bind(address).await?),
         AdminListen::Off => None,
@@ -116,6 +157,7 @@ where
             }
         }
     };
+    let (asked, said) = (shutdown.clone(), readiness.clone());
     let working = async {
         let process = Process {
             client: client::connect().await?,
@@ -123,19 +165,30 @@ where
             metrics,
             shutdown,
             namespaces: arguments.namespaces,
+            leaders,
         };
         work(process).await
+    };
+    let leaving = async {
+        asked.cancelled().await;
+        // Whoever sends people here is told first of all; liveness and metrics go on.
+        said.gate("shutdown").not_ready("asked to stop");
+        sleep(LEAVE_WITHIN).await;
     };
     tokio::select! {
         outcome = working => outcome,
         outcome = admin => Ok(outcome?),
+        () = leaving => bail!("what had begun did not end within {} s of the signal; it is found again by whoever works next", LEAVE_WITHIN.as_secs()),
     }
 }
 
-/// Waits for the Lease of that name (`gate` is its name among the readiness gates), works while it is held, and gives it back when everything has drained.
+/// Waits for the Lease of that name, works while it is held, and gives it back when everything has drained.
+///
+/// Of the two readiness gates the first is open once the Lease's state is known, and the second is the work's own, closed
+/// from when it is to work: who waits for the Lease is as ready as it can be.
 pub(super) async fn under_lease<Work, E>(
     process: &Process,
-    gate: &'static str,
+    (gate, works): (&'static str, &'static str),
     lease: LeaseArguments,
     name: String,
     work: impl FnOnce(Claim) -> Work,
@@ -148,12 +201,22 @@ where
     let settings = LeaseSettings::new(lease.lease_namespace, name, unique_holder())
         .lasting(lease.lease_duration);
     let drained = CancellationToken::new();
+    let leads = process.leaders.get_or_create_owned(&LeaseName {
+        lease: settings.name().to_owned(),
+    });
     let (claim, mut lease) = Lease::new(process.client.clone(), settings)?.hold(drained.clone());
     let held = async {
         claim.observed().await?;
+        if claim.is_current() {
+            process.readiness.expect(&[works]);
+        }
         known.ready();
-        claim.held().await
+        claim.held().await?;
+        process.readiness.expect(&[works]);
+        leads.set(1);
+        Ok::<_, LeaseError>(())
     };
+    let _ending = Leading(&leads);
     tokio::select! {
         biased;
         () = process.shutdown.cancelled() => {}
@@ -171,6 +234,15 @@ where
         .await
         .context("the task that keeps the lease broke down")??;
     Ok(())
+}
+
+/// However the work ends, it leads no more.
+struct Leading<'a>(&'a Gauge);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        self.0.set(0);
+    }
 }
 
 /// The lease's task ended by itself: nothing more may be done here.

@@ -19,6 +19,7 @@ use super::{
     vault::KeyInVault,
 };
 use crate::{
+    access::needs,
     receiver::{self, Door, ReceiverSettings, Transport},
     runtime::live::LiveSecret,
     slack::{
@@ -26,6 +27,18 @@ use crate::{
         signature::SigningSecrets, socket::SocketSettings,
     },
 };
+
+/// What is closed until it works.
+pub(super) const GATES: [&str; 5] = [
+    "secrets",
+    "receiver-caches",
+    "receiver-slack",
+    "receiver-definitions",
+    "receiver-rights",
+];
+
+/// What is under way has to end within the grace period too.
+const LONGEST_DRAIN: Duration = Duration::from_secs(20);
 
 #[derive(Args, Debug)]
 pub(super) struct ReceiverArguments {
@@ -126,6 +139,11 @@ pub(super) struct ReceiverFlags {
     #[arg(long, value_name = "DURATION", env = "FOREDECK_SLACK_GRACE", default_value = "30s", value_parser = values::duration)]
     slack_grace: Duration,
 
+    /// How long it goes on answering after it was asked to stop, with `--slack-mode http`: until no balancer sends Slack's
+    /// requests here any more; at most 20 s
+    #[arg(long, value_name = "DURATION", env = "FOREDECK_DRAIN", default_value = "5s", value_parser = values::duration)]
+    drain: Duration,
+
     /// How long a request that was asked for in Slack stays after its end
     #[arg(long, value_name = "DURATION", env = "FOREDECK_REQUEST_TTL", default_value = "720h", value_parser = values::duration)]
     request_ttl: Duration,
@@ -141,7 +159,7 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
         people,
         own,
     } = arguments;
-    process::run(process, async move |process| {
+    process::run(process, &GATES, async move |process| {
         match process.unless_stopped(slack.open(&process)).await {
             Some(slack) => work(process, slack?, people, own).await,
             None => Ok(()),
@@ -157,6 +175,7 @@ pub(super) async fn work(
     people: PeopleArguments,
     own: ReceiverFlags,
 ) -> Result<()> {
+    let needs = needs::receiver(&process.scopes(), &people.home_namespace);
     let client = slack.client()?;
     let reading = process.unless_stopped(async {
         let door = Door {
@@ -186,16 +205,16 @@ pub(super) async fn work(
         return Ok(());
     };
     let (door, settings) = read?;
-    receiver::run(
+    let work = receiver::run(
         settings,
-        process.client,
+        process.client.clone(),
         client,
         door,
-        process.readiness,
-        process.metrics,
-        process.shutdown,
-    )
-    .await?;
+        process.readiness.clone(),
+        process.metrics.clone(),
+        process.shutdown.clone(),
+    );
+    process.needing(needs, Box::pin(work)).await?;
     Ok(())
 }
 
@@ -239,6 +258,7 @@ impl ReceiverFlags {
                 Transport::Http {
                     listener,
                     secrets: SigningSecrets::live(signing)?,
+                    drain: self.drain.min(LONGEST_DRAIN),
                 }
             }
         })
@@ -305,6 +325,7 @@ mod tests {
         assert_eq!((flags.slack_sockets, flags.slack_sockets_expected), (2, 4));
         assert_eq!(flags.slack_grace, Duration::from_secs(30));
         assert_eq!(flags.request_ttl, Duration::from_hours(720));
+        assert_eq!(flags.drain, Duration::from_secs(5));
     }
 
     #[test]

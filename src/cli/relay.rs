@@ -8,9 +8,18 @@ use super::{
     slack::{Slack, SlackArguments},
 };
 use crate::{
+    access::needs,
     relay::{self, RelayParts, RelaySettings},
     slack::ids::ChannelId,
 };
+
+/// What is closed until it works, or waits for its Lease.
+pub(super) const GATES: [&str; 4] = [
+    "secrets",
+    "relay-lease",
+    "relay-definitions",
+    "relay-rights",
+];
 
 #[derive(Args, Debug)]
 pub(super) struct RelayArguments {
@@ -48,7 +57,7 @@ pub(super) async fn run(arguments: RelayArguments) -> Result<()> {
         slack,
         own,
     } = arguments;
-    process::run(process, async |process| {
+    process::run(process, &GATES, async |process| {
         // Before the Lease: who waits for a secret leaves the work to others.
         match process.unless_stopped(slack.open(&process)).await {
             Some(slack) => work(process, lease, slack?, own).await,
@@ -71,9 +80,13 @@ pub(super) async fn work(
         startup_channel: own.startup_channel,
         ..RelaySettings::default()
     };
-    process::under_lease(
+    let needs = needs::relay(
+        &process.scopes(),
+        (&lease.lease_namespace, &own.relay_lease_name),
+    );
+    let work = process::under_lease(
         &process,
-        "relay-lease",
+        ("relay-lease", "relay-caches"),
         lease,
         own.relay_lease_name,
         |claim| {
@@ -86,6 +99,6 @@ pub(super) async fn work(
             };
             relay::run(settings, parts, process.shutdown.clone())
         },
-    )
-    .await
+    );
+    process.needing(needs, Box::pin(work)).await
 }

@@ -52,7 +52,12 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
         relay,
     } = arguments;
     let speaks = slack.is_configured()?;
-    process::run(process, async move |process| {
+    let mut gates = controller::GATES.to_vec();
+    if speaks {
+        gates.extend(receiver::GATES);
+        gates.extend(relay::GATES);
+    }
+    process::run(process, &gates, async move |process| {
         let role = async |name: &str| {
             let user = format!("system:serviceaccount:{roles_namespace}:foredeck-{name}");
             process.acting_as(user).await

@@ -232,7 +232,7 @@ impl Pass<'_> {
             return Ok(());
         };
         let resolved = plan.resolved.clone();
-        let reservation = match gate.client.reserve().await {
+        let reservation = match context.unless_stopping(gate.client.reserve()).await? {
             Ok(reservation) => reservation,
             Err(error) => {
                 self.memo.trouble = Some(refusal(&resolved.connection, &error));
@@ -240,6 +240,7 @@ impl Pass<'_> {
             }
         };
         self.mark_request(&resolved, start, gathered).await?;
+        context.may_begin()?;
         let ask = ids::ask_digest(&self.request.spec);
         let marked = |status: &DeployTargetStatus| {
             target::sent(status, &uid, &context.holder, &ask, Timestamp::now())
@@ -254,7 +255,8 @@ impl Pass<'_> {
         context.absences.over(&uid);
         let (fresh, (open, ground)) = self.may_start_now(&plan, gathered).await;
         let unchanged = matches!(&fresh, Ok(fresh) if fresh.version() == gathered.named.version());
-        if !unchanged || !open || !context.claim.is_current() {
+        let may = context.may_begin();
+        if !unchanged || !open || may.is_err() {
             self.write_target(
                 gathered,
                 "take back a start",
@@ -269,11 +271,7 @@ impl Pass<'_> {
             fresh?;
             // What is decided next is decided on what was read.
             self.memo.ground = Some(ground);
-            return if context.claim.is_current() {
-                Ok(())
-            } else {
-                Err(ControllerError::NotLeading)
-            };
+            return may;
         }
         crash::point("before-post");
         let mode = start.attempt.pinned.trigger;
@@ -478,9 +476,7 @@ impl Pass<'_> {
         let (Some(id), Some(gate)) = (execution, &gathered.gate) else {
             return Ok(());
         };
-        if !self.context.claim.is_current() {
-            return Err(ControllerError::NotLeading);
-        }
+        self.context.may_begin()?;
         crash::point("before-cancel");
         let answer = Gate::clone(gate).client.cancel(&id, reason).await;
         crash::point("after-cancel");
@@ -519,7 +515,7 @@ impl Pass<'_> {
             return;
         };
         if let Ok(gate) = self.context.connections.gate(&connection).await
-            && self.context.claim.is_current()
+            && self.context.may_begin().is_ok()
         {
             let reason = "its request had ended as cancelled before it appeared";
             let answer = gate.client.cancel(id, reason).await;

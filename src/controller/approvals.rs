@@ -85,9 +85,6 @@ pub(super) async fn reconcile(
     if approval.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    if !context.claim.is_current() {
-        return Err(ControllerError::NotLeading);
-    }
     let said = approval.status.as_ref().is_some_and(|status| {
         conditions::find(&status.conditions, ConditionType::Counts).is_some()
     });

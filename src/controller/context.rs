@@ -14,6 +14,7 @@ use kube::{
     runtime::{events::Recorder, reflector::ObjectRef},
 };
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     absences::Absences,
@@ -21,6 +22,7 @@ use super::{
     catalog::Catalog,
     connections::Connections,
     dereference::{Behind, BehindGround, Plans},
+    error::ControllerError,
     lookup::Connected,
     metrics::ControllerMetrics,
 };
@@ -43,6 +45,8 @@ pub(super) struct Context {
     pub client: Client,
     /// The right to act, asked for at the moment of acting.
     pub claim: Claim,
+    /// Cancelled when this process was asked to stop.
+    pub shutdown: CancellationToken,
     /// Tells this cluster's requests from another's on the same Spinnaker.
     pub installation: String,
     /// Names this process in the claims that it writes.
@@ -83,6 +87,35 @@ pub(super) struct Context {
     pub wake_target: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
     /// What is said of the configuration.
     pub catalog: Catalog,
+}
+
+impl Context {
+    /// Whether anything may be begun now. What has begun is recorded whatever this says: each write of ours is guarded by the
+    /// version that it was decided on.
+    ///
+    /// # Errors
+    /// [`ControllerError::Stopping`] after the signal, [`ControllerError::NotLeading`] without the Lease.
+    pub(super) fn may_begin(&self) -> Result<(), ControllerError> {
+        if self.shutdown.is_cancelled() {
+            return Err(ControllerError::Stopping);
+        }
+        if !self.claim.is_current() {
+            return Err(ControllerError::NotLeading);
+        }
+        Ok(())
+    }
+
+    /// What a look comes to, unless this process is asked to stop meanwhile. Only for what changes nothing.
+    ///
+    /// # Errors
+    /// [`ControllerError::Stopping`] after the signal.
+    pub(super) async fn unless_stopping<T>(
+        &self,
+        look: impl Future<Output = T>,
+    ) -> Result<T, ControllerError> {
+        let looked = self.shutdown.run_until_cancelled(look).await;
+        looked.ok_or(ControllerError::Stopping)
+    }
 }
 
 /// The caches of all kinds.

@@ -103,11 +103,12 @@ pub(super) async fn pass(
         memo,
     };
     for _ in 0..EFFECTS {
-        if !context.claim.is_current() {
-            return Err(ControllerError::NotLeading);
-        }
-        let mut gathered = dereference::gather(context, &pass.request, &mut pass.memo).await?;
+        context.may_begin()?;
+        let gathering = dereference::gather(context, &pass.request, &mut pass.memo);
+        let mut gathered = context.unless_stopping(gathering).await??;
         let decision = decide(&pass.request, &gathered.facts, Timestamp::now());
+        // Gathering may have waited for Gate.
+        context.may_begin()?;
         match decision.effect {
             Some(effect) => {
                 if matches!(pass.act(effect, &mut gathered).await?, Done::Gone) {

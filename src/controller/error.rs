@@ -28,6 +28,9 @@ pub enum ControllerError {
     /// The Lease is held by somebody else, or ran out.
     #[error("this process does not hold the Lease any more")]
     NotLeading,
+    /// This process was asked to stop, and begins nothing more.
+    #[error("this process was asked to stop")]
+    Stopping,
     /// The namespace that was asked about doesn't exist any more.
     #[error("the namespace does not exist any more")]
     NamespaceGone,
@@ -44,6 +47,7 @@ impl ControllerError {
             Self::ApiSilent { .. } => "ApiSilent",
             Self::Conflict { .. } => "Conflict",
             Self::NotLeading => "NotLeading",
+            Self::Stopping => "Stopping",
             Self::NamespaceGone => "NamespaceGone",
             Self::WatchEnded => "WatchEnded",
         }

@@ -51,7 +51,8 @@ impl Pass<'_> {
             .map(|resolved| resolved.connection.clone())
             .unwrap_or_default();
         let answer = &handover.answer;
-        let observation = match gate.client.execution(&answer.execution).await {
+        let looking = gate.client.execution(&answer.execution);
+        let observation = match context.unless_stopping(looking).await? {
             Lookup::Found(execution) => sighting::observe(&gate, &execution).await,
             Lookup::Absent => return Ok(()),
             Lookup::Unclear(error) => {
@@ -81,13 +82,10 @@ impl Pass<'_> {
         self.mark_judged(handover).await?;
         // Again: what the API server acknowledged before the mark is heeded, whatever it takes to read it.
         let counts = self.counts_now(handover, stages, marked).await;
-        let leads = context.claim.is_current();
-        if !leads || !matches!(counts, Ok(true)) {
+        let may = context.may_begin();
+        if may.is_err() || !matches!(counts, Ok(true)) {
             self.unmark_judged(&before).await?;
-            return match counts {
-                _ if !leads => Err(ControllerError::NotLeading),
-                counts => counts.map(drop),
-            };
+            return may.and(counts.map(drop));
         }
         crash::point("before-judge");
         let decision = handover.approval.spec.decision;

@@ -37,6 +37,7 @@ use crate::{
     runtime::{
         cache::{Cache, Guarded, Scope},
         telemetry,
+        watches::Watches,
     },
 };
 
@@ -71,11 +72,12 @@ impl Connected {
         client: &Client,
         scope: &Scope,
         home_namespace: &str,
+        watches: &Watches,
     ) -> (
         Self,
         impl Stream<Item = Arc<Guarded<SpinnakerConnection>>> + Send + use<>,
     ) {
-        let watch = |scope: &Scope| Cache::start(client.clone(), scope, |_| {});
+        let watch = |scope: &Scope| Cache::start(client.clone(), scope, watches, |_| {});
         let (own, changes) = watch(scope);
         let mut all = vec![changes.boxed()];
         let home = Scope::Namespace(home_namespace.to_owned());

@@ -49,7 +49,10 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -69,17 +72,20 @@ use crate::{
     },
     domain::people::Limits,
     runtime::{
-        admin::Readiness,
+        admin::{Gate, Readiness},
         cache::{Cache, Guarded, Scope, named, reference},
         chance,
         lease::Claim,
         metrics::Metrics,
         telemetry,
+        watches::Watches,
     },
 };
 
 /// The deadline of one call to the API server.
 pub(crate) const API_DEADLINE: Duration = Duration::from_secs(10);
+/// Until something is asked for again that nothing goes without.
+const AGAIN: Duration = Duration::from_secs(3);
 /// Passes under way at once. Gate has its own, tighter limit per connection; a pass that waits for it costs little.
 const CONCURRENCY: u16 = 512;
 
@@ -95,7 +101,10 @@ pub async fn run(
     let gate = readiness.gate("caches");
     let registry = metrics;
     let metrics = ControllerMetrics::register(&registry);
-    let installation = installation(&client).await?;
+    let known = shutdown.run_until_cancelled(installation(&client, &gate));
+    let Some(installation) = known.await else {
+        return Ok(());
+    };
     let scopes = Scope::of(&settings.namespaces);
     let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
     let connections = Arc::new(Connections::new(client.clone(), &settings, metrics.clone()));
@@ -110,6 +119,7 @@ pub async fn run(
         metrics,
         neighbours: Neighbours::default(),
         shutdown,
+        watches: registry.watches().clone(),
     };
     let _ending = EndOfKeepers(connections);
     let engines = scopes.into_iter().map(|scope| {
@@ -136,6 +146,7 @@ struct Shared {
     metrics: ControllerMetrics,
     neighbours: Neighbours,
     shutdown: CancellationToken,
+    watches: Watches,
 }
 
 /// Logins are kept no longer than we work, whoever still holds the connections.
@@ -147,11 +158,26 @@ impl Drop for EndOfKeepers {
     }
 }
 
-/// The cluster's identity, as the field has agreed on: the uid of `kube-system`.
-async fn installation(client: &Client) -> Result<String, ControllerError> {
+/// The cluster's identity, as the field has agreed on: the uid of `kube-system`. Asked for until the API server gives it.
+async fn installation(client: &Client, gate: &Gate) -> String {
     let api: Api<Namespace> = Api::all(client.clone());
-    let namespace = objects::within("read namespace kube-system", api.get("kube-system")).await?;
-    Ok(namespace.uid().unwrap_or_default())
+    let mut told = String::new();
+    loop {
+        let read = objects::within("read namespace kube-system", api.get("kube-system")).await;
+        let error = match read {
+            Ok(namespace) => {
+                gate.not_ready("being filled");
+                return namespace.uid().unwrap_or_default();
+            }
+            Err(error) => telemetry::chain(&error),
+        };
+        if told != error {
+            tracing::warn!(%error, "which cluster this is can't be read, and is asked again until it is");
+            gate.not_ready(format!("which cluster this is can't be read: {error}"));
+            told = error;
+        }
+        sleep(AGAIN).await;
+    }
 }
 
 /// One set of watches and reconciles.
@@ -170,22 +196,24 @@ async fn engine(
         metrics,
         neighbours,
         shutdown,
+        watches,
     } = shared;
     let (requests, request_changes) =
-        Cache::<DeployRequest>::start(client.clone(), &scope, drop_nothing);
+        Cache::<DeployRequest>::start(client.clone(), &scope, &watches, drop_nothing);
     let (deploy_targets, target_changes) =
-        Cache::<DeployTarget>::start(client.clone(), &scope, drop_nothing);
+        Cache::<DeployTarget>::start(client.clone(), &scope, &watches, drop_nothing);
     let (applications, application_changes) =
-        Cache::<Application>::start(client.clone(), &scope, drop_pipelines);
+        Cache::<Application>::start(client.clone(), &scope, &watches, drop_pipelines);
     let (environments, environment_changes) =
-        Cache::<Environment>::start(client.clone(), &scope, drop_nothing);
+        Cache::<Environment>::start(client.clone(), &scope, &watches, drop_nothing);
     let (connections, connection_changes) =
-        Connected::start(&client, &scope, &settings.home_namespace);
+        Connected::start(&client, &scope, &settings.home_namespace, &watches);
     let connections = Arc::new(connections);
     let (approvals, approval_changes) =
-        Cache::<DeployApproval>::start(client.clone(), &scope, drop_nothing);
+        Cache::<DeployApproval>::start(client.clone(), &scope, &watches, drop_nothing);
     let people = Scope::Namespace(settings.home_namespace.clone());
-    let (persons, person_changes) = Cache::<Person>::start(client.clone(), &people, drop_nothing);
+    let (persons, person_changes) =
+        Cache::<Person>::start(client.clone(), &people, &watches, drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
@@ -261,6 +289,7 @@ async fn engine(
             looks: Looks::default(),
         },
         claim,
+        shutdown: shutdown.clone(),
         client,
     });
     let watching = stream::select_all([
@@ -310,7 +339,11 @@ async fn engine(
         std::future::pending::<()>().await;
     };
     let work = async {
-        caches_ready.await?;
+        tokio::select! {
+            ready = caches_ready => ready?,
+            // What was never seen can't have begun.
+            () = shutdown.cancelled() => return Ok(()),
+        }
         on_ready();
         tracing::info!(?scope, "caches are filled; working");
         let requests = drive(
@@ -398,15 +431,23 @@ async fn drive<K, Work>(
         .map(Ok::<_, Infallible>);
     applier(
         // A task of its own: a panic in one pass ends that pass, not the controller.
-        move |object: Arc<Guarded<K>>, context| {
+        move |object: Arc<Guarded<K>>, context: Arc<Context>| {
             let kind = K::kind(&()).into_owned();
             let name = object.meta().name.clone().unwrap_or_default();
-            tokio::spawn(reconcile(object, context))
-                .map(move |outcome| {
-                    outcome.unwrap_or_else(|broken| {
+            let pass = reconcile(object, Arc::clone(&context));
+            let pass = async move {
+                context.may_begin()?;
+                pass.await
+            };
+            tokio::spawn(pass)
+                .map(move |outcome| match outcome {
+                    // Whoever works next looks at it.
+                    Ok(Err(ControllerError::Stopping)) => Ok(Action::await_change()),
+                    Ok(outcome) => outcome,
+                    Err(broken) => {
                         tracing::error!(kind, name, error = %broken, "a pass broke down");
                         Ok(Action::requeue(Duration::from_mins(1)))
-                    })
+                    }
                 })
                 .boxed()
         },

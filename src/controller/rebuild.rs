@@ -68,6 +68,7 @@ pub(super) async fn prepare(
                 spec: wanted,
                 status: None,
             };
+            context.may_begin()?;
             crash::point("before-create-target");
             let created = objects::create(&context.client, lost.namespace, &name, &target).await?;
             crash::point("after-create-target");
@@ -83,7 +84,8 @@ pub(super) async fn prepare(
     {
         return Ok(Ok(()));
     }
-    let evidence = match evidence(context, &target, &lost).await? {
+    let looking = evidence(context, &target, &lost);
+    let evidence = match context.unless_stopping(looking).await?? {
         Ok(evidence) => evidence,
         Err(mut refusal) => {
             refusal.message = format!(
@@ -94,6 +96,7 @@ pub(super) async fn prepare(
         }
     };
     let status = target::rebuilt(evidence, Timestamp::now());
+    context.may_begin()?;
     crash::point("before-initialise");
     objects::write_status::<DeployTarget, _>(
         &context.client,

@@ -15,7 +15,10 @@ use crate::{
         person::name_of,
     },
     domain::people::{self, People},
-    runtime::cache::{Cache, Guarded, Scope},
+    runtime::{
+        cache::{Cache, Guarded, Scope},
+        watches::Watches,
+    },
 };
 
 /// Several `Person`s claim one Slack account; says which.
@@ -37,9 +40,10 @@ impl Records {
     pub fn start(
         client: Client,
         namespace: &str,
+        watches: &Watches,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>) {
         let scope = Scope::Namespace(namespace.to_owned());
-        let (persons, changes) = Cache::start(client, &scope, |_person| {});
+        let (persons, changes) = Cache::start(client, &scope, watches, |_person| {});
         let records = Arc::new(Self {
             namespace: namespace.to_owned(),
             persons,

@@ -18,7 +18,10 @@ use crate::{
         Application, DeployApproval, DeployRequest, DeployTarget, Environment,
         conditions::ConditionType,
     },
-    runtime::cache::{Cache, Guarded, Scope},
+    runtime::{
+        cache::{Cache, Guarded, Scope},
+        watches::Watches,
+    },
 };
 
 /// Everything of one scope.
@@ -63,16 +66,19 @@ impl Directory {
     pub(super) fn start(
         client: &Client,
         scopes: &[Scope],
+        watches: &Watches,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let mut changes = Vec::new();
         let shelves = scopes
             .iter()
             .map(|scope| {
-                let (applications, one) = Cache::start(client.clone(), scope, drop_nothing);
-                let (environments, two) = Cache::start(client.clone(), scope, drop_nothing);
-                let (targets, three) = Cache::start(client.clone(), scope, trim_target);
-                let (requests, four) = Cache::start(client.clone(), scope, trim_request);
-                let (approvals, five) = Cache::start(client.clone(), scope, drop_nothing);
+                let (applications, one) =
+                    Cache::start(client.clone(), scope, watches, drop_nothing);
+                let (environments, two) =
+                    Cache::start(client.clone(), scope, watches, drop_nothing);
+                let (targets, three) = Cache::start(client.clone(), scope, watches, trim_target);
+                let (requests, four) = Cache::start(client.clone(), scope, watches, trim_request);
+                let (approvals, five) = Cache::start(client.clone(), scope, watches, drop_nothing);
                 changes.extend([
                     one.map(drop).boxed(),
                     two.map(drop).boxed(),

@@ -3,6 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::{
+    Router,
+    http::{HeaderValue, header::CONNECTION},
+    middleware::map_response,
+    response::Response,
+};
 use jiff::Timestamp;
 use kube::Client;
 use tokio::{
@@ -35,8 +41,10 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(2);
 /// Between two looks at how long Slack has been silent.
 const LOOK: Duration = Duration::from_secs(15);
-/// How long requests that are under way over HTTP may take to end.
-const LEAVE_WITHIN: Duration = Duration::from_secs(10);
+/// How long requests that are under way over HTTP may take to end: Slack waits for three seconds.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+/// How long after the signal answers may still be on their way.
+const ANSWER_WITHIN: Duration = Duration::from_secs(35);
 
 /// How Slack reaches us.
 #[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
@@ -55,6 +63,9 @@ pub enum Transport {
         listener: TcpListener,
         /// What signatures are checked by.
         secrets: SigningSecrets,
+        /// How long after the signal it goes on as before, but for its readiness: until nobody sends Slack's requests here
+        /// any more.
+        drain: Duration,
     },
 }
 
@@ -90,9 +101,13 @@ pub async fn run(
         },
     };
     let scopes = Scope::of(&settings.namespaces);
-    let (directory, watching) = Directory::start(&client, &scopes);
+    let (directory, watching) = Directory::start(&client, &scopes, metrics.watches());
     let directory = Arc::new(directory);
-    let (records, noting) = Records::start(client.clone(), &settings.people.namespace);
+    let (records, noting) = Records::start(
+        client.clone(),
+        &settings.people.namespace,
+        metrics.watches(),
+    );
     let watching = async {
         tokio::select! {
             () = watching => {}
@@ -151,16 +166,23 @@ pub async fn run(
                         never = tell(watch, &gate) => match never {},
                     }
                 }
-                Transport::Http { listener, secrets } => {
+                Transport::Http {
+                    listener,
+                    secrets,
+                    drain,
+                } => {
                     gate.gate.ready();
                     let router = http::router(intake.clone(), secrets, Timestamp::now);
-                    let serving = axum::serve(listener, router)
-                        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-                        .into_future();
-                    let overdue = async {
-                        shutdown.cancelled().await;
-                        sleep(LEAVE_WITHIN).await;
+                    let router = closing(router, shutdown.clone());
+                    let asked = shutdown.clone();
+                    let drained = async move {
+                        asked.cancelled().await;
+                        sleep(drain).await;
                     };
+                    let serving = axum::serve(listener, router)
+                        .with_graceful_shutdown(drained)
+                        .into_future();
+                    let overdue = after(&shutdown, drain + LEAVE_WITHIN);
                     tokio::select! {
                         served = serving => served.map_err(ReceiverError::Serve)?,
                         // Somebody holds a request open without sending it.
@@ -174,14 +196,43 @@ pub async fn run(
             delivered = delivering => delivered?,
             never = keeping => match never {},
         }
-        intake.finish().await;
-        receiver.finish().await;
+        let answered = async {
+            intake.finish().await;
+            receiver.finish().await;
+        };
+        tokio::select! {
+            () = answered => {}
+            () = after(&shutdown, ANSWER_WITHIN) => {
+                tracing::warn!("answers that were under way are left: Slack or the API server doesn't take them");
+            }
+        }
         Ok(())
     });
     tokio::select! {
         done = serving => done,
         broken = filling => Err(broken),
     }
+}
+
+/// Has each answer after the signal close its connection: else whoever keeps one would send on it until it is closed under
+/// their hands.
+fn closing(router: Router, shutdown: CancellationToken) -> Router {
+    router.layer(map_response(move |mut response: Response| {
+        let leaving = shutdown.is_cancelled();
+        async move {
+            if leaving {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            response
+        }
+    }))
+}
+
+/// Ends that long after the signal.
+async fn after(shutdown: &CancellationToken, time: Duration) {
+    shutdown.cancelled().await;
+    sleep(time).await;
 }
 
 /// Keeps the directory filled, and says when it is for the first time. Ends when a watch does.

@@ -208,11 +208,13 @@ async fn engine(
     on_ready: impl FnOnce(),
 ) -> Result<(), RelayError> {
     let client = parts.client;
-    let (requests, request_changes) = Cache::<DeployRequest>::start(client.clone(), &scope, |_| {});
+    let watches = parts.metrics.watches();
+    let (requests, request_changes) =
+        Cache::<DeployRequest>::start(client.clone(), &scope, watches, |_| {});
     let (environments, environment_changes) =
-        Cache::<Environment>::start(client.clone(), &scope, |_| {});
+        Cache::<Environment>::start(client.clone(), &scope, watches, |_| {});
     let (applications, application_changes) =
-        Cache::<Application>::start(client.clone(), &scope, |application| {
+        Cache::<Application>::start(client.clone(), &scope, watches, |application| {
             application.status = None;
         });
     let store = requests.0.clone();
@@ -251,7 +253,10 @@ async fn engine(
         all.map(|_| ()).map_err(|_| RelayError::WatchEnded)
     };
     let work = async {
-        filled.await?;
+        tokio::select! {
+            filled = filled => filled?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
         on_ready();
         tracing::info!(?scope, "caches are filled; telling");
         let queue = stream::unfold(woken, |mut woken| async {

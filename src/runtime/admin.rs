@@ -68,6 +68,14 @@ impl Readiness {
         gate
     }
 
+    /// Gates that somebody is going to ask for: closed from now on, so that nobody finds the process ready before it has
+    /// told what it needs.
+    pub fn expect(&self, names: &[&'static str]) {
+        for name in names {
+            self.gate(name);
+        }
+    }
+
     /// The gates that aren't ready, with their reasons, by name. Empty means ready.
     pub fn closed(&self) -> Vec<(&'static str, String)> {
         self.lock()
@@ -234,6 +242,15 @@ mod tests {
         requests.not_ready("API server unreachable");
         assert_eq!(served.get("/readyz").await.0, 503);
         assert_eq!(served.get("/livez").await.0, 200, "alive though not ready");
+    }
+
+    #[test]
+    fn what_is_expected_is_closed_until_somebody_opens_it() {
+        let readiness = Readiness::default();
+        readiness.expect(&["lease", "caches"]);
+        assert_eq!(readiness.closed().len(), 2);
+        readiness.gate("lease").ready();
+        assert_eq!(readiness.closed(), [("caches", "starting".to_owned())]);
     }
 
     #[tokio::test]

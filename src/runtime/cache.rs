@@ -14,6 +14,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use super::watches::{Pauses, Watch, Watches};
+
 /// What one set of watches covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
@@ -29,6 +31,14 @@ impl Scope {
         match namespaces {
             [] => vec![Self::Cluster],
             namespaces => namespaces.iter().cloned().map(Self::Namespace).collect(),
+        }
+    }
+
+    /// For people.
+    pub fn said(&self) -> String {
+        match self {
+            Self::Cluster => "all namespaces".to_owned(),
+            Self::Namespace(namespace) => format!("namespace {namespace}"),
         }
     }
 
@@ -75,15 +85,16 @@ where
     }
 
     /// Lists and watches: fills the cache and yields what changed or went. What `trim` takes away nobody looks up in a
-    /// cache.
+    /// cache. While it doesn't work it is tried again every few seconds, and `watches` told.
     pub fn start(
         client: Client,
         scope: &Scope,
+        watches: &Watches,
         trim: fn(&mut K),
     ) -> (Self, impl Stream<Item = Arc<Guarded<K>>> + Send + use<K>) {
         let (reader, writer) = reflector::store();
         let events = watcher(scope.api::<Guarded<K>>(client), watcher::Config::default())
-            .default_backoff()
+            .backoff(Pauses::default())
             .modify(move |object| {
                 object.managed_fields_mut().clear();
                 if let Ok(object) = &mut object.0 {
@@ -91,7 +102,14 @@ where
                     trim(object);
                 }
             });
-        let changes = changes(events, reader.clone(), writer);
+        let watch = watches.watch(&K::kind(&()), scope.said());
+        let changes = changes(events, reader.clone(), writer, watch);
+        let changes = changes.inspect(|object| {
+            if let Err(invalid) = &object.0 {
+                let (namespace, name) = (object.namespace(), object.name_any());
+                tracing::warn!(kind = %K::kind(&()), namespace, name, error = %invalid.error, "an object doesn't decode, and is left alone");
+            }
+        });
         (Self(reader), changes)
     }
 }
@@ -105,6 +123,7 @@ fn changes<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
     reader: Store<K>,
     writer: Writer<K>,
+    mut watch: Watch,
 ) -> impl Stream<Item = Arc<K>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
@@ -113,13 +132,17 @@ where
     events
         .reflect(writer)
         .map(move |event| match event {
-            Ok(Event::Apply(object) | Event::Delete(object)) => vec![Arc::new(object)],
+            Ok(Event::Apply(object) | Event::Delete(object)) => {
+                watch.well();
+                vec![Arc::new(object)]
+            }
             Ok(Event::Init) => {
                 before = reader.state();
                 Vec::new()
             }
             Ok(Event::InitApply(_)) => Vec::new(),
             Ok(Event::InitDone) => {
+                watch.well();
                 let mut all = std::mem::take(&mut before);
                 all.retain(|object| {
                     let now = reader.get(&reference(&**object));
@@ -129,7 +152,7 @@ where
                 all
             }
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), error = %super::telemetry::chain(&error), "watch interrupted");
+                watch.interrupted(&error);
                 Vec::new()
             }
         })

@@ -16,7 +16,8 @@ fn object(name: &str, uid: &str) -> ConfigMap {
 async fn told(events: Vec<Event<ConfigMap>>) -> Vec<(String, bool)> {
     let (reader, writer) = reflector::store();
     let events = stream::iter(events.into_iter().map(Ok));
-    let told = changes(events, reader.clone(), writer).map(move |object| {
+    let watch = Watches::default().watch("ConfigMap", "namespace team".to_owned());
+    let told = changes(events, reader.clone(), writer, watch).map(move |object| {
         let stored = reader.get(&reference(&*object));
         let present = stored.is_some_and(|stored| stored.uid() == object.uid());
         (object.uid().unwrap(), present)

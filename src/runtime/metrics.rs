@@ -9,10 +9,13 @@ use std::{
 
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 
+use super::watches::Watches;
+
 /// A registry shared by the roles of a process; clones are the same registry. Every name gets the prefix `foredeck_`.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
+    watches: Watches,
 }
 
 impl Default for Metrics {
@@ -20,7 +23,10 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("foredeck");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs here", version);
+        let watches = Watches::default();
+        watches.register(&mut registry);
         Self {
+            watches,
             registry: Arc::new(Mutex::new(registry)),
         }
     }
@@ -32,6 +38,11 @@ impl Metrics {
     /// Registering one name twice is not refused: scrapers reject the page. Register once, at start.
     pub fn register<Handles>(&self, register: impl FnOnce(&mut Registry) -> Handles) -> Handles {
         register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where the watches of this process tell of their troubles.
+    pub fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// All metrics as `OpenMetrics` 1.0 text.

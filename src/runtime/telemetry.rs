@@ -16,7 +16,7 @@ use tracing_subscriber::{
 
 /// What is logged without `RUST_LOG`. kube's client logs each failed answer as an error, also those we expect and
 /// handle; our own callers log what matters, once.
-const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off";
+const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off,kube_runtime::watcher=off";
 
 /// Libraries that write what they are sent, and with it secrets; they never get into the logs, whatever `RUST_LOG` says. The
 /// target alone, or with all below it.

@@ -5,6 +5,7 @@
 pub mod api_proxy;
 pub mod browser;
 pub mod control_plane;
+pub mod definitions;
 pub mod gate;
 pub mod helm;
 mod leash;

@@ -262,6 +262,7 @@ impl Deck {
             transport: Transport::Http {
                 listener,
                 secrets: SigningSecrets::new([self.slack.signing_secret().into()])?,
+                drain: Duration::ZERO,
             },
             allowed: Allowed::default(),
             metrics: SlackMetrics::default(),

@@ -365,6 +365,7 @@ impl Replica {
             transport: Transport::Http {
                 listener,
                 secrets: SigningSecrets::new([bed.slack.signing_secret().into()])?,
+                drain: Duration::ZERO,
             },
             allowed: Allowed::default(),
             metrics: SlackMetrics::default(),

@@ -161,7 +161,7 @@ pub(super) async fn reconcile<K: Configured>(
     }
     match look(object, &context, uid, inputs).await {
         Err(ControllerError::Conflict { .. }) => Ok(Action::requeue(AGAIN)),
-        Err(ControllerError::NotLeading) => Err(ControllerError::NotLeading),
+        Err(error @ (ControllerError::NotLeading | ControllerError::Stopping)) => Err(error),
         // Not as soon as other passes: Gate would be asked each time.
         Err(error) => {
             ControllerMetrics::count(&context.metrics.errors, error.reason());
@@ -187,10 +187,8 @@ async fn look<K: Configured>(
     let Found {
         status,
         retry_after,
-    } = object.look(context).await;
-    if !context.claim.is_current() {
-        return Err(ControllerError::NotLeading);
-    }
+    } = context.unless_stopping(object.look(context)).await?;
+    context.may_begin()?;
     objects::write_status(&context.client, &object, &status, K::DOING).await?;
     let before = conditions::find(object.conditions(), ConditionType::Ready);
     let after = conditions::find(K::conditions_of(&status), ConditionType::Ready);

@@ -27,6 +27,11 @@ pub struct LeaseSettings {
 }
 
 impl LeaseSettings {
+    /// The name of the Lease.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Settings with 15 s, 10 s and 2 s.
     pub fn new(
         namespace: impl Into<String>,

@@ -1,0 +1,3 @@
+{{/* What NOTES says of network policies, where there are any. */}}
+{{- define "foredeck.notes.network" -}}
+{{- end }}

@@ -1,0 +1,188 @@
+//! What each role has to be allowed to do, as the chart's rights allow it. Touches nothing.
+//!
+//! Left out is what only a part of the installations needs, and is missed where it is used: making tokens of
+//! `foredeck-vault`, reading a connection's Secrets, naming who holds a verb.
+
+use crate::{
+    api::GROUP,
+    runtime::{cache::Scope, health::Needs, rights::Right},
+};
+
+const READ: &[&str] = &["get", "list", "watch"];
+/// Of what is only looked up in caches.
+const FOLLOW: &[&str] = &["list", "watch"];
+
+/// Where a role works.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// Where requests are.
+    pub scopes: &'a [Scope],
+    /// Foredeck's own namespace, where `Person`s are.
+    pub home: &'a str,
+    /// The namespace and the name of the role's Lease.
+    pub lease: (&'a str, &'a str),
+}
+
+/// What the controller needs.
+pub fn controller(places: Places<'_>) -> Needs {
+    let mut needed = Needed::default();
+    needed.within(
+        places.scopes,
+        GROUP,
+        &[
+            ("applications", READ),
+            ("environments", READ),
+            ("spinnakerconnections", READ),
+            ("deployrequests", READ),
+            ("deployapprovals", FOLLOW),
+            ("deploytargets", READ),
+            ("deployrequests", &["patch", "delete"]),
+            ("deploytargets", &["create"]),
+            ("applications/status", &["patch"]),
+            ("environments/status", &["patch"]),
+            ("spinnakerconnections/status", &["patch"]),
+            ("deployrequests/status", &["patch"]),
+            ("deployapprovals/status", &["patch"]),
+            ("deploytargets/status", &["patch"]),
+        ],
+    );
+    needed.reviews(places.scopes);
+    needed.within(
+        places.scopes,
+        "events.k8s.io",
+        &[("events", &["get", "create", "patch"])],
+    );
+    // The installation's identity.
+    needed.add("", "namespaces", &["get"], None, Some("kube-system"));
+    needed.lease(places.lease);
+    needed.add(GROUP, "persons", READ, Some(places.home), None);
+    let home = Scope::Namespace(places.home.to_owned());
+    if !places.scopes.contains(&home) && !places.scopes.contains(&Scope::Cluster) {
+        // Connections that are shared.
+        let home = [home];
+        needed.within(
+            &home,
+            GROUP,
+            &[
+                ("spinnakerconnections", READ),
+                ("spinnakerconnections/status", &["patch"]),
+            ],
+        );
+        needed.within(&home, "events.k8s.io", &[("events", &["create", "patch"])]);
+    }
+    needed.named("controller-definitions", "controller-rights")
+}
+
+/// What the receiver needs.
+pub fn receiver(scopes: &[Scope], home: &str) -> Needs {
+    let mut needed = Needed::default();
+    needed.within(
+        scopes,
+        GROUP,
+        &[
+            ("applications", FOLLOW),
+            ("environments", FOLLOW),
+            ("deployrequests", READ),
+            ("deployapprovals", READ),
+            ("deploytargets", FOLLOW),
+            ("deployrequests", &["create", "patch"]),
+            ("deployapprovals", &["create"]),
+        ],
+    );
+    needed.reviews(scopes);
+    needed.add(
+        GROUP,
+        "persons",
+        &["get", "list", "watch", "create"],
+        Some(home),
+        None,
+    );
+    needed.add(GROUP, "persons/status", &["patch"], Some(home), None);
+    needed.named("receiver-definitions", "receiver-rights")
+}
+
+/// What the relay needs.
+pub fn relay(scopes: &[Scope], lease: (&str, &str)) -> Needs {
+    let mut needed = Needed::default();
+    needed.within(
+        scopes,
+        GROUP,
+        &[
+            ("applications", FOLLOW),
+            ("environments", FOLLOW),
+            ("deployrequests", READ),
+            ("deployapprovals", FOLLOW),
+            ("deployrequests/status", &["patch"]),
+        ],
+    );
+    needed.within(scopes, "events.k8s.io", &[("events", &["create", "patch"])]);
+    needed.lease(lease);
+    needed.named("relay-definitions", "relay-rights")
+}
+
+#[derive(Default)]
+struct Needed(Vec<Right>);
+
+impl Needed {
+    fn add(
+        &mut self,
+        group: &'static str,
+        resource: &'static str,
+        verbs: &[&'static str],
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) {
+        self.0.extend(verbs.iter().map(|verb| Right {
+            verb,
+            group,
+            resource,
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+        }));
+    }
+
+    fn within(
+        &mut self,
+        scopes: &[Scope],
+        group: &'static str,
+        resources: &[(&'static str, &[&'static str])],
+    ) {
+        for scope in scopes {
+            let namespace = match scope {
+                Scope::Cluster => None,
+                Scope::Namespace(namespace) => Some(namespace.as_str()),
+            };
+            for (resource, verbs) in resources {
+                self.add(group, resource, verbs, namespace, None);
+            }
+        }
+    }
+
+    /// May this person?
+    fn reviews(&mut self, scopes: &[Scope]) {
+        let reviews: &[&str] = &["create"];
+        let group = "authorization.k8s.io";
+        self.within(scopes, group, &[("localsubjectaccessreviews", reviews)]);
+    }
+
+    fn lease(&mut self, (namespace, name): (&str, &str)) {
+        let group = "coordination.k8s.io";
+        self.add(
+            group,
+            "leases",
+            &["get", "update"],
+            Some(namespace),
+            Some(name),
+        );
+        // A right to create is one to create any.
+        self.add(group, "leases", &["create"], Some(namespace), None);
+    }
+
+    fn named(self, definitions_gate: &'static str, rights_gate: &'static str) -> Needs {
+        Needs {
+            definitions_gate,
+            rights_gate,
+            rights: self.0,
+        }
+    }
+}
