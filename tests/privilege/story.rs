@@ -2,10 +2,16 @@
 //! which right it is there for, where that isn't plain.
 
 use anyhow::{Context, Result, ensure};
+use axum::http::Method;
 use foredeck::api::{
-    Application, DeployApproval, DeployRequest, Environment, deploy_request::Phase,
+    Application, DeployApproval, DeployRequest, Environment, Person, deploy_request::Phase,
 };
-use foredeck_testkit::{Role, wait_for};
+use foredeck_testkit::{
+    ApiProxy, Role,
+    api_proxy::{ApiEffect, ApiFault},
+    slack::Ephemeral,
+    wait_for,
+};
 use k8s_openapi::api::{coordination::v1::Lease, events::v1::Event};
 use kube::{
     Api,
@@ -13,7 +19,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::support::{CHANNEL, HOME, Installation, PATIENCE, TEAM, create};
+use crate::support::{CHANNEL, HOME, Installation, PATIENCE, TEAM, account, create};
 
 /// As whom the roles run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +37,7 @@ impl Installation {
         self.until_said::<Application>(TEAM, "checkout", &["\"Ready\"", "\"True\""])
             .await?;
         self.vaults_are_asked().await?;
+        self.thought_better_of().await?;
         self.asked_in_slack().await?;
         self.approved_and_judged().await?;
         self.canceled().await?;
@@ -72,22 +79,49 @@ impl Installation {
         .await
     }
 
-    async fn ask(&self, who: &str, version: &str, environment: &str) -> Result<String> {
-        let person = self.slack.user(who);
+    /// Takes a plan away: whether another copy of it was carried out is asked of the API server.
+    async fn thought_better_of(&self) -> Result<()> {
+        let alice = self.slack.user("alice");
+        let plan = self.plan("alice", "1.4.1", "staging").await?;
+        alice.click(&plan, "plan-cancel")?;
+        self.until_asked("foredeck-receiver", "get", "deployrequests")
+            .await
+    }
+
+    /// Waits until the API server has recorded such a call of a role.
+    async fn until_asked(&self, role: &str, verb: &str, resource: &str) -> Result<()> {
+        wait_for(
+            &format!("{role} to {verb} {resource}"),
+            PATIENCE,
+            async || {
+                let acts = self.acts()?;
+                let found = acts.iter().any(|(act, _)| {
+                    act.role == role && act.verb == verb && act.resource == resource
+                });
+                ensure!(found, "{} other acts", acts.len());
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    async fn plan(&self, who: &str, version: &str, environment: &str) -> Result<Ephemeral> {
         let before = self.slack.ephemerals(who).len();
-        person.command(
-            CHANNEL,
-            &format!("/deploy checkout {version} to {environment}"),
-        )?;
-        let plan = wait_for("a plan", PATIENCE, async || {
+        let line = format!("/deploy checkout {version} to {environment}");
+        self.slack.user(who).command(CHANNEL, &line)?;
+        wait_for("a plan", PATIENCE, async || {
             let all = self.slack.ephemerals(who);
             let said: Vec<_> = all.iter().map(|one| one.text.clone()).collect();
             let mut new = all.into_iter().skip(before);
             let found = new.find(|one| json!(one.blocks).to_string().contains("plan-deploy"));
             found.with_context(|| format!("{said:#?}"))
         })
-        .await?;
-        person.click(&plan, "plan-deploy")?;
+        .await
+    }
+
+    async fn ask(&self, who: &str, version: &str, environment: &str) -> Result<String> {
+        let plan = self.plan(who, version, environment).await?;
+        self.slack.user(who).click(&plan, "plan-deploy")?;
         self.request_to(environment).await
     }
 
@@ -224,7 +258,8 @@ impl Installation {
         .await
     }
 
-    /// The next one reads what the last one told, and takes over its Leases; also ones that somebody has deleted.
+    /// The next ones read what the last ones told, and take over their Leases. Somebody else has written who carol is
+    /// meanwhile: that is read first.
     async fn taken_over(&self, mode: Mode, roles: Vec<Role>) -> Result<()> {
         for role in &roles {
             role.terminate()?;
@@ -233,7 +268,42 @@ impl Installation {
             role.until_ended(PATIENCE).await?;
         }
         drop(roles);
-        let roles = self.begin(mode).await?;
+        let proxy = ApiProxy::start(&self.plane).await?;
+        let overtaken = ApiFault::new(Method::PATCH, "persons/status", ApiEffect::Refuse(409));
+        proxy.inject(overtaken.times(1));
+        let roles = match mode {
+            Mode::Separate => {
+                let receiver = account("foredeck-receiver");
+                let receiver = self.plane.kubeconfig_through_as(&proxy.url(), &receiver)?;
+                vec![
+                    self.start("controller", "foredeck-controller").await?,
+                    self.start("relay", "foredeck-relay").await?,
+                    self.start_with("receiver", &receiver)?,
+                ]
+            }
+            Mode::Single => {
+                vec![self.start_with("run", &self.plane.kubeconfig_through(&proxy.url())?)?]
+            }
+        };
+        for role in &roles {
+            role.until_ready(PATIENCE).await?;
+        }
+        self.slack.user("carol").command(CHANNEL, "/deploy")?;
+        let persons = self.api::<Person>(HOME);
+        wait_for("carol to be known", PATIENCE, async || {
+            let all = persons.list(&ListParams::default()).await?.items;
+            let names: Vec<_> = all
+                .iter()
+                .map(|person| person.status.as_ref()?.username.clone())
+                .collect();
+            let known = names
+                .iter()
+                .flatten()
+                .any(|name| name.starts_with("carol@"));
+            ensure!(known, "{names:?}");
+            Ok(())
+        })
+        .await?;
         let leases: Api<Lease> = Api::namespaced(self.plane.admin(), HOME);
         for name in ["foredeck-controller", "foredeck-relay"] {
             wait_for(
@@ -248,7 +318,6 @@ impl Installation {
             )
             .await?;
         }
-        drop(roles);
         Ok(())
     }
 }

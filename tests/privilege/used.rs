@@ -7,9 +7,10 @@ use foredeck_testkit::wait_for;
 use tokio::sync::OnceCell;
 
 use crate::{
+    forbidden::{all_refused, single_refused},
     rights::{Act, Right, without},
     story::Mode,
-    support::Installation,
+    support::{HOME, Installation, OUTSIDE, TEAM},
 };
 
 /// An installation in which everything has happened once.
@@ -94,4 +95,41 @@ async fn refused_without(installation: &Installation, right: &Right, act: &Act) 
         .find(|one| crate::rights::identity(one) == right.source);
     installation.apply(whole.cloned().as_slice()).await?;
     refused
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_role_may_is_refused_to_its_token() -> Result<()> {
+    all_refused(told().await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_in_one_acts_as_each_role_and_may_nothing_else() -> Result<()> {
+    let installation = Installation::new(&["--set", "mode=single"], &[]).await?;
+    installation.tell(Mode::Single).await?;
+    let strays = strays(&installation)?;
+    ensure!(strays.is_empty(), "{strays:#?}");
+    single_refused(&installation).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_where_to_work_no_role_sees_anything_else() -> Result<()> {
+    let values = format!("namespaces={{{TEAM}}}");
+    let installation = Installation::new(&["--set", &values], &["--namespace", TEAM]).await?;
+    // The same team there: whoever saw it would have to ask in Slack which of both is meant.
+    installation.team(OUTSIDE).await?;
+    installation.tell(Mode::Separate).await?;
+    let strays = strays(&installation)?;
+    ensure!(strays.is_empty(), "{strays:#?}");
+    for (act, _) in installation.acts()? {
+        let known = [TEAM, HOME, "kube-system", ""].contains(&act.namespace.as_str());
+        ensure!(known, "{act}");
+        if act.namespace == TEAM {
+            let outside = Act {
+                namespace: OUTSIDE.to_owned(),
+                ..act
+            };
+            ensure!(!installation.may(&outside).await?, "{outside} is allowed");
+        }
+    }
+    Ok(())
 }
