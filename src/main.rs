@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         tls::install();
         Cli::parse().run()
     }) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("foredeck: {}", foredeck::cli::explain(&error));
             ExitCode::FAILURE

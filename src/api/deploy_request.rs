@@ -247,6 +247,23 @@ impl Phase {
         Self::Expired,
     ];
 
+    /// Its name, as objects and metrics have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Queued => "Queued",
+            Self::Starting => "Starting",
+            Self::Running => "Running",
+            Self::Unknown => "Unknown",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Canceled => "Canceled",
+            Self::Denied => "Denied",
+            Self::Expired => "Expired",
+        }
+    }
+
     /// Whether nothing will happen any more.
     pub fn is_terminal(self) -> bool {
         matches!(

@@ -3,6 +3,7 @@
 
 mod controller;
 mod crds;
+mod doctor;
 mod identity;
 mod people;
 mod print;
@@ -15,6 +16,8 @@ mod slack;
 mod slack_manifest;
 mod values;
 mod vault;
+
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -37,6 +40,8 @@ enum Command {
     Relay(Box<relay::RelayArguments>),
     /// Run all roles in one process
     Run(Box<run::RunArguments>),
+    /// Say whether an installation is well, line by line; changes nothing
+    Doctor(Box<doctor::DoctorArguments>),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
     Crds,
     /// Print the manifest of the Slack app as JSON
@@ -45,20 +50,25 @@ enum Command {
 
 impl Cli {
     /// Does what the command line says, and returns when that is done.
-    pub fn run(self) -> anyhow::Result<()> {
-        match self.command {
+    ///
+    /// # Errors
+    /// When it can't be done. A command that did its work may still have found something wrong: then the exit code says so.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let done = match self.command {
             Command::Controller(arguments) => until_done(controller::run(*arguments)),
             Command::Receiver(arguments) => until_done(receiver::run(*arguments)),
             Command::Relay(arguments) => until_done(relay::run(*arguments)),
             Command::Run(arguments) => until_done(run::run(*arguments)),
+            Command::Doctor(arguments) => return until_done(doctor::run(*arguments)),
             Command::Crds => crds::print(),
             Command::SlackManifest(arguments) => slack_manifest::print(&arguments),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 
 /// A runtime per command: one that only prints needs no threads.
-fn until_done(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn until_done<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -89,6 +89,18 @@ struct LeaseName {
 }
 
 impl Process {
+    /// Of a command that runs no role: it answers no probes, and nobody scrapes it.
+    pub(super) fn of_a_command(client: Client) -> Self {
+        Self {
+            client,
+            readiness: Readiness::default(),
+            metrics: Metrics::default(),
+            shutdown: CancellationToken::new(),
+            namespaces: Vec::new(),
+            leaders: Family::default(),
+        }
+    }
+
     /// Where it works.
     pub(super) fn scopes(&self) -> Vec<Scope> {
         Scope::of(&self.namespaces)

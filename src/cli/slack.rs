@@ -59,6 +59,11 @@ impl SlackArguments {
     /// With the bot's token at hand. Once in a process.
     pub(super) async fn open(self, process: &Process) -> Result<Slack> {
         let secrets = Secrets::new(self.vault.clone(), process);
+        self.open_with(process, secrets).await
+    }
+
+    /// As [`SlackArguments::open`], where the process has its secrets already.
+    pub(super) async fn open_with(self, process: &Process, secrets: Secrets) -> Result<Slack> {
         let what = "Slack's bot token (xoxb-…, on the app's page under OAuth & Permissions)";
         Ok(Slack {
             bot_token: secrets.required(&self.bot_token(), what).await?,
@@ -66,6 +71,18 @@ impl SlackArguments {
             api: self.slack_api_url,
             secrets,
         })
+    }
+
+    /// A client with that token, which has not called yet.
+    pub(super) fn client_for(&self, token: LiveSecret, process: &Process) -> Result<SlackClient> {
+        let settings = SlackSettings::new(&self.slack_api_url, token)?;
+        let metrics = SlackMetrics::register(&process.metrics);
+        Ok(SlackClient::new(settings.metrics(metrics))?)
+    }
+
+    /// The Vault that may hold secrets.
+    pub(super) fn vault(&self) -> &VaultArguments {
+        &self.vault
     }
 
     fn bot_token(&self) -> Source<'_> {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use reqwest::Url;
 
 use crate::{
+    doctor,
     runtime::{live::LiveSecret, tls::Trust},
     secrets::vault::{
         self, JwtSource, Login, Method, SecretPath, VaultSession, VaultSettings, VaultSettingsError,
@@ -143,6 +144,23 @@ impl VaultArguments {
     /// Whether the login takes a Vault token.
     pub(super) fn needs_token(&self) -> bool {
         self.vault_login == VaultLogin::Token
+    }
+
+    /// The Vault as its health can be asked for; nothing where none is named.
+    pub(super) fn health(&self) -> Option<Result<doctor::Vault>> {
+        let address = self.vault_address.clone()?;
+        let looked_up = self.authorities().and_then(|pem| {
+            let trust = match &pem {
+                Some(pem) => Trust::from_pem(pem).context("--vault-ca-file can't be used")?,
+                None => Trust::Machine,
+            };
+            Ok(doctor::Vault {
+                name: format!("The Vault of the roles' own secrets at {address}"),
+                address,
+                trust,
+            })
+        });
+        Some(looked_up)
     }
 
     /// The file of the authorities, as it is now; none where the machine's are trusted.

@@ -209,6 +209,14 @@ impl Pass<'_> {
             objects::write_status::<DeployTarget, _>(&self.context.client, target, &next, doing)
                 .await?
         {
+            let accepted = |status: &DeployTargetStatus| {
+                let active = status.active.as_ref();
+                active.is_some_and(|active| active.execution.is_some())
+            };
+            // What is known of a deleted request doesn't say when it was created.
+            if accepted(&next) && !accepted(&status) && self.memo.gone_from.is_none() {
+                self.context.metrics.started(&self.request);
+            }
             self.memo.target = Some(written.clone());
             gathered.target = Some(written);
         }

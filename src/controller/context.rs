@@ -36,6 +36,7 @@ use crate::{
     runtime::{
         cache::{Cache, Guarded},
         lease::Claim,
+        metrics::Metrics,
     },
 };
 
@@ -75,6 +76,8 @@ pub(super) struct Context {
     pub limits: Limits,
     /// Counters.
     pub metrics: ControllerMetrics,
+    /// Where everything is counted.
+    pub registry: Metrics,
     /// Caches: good for waiting, queueing and following, never for starting.
     pub caches: Caches,
     /// Who else may reach the same places.

@@ -1,37 +1,102 @@
-//! What the controller counts. Touches nothing. Labels are fixed words, never names of objects or texts of errors.
+//! What the controller counts. Touches the clock when somebody looks. Labels are fixed words, never names of objects or texts
+//! of errors.
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::runtime::metrics::Metrics;
+use jiff::Timestamp;
+use kube::runtime::reflector::Store;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{
+        MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram,
+    },
+};
 
-/// One fixed word.
+use crate::{
+    api::{DeployRequest, deploy_request::Phase},
+    domain::backoff,
+    runtime::{cache::Guarded, metrics::Metrics},
+    spinnaker::GateMetrics,
+};
+
+/// What came of something: one fixed word.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Word {
     /// The word.
-    pub outcome: String,
+    pub outcome: Cow<'static, str>,
+}
+
+/// Why: one fixed word.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Why {
+    reason: &'static str,
+}
+
+/// How requests ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct End {
+    phase: &'static str,
+    /// One of ours: it is set together with the phase.
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InPhase {
+    phase: &'static str,
 }
 
 /// What the controller counts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct ControllerMetrics {
     /// Starts that were sent, by what came of it: accepted, refused, not-processed, unknown.
     pub starts: Family<Word, Counter>,
-    /// Requests that ended, by reason.
-    pub finished: Family<Word, Counter>,
-    /// Runs of a reconcile that failed, by reason.
-    pub errors: Family<Word, Counter>,
     /// Certificates that Vault was asked for: issued, or the reason why not.
     pub renewals: Family<Word, Counter>,
+    /// Calls of Gate.
+    pub gate: GateMetrics,
+    finished: Family<End, Counter>,
+    errors: Family<Why, Counter>,
+    started_after: Histogram,
+    ended_after: Family<InPhase, Histogram, fn() -> Histogram>,
+    requests: Requests,
+}
+
+impl Default for ControllerMetrics {
+    fn default() -> Self {
+        Self {
+            starts: Family::default(),
+            renewals: Family::default(),
+            gate: GateMetrics::default(),
+            finished: Family::default(),
+            errors: Family::default(),
+            started_after: seconds(),
+            ended_after: Family::new_with_constructor(seconds),
+            requests: Requests::default(),
+        }
+    }
+}
+
+/// From seconds to the three days that a judgment may wait.
+fn seconds() -> Histogram {
+    Histogram::new([
+        1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0,
+        14_400.0, 28_800.0, 86_400.0, 259_200.0,
+    ])
 }
 
 impl ControllerMetrics {
     /// Registers them.
     pub(super) fn register(metrics: &Metrics) -> Self {
+        let own = Self {
+            gate: GateMetrics::register(metrics),
+            ..Self::default()
+        };
         metrics.register(|registry| {
-            let own = Self::default();
             registry.register(
                 "starts",
                 "Starts sent to Spinnaker, by outcome",
@@ -39,12 +104,22 @@ impl ControllerMetrics {
             );
             registry.register(
                 "requests_finished",
-                "Requests that reached a terminal phase, by reason",
+                "Requests that reached a terminal phase, by phase and reason",
                 own.finished.clone(),
             );
             registry.register(
+                "request_start_seconds",
+                "From a request's creation until Spinnaker had accepted it",
+                own.started_after.clone(),
+            );
+            registry.register(
+                "request_end_seconds",
+                "From a request's creation to its terminal phase, by that phase",
+                own.ended_after.clone(),
+            );
+            registry.register(
                 "reconcile_errors",
-                "Reconciles that failed, by reason",
+                "Passes that failed and are made again, by reason",
                 own.errors.clone(),
             );
             registry.register(
@@ -52,16 +127,93 @@ impl ControllerMetrics {
                 "Client certificates that Vault was asked for, by outcome",
                 own.renewals.clone(),
             );
-            own
-        })
+            registry.register_collector(Box::new(own.requests.clone()));
+        });
+        own
     }
 
     /// Counts one.
-    pub(super) fn count(family: &Family<Word, Counter>, outcome: impl Into<String>) {
+    pub(super) fn count(family: &Family<Word, Counter>, outcome: impl Into<Cow<'static, str>>) {
         family
             .get_or_create(&Word {
                 outcome: outcome.into(),
             })
             .inc();
+    }
+
+    /// A pass failed.
+    pub(super) fn failed(&self, reason: &'static str) {
+        self.errors.get_or_create(&Why { reason }).inc();
+    }
+
+    /// Spinnaker's acceptance of a request was written down, for the first time.
+    pub(super) fn started(&self, request: &DeployRequest) {
+        if let Some(age) = age(request) {
+            self.started_after.observe(age);
+        }
+    }
+
+    /// A request's terminal phase was written down; it had none before.
+    pub(super) fn ended(&self, request: &DeployRequest, phase: Phase, reason: String) {
+        let phase = phase.word();
+        self.finished.get_or_create(&End { phase, reason }).inc();
+        if let Some(age) = age(request) {
+            self.ended_after
+                .get_or_create(&InPhase { phase })
+                .observe(age);
+        }
+    }
+
+    /// Has the requests of this cache counted by phase too.
+    pub(super) fn look_at(&self, requests: &Store<Guarded<DeployRequest>>) {
+        self.requests.stores().push(requests.clone());
+    }
+}
+
+/// Seconds since it was created; at least none, whatever the clocks say.
+fn age(request: &DeployRequest) -> Option<f64> {
+    let created = request.metadata.creation_timestamp.as_ref()?.0;
+    Some(backoff::elapsed(created, Timestamp::now()).as_secs_f64())
+}
+
+/// How many requests there are in each phase, as the caches have them when somebody asks.
+#[derive(Clone, Default)]
+struct Requests(Arc<Mutex<Vec<Store<Guarded<DeployRequest>>>>>);
+
+impl Requests {
+    fn stores(&self) -> std::sync::MutexGuard<'_, Vec<Store<Guarded<DeployRequest>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Requests")
+    }
+}
+
+impl Collector for Requests {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let stores = self.stores().clone();
+        let mut counts = Phase::ALL.map(|phase| (phase, 0_i64));
+        for object in stores.iter().flat_map(Store::state) {
+            let Ok(request) = &object.0 else { continue };
+            let status = request.status.as_ref();
+            let phase = status.and_then(|status| status.phase).unwrap_or_default();
+            for (counted, count) in &mut counts {
+                *count += i64::from(*counted == phase);
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "requests",
+            "Requests that exist, by phase",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (phase, count) in counts {
+            let labels = [("phase", phase.word())];
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }

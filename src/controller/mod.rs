@@ -26,6 +26,7 @@ mod survey;
 mod targets;
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
@@ -44,7 +45,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         applier,
-        controller::{Action, Config},
+        controller::{self, Action, Config},
         events::{Recorder, Reporter},
         reflector::{ObjectRef, Store},
     },
@@ -78,7 +79,6 @@ use crate::{
         lease::Claim,
         metrics::Metrics,
         telemetry,
-        watches::Watches,
     },
 };
 
@@ -118,8 +118,8 @@ pub async fn run(
         installation,
         metrics,
         neighbours: Neighbours::default(),
+        registry,
         shutdown,
-        watches: registry.watches().clone(),
     };
     let _ending = EndOfKeepers(connections);
     let engines = scopes.into_iter().map(|scope| {
@@ -145,8 +145,8 @@ struct Shared {
     installation: String,
     metrics: ControllerMetrics,
     neighbours: Neighbours,
+    registry: Metrics,
     shutdown: CancellationToken,
-    watches: Watches,
 }
 
 /// Logins are kept no longer than we work, whoever still holds the connections.
@@ -195,25 +195,27 @@ async fn engine(
         installation,
         metrics,
         neighbours,
+        registry,
         shutdown,
-        watches,
     } = shared;
+    let watches = registry.watches();
     let (requests, request_changes) =
-        Cache::<DeployRequest>::start(client.clone(), &scope, &watches, drop_nothing);
+        Cache::<DeployRequest>::start(client.clone(), &scope, watches, drop_nothing);
+    metrics.look_at(&requests.0);
     let (deploy_targets, target_changes) =
-        Cache::<DeployTarget>::start(client.clone(), &scope, &watches, drop_nothing);
+        Cache::<DeployTarget>::start(client.clone(), &scope, watches, drop_nothing);
     let (applications, application_changes) =
-        Cache::<Application>::start(client.clone(), &scope, &watches, drop_pipelines);
+        Cache::<Application>::start(client.clone(), &scope, watches, drop_pipelines);
     let (environments, environment_changes) =
-        Cache::<Environment>::start(client.clone(), &scope, &watches, drop_nothing);
+        Cache::<Environment>::start(client.clone(), &scope, watches, drop_nothing);
     let (connections, connection_changes) =
-        Connected::start(&client, &scope, &settings.home_namespace, &watches);
+        Connected::start(&client, &scope, &settings.home_namespace, watches);
     let connections = Arc::new(connections);
     let (approvals, approval_changes) =
-        Cache::<DeployApproval>::start(client.clone(), &scope, &watches, drop_nothing);
+        Cache::<DeployApproval>::start(client.clone(), &scope, watches, drop_nothing);
     let people = Scope::Namespace(settings.home_namespace.clone());
     let (persons, person_changes) =
-        Cache::<Person>::start(client.clone(), &people, &watches, drop_nothing);
+        Cache::<Person>::start(client.clone(), &people, watches, drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
@@ -262,6 +264,7 @@ async fn engine(
             },
         ),
         metrics,
+        registry,
         caches: Caches {
             requests,
             targets: deploy_targets,
@@ -426,7 +429,15 @@ async fn drive<K, Work>(
     K: objects::Object,
     Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
 {
+    let depth = context.registry.queue(kind::<K>());
+    let (waiting, gone) = (depth.clone(), depth.clone());
     let queue = received(woken)
+        .inspect(move |object| {
+            waiting.woken(
+                object.namespace.as_deref().unwrap_or_default(),
+                &object.name,
+            );
+        })
         .take_until(shutdown.cancelled_owned())
         .map(Ok::<_, Infallible>);
     applier(
@@ -434,8 +445,11 @@ async fn drive<K, Work>(
         move |object: Arc<Guarded<K>>, context: Arc<Context>| {
             let kind = K::kind(&()).into_owned();
             let name = object.meta().name.clone().unwrap_or_default();
+            let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+            let underway = depth.begun(namespace, &name);
             let pass = reconcile(object, Arc::clone(&context));
             let pass = async move {
+                let _underway = underway;
                 context.may_begin()?;
                 pass.await
             };
@@ -452,7 +466,7 @@ async fn drive<K, Work>(
                 .boxed()
         },
         |object, error, context: Arc<Context>| {
-            ControllerMetrics::count(&context.metrics.errors, error.reason());
+            context.metrics.failed(error.reason());
             tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
             Action::requeue(Duration::from_millis(1_000 + u64::from(spread(object.meta().uid.as_ref())) % 1_000))
         },
@@ -461,13 +475,25 @@ async fn drive<K, Work>(
         queue,
         Config::default().concurrency(CONCURRENCY),
     )
-    .for_each(|outcome| async move {
+    .for_each(|outcome| {
+        if let Err(controller::Error::ObjectNotFound(object)) = &outcome {
+            gone.gone(object.namespace.as_deref().unwrap_or_default(), &object.name);
+        }
         if let Err(error) = outcome {
             // Gone since it was woken, or already reported by the policy above.
             tracing::debug!(error = %telemetry::chain(&error), "pass");
         }
+        std::future::ready(())
     })
     .await;
+}
+
+/// A kind's name, as metrics and logs have it.
+fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        Cow::Borrowed(kind) => kind,
+        Cow::Owned(_) => "other",
+    }
 }
 
 fn received<T: Send + 'static>(receiver: UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {

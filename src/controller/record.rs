@@ -6,10 +6,7 @@ use kube::{
     runtime::events::{Event, EventType, Recorder},
 };
 
-use super::{
-    context::Context, dereference::about, error::ControllerError, metrics::ControllerMetrics,
-    objects,
-};
+use super::{context::Context, dereference::about, error::ControllerError, objects};
 use crate::{
     api::{
         DeployRequest,
@@ -110,8 +107,11 @@ async fn tell(
         return;
     }
     let phase = status.phase.unwrap_or_default();
-    if phase.is_terminal() {
-        ControllerMetrics::count(&context.metrics.finished, now.clone());
+    let had_ended = known
+        .and_then(|known| known.phase)
+        .is_some_and(Phase::is_terminal);
+    if phase.is_terminal() && !had_ended {
+        context.metrics.ended(request, phase, now.clone());
     }
     let bad = matches!(
         phase,

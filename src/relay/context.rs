@@ -1,7 +1,7 @@
 //! What all passes share: clients, caches, and what this process remembers of each request. Touches nothing itself.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -64,6 +64,8 @@ pub(super) struct Context {
     memories: Mutex<HashMap<String, Memory>>,
     /// How often the last passes over a request failed in a row.
     failing: Mutex<HashMap<String, u32>>,
+    /// Those of which something is still to be told.
+    undelivered: Mutex<HashSet<String>>,
 }
 
 /// A request that was deleted, and a message that still speaks of it.
@@ -154,6 +156,7 @@ impl Context {
             gone,
             memories: Mutex::default(),
             failing: Mutex::default(),
+            undelivered: Mutex::default(),
         }
     }
 
@@ -212,6 +215,22 @@ impl Context {
         failing.remove(uid);
     }
 
+    /// Whether something is still to be told of a request.
+    pub(super) fn delivered(&self, uid: &str, delivered: bool) {
+        let undelivered = &mut *self
+            .undelivered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if delivered {
+            if undelivered.remove(uid) {
+                self.metrics.undelivered.dec();
+            }
+        } else if !undelivered.contains(uid) {
+            undelivered.insert(uid.to_owned());
+            self.metrics.undelivered.inc();
+        }
+    }
+
     /// What is remembered of a request, if anything is.
     pub(super) fn recall<T>(&self, uid: &str, look: impl FnOnce(&Memory) -> T) -> Option<T> {
         self.memories().get(uid).map(look)
@@ -247,6 +266,7 @@ impl Context {
             return;
         }
         self.pass_ended(&uid);
+        self.delivered(&uid, true);
         let memory = self.forget(&uid).unwrap_or_default();
         let ledger = memory.ledger.unwrap_or_else(|| Ledger::of(request));
         self.say_gone(request, &ledger);
@@ -264,6 +284,7 @@ impl Context {
         for request in known {
             let (namespace, name, uid) = names(&request);
             if self.cached(&namespace, &name, &uid).is_none() {
+                self.delivered(&uid, true);
                 let memory = self.forget(&uid).unwrap_or_default();
                 let ledger = memory.ledger.unwrap_or_else(|| Ledger::of(&request));
                 self.say_gone(&request, &ledger);

@@ -35,6 +35,8 @@ pub(super) struct RelayMetrics {
     pub(super) stopped: Gauge,
     /// Requests that are being told.
     pub(super) live: Gauge,
+    /// Requests whose newest state is not told yet.
+    pub(super) undelivered: Gauge,
 }
 
 impl RelayMetrics {
@@ -60,6 +62,11 @@ impl RelayMetrics {
                 "relay_live_requests",
                 "Requests that are being told in Slack",
                 own.live.clone(),
+            );
+            registry.register(
+                "relay_undelivered_requests",
+                "Requests of which something is still to be told in Slack",
+                own.undelivered.clone(),
             );
         });
         own

@@ -36,8 +36,9 @@ use kube::{
     api::ObjectMeta,
     runtime::{
         applier,
-        controller::{Action, Config},
+        controller::{self, Action, Config},
         events::{Recorder, Reporter},
+        reflector::ObjectRef,
     },
 };
 use tokio::{
@@ -207,8 +208,8 @@ async fn engine(
     shutdown: CancellationToken,
     on_ready: impl FnOnce(),
 ) -> Result<(), RelayError> {
-    let client = parts.client;
-    let watches = parts.metrics.watches();
+    let (client, registry) = (parts.client, parts.metrics);
+    let watches = registry.watches();
     let (requests, request_changes) =
         Cache::<DeployRequest>::start(client.clone(), &scope, watches, |_| {});
     let (environments, environment_changes) =
@@ -259,17 +260,31 @@ async fn engine(
         }
         on_ready();
         tracing::info!(?scope, "caches are filled; telling");
+        let depth = registry.queue("DeployRequest");
+        let (waiting, gone) = (depth.clone(), depth.clone());
         let queue = stream::unfold(woken, |mut woken| async {
             woken.recv().await.map(|item| (item, woken))
+        })
+        .inspect(move |object: &ObjectRef<Guarded<DeployRequest>>| {
+            waiting.woken(
+                object.namespace.as_deref().unwrap_or_default(),
+                &object.name,
+            );
         })
         .take_until(shutdown.clone().cancelled_owned())
         .map(Ok::<_, Infallible>);
         let passes = applier(
             // A task of its own: a panic in one pass ends that pass, not the relay.
-            |object: Arc<Guarded<DeployRequest>>, context: Arc<Context>| {
-                let uid = object.meta().uid.clone().unwrap_or_default();
+            move |object: Arc<Guarded<DeployRequest>>, context: Arc<Context>| {
+                let meta = object.meta();
+                let uid = meta.uid.clone().unwrap_or_default();
+                let underway = depth.begun(
+                    meta.namespace.as_deref().unwrap_or_default(),
+                    meta.name.as_deref().unwrap_or_default(),
+                );
                 tokio::spawn(pass::reconcile(object, context.clone()))
                     .map(move |outcome| {
+                        drop(underway);
                         let outcome = outcome.unwrap_or_else(|broken| {
                             tracing::error!(error = %broken, "a pass broke down");
                             Ok(Action::requeue(Duration::from_mins(1)))
@@ -292,11 +307,15 @@ async fn engine(
             queue,
             Config::default().concurrency(CONCURRENCY),
         )
-        .for_each(|outcome| async move {
+        .for_each(|outcome| {
+            if let Err(controller::Error::ObjectNotFound(object)) = &outcome {
+                gone.gone(object.namespace.as_deref().unwrap_or_default(), &object.name);
+            }
             if let Err(error) = outcome {
                 // Gone since it was woken, or already reported by the policy above.
                 tracing::debug!(error = %telemetry::chain(&error), "pass");
             }
+            std::future::ready(())
         });
         let farewells = tell_gone(&context, went, shutdown.clone());
         tokio::join!(passes, farewells);
@@ -315,7 +334,7 @@ enum Change {
     Application(Arc<Guarded<Application>>),
 }
 
-type Wake = UnboundedSender<kube::runtime::reflector::ObjectRef<Guarded<DeployRequest>>>;
+type Wake = UnboundedSender<ObjectRef<Guarded<DeployRequest>>>;
 
 /// Wakes whom it concerns.
 fn changed(context: &Context, wake: &Wake, change: &Change) {

@@ -97,6 +97,7 @@ pub(super) async fn reconcile(
             return Ok(Action::requeue(NOT_OURS));
         }
         let Some(scene) = look(&context, request).await? else {
+            context.delivered(&uid, true);
             return Ok(Action::await_change());
         };
         if let Some(unrecorded) = context
@@ -109,6 +110,7 @@ pub(super) async fn reconcile(
             return Ok(Action::requeue(AGAIN));
         }
         let plan = scene.plan(&context);
+        context.delivered(&uid, plan.steps.is_empty());
         if let Some(done) = super::trouble::unasked(&context, &scene, plan.unasked).await? {
             match done {
                 // What isn't told is remembered only where it is written down, which wakes the next pass.

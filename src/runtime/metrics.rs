@@ -7,15 +7,28 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{family::Family, gauge::Gauge, info::Info},
+    registry::Registry,
+};
 
-use super::watches::Watches;
+use super::{process::Process, queue::Queue, watches::Watches};
 
 /// A registry shared by the roles of a process; clones are the same registry. Every name gets the prefix `foredeck_`.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     watches: Watches,
+    /// What every process tells of itself, by the names that all the world has for it.
+    process: Arc<Registry>,
+    queues: Family<Kind, Gauge>,
+}
+
+/// What waits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 impl Default for Metrics {
@@ -25,9 +38,19 @@ impl Default for Metrics {
         registry.register("build", "The version that runs here", version);
         let watches = Watches::default();
         watches.register(&mut registry);
+        let queues = Family::<Kind, Gauge>::default();
+        registry.register(
+            "queue_depth",
+            "Objects that wait for a pass or are in one, by kind",
+            queues.clone(),
+        );
+        let mut process = Registry::default();
+        process.register_collector(Box::new(Process));
         Self {
             watches,
             registry: Arc::new(Mutex::new(registry)),
+            process: Arc::new(process),
+            queues,
         }
     }
 }
@@ -45,13 +68,20 @@ impl Metrics {
         &self.watches
     }
 
+    /// A queue of objects of that kind; all of one kind are counted together.
+    pub fn queue(&self, kind: &'static str) -> Queue {
+        Queue::new(self.queues.get_or_create(&Kind { kind }).clone())
+    }
+
     /// All metrics as `OpenMetrics` 1.0 text.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut page = String::new();
-        text::encode(
-            &mut page,
-            &self.registry.lock().unwrap_or_else(PoisonError::into_inner),
-        )?;
+        {
+            let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+            text::encode_registry(&mut page, &registry)?;
+        }
+        text::encode_registry(&mut page, &self.process)?;
+        text::encode_eof(&mut page)?;
         Ok(page)
     }
 }
@@ -74,5 +104,6 @@ mod tests {
         let page = metrics.encode().unwrap();
         assert!(page.contains("\nforedeck_posts_total 1\n"), "{page}");
         assert!(page.ends_with("# EOF\n"), "{page}");
+        assert!(page.contains("\nprocess_cpu_seconds_total "), "{page}");
     }
 }

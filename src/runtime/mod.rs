@@ -15,6 +15,8 @@ pub mod lease;
 pub mod live;
 pub mod metrics;
 pub mod private_memory;
+mod process;
+pub mod queue;
 pub mod rights;
 pub mod shutdown;
 pub mod telemetry;

@@ -11,6 +11,7 @@ use super::{
     answer::{Answer, Trouble},
     error::{GateError, Missing},
     judgment,
+    metrics::Endpoint,
     model::Execution,
     outcome::{self, Handed, Lookup, Sent},
     pipeline::PipelineConfig,
@@ -83,7 +84,7 @@ impl GateClient {
 
     /// One execution in full. The only read that permits a start.
     pub async fn execution(&self, id: &str) -> Lookup {
-        match self.get(&["pipelines", id], &[]).await {
+        match self.get(Endpoint::Execution, &["pipelines", id], &[]).await {
             Err(error) => Lookup::Unclear(error),
             Ok(result) => outcome::lookup(id, result),
         }
@@ -109,7 +110,10 @@ impl GateClient {
         let mut rest: Vec<&str> = ids.to_vec();
         if !ids.iter().any(|id| id.contains(',')) {
             let query = [("executionIds", &*ids.join(",")), ("expand", "false")];
-            match self.list(&["executions"], &query).await {
+            match self
+                .list(Endpoint::Executions, &["executions"], &query)
+                .await
+            {
                 Ok(entries) => {
                     for execution in entries.into_iter().filter_map(into_execution) {
                         if let Some(index) = rest.iter().position(|id| *id == execution.id) {
@@ -173,7 +177,7 @@ impl GateClient {
             ("expand", "false"),
         ];
         query.extend(statuses.map(|statuses| ("statuses", statuses)));
-        self.list(&["executions"], &query)
+        self.list(Endpoint::Executions, &["executions"], &query)
             .await?
             .into_iter()
             .map(|entry| {
@@ -192,27 +196,33 @@ impl GateClient {
         name_or_id: &str,
     ) -> Result<PipelineConfig, GateError> {
         let segments = ["applications", application, "pipelineConfigs", name_or_id];
-        let raw = self.json(&segments, &[]).await.map_err(|error| {
-            named(
-                error,
-                Missing::Pipeline {
-                    application: bounds::cut(application, bounds::NAME),
-                    pipeline: bounds::cut(name_or_id, bounds::NAME),
-                },
-            )
-        })?;
+        let raw = self
+            .json(Endpoint::Pipeline, &segments, &[])
+            .await
+            .map_err(|error| {
+                named(
+                    error,
+                    Missing::Pipeline {
+                        application: bounds::cut(application, bounds::NAME),
+                        pipeline: bounds::cut(name_or_id, bounds::NAME),
+                    },
+                )
+            })?;
         PipelineConfig::decode(raw).map_err(|detail| GateError::unclear(200, detail))
     }
 
     /// All pipelines of an application; entries that are none are left out.
     pub async fn pipelines(&self, application: &str) -> Result<Vec<PipelineConfig>, GateError> {
         let segments = ["applications", application, "pipelineConfigs"];
-        let entries = self.list(&segments, &[]).await.map_err(|error| {
-            named(
-                error,
-                Missing::Application(bounds::cut(application, bounds::NAME)),
-            )
-        })?;
+        let entries = self
+            .list(Endpoint::Pipelines, &segments, &[])
+            .await
+            .map_err(|error| {
+                named(
+                    error,
+                    Missing::Application(bounds::cut(application, bounds::NAME)),
+                )
+            })?;
         Ok(entries
             .into_iter()
             .filter_map(|entry| PipelineConfig::decode(entry).ok())
@@ -222,7 +232,7 @@ impl GateClient {
     /// As whom Gate knows us; an error with [`GateError::refuses_login`] when it doesn't, and [`GateError::NotSpinnaker`]
     /// when whatever answers isn't Gate: it has no such path, or something else under it. A proxy's 5xx says neither.
     pub async fn login(&self) -> Result<String, GateError> {
-        let answer = self.get(&["auth", "user"], &[]).await??;
+        let answer = self.get(Endpoint::User, &["auth", "user"], &[]).await??;
         // This path is open to all: Gate answers 200 with an empty body to whoever isn't logged in.
         if answer.status == 200 && answer.is_empty() {
             return Err(GateError::LoginRequired);
@@ -253,7 +263,7 @@ impl GateClient {
 
     /// Gate's version, as it says it.
     pub async fn version(&self) -> Result<String, GateError> {
-        self.json(&["version"], &[])
+        self.json(Endpoint::Version, &["version"], &[])
             .await?
             .get("version")
             .and_then(Value::as_str)
@@ -267,7 +277,7 @@ impl GateClient {
     /// Whoever checks a claim before the start
     /// takes this first, so that no wait lies between check and send.
     pub async fn reserve(&self) -> Result<Reservation, GateError> {
-        let permit = self.inner.transport.reserve().await?;
+        let permit = self.inner.transport.reserve(Endpoint::Start).await?;
         Ok(Reservation {
             client: self.clone(),
             permit,
@@ -298,8 +308,8 @@ impl GateClient {
             &["pipelines", execution_id, "cancel"],
             &[("reason", &reason)],
         )?;
-        let permit = self.inner.transport.reserve().await?;
-        let call = self.call(Method::PUT, url, None);
+        let permit = self.inner.transport.reserve(Endpoint::Cancel).await?;
+        let call = self.call(Endpoint::Cancel, Method::PUT, url, None);
         let answer = self.inner.transport.write(permit, call).await?;
         if answer.is_ok() && !answer.is_html() {
             return Ok(());
@@ -331,9 +341,9 @@ impl GateClient {
             Err(error) => return Handed::Refused(error),
         };
         let body = judgment::patch(answer, decision, approval, judged_by).to_string();
-        let call = self.call(Method::PATCH, url, Some(body.into_bytes()));
+        let call = self.call(Endpoint::Judge, Method::PATCH, url, Some(body.into_bytes()));
         let transport = &self.inner.transport;
-        match transport.reserve().await {
+        match transport.reserve(Endpoint::Judge).await {
             Ok(permit) => outcome::judged(execution, transport.write(permit, call).await),
             Err(trouble) => outcome::judged(execution, Err(trouble)),
         }
@@ -352,8 +362,15 @@ impl GateClient {
             })
     }
 
-    fn call(&self, method: Method, url: reqwest::Url, body: Option<Vec<u8>>) -> Call {
+    fn call(
+        &self,
+        endpoint: Endpoint,
+        method: Method,
+        url: reqwest::Url,
+        body: Option<Vec<u8>>,
+    ) -> Call {
         Call {
+            endpoint,
             method,
             url,
             body,
@@ -363,16 +380,22 @@ impl GateClient {
 
     async fn get(
         &self,
+        endpoint: Endpoint,
         segments: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Result<Answer, Trouble>, GateError> {
         let url = self.address(segments, query)?;
-        let call = self.call(Method::GET, url, None);
+        let call = self.call(endpoint, Method::GET, url, None);
         Ok(self.inner.transport.read(call).await)
     }
 
-    async fn json(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<Value, GateError> {
-        let answer = self.get(segments, query).await??;
+    async fn json(
+        &self,
+        endpoint: Endpoint,
+        segments: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Value, GateError> {
+        let answer = self.get(endpoint, segments, query).await??;
         outcome::body(&answer)?;
         answer
             .json()
@@ -381,10 +404,11 @@ impl GateClient {
 
     async fn list(
         &self,
+        endpoint: Endpoint,
         segments: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Vec<Value>, GateError> {
-        match self.json(segments, query).await? {
+        match self.json(endpoint, segments, query).await? {
             Value::Array(entries) => Ok(entries),
             _ => Err(GateError::unclear(200, "the JSON is not a list")),
         }
@@ -414,7 +438,9 @@ impl Reservation {
                 };
             }
         };
-        let call = self.client.call(Method::POST, url, Some(body));
+        let call = self
+            .client
+            .call(Endpoint::Start, Method::POST, url, Some(body));
         let transport = &self.client.inner.transport;
         outcome::sent(transport.write(self.permit, call).await)
     }

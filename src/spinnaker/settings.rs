@@ -9,7 +9,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
-use super::echo::Echo;
+use super::{echo::Echo, metrics::GateMetrics};
 use crate::runtime::tls::{self, ClientCertificate, TlsError, Trust};
 
 /// One Gate and how to speak to it.
@@ -31,6 +31,8 @@ pub struct GateSettings {
     pub rate: Option<Rate>,
     /// The longest answer that is read, in bytes.
     pub max_body: usize,
+    /// Where calls are counted.
+    pub metrics: GateMetrics,
 }
 
 impl GateSettings {
@@ -44,6 +46,7 @@ impl GateSettings {
             max_in_flight: 16,
             rate: None,
             max_body: 32 * 1024 * 1024,
+            metrics: GateMetrics::default(),
         }
     }
 

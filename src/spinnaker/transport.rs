@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
     answer::{Answer, Trouble},
+    metrics::{self, Endpoint, GateMetrics},
     settings::{GateLogin, GateSettings, Rate, SettingsError},
     unanswered,
 };
@@ -38,6 +39,7 @@ pub(super) struct Transport {
     deadline: Duration,
     max_idle: usize,
     max_body: usize,
+    metrics: GateMetrics,
 }
 
 /// HTTP clients that speak with one login. Whoever calls keeps them until the answer is there; with the last of them their
@@ -75,6 +77,7 @@ impl Pace {
 
 /// One call.
 pub(super) struct Call {
+    pub(super) endpoint: Endpoint,
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) body: Option<Vec<u8>>,
@@ -105,34 +108,53 @@ impl Transport {
             deadline: settings.request_deadline,
             max_idle: settings.max_in_flight,
             max_body: settings.max_body,
+            metrics: settings.metrics.clone(),
         })
     }
 
     /// A call that changes nothing.
     pub(super) async fn read(&self, call: Call) -> Result<Answer, Trouble> {
-        let permit = self.permit(&self.reads).await?;
-        let clients = self.clients()?;
-        let answer = self.send(&clients.reading, &clients.login, call).await;
+        let permit = self.permit(&self.reads, call.endpoint).await?;
+        let answer = self.measured(call, |clients| &clients.reading).await;
         drop(permit);
         answer
     }
 
     /// Waits for the right to a call that changes something, and for its turn where Gate may not be called as often as
     /// needed; at most for the deadline.
-    pub(super) async fn reserve(&self) -> Result<WritePermit, Trouble> {
-        self.permit(&self.writes).await.map(WritePermit)
+    pub(super) async fn reserve(&self, endpoint: Endpoint) -> Result<WritePermit, Trouble> {
+        self.permit(&self.writes, endpoint).await.map(WritePermit)
     }
 
     /// A call that changes something; sent at most once.
     pub(super) async fn write(&self, permit: WritePermit, call: Call) -> Result<Answer, Trouble> {
         let WritePermit(permit) = permit;
-        let clients = self.clients()?;
-        let answer = self.send(&clients.writing, &clients.login, call).await;
+        let answer = self.measured(call, |clients| &clients.writing).await;
         drop(permit);
         answer
     }
 
-    async fn permit(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Trouble> {
+    /// Sends it, and counts what came of it.
+    async fn measured(
+        &self,
+        call: Call,
+        which: impl FnOnce(&Clients) -> &reqwest::Client,
+    ) -> Result<Answer, Trouble> {
+        let (endpoint, began) = (call.endpoint, Instant::now());
+        let answer = match self.clients() {
+            Ok(clients) => self.send(which(&clients), &clients.login, call).await,
+            Err(trouble) => Err(trouble),
+        };
+        let outcome = metrics::outcome(&answer);
+        self.metrics.called(endpoint, outcome, began.elapsed());
+        answer
+    }
+
+    async fn permit(
+        &self,
+        permits: &Arc<Semaphore>,
+        endpoint: Endpoint,
+    ) -> Result<OwnedSemaphorePermit, Trouble> {
         let both = async {
             let permit = Arc::clone(permits).acquire_owned().await;
             if let Some(pace) = &self.pace {
@@ -142,8 +164,12 @@ impl Transport {
         };
         tokio::time::timeout(self.deadline, both)
             .await
-            .map_err(|_| Trouble::NoPermit)?
-            .map_err(|_| Trouble::NoPermit)
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| {
+                self.metrics.refused_a_permit(endpoint);
+                Trouble::NoPermit
+            })
     }
 
     /// Those for the login of this moment. The ones of an earlier login go when the last call on them has ended.

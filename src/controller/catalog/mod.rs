@@ -27,7 +27,6 @@ use super::{
     context::Context,
     dereference,
     error::ControllerError,
-    metrics::ControllerMetrics,
     objects::{self, Object},
     record,
 };
@@ -164,7 +163,7 @@ pub(super) async fn reconcile<K: Configured>(
         Err(error @ (ControllerError::NotLeading | ControllerError::Stopping)) => Err(error),
         // Not as soon as other passes: Gate would be asked each time.
         Err(error) => {
-            ControllerMetrics::count(&context.metrics.errors, error.reason());
+            context.metrics.failed(error.reason());
             tracing::warn!(kind = %K::kind(&()), name = %object.name_any(), error = %chain(&error), "what was found could not be written");
             Ok(Action::requeue(SOON))
         }

@@ -372,6 +372,7 @@ impl Connections {
             _ => (self.log_in(connection), None),
         };
         let mut settings = GateSettings::new(url, login.current.subscribe());
+        settings.metrics = self.teller.metrics.gate.clone();
         if let Some(deadline) = spec.timeouts.request {
             settings.request_deadline = deadline.into();
         }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -62,6 +63,8 @@ pub struct Budget(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    /// Where waits are measured, if anywhere.
+    waits: Option<Histogram>,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +84,14 @@ struct Place {
 }
 
 impl Budget {
+    /// Budgets of which it is measured how long calls wait for them.
+    pub(super) fn measured(waits: Histogram) -> Self {
+        Self(Arc::new(Shared {
+            waits: Some(waits),
+            ..Shared::default()
+        }))
+    }
+
     /// Waits for the right to call `method`; `channel` matters to posts only. May be dropped while it waits.
     pub async fn acquire(
         &self,
@@ -91,6 +102,7 @@ impl Budget {
         let channel = channel
             .filter(|_| method.tier() == Tier::Post)
             .map(str::to_owned);
+        let began = Instant::now();
         let queued = self.enter(method, channel, priority);
         loop {
             let changed = self.0.changed.notified();
@@ -101,6 +113,9 @@ impl Budget {
             match turn {
                 Turn::Now => {
                     drop(queued);
+                    if let Some(waits) = &self.0.waits {
+                        waits.observe(began.elapsed().as_secs_f64());
+                    }
                     return Permit { method };
                 }
                 Turn::At(instant) => tokio::select! {

@@ -1,7 +1,10 @@
 //! One HTTP call to Slack: encoding, token, deadline, a bound on the answer, no second attempt, and what came of it.
 //! Touches Slack.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use reqwest::{
     RequestBuilder, StatusCode, Url,
@@ -77,7 +80,7 @@ impl Caller {
             // A connection of its own for each: on a reused one that has just been closed, hyper sends again.
             once: client(0)?,
             api: settings.api_url.clone(),
-            budget: Budget::default(),
+            budget: Budget::measured(settings.metrics.budget_waits.clone()),
             metrics: settings.metrics.clone(),
         })
     }
@@ -98,16 +101,18 @@ impl Caller {
     ) -> Result<Answer, SlackError> {
         let method = permit.method();
         let used = token.current();
+        let began = Instant::now();
         let result = self.send(method, &used, arguments.clone()).await;
-        self.count(method, &result);
+        self.count(method, &result, began);
         if !result.as_ref().is_err_and(SlackError::is_refused_token) {
             return result;
         }
         let Some(new) = token.another_than(&used, SOURCE_PATIENCE).await else {
             return result;
         };
+        let began = Instant::now();
         let result = self.send(method, &new, arguments).await;
-        self.count(method, &result);
+        self.count(method, &result, began);
         result
     }
 
@@ -120,14 +125,15 @@ impl Caller {
     ) -> Result<Answer, SlackError> {
         let method = permit.method();
         let request = self.once.post(url).header(CONTENT_TYPE, JSON);
+        let began = Instant::now();
         let result = self.exchange(method, request.body(body.to_string())).await;
-        self.count(method, &result);
+        self.count(method, &result, began);
         result
     }
 
-    fn count(&self, method: Method, result: &Result<Answer, SlackError>) {
+    fn count(&self, method: Method, result: &Result<Answer, SlackError>, began: Instant) {
         let outcome = result.as_ref().map_or_else(SlackError::reason, |_| "ok");
-        self.metrics.call(method.name(), outcome);
+        self.metrics.call(method.name(), outcome, began.elapsed());
     }
 
     async fn send(

@@ -364,6 +364,14 @@ impl SlackClient {
         self.caller.respond(permit, url, &body).await.map(|_| ())
     }
 
+    /// Whether Slack gives this app-level token a socket's address. None is opened.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn may_open_sockets(&self, app_token: &LiveSecret) -> Result<(), SlackError> {
+        self.open_connection(app_token).await.map(|_| ())
+    }
+
     /// `apps.connections.open`, with the app-level token: where to dial next.
     pub(in crate::slack) async fn open_connection(
         &self,

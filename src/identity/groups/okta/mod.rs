@@ -130,6 +130,14 @@ impl OktaGroups {
         })
     }
 
+    /// Whether Okta takes the token, and lets it read users: somebody is asked for whom nobody can be.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn may_ask(&self) -> Result<(), OktaError> {
+        self.user("nobody@foredeck.invalid").await.map(|_| ())
+    }
+
     async fn known(&self, login: &str) -> Result<Known, OktaError> {
         let at = (self.clock)();
         let Some(user) = self.user(login).await? else {

@@ -1,0 +1,291 @@
+//! `foredeck doctor`: its flags, and with which tokens others are asked. Touches what [`crate::doctor`] touches, Slack and
+//! Okta, and the files that hold their tokens.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use futures::{FutureExt, future::BoxFuture};
+use jiff::Timestamp;
+use kube::{Api, api::ListParams};
+use reqwest::Url;
+
+use super::{
+    explain, print,
+    process::Process,
+    secret::{Secrets, Source},
+    slack::{SlackArguments, is},
+    values,
+    vault::KeyInVault,
+};
+use crate::{
+    access::{policies::Policies, rights},
+    api::SpinnakerConnection,
+    doctor::{
+        self, DoctorSettings, Outside,
+        judge::slack::{Asked, BotFacts},
+    },
+    domain::hosts::HostPattern,
+    identity::groups::{
+        GroupPrefix,
+        okta::{OktaGroups, OktaSettings},
+    },
+    runtime::{client, telemetry::chain},
+    slack::client::token,
+};
+
+#[derive(Args, Debug)]
+pub(super) struct DoctorArguments {
+    /// Namespace in which foredeck works; repeat it or separate with commas for several. All when left out
+    #[arg(long = "namespace", value_name = "NAME", env = "FOREDECK_NAMESPACE", value_delimiter = ',', value_parser = values::namespace)]
+    namespaces: Vec<String>,
+
+    /// Foredeck's own namespace
+    #[arg(long, value_name = "NAME", env = "FOREDECK_HOME_NAMESPACE", default_value = "foredeck-system", value_parser = values::namespace)]
+    home_namespace: String,
+
+    /// Namespace of the Leases; foredeck's own when left out
+    #[arg(long, value_name = "NAME", env = "FOREDECK_LEASE_NAMESPACE", value_parser = values::namespace)]
+    lease_namespace: Option<String>,
+
+    /// File with the admission policies as they have to be; without it only their presence is looked at
+    #[arg(long, value_name = "FILE", env = "FOREDECK_ADMISSION_POLICIES")]
+    admission_policies: Option<PathBuf>,
+
+    /// Host that a connection's Gate may be at, as the controller is told; not looked at when left out
+    #[arg(long = "allow-gate-host", value_name = "HOST", env = "FOREDECK_ALLOW_GATE_HOST", value_delimiter = ',', value_parser = values::host_pattern)]
+    gate_hosts: Vec<HostPattern>,
+
+    /// Host that a connection's Vault may be at, likewise: no other is asked for its health
+    #[arg(long = "allow-vault-host", value_name = "HOST", env = "FOREDECK_ALLOW_VAULT_HOST", value_delimiter = ',', value_parser = values::host_pattern)]
+    vault_hosts: Vec<HostPattern>,
+
+    /// How long one answer may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
+    timeout: Duration,
+
+    /// How the page looks
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
+
+    /// Print instead what the connections' login needs of RBAC, as YAML to read and to apply
+    #[arg(long)]
+    print_rbac: bool,
+
+    /// File that holds the app-level token (xapp-…); else `SLACK_APP_TOKEN` does
+    #[arg(long, value_name = "FILE", env = "SLACK_APP_TOKEN_FILE")]
+    slack_app_token_file: Option<PathBuf>,
+
+    /// Where Vault holds the app-level token
+    #[arg(long, value_name = "PATH#KEY", env = "SLACK_APP_TOKEN_VAULT")]
+    slack_app_token_vault: Option<KeyInVault>,
+
+    /// The Okta organisation whose groups people have
+    #[arg(long, value_name = "URL", env = "FOREDECK_OKTA_URL")]
+    okta_url: Option<Url>,
+
+    /// File that holds Okta's API token; else `OKTA_API_TOKEN` does
+    #[arg(long, value_name = "FILE", env = "OKTA_API_TOKEN_FILE")]
+    okta_token_file: Option<PathBuf>,
+
+    /// Where Vault holds Okta's API token
+    #[arg(long, value_name = "PATH#KEY", env = "OKTA_API_TOKEN_VAULT")]
+    okta_token_vault: Option<KeyInVault>,
+
+    #[command(flatten)]
+    slack: SlackArguments,
+}
+
+/// How the page looks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Output {
+    /// A line each
+    #[default]
+    Text,
+    /// JSON
+    Json,
+}
+
+pub(super) async fn run(arguments: DoctorArguments) -> Result<ExitCode> {
+    let client = client::connect().await?;
+    if arguments.print_rbac {
+        return print_rbac(client, &arguments).await;
+    }
+    let policies = match &arguments.admission_policies {
+        Some(file) => Some(Policies::from_file(file)?),
+        None => None,
+    };
+    let outside = outside(&client, &arguments);
+    let settings = DoctorSettings {
+        lease_namespace: arguments
+            .lease_namespace
+            .unwrap_or_else(|| arguments.home_namespace.clone()),
+        home: arguments.home_namespace,
+        namespaces: arguments.namespaces,
+        leases: ["foredeck-controller", "foredeck-relay"].map(str::to_owned),
+        policies,
+        gate_hosts: (!arguments.gate_hosts.is_empty()).then_some(arguments.gate_hosts),
+        vault_hosts: arguments.vault_hosts,
+        deadline: arguments.timeout,
+        clock: Timestamp::now,
+    };
+    let page = doctor::examine(client, settings, outside).await;
+    match arguments.output {
+        Output::Text => print::page(&page.text())?,
+        Output::Json => {
+            let text =
+                serde_json::to_string_pretty(&page).context("can't write the page as JSON")?;
+            print::page(&format!("{text}\n"))?;
+        }
+    }
+    Ok(if page.fails() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result<ExitCode> {
+    let namespaces: Vec<Option<&String>> = if arguments.namespaces.is_empty() {
+        vec![None]
+    } else {
+        arguments.namespaces.iter().map(Some).collect()
+    };
+    let mut connections = Vec::new();
+    for namespace in namespaces {
+        let api: Api<SpinnakerConnection> = match namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let parameters = ListParams::default();
+        let listing = tokio::time::timeout(arguments.timeout, api.list(&parameters)).await;
+        let listed = listing
+            .context("the API server doesn't show the SpinnakerConnections in time")?
+            .context("the API server doesn't show the SpinnakerConnections")?;
+        connections.extend(listed.items);
+    }
+    let yaml = rights::manifests(&connections, &arguments.home_namespace);
+    if yaml.is_empty() {
+        eprintln!("foredeck: no SpinnakerConnection names a Secret, so nothing has to be allowed");
+    }
+    print::page(&yaml)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whatever is asked with a token, begun when it is waited for.
+fn outside(client: &kube::Client, arguments: &DoctorArguments) -> Outside {
+    let process = Process::of_a_command(client.clone());
+    let secrets = Secrets::new(arguments.slack.vault().clone(), &process);
+    Outside {
+        bot: bot(arguments.slack.clone(), process.clone(), secrets.clone()),
+        app: app(arguments, process, secrets.clone()),
+        okta: okta(arguments, secrets),
+        vault: arguments
+            .slack
+            .vault()
+            .health()
+            .map(|vault| vault.map_err(|error| explain(&error))),
+    }
+}
+
+fn bot(
+    arguments: SlackArguments,
+    process: Process,
+    secrets: Secrets,
+) -> BoxFuture<'static, Asked<BotFacts>> {
+    async move {
+        match arguments.is_configured() {
+            Ok(false) => return Asked::Ungiven,
+            Err(error) => return Asked::Unusable(explain(&error)),
+            Ok(true) => {}
+        }
+        let opened = arguments.open_with(&process, secrets).await;
+        let client = match opened.and_then(|slack| slack.client()) {
+            Ok(client) => client,
+            Err(error) => return Asked::Unusable(explain(&error)),
+        };
+        match client.auth_test().await {
+            Ok(installation) => Asked::Answered(BotFacts {
+                team: installation.team_name,
+                scopes: installation.scopes,
+            }),
+            Err(error) => Asked::Refused(chain(&error)),
+        }
+    }
+    .boxed()
+}
+
+fn app(
+    arguments: &DoctorArguments,
+    process: Process,
+    secrets: Secrets,
+) -> BoxFuture<'static, Asked<()>> {
+    let (file, vault) = (
+        arguments.slack_app_token_file.clone(),
+        arguments.slack_app_token_vault.clone(),
+    );
+    let slack = arguments.slack.clone();
+    async move {
+        let source = Source {
+            name: "slack-app-token",
+            variable: "SLACK_APP_TOKEN",
+            flag: "--slack-app-token",
+            file: file.as_ref(),
+            vault: vault.as_ref(),
+            check: |secret| is(token("app-level token", secret)),
+        };
+        let app_token = match secrets.optional(&source).await {
+            Ok(None) => return Asked::Ungiven,
+            Ok(Some(token)) => token,
+            Err(error) => return Asked::Unusable(explain(&error)),
+        };
+        let client = match slack.client_for(app_token.clone(), &process) {
+            Ok(client) => client,
+            Err(error) => return Asked::Unusable(explain(&error)),
+        };
+        match client.may_open_sockets(&app_token).await {
+            Ok(()) => Asked::Answered(()),
+            Err(error) => Asked::Refused(chain(&error)),
+        }
+    }
+    .boxed()
+}
+
+fn okta(arguments: &DoctorArguments, secrets: Secrets) -> BoxFuture<'static, Asked<()>> {
+    let Some(url) = arguments.okta_url.clone() else {
+        return async { Asked::Ungiven }.boxed();
+    };
+    let (file, vault) = (
+        arguments.okta_token_file.clone(),
+        arguments.okta_token_vault.clone(),
+    );
+    let limit = arguments.timeout;
+    async move {
+        let source = Source {
+            name: "okta-token",
+            variable: "OKTA_API_TOKEN",
+            flag: "--okta-token",
+            file: file.as_ref(),
+            vault: vault.as_ref(),
+            check: |secret| is(OktaSettings::check(secret)),
+        };
+        let okta_token = match secrets.optional(&source).await {
+            Ok(None) => return Asked::Ungiven,
+            Ok(Some(token)) => token,
+            Err(error) => return Asked::Unusable(explain(&error)),
+        };
+        let made = "okta:"
+            .parse::<GroupPrefix>()
+            .map_err(anyhow::Error::from)
+            .and_then(|prefix| Ok(OktaSettings::new(&url, &okta_token, prefix)?))
+            .and_then(|settings| Ok(OktaGroups::new(&settings, limit, Timestamp::now)?));
+        match made {
+            Err(error) => Asked::Unusable(explain(&error)),
+            Ok(groups) => match groups.may_ask().await {
+                Ok(()) => Asked::Answered(()),
+                Err(error) => Asked::Refused(chain(&error)),
+            },
+        }
+    }
+    .boxed()
+}
