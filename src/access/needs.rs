@@ -111,7 +111,6 @@ pub fn relay(scopes: &[Scope], lease: (&str, &str)) -> Needs {
             ("applications", FOLLOW),
             ("environments", FOLLOW),
             ("deployrequests", READ),
-            ("deployapprovals", FOLLOW),
             ("deployrequests/status", &["patch"]),
         ],
     );

@@ -2,6 +2,7 @@
 //! own RBAC, and the API server's record says what it asked for.
 
 mod forbidden;
+mod missing;
 mod rights;
 mod story;
 mod support;

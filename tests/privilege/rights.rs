@@ -129,6 +129,20 @@ impl Right {
     }
 }
 
+impl Right {
+    /// What is done by it there.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Act {
+        Act {
+            role: self.role.clone(),
+            verb: self.verb.clone(),
+            group: self.group.clone(),
+            resource: self.resource.clone(),
+            namespace: namespace.to_owned(),
+            name: self.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
 impl fmt::Display for Right {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = self.within.as_deref().unwrap_or("all namespaces");

@@ -13,7 +13,7 @@ use foredeck_testkit::{
     ControlPlane, FalseVault, Role, RoleCommand, StandInGate, StandInSlack,
     gate::{Parameter, Pipeline, Stage},
     helm,
-    slack::{Ephemeral, Message},
+    slack::Message,
     wait_for,
 };
 use k8s_openapi::{NamespaceResourceScope, api::authorization::v1::SubjectAccessReview};
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::rights::{self, Act, Right};
 
 /// How long anything here may take: far longer than it does.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Where foredeck itself lives.
 pub(crate) const HOME: &str = "foredeck-system";
 /// The team's namespace.
@@ -322,6 +322,16 @@ impl Installation {
         Ok(answer.status.context("an answer")?.allowed)
     }
 
+    /// Waits until the API server lets a role do this, or doesn't.
+    pub(crate) async fn until_may(&self, act: &Act, expected: bool) -> Result<()> {
+        let what = format!("{act}: {expected}");
+        wait_for(&what, PATIENCE, async || {
+            ensure!(self.may(act).await? == expected, "{}", !expected);
+            Ok(())
+        })
+        .await
+    }
+
     pub(crate) async fn until_phase(&self, name: &str, phase: Phase) -> Result<DeployRequest> {
         wait_for(&format!("{name}: {phase:?}"), PATIENCE, async || {
             let request = self.api::<DeployRequest>(TEAM).get(name).await?;
@@ -374,19 +384,6 @@ impl Installation {
             let said = object["status"].to_string();
             ensure!(words.iter().all(|word| said.contains(word)), "{said}");
             Ok(said)
-        })
-        .await
-    }
-
-    /// Waits for what only this person sees, and gives the newest that says all of that.
-    pub(crate) async fn until_whispered(&self, who: &str, words: &[&str]) -> Result<Ephemeral> {
-        wait_for(&format!("a whisper with {words:?}"), PATIENCE, async || {
-            let all = self.slack.ephemerals(who);
-            let text = |whisper: &Ephemeral| format!("{} {}", whisper.text, json!(whisper.blocks));
-            let said: Vec<String> = all.iter().map(text).collect();
-            let mut found = all.into_iter().rev();
-            let found = found.find(|one| words.iter().all(|word| text(one).contains(word)));
-            found.with_context(|| format!("{said:#?}"))
         })
         .await
     }
