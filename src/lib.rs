@@ -11,6 +11,7 @@ pub mod controller;
 pub mod doctor;
 pub mod domain;
 pub mod identity;
+pub mod import;
 pub mod receiver;
 pub mod relay;
 pub mod runtime;

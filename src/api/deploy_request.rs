@@ -311,6 +311,9 @@ pub struct DeployRequestStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::DECISIONS))]
     pub decisions: Vec<DecisionRecord>,
+    /// How many of the decisions, from the first, the audit sinks have; absent where none is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audited: Option<u32>,
     /// What Spinnaker says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionStatus>,

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{
+    audit::AuditArguments,
     people::PeopleArguments,
     process::{self, LeaseArguments, Process, ProcessArguments},
     values,
@@ -62,6 +63,9 @@ pub(super) struct ControllerFlags {
     #[arg(long = "allow-vault-host", value_name = "HOST", env = "FOREDECK_ALLOW_VAULT_HOST", value_delimiter = ',', value_parser = values::host_pattern)]
     vault_hosts: Vec<HostPattern>,
 
+    #[command(flatten)]
+    audit: AuditArguments,
+
     /// Post again after an unknown outcome sooner than is safe against a real Spinnaker
     #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
     test_minimum_settle: Option<Duration>,
@@ -109,6 +113,7 @@ pub(super) async fn work(
         groups_max_age: people.groups_max_age,
         stamped_groups_max_age: own.stamped_groups_max_age,
         policies,
+        audit: own.audit.settings()?,
     };
     let needs = needs::controller(Places {
         scopes: &process.scopes(),

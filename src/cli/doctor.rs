@@ -174,7 +174,7 @@ async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result
 
 /// Whatever is asked with a token, begun when it is waited for.
 fn outside(client: &kube::Client, arguments: &DoctorArguments) -> Outside {
-    let process = Process::of_a_command(client.clone());
+    let process = Process::asking(client.clone());
     let secrets = Secrets::new(arguments.slack.vault().clone(), &process);
     Outside {
         bot: bot(arguments.slack.clone(), process.clone(), secrets.clone()),

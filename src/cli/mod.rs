@@ -1,10 +1,12 @@
 //! The command line: one file per subcommand, its flags and how its parts are put together, and nothing else.
 //! Touches what the subcommand touches.
 
+mod audit;
 mod controller;
 mod crds;
 mod doctor;
 mod identity;
+mod import;
 mod people;
 mod print;
 mod process;
@@ -42,6 +44,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Say whether an installation is well, line by line; changes nothing
     Doctor(Box<doctor::DoctorArguments>),
+    /// Print Applications and Environments for what a Spinnaker has already, as YAML to correct and apply
+    Import(Box<import::ImportArguments>),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
     Crds,
     /// Print the manifest of the Slack app as JSON
@@ -60,6 +64,7 @@ impl Cli {
             Command::Relay(arguments) => until_done(relay::run(*arguments)),
             Command::Run(arguments) => until_done(run::run(*arguments)),
             Command::Doctor(arguments) => return until_done(doctor::run(*arguments)),
+            Command::Import(arguments) => return until_done(import::run(*arguments)),
             Command::Crds => crds::print(),
             Command::SlackManifest(arguments) => slack_manifest::print(&arguments),
         };

@@ -89,8 +89,8 @@ struct LeaseName {
 }
 
 impl Process {
-    /// Of a command that runs no role: it answers no probes, and nobody scrapes it.
-    pub(super) fn of_a_command(client: Client) -> Self {
+    /// One that asks, and does no role's work: nobody scrapes it or waits for it.
+    pub(super) fn asking(client: Client) -> Self {
         Self {
             client,
             readiness: Readiness::default(),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     absences::Absences,
-    audit::Audit,
+    audit::{Audit, AuditSettings},
     catalog::Catalog,
     connections::Connections,
     dereference::{Behind, BehindGround, Plans},
@@ -243,6 +243,8 @@ pub struct ControllerSettings {
     pub stamped_groups_max_age: Duration,
     /// The admission policies as they have to be. Without any, nothing is vouched for, and nothing starts.
     pub policies: Policies,
+    /// Where decisions are told besides stdout and events.
+    pub audit: AuditSettings,
 }
 
 impl Default for ControllerSettings {
@@ -257,6 +259,7 @@ impl Default for ControllerSettings {
             groups_max_age: Duration::from_mins(10),
             stamped_groups_max_age: Duration::from_hours(24),
             policies: Policies::default(),
+            audit: AuditSettings::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::DeployRequest,
     api::deploy_request::{Phase, WaitingFor},
-    domain::{access, backoff, decide},
+    domain::{Effect, access, backoff, decide},
     runtime::cache::Guarded,
 };
 
@@ -25,6 +25,9 @@ use crate::{
 const EFFECTS: usize = 12;
 /// How soon a pass that somebody else was faster than is made again.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// How soon a request whose time is over is looked at again that an audit sink doesn't know all of.
+const UNTOLD: Duration = Duration::from_mins(1);
 
 /// One pass over a request that a watch or a timer brought up.
 pub(super) async fn reconcile(
@@ -110,6 +113,10 @@ pub(super) async fn pass(
         // Gathering may have waited for Gate.
         context.may_begin()?;
         match decision.effect {
+            // Its time is over, but not everybody knows what was decided about it: that wakes it again.
+            Some(Effect::Delete) if context.audit.is_behind(&pass.request) => {
+                return Ok(Action::requeue(UNTOLD));
+            }
             Some(effect) => {
                 if matches!(pass.act(effect, &mut gathered).await?, Done::Gone) {
                     return Ok(Action::await_change());

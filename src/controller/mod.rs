@@ -64,7 +64,11 @@ use self::{
     lookup::Connected,
     metrics::ControllerMetrics,
 };
-pub use self::{context::ControllerSettings, error::ControllerError};
+pub use self::{
+    audit::{AuditServer, AuditSettings, NoServer},
+    context::ControllerSettings,
+    error::ControllerError,
+};
 use crate::{
     access::{Access, holders::Holders},
     api::{
@@ -108,6 +112,7 @@ pub async fn run(
     let scopes = Scope::of(&settings.namespaces);
     let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
     let connections = Arc::new(Connections::new(client.clone(), &settings, metrics.clone()));
+    let sinks = audit::open(&settings.audit);
     connections.measure(&registry);
     let shared = Shared {
         access: Access::new(client.clone()),
@@ -117,6 +122,8 @@ pub async fn run(
         claim,
         installation,
         metrics,
+        sinks,
+        audit_metrics: audit::AuditMetrics::register(&registry),
         neighbours: Neighbours::default(),
         registry,
         shutdown,
@@ -144,6 +151,8 @@ struct Shared {
     claim: Claim,
     installation: String,
     metrics: ControllerMetrics,
+    sinks: audit::Sinks,
+    audit_metrics: audit::AuditMetrics,
     neighbours: Neighbours,
     registry: Metrics,
     shutdown: CancellationToken,
@@ -194,6 +203,8 @@ async fn engine(
         claim,
         installation,
         metrics,
+        sinks,
+        audit_metrics,
         neighbours,
         registry,
         shutdown,
@@ -248,7 +259,7 @@ async fn engine(
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
         plans: dereference::Plans::default(),
-        audit: audit::Audit::default(),
+        audit: audit::Audit::new(&sinks, audit_metrics),
         policies: settings.policies.clone(),
         holders: Holders::new(client.clone()),
         limits: Limits {
@@ -391,7 +402,9 @@ async fn engine(
             woken_connections,
             shutdown.clone(),
         );
+        let audit = audit::deliver(&context, &shutdown);
         tokio::join!(
+            audit,
             requests,
             targets,
             approvals,
@@ -518,7 +531,10 @@ fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
     drop(context.wake_request.send(reference(object)));
     let Ok(request) = &object.0 else { return };
     let namespace = request.namespace().unwrap_or_default();
-    let present = context.caches.requests.0.get(&reference(object)).is_some();
+    let stored = context.caches.requests.0.get(&reference(object));
+    let present = stored.is_some();
+    let same = stored.is_some_and(|stored| stored.meta().uid == request.meta().uid);
+    context.audit.seen(request, !same);
     if !present {
         let uid = request.uid().unwrap_or_default();
         context.audit.forget(&uid);

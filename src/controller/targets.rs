@@ -89,7 +89,7 @@ pub(super) async fn reconcile(
                 active.execution.is_some() || backoff::elapsed(sent.0, Timestamp::now()) > CHECK
             });
             if stands {
-                audit::tell(&context, &remembered).await;
+                audit::tell_gone(&context, &remembered).await;
             }
             match Box::pin(driver::pass(&context, remembered, memo)).await {
                 Err(ControllerError::Conflict { .. }) => {

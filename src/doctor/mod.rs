@@ -28,7 +28,7 @@ use self::{
         installation, kinds,
         mesh::{self, MeshFacts},
         objects,
-        rights::{self, Extent, Right, Role},
+        rights::{self, Extent, Role},
         server::{self, VaultFacts},
         slack::{self, Asked, BotFacts},
         wildcards::{self, RoleFacts},
@@ -41,7 +41,7 @@ use crate::{
     access::policies::Policies,
     api::{SpinnakerConnection, conditions::Reason},
     domain::hosts::{self, HostPattern},
-    runtime::tls::Trust,
+    runtime::{cache::Scope, rights::Right, tls::Trust},
 };
 
 /// Access reviews under way at once.
@@ -92,7 +92,7 @@ pub struct Outside {
 struct Common {
     reader: Reader,
     settings: DoctorSettings,
-    server: Seen<reader::ServerFacts>,
+    server: Seen<server::ServerFacts>,
     connections: Seen<Vec<SpinnakerConnection>>,
 }
 
@@ -223,9 +223,12 @@ impl Common {
 
     async fn rights(&self) -> Vec<Finding> {
         let who = self.asker().await;
+        let scopes = Scope::of(&self.settings.namespaces);
         let extent = Extent {
             home: &self.settings.home,
-            namespaces: &self.settings.namespaces,
+            scopes: &scopes,
+            lease_namespace: &self.settings.lease_namespace,
+            leases: &self.settings.leases,
             vault: self.uses_of_vault() > 0,
             stamps: server::stamps(&self.server).unwrap_or(false),
         };
@@ -273,7 +276,7 @@ impl Common {
         ]);
         let answers: Vec<Seen<(Right, bool)>> = stream::iter(needed)
             .map(async |right| {
-                let mut spec = json!({"resourceAttributes": right.attributes()});
+                let mut spec = json!({"resourceAttributes": rights::attributes(&right)});
                 if !itself {
                     spec["user"] = json!(user);
                     spec["groups"] = groups.clone();

@@ -12,7 +12,10 @@ use kube::{Client, client::Body};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::seen::{Seen, Unseen};
+use super::{
+    judge::server::ServerFacts,
+    seen::{Seen, Unseen},
+};
 use crate::runtime::telemetry::chain;
 
 /// Objects a page.
@@ -34,17 +37,6 @@ pub struct Resource {
     pub path: &'static str,
     /// `pods`.
     pub plural: &'static str,
-}
-
-/// What the API server says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerFacts {
-    /// `v1.36.1`.
-    pub version: String,
-    /// What it takes the time for, to the second.
-    pub date: Option<Timestamp>,
-    /// Our clock when it was asked, and when it had answered.
-    pub asked: (Timestamp, Timestamp),
 }
 
 impl Reader {

@@ -33,6 +33,7 @@ pub fn append(
     }
     let mut records = Records {
         all: std::mem::take(&mut next.decisions),
+        audited: next.audited,
         now,
     };
     requested(&mut records, request);
@@ -43,7 +44,7 @@ pub fn append(
     judged(&mut records, before, next);
     canceled(&mut records, request, next, gates);
     denied(&mut records, request, next, gates);
-    next.decisions = records.bounded();
+    (next.decisions, next.audited) = records.bounded();
 }
 
 /// Appends one decision that no status tells by itself.
@@ -56,14 +57,17 @@ pub(super) fn remember(
 ) {
     let mut records = Records {
         all: std::mem::take(&mut status.decisions),
+        audited: status.audited,
         now,
     };
     records.push(what, now, by, Some(why));
-    status.decisions = records.bounded();
+    (status.decisions, status.audited) = records.bounded();
 }
 
 struct Records {
     all: Vec<DecisionRecord>,
+    /// How many of them, from the first, the audit sinks have.
+    audited: Option<u32>,
     now: Timestamp,
 }
 
@@ -102,7 +106,7 @@ impl Records {
                 .all(|record| record.at >= *at)
     }
 
-    fn bounded(mut self) -> Vec<DecisionRecord> {
+    fn bounded(mut self) -> (Vec<DecisionRecord>, Option<u32>) {
         while self.all.len() > bounds::DECISIONS {
             // What was only just told stays, however old it is: whoever tells it elsewhere has to see it once.
             let told = self.all.iter().enumerate().rev().skip(1).rev();
@@ -111,8 +115,12 @@ impl Records {
                 .min_by_key(|(_, record)| record.at.0)
                 .map_or(0, |(index, _)| index);
             self.all.remove(oldest);
+            self.audited = self.audited.map(|audited| {
+                let had = usize::try_from(audited).is_ok_and(|audited| oldest < audited);
+                audited - u32::from(had)
+            });
         }
-        self.all
+        (self.all, self.audited)
     }
 }
 
@@ -366,4 +374,40 @@ fn whole_second(time: Timestamp) -> Timestamp {
             .mode(jiff::RoundMode::Trunc),
     )
     .unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(count: usize, audited: Option<u32>) -> Records {
+        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap_or_default();
+        let mut records = Records {
+            all: Vec::new(),
+            audited,
+            now,
+        };
+        records.push(DecisionKind::Requested, now, Some("who asked"), None);
+        for _ in 1..count {
+            records.push(DecisionKind::Refused, now, Some("somebody"), None);
+        }
+        records
+    }
+
+    #[test]
+    fn what_falls_off_is_counted_off_what_the_sinks_have() {
+        let three_more = bounds::DECISIONS + 3;
+        for (audited, left) in [
+            (None, None),
+            (Some(10), Some(7)),
+            (Some(2), Some(1)),
+            (Some(0), Some(0)),
+        ] {
+            let (all, counted) = records(three_more, audited).bounded();
+            assert_eq!(all.len(), bounds::DECISIONS);
+            assert_eq!(all[0].what, DecisionKind::Requested);
+            assert_eq!(counted, left, "{audited:?}");
+        }
+        assert_eq!(records(5, Some(5)).bounded().1, Some(5));
+    }
 }

@@ -247,10 +247,10 @@ mod tests {
     #[test]
     fn what_is_expected_is_closed_until_somebody_opens_it() {
         let readiness = Readiness::default();
-        readiness.expect(&["lease", "caches"]);
+        readiness.expect(&["bridge", "harbour"]);
         assert_eq!(readiness.closed().len(), 2);
-        readiness.gate("lease").ready();
-        assert_eq!(readiness.closed(), [("caches", "starting".to_owned())]);
+        readiness.gate("bridge").ready();
+        assert_eq!(readiness.closed(), [("harbour", "starting".to_owned())]);
     }
 
     #[tokio::test]

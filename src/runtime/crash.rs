@@ -51,6 +51,14 @@ pub const POINTS: &[&str] = &[
     "after-release",
 ];
 
+/// The controller's too: before and after a sink is told, and before and after it is written down that it was.
+pub const AUDIT_POINTS: &[&str] = &[
+    "before-audit-delivery",
+    "after-audit-delivery",
+    "before-audit-mark",
+    "after-audit-mark",
+];
+
 /// The relay's: before and after each effect.
 pub const RELAY_POINTS: &[&str] = &[
     "before-slack-intent",
@@ -74,7 +82,7 @@ pub const RECEIVER_POINTS: &[&str] = &[
 ];
 
 fn all() -> impl Iterator<Item = &'static str> {
-    let lists = [POINTS, RELAY_POINTS, RECEIVER_POINTS];
+    let lists = [POINTS, AUDIT_POINTS, RELAY_POINTS, RECEIVER_POINTS];
     lists.into_iter().flatten().copied()
 }
 

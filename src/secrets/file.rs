@@ -40,7 +40,10 @@ impl FileError {
 }
 
 /// What it holds now, without space around it; not empty.
-pub(super) async fn read(path: &Path) -> Result<SecretString, FileError> {
+///
+/// # Errors
+/// [`FileError`].
+pub async fn read(path: &Path) -> Result<SecretString, FileError> {
     let shown = || path.display().to_string();
     let failed = |source| FileError::Unreadable {
         path: shown(),

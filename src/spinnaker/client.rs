@@ -211,6 +211,21 @@ impl GateClient {
         PipelineConfig::decode(raw).map_err(|detail| GateError::unclear(200, detail))
     }
 
+    /// The applications that we may see, by Spinnaker's names for them; Gate's own list, some seconds old, and empty right after
+    /// it started. Entries that are none are left out.
+    pub async fn applications(&self) -> Result<Vec<String>, GateError> {
+        let entries = self
+            .list(Endpoint::Applications, &["applications"], &[])
+            .await?;
+        let names = entries
+            .iter()
+            .filter_map(|entry| entry.get("name")?.as_str());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
     /// All pipelines of an application; entries that are none are left out.
     pub async fn pipelines(&self, application: &str) -> Result<Vec<PipelineConfig>, GateError> {
         let segments = ["applications", application, "pipelineConfigs"];

@@ -20,6 +20,7 @@ pub(super) enum Endpoint {
     Executions,
     Pipeline,
     Pipelines,
+    Applications,
     User,
     Version,
 }
@@ -35,6 +36,7 @@ impl Endpoint {
             Self::Executions => "executions",
             Self::Pipeline => "pipeline",
             Self::Pipelines => "pipelines",
+            Self::Applications => "applications",
             Self::User => "user",
             Self::Version => "version",
         }

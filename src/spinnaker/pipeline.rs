@@ -38,6 +38,14 @@ pub struct Parameter {
 }
 
 impl PipelineConfig {
+    /// A definition as somebody else has it.
+    ///
+    /// # Errors
+    /// In words, what is wrong with it.
+    pub fn from_json(raw: Value) -> Result<Self, &'static str> {
+        Self::decode(raw)
+    }
+
     /// Decodes a definition; the error says in words what is wrong with it.
     pub(super) fn decode(raw: Value) -> Result<Self, &'static str> {
         let text = |key: &str| {

@@ -1,14 +1,20 @@
-//! The chart as helm renders it, on the real API server: who may write what, whatever RBAC allows.
+//! The chart as helm renders it, on the real API server: that it is taken, that it runs, and who may write what, whatever RBAC
+//! allows.
 //!
 //! `UPDATE_INSTALL=1 cargo test --test chart` writes `examples/install` anew.
 
 mod applies;
 mod approvals;
 mod cancel;
+mod helm_install;
 mod install;
+mod install_docs;
+mod modes;
 mod persons;
+mod pods;
 mod requester;
 mod roles;
+mod runs;
 mod status;
 mod support;
 mod targets;

@@ -28,11 +28,14 @@ pub(crate) const ALICE: &str = "alice@corp.example";
 pub(crate) const BOB: &str = "bob@corp.example";
 
 /// What the chart is installed with.
-const VALUES: [&str; 4] = [
+const VALUES: [&str; 6] = [
     "--set",
     "identity.emailDomains={corp.example,corp.test}",
     "--set",
     "identity.usernames={kube-alice}",
+    // The tests install these themselves, some of them altered.
+    "--set",
+    "crds.install=false",
 ];
 
 pub(crate) fn root() -> &'static Path {
@@ -43,6 +46,40 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) async fn render(arguments: &[&str]) -> Result<String> {
     let chart = root().join("charts/foredeck");
     helm::template(&chart, &[&["--namespace", HOME], arguments].concat()).await
+}
+
+/// Arguments that set these values, each key as a whole.
+pub(crate) fn set(values: &Value) -> Vec<String> {
+    let values = values.as_object().into_iter().flatten();
+    values
+        .flat_map(|(key, value)| ["--set-json".to_owned(), format!("{key}={value}")])
+        .collect()
+}
+
+/// The chart with these values, as its documents.
+pub(crate) async fn rendered(values: &Value) -> Result<Vec<Value>> {
+    let arguments = set(values);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    documents(&render(&arguments).await?)
+}
+
+/// Each manifest of a YAML stream.
+pub(crate) fn documents(manifests: &str) -> Result<Vec<Value>> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(manifests)?;
+    Ok(documents
+        .into_iter()
+        .filter(|document| !document.is_null())
+        .collect())
+}
+
+/// The manifests of that kind.
+pub(crate) fn of_kind<'a>(
+    manifests: &'a [Value],
+    kind: &'a str,
+) -> impl Iterator<Item = &'a Value> {
+    manifests
+        .iter()
+        .filter(move |manifest| manifest["kind"] == kind)
 }
 
 /// The whole chart as the tests install it.

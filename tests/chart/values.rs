@@ -42,6 +42,9 @@ async fn values_that_open_a_door_are_refused() -> Result<()> {
         "identity.emailDomains={@corp.example}",
         "identity.emailDomains={corp example}",
         "identity.usernames={system:admin}",
+        "controller.audit.url=http://sink.example/lines",
+        "controller.audit.url=https://user:password@sink.example/lines",
+        "controller.audit.file=lines",
         "admission.mutating=perhaps",
         "admission.mutatng=on",
     ] {
@@ -54,9 +57,133 @@ async fn values_that_open_a_door_are_refused() -> Result<()> {
     Ok(())
 }
 
+/// Values that don't go together or can't be, and words of the sentence that refuses them.
+const REFUSED: [(&[&str], &str); 33] = [
+    (&["mode=both"], "/mode"),
+    (&["controler.replicas=1"], "controler"),
+    (&["controller.replica=1"], "replica"),
+    (&["controller.replicas=0"], "/controller/replicas"),
+    (&["single.replicas=2"], "replicas"),
+    (&["receiver.replicas=5"], "/receiver/replicas"),
+    (&["receiver.replicas=3"], "/receiver/socketsPerReplica"),
+    (
+        &["receiver.socketsPerReplica=3"],
+        "/receiver/socketsPerReplica",
+    ),
+    (
+        &["receiver.replicas=1", "receiver.socketsPerReplica=5"],
+        "/receiver/socketsPerReplica",
+    ),
+    (&["namespaces={Shop}"], "/namespaces/0"),
+    (&["image.tag=a b"], "/image/tag"),
+    (&["image.digest=1.2.3"], "/image/digest"),
+    (&["log.format=xml"], "/log/format"),
+    (
+        &["proxy.https=http://me:secret@proxy.example"],
+        "/proxy/https",
+    ),
+    (
+        &["controller.allowGateHosts={https://gate.example}"],
+        "/controller/allowGateHosts/0",
+    ),
+    (
+        &["controller.extraArguments={run}"],
+        "/controller/extraArguments/0",
+    ),
+    (
+        &["controller.resources.limit.memory=1Gi"],
+        "/controller/resources",
+    ),
+    (&["slack.botToken=xoxb-1"], "botToken"),
+    (&["slack.command=deploy"], "/slack/command"),
+    (&["slack.requestTtl=30d"], "/slack/requestTtl"),
+    (&["slack.startupChannel=general"], "/slack/startupChannel"),
+    (
+        &["slack.vault.botToken=foredeck/slack"],
+        "/slack/vault/botToken",
+    ),
+    (&["okta.url=http://corp.okta.com"], "/okta/url"),
+    (
+        &["slack.transport=http"],
+        "Set slack.enabled=true, or leave slack.transport out",
+    ),
+    (
+        &["okta.url=https://corp.okta.com"],
+        "slack.enabled is false",
+    ),
+    (
+        &["slack.enabled=true", "slack.existingSecret="],
+        "slack.existingSecret is empty",
+    ),
+    (
+        &["slack.enabled=true", "ingress.enabled=true"],
+        "slack.transport=http, or ingress.enabled=false",
+    ),
+    (
+        &[
+            "slack.enabled=true",
+            "slack.transport=http",
+            "ingress.enabled=true",
+        ],
+        "ingress.host is missing",
+    ),
+    (
+        &[
+            "slack.enabled=true",
+            "slack.transport=http",
+            "httpRoute.enabled=true",
+        ],
+        "httpRoute.parentRefs is empty",
+    ),
+    (
+        &["slack.enabled=true", "slack.vault.botToken=a#b"],
+        "secretsVault.address is missing",
+    ),
+    (
+        &[
+            "slack.enabled=true",
+            "slack.vault.botToken=a#b",
+            "secretsVault.address=https://vault.example",
+            "secretsVault.role=foredeck",
+        ],
+        "would be good for the API server, too",
+    ),
+    (
+        &[
+            "slack.enabled=true",
+            "slack.vault.botToken=a#b",
+            "secretsVault.address=https://vault.example",
+            "secretsVault.login=token",
+        ],
+        "a Secret holds the Vault token",
+    ),
+    (
+        &[
+            "slack.enabled=true",
+            "slack.userGroups=true",
+            "identity.groupPrefixes={okta:}",
+        ],
+        "add it there",
+    ),
+];
+
+#[tokio::test]
+async fn what_can_not_be_is_refused_by_the_name_of_the_value() -> Result<()> {
+    for (values, words) in REFUSED {
+        let arguments: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+        let refused = render(&arguments).await.err();
+        let error = refused
+            .with_context(|| format!("{values:?} is let through"))?
+            .to_string();
+        assert!(error.contains(words), "{values:?}: {error}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn without_domains_the_receiver_may_speak_for_any_name() -> Result<()> {
-    assert!(!render(&[]).await?.contains(".matches("));
+    let policies = ["--show-only", "templates/admission.yaml"];
+    assert!(!render(&policies).await?.contains(".matches("));
     let told = render(&["--set", "identity.emailDomains={corp.example}"]).await?;
     let rule = r#"(object.spec.requester.username.lowerAscii().matches("^[^:/#@\\s]+@(corp\\.example)$") || "#;
     assert!(told.contains(rule), "{told}");

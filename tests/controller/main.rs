@@ -17,6 +17,7 @@ mod people;
 mod queue;
 mod readiness;
 mod shared;
+mod sinks;
 mod stale;
 mod start;
 mod support;

@@ -3,9 +3,13 @@
 //! `UPDATE_CRDS=1 cargo test --test crds` writes `crds/` and `charts/foredeck/definitions/` anew.
 
 mod bounds;
+mod compatibility;
+mod compatibility_tests;
 mod connections;
 mod immutable;
 mod kubectl;
+mod newer;
+mod released;
 mod rules;
 mod samples;
 

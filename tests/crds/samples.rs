@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Map, Value, json};
 
 /// Two values for each pattern that a spec uses. A new pattern wants a row here.
-const BY_PATTERN: [(&str, [&str; 2]); 6] = [
+const BY_PATTERN: [(&str, [&str; 2]); 14] = [
     ("^([0-9]{1,8}(ms|s|m|h))+$", ["30s", "1h30m"]),
     ("^[a-z][a-z0-9-]{1,30}$", ["restart", "rollback"]),
     (
@@ -16,6 +16,32 @@ const BY_PATTERN: [(&str, [&str; 2]); 6] = [
     ),
     ("^[A-Za-z0-9-]+$", ["X-One", "X-Two"]),
     ("^[A-Z0-9]{2,32}$", ["C01", "U02"]),
+    ("^([0-9]{1,8}(s|m|h))+$", ["30s", "1h30m"]),
+    (
+        r"^(https://[A-Za-z0-9._:\[\]-]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?)/?$",
+        ["https://vault.example:8200", "http://127.0.0.1:8200"],
+    ),
+    ("^[SUW][A-Z0-9]{1,31}$", ["S01", "U02"]),
+    ("^[^, ]+$", ["one", "two"]),
+    ("^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", ["one", "two"]),
+    (
+        "^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$",
+        ["pki", "auth/kubernetes"],
+    ),
+    (
+        "-----BEGIN CERTIFICATE-----",
+        [
+            "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
+            "-----BEGIN CERTIFICATE-----\nAQ==\n-----END CERTIFICATE-----\n",
+        ],
+    ),
+    (
+        "^[0-9a-f]{64}$",
+        [
+            "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9",
+            "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b",
+        ],
+    ),
     (
         r"^[0-9]{1,16}\.[0-9]{1,9}$",
         ["1700000000.000100", "1700000000.000200"],
@@ -51,6 +77,31 @@ pub(crate) fn two(schema: &JSONSchemaProps) -> Result<[Value; 2]> {
     }
 }
 
+/// A value that `schema` takes, with everything in it.
+pub(crate) fn whole(schema: &JSONSchemaProps) -> Result<Value> {
+    Ok(match schema.type_.as_deref() {
+        Some("string") => strings(schema)?.swap_remove(0),
+        Some("array") => {
+            let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items else {
+                bail!("an array of what: {schema:?}");
+            };
+            json!([whole(items)?])
+        }
+        Some("object") => {
+            let mut object = Map::new();
+            for (name, property) in schema.properties.iter().flatten() {
+                let value = whole(property).with_context(|| name.clone())?;
+                object.insert(name.clone(), value);
+            }
+            if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+                object.insert("sample".to_owned(), whole(values)?);
+            }
+            Value::Object(object)
+        }
+        _ => two(schema)?[0].clone(),
+    })
+}
+
 fn strings(schema: &JSONSchemaProps) -> Result<Vec<Value>> {
     if let Some(values) = &schema.enum_ {
         return Ok(values.iter().map(|value| value.0.clone()).collect());
@@ -61,6 +112,10 @@ fn strings(schema: &JSONSchemaProps) -> Result<Vec<Value>> {
             .find(|(known, _)| known == pattern)
             .with_context(|| format!("BY_PATTERN has no values for {pattern:?}"))?;
         return Ok(values.map(Value::from).to_vec());
+    }
+    if schema.format.as_deref() == Some("date-time") {
+        let days = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"];
+        return Ok(days.map(Value::from).to_vec());
     }
     if let Some(format) = &schema.format {
         bail!("no sample for the format {format:?}");

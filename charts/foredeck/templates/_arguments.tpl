@@ -28,6 +28,20 @@
 {{- range $values.controller.allowVaultHosts }}
 - {{ printf "--allow-vault-host=%s" . | quote }}
 {{- end }}
+{{- with $values.controller.audit }}
+{{- with .file }}
+- {{ printf "--audit-file=%s" . | quote }}
+{{- end }}
+{{- if .url }}
+- {{ printf "--audit-url=%s" .url | quote }}
+{{- if .existingSecret }}
+- --audit-token-file={{ include "foredeck.folder" "audit" }}/token
+{{- end }}
+{{- if .caConfigMap }}
+- --audit-ca-file={{ include "foredeck.folder" "audit-authorities" }}/ca.crt
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if $slack }}
 {{- include "foredeck.arguments.slack" . }}

@@ -3,7 +3,7 @@ seen. */}}
 
 {{/* Where a volume of that name is mounted. */}}
 {{- define "foredeck.folder" -}}
-{{- if has . (list "admission-policies" "vault-authorities") -}}
+{{- if has . (list "admission-policies" "audit-authorities" "vault-authorities") -}}
 /etc/foredeck/{{ . }}
 {{- else -}}
 /var/run/secrets/foredeck.dev/{{ . }}
@@ -15,6 +15,20 @@ seen. */}}
 {{- if has "controller" .roles }}
 - name: admission-policies
   configMap: {name: foredeck-admission-policies}
+{{- with $values.controller.audit }}
+{{- if and .url .existingSecret }}
+- name: audit
+  secret:
+    secretName: {{ .existingSecret }}
+    items: [{key: token, path: token}]
+{{- end }}
+{{- if and .url .caConfigMap }}
+- name: audit-authorities
+  configMap:
+    name: {{ .caConfigMap }}
+    items: [{key: ca.crt, path: ca.crt}]
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if and $values.slack.enabled (or (has "receiver" .roles) (has "relay" .roles)) }}
 {{- with include "foredeck.keys" . }}

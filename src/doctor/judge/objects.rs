@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
-use reqwest::Url;
 
 use crate::{
     api::{
@@ -275,10 +274,27 @@ fn place(one: &impl ResourceExt) -> String {
     format!("{}/{}", one.namespace().unwrap_or_default(), one.name_any())
 }
 
-/// Host and port of a Gate.
-pub fn host(url: &str) -> Option<(String, u16)> {
-    let url = Url::parse(url).ok()?;
-    Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
+/// Host and port of an address, as the kinds' schema lets them be: `http` or `https`, and no login before the host.
+pub fn host(address: &str) -> Option<(String, u16)> {
+    let (scheme, rest) = address.split_once("://")?;
+    let port = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    if authority.is_empty() || authority.contains('@') {
+        return None;
+    }
+    let end_of_host = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match authority[end_of_host..].rfind(':') {
+        None => (authority, port),
+        Some(colon) => {
+            let (host, named) = authority.split_at(end_of_host + colon);
+            (host, named[1..].parse().ok()?)
+        }
+    };
+    Some((host.to_ascii_lowercase(), port))
 }
 
 #[cfg(test)]
@@ -359,6 +375,27 @@ mod tests {
         let lines = connections(&one(), Some(&patterns("*.corp")), now());
         assert_eq!(lines[0].state, State::Fail, "{lines:?}");
         assert!(lines[0].found.contains("gate.example:443"), "{lines:?}");
+    }
+
+    #[test]
+    fn hosts_and_ports() {
+        let read = |address| host(address).map(|(host, port)| format!("{host} {port}"));
+        for (address, expected) in [
+            ("https://Gate.example/api/v1", Some("gate.example 443")),
+            ("http://gate:8084", Some("gate 8084")),
+            ("http://[::1]:8084/", Some("[::1] 8084")),
+            ("https://[::1]", Some("[::1] 443")),
+            ("https://good.example@evil.example", None),
+            (
+                "https://evil.example\\.good.example",
+                Some("evil.example 443"),
+            ),
+            ("ftp://gate", None),
+            ("https://", None),
+            ("https://gate:port", None),
+        ] {
+            assert_eq!(read(address).as_deref(), expected, "{address}");
+        }
     }
 
     #[test]

@@ -3,12 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::{
-    access::rights::VAULT_ACCOUNT,
-    api::GROUP,
+    access::{
+        needs::{self, Places},
+        rights::VAULT_ACCOUNT,
+    },
     doctor::{
         page::{Finding, few, word},
         seen::{Seen, Unseen},
     },
+    runtime::{cache::Scope, rights::Right},
 };
 
 const CHECK: &str = "rights";
@@ -43,276 +46,99 @@ impl Role {
     }
 }
 
-/// Where a right has to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Where {
-    /// Wherever foredeck works.
-    Work,
-    /// In foredeck's own namespace.
-    Home,
-    /// It is of no namespace.
-    Cluster,
-}
-
-/// A right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Right {
-    group: &'static str,
-    resource: &'static str,
-    verb: &'static str,
-    /// Of this object alone.
-    name: Option<&'static str>,
-    /// In this namespace; in all where none is named, or of none.
-    namespace: Option<String>,
-}
-
 /// What the rights depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent<'a> {
     /// Foredeck's own namespace.
     pub home: &'a str,
-    /// Where it works; everywhere when empty.
-    pub namespaces: &'a [String],
+    /// Where it works.
+    pub scopes: &'a [Scope],
+    /// The Leases' namespace.
+    pub lease_namespace: &'a str,
+    /// Their names: the controller's and the relay's.
+    pub leases: &'a [String; 2],
     /// Whether a connection logs in to Vault by a `ServiceAccount`.
     pub vault: bool,
     /// Whether the API server stamps who asks.
     pub stamps: bool,
 }
 
-type Row = (
-    Where,
-    &'static str,
-    &'static str,
-    &'static [&'static str],
-    Option<&'static str>,
-);
-
-const READ: &[&str] = &["get", "list", "watch"];
 const ADMISSION: &str = "admissionregistration.k8s.io";
-const LEASES: &str = "coordination.k8s.io";
-const REVIEWS: &str = "authorization.k8s.io";
 
-const CONTROLLER: &[Row] = &[
-    (Where::Work, GROUP, "applications", READ, None),
-    (Where::Work, GROUP, "environments", READ, None),
-    (Where::Work, GROUP, "spinnakerconnections", READ, None),
-    (Where::Work, GROUP, "deployrequests", READ, None),
-    (
-        Where::Work,
-        GROUP,
-        "deployrequests",
-        &["patch", "delete"],
-        None,
-    ),
-    (Where::Work, GROUP, "deployapprovals", READ, None),
-    (Where::Work, GROUP, "deploytargets", READ, None),
-    (Where::Work, GROUP, "deploytargets", &["create"], None),
-    (Where::Work, GROUP, "applications/status", &["patch"], None),
-    (Where::Work, GROUP, "environments/status", &["patch"], None),
-    (
-        Where::Work,
-        GROUP,
-        "spinnakerconnections/status",
-        &["patch"],
-        None,
-    ),
-    (
-        Where::Work,
-        GROUP,
-        "deployrequests/status",
-        &["patch"],
-        None,
-    ),
-    (
-        Where::Work,
-        GROUP,
-        "deployapprovals/status",
-        &["patch"],
-        None,
-    ),
-    (Where::Work, GROUP, "deploytargets/status", &["patch"], None),
-    (
-        Where::Work,
-        REVIEWS,
-        "localsubjectaccessreviews",
-        &["create"],
-        None,
-    ),
-    (
-        Where::Work,
-        "events.k8s.io",
-        "events",
-        &["create", "patch"],
-        None,
-    ),
-    (
-        Where::Cluster,
-        "",
-        "namespaces",
-        &["get"],
-        Some("kube-system"),
-    ),
-    (
-        Where::Cluster,
-        ADMISSION,
-        "validatingadmissionpolicies",
-        &["get"],
-        Some("foredeck-deployrequests"),
-    ),
-    (
-        Where::Cluster,
-        ADMISSION,
-        "validatingadmissionpolicybindings",
-        &["get"],
-        Some("foredeck-deployrequests"),
-    ),
-    (Where::Home, GROUP, "persons", READ, None),
-    (
-        Where::Home,
-        LEASES,
-        "leases",
-        &["get", "update"],
-        Some("foredeck-controller"),
-    ),
-    (Where::Home, LEASES, "leases", &["create"], None),
-];
-const STAMPS: &[Row] = &[
-    (
-        Where::Cluster,
-        ADMISSION,
-        "mutatingadmissionpolicies",
-        &["get"],
-        Some("foredeck-requester"),
-    ),
-    (
-        Where::Cluster,
-        ADMISSION,
-        "mutatingadmissionpolicybindings",
-        &["get"],
-        Some("foredeck-requester"),
-    ),
-];
-const VAULT: &[Row] = &[(
-    Where::Work,
-    "",
-    "serviceaccounts/token",
-    &["create"],
-    Some(VAULT_ACCOUNT),
-)];
-const RECEIVER: &[Row] = &[
-    (Where::Work, GROUP, "applications", READ, None),
-    (Where::Work, GROUP, "environments", READ, None),
-    (Where::Work, GROUP, "deployrequests", READ, None),
-    (
-        Where::Work,
-        GROUP,
-        "deployrequests",
-        &["create", "patch"],
-        None,
-    ),
-    (Where::Work, GROUP, "deployapprovals", READ, None),
-    (Where::Work, GROUP, "deployapprovals", &["create"], None),
-    (Where::Work, GROUP, "deploytargets", READ, None),
-    (
-        Where::Work,
-        REVIEWS,
-        "localsubjectaccessreviews",
-        &["create"],
-        None,
-    ),
-    (Where::Home, GROUP, "persons", READ, None),
-    (Where::Home, GROUP, "persons", &["create"], None),
-    (Where::Home, GROUP, "persons/status", &["patch"], None),
-];
-const RELAY: &[Row] = &[
-    (Where::Work, GROUP, "applications", READ, None),
-    (Where::Work, GROUP, "environments", READ, None),
-    (Where::Work, GROUP, "deployrequests", READ, None),
-    (Where::Work, GROUP, "deployapprovals", READ, None),
-    (
-        Where::Work,
-        GROUP,
-        "deployrequests/status",
-        &["patch"],
-        None,
-    ),
-    (
-        Where::Work,
-        "events.k8s.io",
-        "events",
-        &["create", "patch"],
-        None,
-    ),
-    (
-        Where::Home,
-        LEASES,
-        "leases",
-        &["get", "update"],
-        Some("foredeck-relay"),
-    ),
-    (Where::Home, LEASES, "leases", &["create"], None),
-];
-
-/// Every right that a role needs.
+/// Every right that a role needs, and those that it needs in this installation.
 pub fn needed(role: Role, extent: &Extent<'_>) -> Vec<Right> {
-    let mut rows: Vec<Row> = match role {
-        Role::Controller => CONTROLLER,
-        Role::Receiver => RECEIVER,
-        Role::Relay => RELAY,
-    }
-    .to_vec();
-    if role == Role::Controller && extent.stamps {
-        rows.extend(STAMPS);
-    }
-    if role == Role::Controller && extent.vault {
-        rows.extend(VAULT);
-    }
-    let mut rights = Vec::new();
-    for (place, group, resource, verbs, name) in rows {
-        let namespaces: Vec<Option<String>> = match place {
-            Where::Home => vec![Some(extent.home.to_owned())],
-            Where::Work if !extent.namespaces.is_empty() => {
-                extent.namespaces.iter().cloned().map(Some).collect()
-            }
-            Where::Work | Where::Cluster => vec![None],
-        };
-        for namespace in namespaces {
-            rights.extend(verbs.iter().map(|verb| Right {
-                group,
-                resource,
-                verb,
-                name,
-                namespace: namespace.clone(),
-            }));
+    let [controller, relay] = extent.leases;
+    let mut rights = match role {
+        Role::Controller => {
+            let places = Places {
+                scopes: extent.scopes,
+                home: extent.home,
+                lease: (extent.lease_namespace, controller),
+            };
+            needs::controller(places).rights
         }
+        Role::Receiver => needs::receiver(extent.scopes, extent.home).rights,
+        Role::Relay => needs::relay(extent.scopes, (extent.lease_namespace, relay)).rights,
+    };
+    if role != Role::Controller {
+        return rights;
+    }
+    let get = |resource, name: &str| Right {
+        verb: "get",
+        group: ADMISSION,
+        resource,
+        namespace: None,
+        name: Some(name.to_owned()),
+    };
+    for name in super::installation::VOUCHING {
+        rights.push(get("validatingadmissionpolicies", name));
+        rights.push(get("validatingadmissionpolicybindings", name));
+    }
+    if extent.stamps {
+        rights.push(get("mutatingadmissionpolicies", "foredeck-requester"));
+        rights.push(get("mutatingadmissionpolicybindings", "foredeck-requester"));
+    }
+    if extent.vault {
+        rights.extend(extent.scopes.iter().map(|scope| Right {
+            verb: "create",
+            group: "",
+            resource: "serviceaccounts/token",
+            namespace: match scope {
+                Scope::Cluster => None,
+                Scope::Namespace(namespace) => Some(namespace.clone()),
+            },
+            name: Some(VAULT_ACCOUNT.to_owned()),
+        }));
     }
     rights
 }
 
-impl Right {
-    /// It, as the attributes of an access review.
-    pub fn attributes(&self) -> Value {
-        let (resource, subresource) = self.resource.split_once('/').unwrap_or((self.resource, ""));
-        json!({
-            "group": self.group, "resource": resource, "subresource": subresource, "verb": self.verb,
-            "name": self.name.unwrap_or_default(), "namespace": self.namespace.as_deref().unwrap_or_default(),
-        })
-    }
+/// A right, as the attributes of an access review.
+pub fn attributes(right: &Right) -> Value {
+    let (resource, subresource) = right
+        .resource
+        .split_once('/')
+        .unwrap_or((right.resource, ""));
+    json!({
+        "group": right.group, "resource": resource, "subresource": subresource, "verb": right.verb,
+        "name": right.name.as_deref().unwrap_or_default(),
+        "namespace": right.namespace.as_deref().unwrap_or_default(),
+    })
+}
 
-    /// `get leases.coordination.k8s.io/foredeck-relay in foredeck-system`.
-    fn words(&self) -> String {
-        let mut words = format!("{} {}", self.verb, self.resource);
-        if !self.group.is_empty() {
-            words.push_str(&format!(".{}", self.group));
-        }
-        if let Some(name) = self.name {
-            words.push_str(&format!(" {name}"));
-        }
-        if let Some(namespace) = &self.namespace {
-            words.push_str(&format!(" in {namespace}"));
-        }
-        words
+/// `get leases.coordination.k8s.io foredeck-relay in foredeck-system`.
+fn words(right: &Right) -> String {
+    let mut words = format!("{} {}", right.verb, right.resource);
+    if !right.group.is_empty() {
+        words.push_str(&format!(".{}", right.group));
     }
+    if let Some(name) = &right.name {
+        words.push_str(&format!(" {name}"));
+    }
+    if let Some(namespace) = &right.namespace {
+        words.push_str(&format!(" in {namespace}"));
+    }
+    words
 }
 
 /// Who asks, as the API server knows them.
@@ -344,7 +170,7 @@ pub fn role(role: Role, asked: &Seen<Vec<(Right, bool)>>) -> Finding {
     let missing: Vec<String> = reviewed
         .iter()
         .filter(|(_, allowed)| !allowed)
-        .map(|(right, _)| right.words())
+        .map(|(right, _)| words(right))
         .collect();
     if missing.is_empty() {
         return Finding::ok(
@@ -367,53 +193,58 @@ mod tests {
     use super::*;
     use crate::doctor::page::State;
 
-    const EVERYWHERE: Extent<'static> = Extent {
-        home: "foredeck-system",
-        namespaces: &[],
-        vault: false,
-        stamps: false,
-    };
+    fn rights(role: Role, namespaces: &[&str], more: bool) -> Vec<Right> {
+        let leases = ["foredeck-controller", "foredeck-relay"].map(str::to_owned);
+        let scopes: Vec<Scope> = match namespaces {
+            [] => vec![Scope::Cluster],
+            names => names
+                .iter()
+                .map(|name| Scope::Namespace((*name).to_owned()))
+                .collect(),
+        };
+        let extent = Extent {
+            home: "foredeck-system",
+            scopes: &scopes,
+            lease_namespace: "foredeck-system",
+            leases: &leases,
+            vault: more,
+            stamps: more,
+        };
+        needed(role, &extent)
+    }
 
     #[test]
-    fn where_a_right_has_to_hold_depends_on_where_foredeck_works() {
-        let rights = needed(Role::Relay, &EVERYWHERE);
-        let words: Vec<String> = rights.iter().map(Right::words).collect();
-        assert!(words.contains(&"patch deployrequests/status.foredeck.dev".to_owned()));
-        assert!(words.contains(
-            &"update leases.coordination.k8s.io foredeck-relay in foredeck-system".to_owned()
-        ));
-        let namespaces = ["a".to_owned(), "b".to_owned()];
-        let narrow = Extent {
-            namespaces: &namespaces,
-            ..EVERYWHERE
+    fn what_is_needed_depends_on_where_foredeck_works_and_on_what_is_used() {
+        let all = |role, namespaces: &[&str]| -> Vec<String> {
+            rights(role, namespaces, false).iter().map(words).collect()
         };
-        let words: Vec<String> = needed(Role::Relay, &narrow)
-            .iter()
-            .map(Right::words)
-            .collect();
-        assert!(words.contains(&"patch deployrequests/status.foredeck.dev in b".to_owned()));
-        assert!(!words.contains(&"patch deployrequests/status.foredeck.dev".to_owned()));
-        let more = Extent {
-            vault: true,
-            stamps: true,
-            ..EVERYWHERE
-        };
-        assert_eq!(
-            needed(Role::Controller, &more).len(),
-            needed(Role::Controller, &EVERYWHERE).len() + 3
+        let everywhere = all(Role::Relay, &[]);
+        assert!(everywhere.contains(&"patch deployrequests/status.foredeck.dev".to_owned()));
+        let lease =
+            "update leases.coordination.k8s.io foredeck-relay in foredeck-system".to_owned();
+        assert!(everywhere.contains(&lease), "{everywhere:?}");
+        let narrow = all(Role::Relay, &["a", "b"]);
+        assert!(narrow.contains(&"patch deployrequests/status.foredeck.dev in b".to_owned()));
+        assert!(!narrow.contains(&"patch deployrequests/status.foredeck.dev".to_owned()));
+        let (less, more) = (
+            rights(Role::Controller, &[], false),
+            rights(Role::Controller, &[], true),
         );
+        assert_eq!(more.len(), less.len() + 3);
     }
 
     #[test]
     fn a_right_that_is_missing_is_named() {
-        let rights = needed(Role::Receiver, &EVERYWHERE);
-        let all: Vec<_> = rights.into_iter().map(|right| (right, true)).collect();
+        let all: Vec<_> = rights(Role::Receiver, &[], false)
+            .into_iter()
+            .map(|right| (right, true))
+            .collect();
         assert_eq!(role(Role::Receiver, &Ok(all.clone())).state, State::Ok);
         let mut without = all;
         without[3].1 = false;
         let finding = role(Role::Receiver, &Ok(without.clone()));
         assert_eq!(finding.state, State::Fail);
-        assert!(finding.found.contains(&without[3].0.words()), "{finding:?}");
+        assert!(finding.found.contains(&words(&without[3].0)), "{finding:?}");
         let right = "create subjectaccessreviews".to_owned();
         let unknown = role(Role::Receiver, &Err(Unseen::Forbidden { right }));
         assert_eq!(unknown.state, State::Skip);

@@ -1,10 +1,22 @@
 //! The API server: its version, and whether its clock and ours agree; and Vaults' clocks. Touches nothing.
 
+use jiff::Timestamp;
+
 use crate::doctor::{
     page::{Finding, lasting, word},
-    reader::ServerFacts,
     seen::Seen,
 };
+
+/// What the API server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `v1.36.1`.
+    pub version: String,
+    /// What it takes the time for, to the second.
+    pub date: Option<Timestamp>,
+    /// Our clock when it was asked, and when it had answered.
+    pub asked: (Timestamp, Timestamp),
+}
 
 /// The line about the API server itself.
 pub const API_SERVER: &str = "api-server";
@@ -174,7 +186,7 @@ fn off(check: &'static str, whose: &str, ahead: i64) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use jiff::{Timestamp, ToSpan};
+    use jiff::ToSpan;
 
     use super::*;
     use crate::doctor::{page::State, seen::Unseen};
