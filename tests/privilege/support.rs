@@ -253,7 +253,7 @@ impl Installation {
 
     /// Starts a role with a token of the `ServiceAccount` of that name.
     pub(crate) async fn start(&self, role: &str, account: &str) -> Result<Role> {
-        let kubeconfig = self.plane.kubeconfig_of(HOME, account).await?;
+        let kubeconfig = self.plane.kubeconfig_of(HOME, account, None).await?;
         self.start_with(role, &kubeconfig)
     }
 

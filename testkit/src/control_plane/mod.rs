@@ -214,14 +214,19 @@ impl ControlPlane {
         Ok(client(self.servers.access().config_with(&token, None)))
     }
 
-    /// Writes a kubeconfig with such a token.
+    /// Writes a kubeconfig with such a token. `through` is the address of something in front of the API server, if any.
     ///
     /// # Errors
     /// When there is no token, or the file can't be written.
-    pub async fn kubeconfig_of(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+    pub async fn kubeconfig_of(
+        &self,
+        namespace: &str,
+        name: &str,
+        through: Option<&str>,
+    ) -> Result<PathBuf> {
         let token = self.service_account_token(namespace, name, &[]).await?;
-        let access = self.servers.access();
-        let content = access.kubeconfig_with(self.url(), &token, None)?;
+        let (access, server) = (self.servers.access(), through.unwrap_or(self.url()));
+        let content = access.kubeconfig_with(server, &token, None)?;
         let file = self.new_kubeconfig(None);
         write_private(&file, &content.to_string())?;
         Ok(file)
