@@ -9,7 +9,7 @@ use foredeck::api::{
 use foredeck_testkit::{
     ApiProxy, Role,
     api_proxy::{ApiEffect, ApiFault},
-    slack::Ephemeral,
+    slack::{Ephemeral, User},
     wait_for,
 };
 use k8s_openapi::api::{coordination::v1::Lease, events::v1::Event};
@@ -34,7 +34,15 @@ impl Installation {
     /// Tells it all, and leaves nothing running.
     pub(crate) async fn tell(&self, mode: Mode) -> Result<()> {
         let roles = self.begin(mode).await?;
-        self.until_said::<Application>(TEAM, "checkout", &["\"Ready\"", "\"True\""])
+        // A plan that is made before these were looked at is made anew when it is confirmed.
+        let words = [
+            "\"pipelines\"",
+            "staging",
+            "production",
+            "judged",
+            "endless",
+        ];
+        self.until_said::<Application>(TEAM, "checkout", &words)
             .await?;
         self.vaults_are_asked().await?;
         self.thought_better_of().await?;
@@ -288,6 +296,7 @@ impl Installation {
         for role in &roles {
             role.until_ready(PATIENCE).await?;
         }
+        self.slack.add_user(User::named("carol"), &[CHANNEL]);
         self.slack.user("carol").command(CHANNEL, "/deploy")?;
         let persons = self.api::<Person>(HOME);
         wait_for("carol to be known", PATIENCE, async || {

@@ -148,7 +148,7 @@ impl Installation {
         let mut connections = Vec::new();
         for (namespace, name, gate, auth, selector) in [
             (TEAM, "own", self.gate.url(), token.clone(), Value::Null),
-            (HOME, "shared", self.gate.url(), token, shared),
+            (HOME, "shared", self.gate.url(), token, shared.clone()),
             (
                 TEAM,
                 "vaulted",
@@ -161,7 +161,7 @@ impl Installation {
                 "vaulted-home",
                 "https://127.0.0.1:9".to_owned(),
                 self.by_vault(),
-                Value::Null,
+                shared,
             ),
         ] {
             let spec = json!({
@@ -201,6 +201,7 @@ impl Installation {
             ),
             ("judged", "own", json!({"confirm": "Always"})),
             ("endless", "own", json!({"confirm": "Always"})),
+            ("sealed", "vaulted-home", json!({})),
         ] {
             let spec = json!({
                 "connection": connection, "target": {"account": format!("eks-{name}"), "namespace": "shop"},
