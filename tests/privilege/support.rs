@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::rights::{self, Act, Right};
 
 /// How long anything here may take: far longer than it does.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Where foredeck itself lives.
 pub(crate) const HOME: &str = "foredeck-system";
 /// The team's namespace.
@@ -266,8 +266,6 @@ impl Installation {
             "2s",
             "--test-minimum-settle",
             "1s",
-            "--lease-duration",
-            "3s",
         ];
         let hosts = [
             "--allow-gate-host",
@@ -277,7 +275,6 @@ impl Installation {
         ];
         let own = match role {
             "controller" | "run" => [&often[..], &hosts].concat(),
-            "relay" => vec!["--lease-duration", "3s"],
             _ => Vec::new(),
         };
         RoleCommand::new(env!("CARGO_BIN_EXE_foredeck"), role, self.plane.directory())?
