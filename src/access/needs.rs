@@ -59,16 +59,9 @@ pub fn controller(places: Places<'_>) -> Needs {
     let home = Scope::Namespace(places.home.to_owned());
     if !places.scopes.contains(&home) && !places.scopes.contains(&Scope::Cluster) {
         // Connections that are shared.
-        let home = [home];
-        needed.within(
-            &home,
-            GROUP,
-            &[
-                ("spinnakerconnections", READ),
-                ("spinnakerconnections/status", &["patch"]),
-            ],
-        );
-        needed.within(&home, "events.k8s.io", &[("events", &["create", "patch"])]);
+        needed.add(GROUP, "spinnakerconnections", READ, Some(places.home), None);
+        let events = "events.k8s.io";
+        needed.add(events, "events", &["create"], Some(places.home), None);
     }
     needed.named("controller-definitions", "controller-rights")
 }
@@ -111,7 +104,6 @@ pub fn relay(scopes: &[Scope], lease: (&str, &str)) -> Needs {
             ("applications", FOLLOW),
             ("environments", FOLLOW),
             ("deployrequests", READ),
-            ("deployapprovals", FOLLOW),
             ("deployrequests/status", &["patch"]),
         ],
     );

@@ -9,7 +9,7 @@ use kube::{
     Api,
     api::{PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Bed, HOME, account, all_resources};
 
@@ -24,62 +24,49 @@ const VERBS: [&str; 8] = [
     "deletecollection",
 ];
 const READ: &str = "get list watch";
+/// Of what is only looked up in caches.
+const FOLLOW: &str = "list watch";
 
 /// What a role may do to foredeck's kinds in any namespace; everything else it may not.
-fn everywhere(role: &str) -> Vec<(&'static str, String)> {
-    let reads = |kinds: &[&'static str]| -> Vec<(&'static str, String)> {
-        kinds.iter().map(|kind| (*kind, READ.to_owned())).collect()
-    };
-    let (mut allowed, more): (_, &[(&'static str, &str)]) = match role {
-        "controller" => (
-            reads(&[
-                "applications",
-                "environments",
-                "spinnakerconnections",
-                "deployapprovals",
-            ]),
-            &[
-                ("deployrequests", "get list watch patch delete"),
-                ("deploytargets", "get list watch create"),
-                ("applications/status", "patch"),
-                ("environments/status", "patch"),
-                ("spinnakerconnections/status", "patch"),
-                ("deployrequests/status", "patch"),
-                ("deployapprovals/status", "patch"),
-                ("deploytargets/status", "patch"),
-            ],
-        ),
-        "receiver" => (
-            reads(&["applications", "environments", "deploytargets"]),
-            &[
-                ("deployrequests", "get list watch create patch"),
-                ("deployapprovals", "get list watch create"),
-            ],
-        ),
-        _ => (
-            reads(&[
-                "applications",
-                "environments",
-                "deployrequests",
-                "deployapprovals",
-            ]),
-            &[("deployrequests/status", "patch")],
-        ),
-    };
-    allowed.extend(
-        more.iter()
-            .map(|(kind, verbs)| (*kind, (*verbs).to_owned())),
-    );
-    allowed
+fn everywhere(role: &str) -> Vec<(&'static str, &'static str)> {
+    match role {
+        "controller" => vec![
+            ("applications", READ),
+            ("environments", READ),
+            ("spinnakerconnections", READ),
+            ("deployrequests", "get list watch patch delete"),
+            ("deployapprovals", FOLLOW),
+            ("deploytargets", "get list watch create"),
+            ("applications/status", "patch"),
+            ("environments/status", "patch"),
+            ("spinnakerconnections/status", "patch"),
+            ("deployrequests/status", "patch"),
+            ("deployapprovals/status", "patch"),
+            ("deploytargets/status", "patch"),
+        ],
+        "receiver" => vec![
+            ("applications", FOLLOW),
+            ("environments", FOLLOW),
+            ("deploytargets", FOLLOW),
+            ("deployrequests", "get list watch create patch"),
+            ("deployapprovals", "get list watch create"),
+        ],
+        _ => vec![
+            ("applications", FOLLOW),
+            ("environments", FOLLOW),
+            ("deployrequests", READ),
+            ("deployrequests/status", "patch"),
+        ],
+    }
 }
 
 /// What it may do in foredeck's own namespace, beside.
-fn at_home(role: &str) -> Vec<(&'static str, String)> {
+fn at_home(role: &str) -> Vec<(&'static str, &'static str)> {
     match role {
-        "controller" => vec![("persons", READ.to_owned())],
+        "controller" => vec![("persons", READ)],
         "receiver" => vec![
-            ("persons", format!("{READ} create")),
-            ("persons/status", "patch".to_owned()),
+            ("persons", "get list watch create"),
+            ("persons/status", "patch"),
         ],
         _ => Vec::new(),
     }
@@ -265,4 +252,190 @@ async fn may(
         .create(&PostParams::default(), &review)
         .await?;
     Ok(answer.status.context("an answer")?.allowed)
+}
+
+/// Kubernetes' own roles, to which rights can be added by a label.
+const AGGREGATED: &str = "rbac.authorization.k8s.io/aggregate-to-";
+
+/// Every ClusterRole and Role that the chart makes with these values, and what labels they have.
+async fn roles(values: &[&str]) -> Result<Vec<Value>> {
+    let all: Vec<Value> = serde_saphyr::from_multiple(&crate::support::render(values).await?)?;
+    let role = |one: &Value| matches!(one["kind"].as_str(), Some("ClusterRole" | "Role"));
+    Ok(all.into_iter().filter(role).collect())
+}
+
+/// The words of a list.
+fn words(value: &Value) -> Vec<&str> {
+    let all = value.as_array().into_iter().flatten();
+    all.filter_map(Value::as_str).collect()
+}
+
+/// Every way to install it that changes the rights.
+const WAYS: [&[&str]; 5] = [
+    &[],
+    &["--set", "mode=single"],
+    &["--set", "namespaces={shop,pay}"],
+    &[
+        "--set",
+        "namespaces={foredeck-system}",
+        "--set",
+        "mode=single",
+    ],
+    &[
+        "--set",
+        "vault.enabled=false",
+        "--set",
+        "access.nameHolders=false",
+    ],
+];
+
+#[tokio::test]
+async fn nothing_is_added_to_edit_or_admin_and_only_reading_to_view() -> Result<()> {
+    for values in WAYS {
+        let mut aggregated = Vec::new();
+        for role in roles(values).await? {
+            let labels = role["metadata"]["labels"].as_object().cloned();
+            for (label, _) in labels.unwrap_or_default() {
+                let Some(to) = label.strip_prefix(AGGREGATED) else {
+                    continue;
+                };
+                assert_eq!(to, "view", "{role}");
+                for rule in role["rules"].as_array().into_iter().flatten() {
+                    assert_eq!(words(&rule["verbs"]), ["get", "list", "watch"], "{role}");
+                    assert_eq!(words(&rule["apiGroups"]), ["foredeck.dev"], "{role}");
+                    assert!(!words(&rule["resources"]).contains(&"persons"), "{role}");
+                }
+                aggregated.push(role["metadata"]["name"].clone());
+            }
+        }
+        assert_eq!(aggregated, [json!("foredeck-view")], "{values:?}");
+    }
+    let none = ["--set", "access.aggregateToView=false"];
+    for role in roles(&none).await? {
+        assert_ne!(role["metadata"]["name"], "foredeck-view");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_rule_has_a_wildcard_or_a_secret_or_a_lease_of_any_name() -> Result<()> {
+    for values in WAYS {
+        for role in roles(values).await? {
+            for rule in role["rules"].as_array().into_iter().flatten() {
+                for list in ["apiGroups", "resources", "verbs", "resourceNames"] {
+                    assert!(!words(&rule[list]).contains(&"*"), "{values:?}: {role}");
+                }
+                let resources = words(&rule["resources"]);
+                assert!(!resources.contains(&"secrets"), "{values:?}: {role}");
+                let named = !words(&rule["resourceNames"]).is_empty();
+                if resources.contains(&"leases") {
+                    assert!(named || words(&rule["verbs"]) == ["create"], "{role}");
+                }
+                if resources.contains(&"serviceaccounts/token")
+                    || resources.contains(&"serviceaccounts")
+                {
+                    assert!(named, "{role}");
+                }
+                assert!(rule.get("nonResourceURLs").is_none(), "{role}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn told_where_to_work_a_role_has_rights_there_and_at_home_alone() -> Result<()> {
+    let values = ["--set", "namespaces={shop,pay}"];
+    let all: Vec<Value> = serde_saphyr::from_multiple(&crate::support::render(&values).await?)?;
+    let mut bound = BTreeSet::new();
+    for binding in &all {
+        let named = |pointer: &str| binding.pointer(pointer).and_then(Value::as_str);
+        let place = match binding["kind"].as_str() {
+            Some("RoleBinding") => named("/metadata/namespace").unwrap_or_default(),
+            Some("ClusterRoleBinding") => "everywhere",
+            _ => continue,
+        };
+        bound.insert((place, named("/roleRef/name").unwrap_or_default()));
+    }
+    let mut expected = BTreeSet::from([("everywhere", "foredeck-controller-cluster")]);
+    for role in ["foredeck-controller", "foredeck-receiver", "foredeck-relay"] {
+        expected.extend(["shop", "pay", HOME].map(|place| (place, role)));
+    }
+    assert_eq!(bound, expected);
+    let names = all
+        .iter()
+        .filter(|one| one["metadata"]["name"] == "foredeck-controller-cluster");
+    let rules = names.flat_map(|role| role["rules"].as_array().into_iter().flatten());
+    let mut namespaces = rules.filter(|rule| words(&rule["resources"]) == ["namespaces"]);
+    let rule = namespaces.next().context("no rule on namespaces")?;
+    assert_eq!(
+        words(&rule["resourceNames"]),
+        ["kube-system", "shop", "pay"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn all_in_one_may_act_as_the_three_and_nothing_else() -> Result<()> {
+    let named = |role: &Value| role["metadata"]["name"] == "foredeck";
+    assert!(!roles(&[]).await?.iter().any(named));
+    let single = roles(&["--set", "mode=single"]).await?;
+    let own: Vec<_> = single.into_iter().filter(named).collect();
+    let rules: Vec<_> = own.iter().map(|role| &role["rules"]).collect();
+    let only = json!([{
+        "apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"],
+        "resourceNames": ["foredeck-controller", "foredeck-receiver", "foredeck-relay"],
+    }]);
+    assert_eq!(rules, [&only]);
+    Ok(())
+}
+
+/// Role, verb and resource of each rule that the chart gives to a role.
+async fn given() -> Result<BTreeSet<String>> {
+    let mut given = BTreeSet::new();
+    for role in roles(&["--set-string", "admission.mutating=on"]).await? {
+        let name = role["metadata"]["name"].as_str().unwrap_or_default();
+        let Some(name) = name
+            .strip_prefix("foredeck-")
+            .filter(|name| *name != "view")
+        else {
+            continue;
+        };
+        let name = name.trim_end_matches("-cluster");
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            for resource in words(&rule["resources"]) {
+                let verbs = words(&rule["verbs"]).into_iter();
+                given.extend(verbs.map(|verb| format!("{name}: {verb} {resource}")));
+            }
+        }
+    }
+    Ok(given)
+}
+
+#[tokio::test]
+async fn the_table_of_rights_says_what_the_chart_gives() -> Result<()> {
+    let page = std::fs::read_to_string(crate::support::root().join("docs/security.md"))?;
+    let section = page
+        .split("\n## ")
+        .find(|section| section.starts_with("What each role may"))
+        .context("no section on rights")?;
+    let mut told = BTreeSet::new();
+    for row in section.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [role, resources, verbs, why] = cells[..] else {
+            anyhow::bail!("not four cells: {row}");
+        };
+        if role == "role" {
+            continue;
+        }
+        assert!(!why.is_empty(), "{row}");
+        for resource in resources.split(", ") {
+            for verb in verbs.split(", ") {
+                let new = told.insert(format!("{role}: {verb} {}", resource.trim_matches('`')));
+                assert!(new, "twice: {row}");
+            }
+        }
+    }
+    assert_eq!(told, given().await?);
+    Ok(())
 }

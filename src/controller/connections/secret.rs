@@ -41,9 +41,9 @@ impl Secrets {
         let secret = within("read a Secret", api.get_opt(name))
             .await
             .map_err(|error| match error {
-                ControllerError::Api { source, .. } if is_forbidden(&source) => missing(
-                    "can't be read by the controller, whose Role in this namespace does not name it",
-                ),
+                ControllerError::Api { source, .. } if is_forbidden(&source) => {
+                    forbidden(name, &self.namespace)
+                }
                 _ => Refusal {
                     waiting_for: Some(WaitingFor::Spinnaker),
                     ..missing("can't be read now, since the API server does not answer")
@@ -94,6 +94,19 @@ fn refusal(reason: Reason, name: &str, what: &str) -> Refusal {
         reason,
         format!(
             "Secret {name:?} {what}; the connection's owner can mend it, or name another in the connection."
+        ),
+    )
+}
+
+/// The connection may be as it should: whoever keeps the rights gives one by what the command prints.
+fn forbidden(name: &str, namespace: &str) -> Refusal {
+    Refusal::passing(
+        WaitingFor::Configuration,
+        Reason::CredentialsNotFound,
+        format!(
+            "Secret {name:?} can't be read by the controller, since no Role in namespace {namespace:?} names it for it; \
+             whoever may make Roles there reads what `foredeck doctor --print-rbac` prints and applies it \
+             (`foredeck doctor --print-rbac | kubectl apply -f -`)."
         ),
     )
 }

@@ -150,6 +150,13 @@ impl ControlPlane {
         Ok(file)
     }
 
+    /// The same, acting as `user` by impersonation.
+    pub fn kubeconfig_through_as(&self, url: &str, user: &str) -> Result<PathBuf> {
+        let file = self.new_kubeconfig(None);
+        self.write_kubeconfig(&file, url, Some(Identity { user, groups: &[] }))?;
+        Ok(file)
+    }
+
     /// The API server's address: `https://127.0.0.1:<port>`.
     pub fn url(&self) -> &str {
         self.servers.access().url()
@@ -218,11 +225,8 @@ impl ControlPlane {
         through: Option<&str>,
     ) -> Result<PathBuf> {
         let token = self.service_account_token(namespace, name, &[]).await?;
-        let server = through.unwrap_or(self.url());
-        let content = self
-            .servers
-            .access()
-            .kubeconfig_with(server, &token, None)?;
+        let (access, server) = (self.servers.access(), through.unwrap_or(self.url()));
+        let content = access.kubeconfig_with(server, &token, None)?;
         let file = self.new_kubeconfig(None);
         write_private(&file, &content.to_string())?;
         Ok(file)

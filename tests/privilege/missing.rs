@@ -1,0 +1,132 @@
+//! What people read while a right is missing that no role can look for beforehand: in the status of what needs it. It goes
+//! on when the right is there.
+
+use anyhow::{Context, Result};
+use foredeck::api::{DeployRequest, SpinnakerConnection, deploy_request::Phase};
+use kube::Api;
+use serde_json::json;
+
+use crate::{
+    rights::{identity, without},
+    support::{Installation, PATIENCE, TEAM, create},
+};
+
+/// Takes one right of the controller away, and waits until the API server has noticed.
+async fn take(
+    installation: &Installation,
+    verb: &str,
+    resource: &str,
+    name: Option<&str>,
+) -> Result<()> {
+    let all = installation.rights();
+    let right = all.iter().find(|right| {
+        right.role == "foredeck-controller"
+            && right.verb == verb
+            && right.resource == resource
+            && right.name.as_deref() == name
+            && right.within.as_deref().is_none_or(|within| within == TEAM)
+    });
+    let right = right.with_context(|| format!("no right to {verb} {resource} {name:?}"))?;
+    let mutated = without(&installation.documents, right)?;
+    installation.apply(&[mutated]).await?;
+    installation
+        .until_may(&right.in_namespace(TEAM), false)
+        .await
+}
+
+async fn give_back(installation: &Installation) -> Result<()> {
+    let role = |kind: &str| ["Role", "ClusterRole"].contains(&kind);
+    for document in &installation.documents {
+        if role(&identity(document).0) {
+            installation.apply(std::slice::from_ref(document)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn ask(installation: &Installation, name: &str) -> Result<()> {
+    let alice = installation.plane.client_as("alice@harbor.example", &[]);
+    let requests: Api<DeployRequest> = Api::namespaced(alice, TEAM);
+    let spec = json!({"application": "checkout", "environment": "staging", "version": name});
+    create(&requests, name, spec).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_controller_lacks_is_said_where_it_is_needed() -> Result<()> {
+    let installation = Installation::new(&[], &[]).await?;
+    let controller = installation
+        .start("controller", "foredeck-controller")
+        .await?;
+    controller.until_ready(PATIENCE).await?;
+    installation
+        .until_said::<SpinnakerConnection>(TEAM, "own", &["\"True\""])
+        .await?;
+
+    take(&installation, "get", "secrets", Some("gate-token")).await?;
+    let said = installation
+        .until_said::<SpinnakerConnection>(TEAM, "own", &["CredentialsNotFound"])
+        .await?;
+    for words in [
+        "gate-token",
+        "no Role in namespace",
+        TEAM,
+        "foredeck doctor --print-rbac | kubectl apply -f -",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    give_back(&installation).await?;
+    installation
+        .until_said::<SpinnakerConnection>(TEAM, "own", &["\"True\""])
+        .await?;
+
+    let policy = Some("foredeck-deployrequests");
+    take(&installation, "get", "validatingadmissionpolicies", policy).await?;
+    ask(&installation, "unvouched").await?;
+    let words = [
+        "AccessUnknown",
+        "doesn't show the ValidatingAdmissionPolicy",
+        "allows foredeck's controller to get it",
+    ];
+    installation
+        .until_said::<DeployRequest>(TEAM, "unvouched", &words)
+        .await?;
+    give_back(&installation).await?;
+    installation
+        .until_phase("unvouched", Phase::Succeeded)
+        .await?;
+
+    take(&installation, "create", "localsubjectaccessreviews", None).await?;
+    ask(&installation, "unasked").await?;
+    installation
+        .until_said::<DeployRequest>(TEAM, "unasked", &["AccessUnknown"])
+        .await?;
+    give_back(&installation).await?;
+    installation
+        .until_phase("unasked", Phase::Succeeded)
+        .await?;
+
+    take(
+        &installation,
+        "create",
+        "serviceaccounts/token",
+        Some("foredeck-vault"),
+    )
+    .await?;
+    let spec = installation
+        .api::<SpinnakerConnection>(TEAM)
+        .get("vaulted")
+        .await?
+        .spec;
+    installation
+        .create::<SpinnakerConnection>(TEAM, "later", serde_json::to_value(spec)?)
+        .await?;
+    let words = [
+        "LoginFailed",
+        "forbids foredeck a token",
+        "create serviceaccounts/token for foredeck-vault",
+    ];
+    installation
+        .until_said::<SpinnakerConnection>(TEAM, "later", &words)
+        .await?;
+    Ok(())
+}
