@@ -11,6 +11,7 @@ pub mod deploy_target;
 pub mod environment;
 pub mod person;
 mod schema;
+pub mod trace;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -17,6 +17,7 @@ use crate::runtime::{
     metrics::Metrics,
     shutdown,
     telemetry::{self, LogFormat},
+    traces,
 };
 
 /// What every role takes.
@@ -38,6 +39,10 @@ pub(super) struct ProcessArguments {
     /// How log lines look; `RUST_LOG` says which there are
     #[arg(long, value_enum, env = "FOREDECK_LOG_FORMAT", default_value_t)]
     pub(super) log_format: LogFormat,
+
+    /// Collector that traces are sent to by OTLP over HTTP (`http://collector:4318`); none are made when left out
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(super) otlp_endpoint: Option<String>,
 
     /// Abort at a crash point, the N-th time it is passed
     #[arg(long, hide = true, value_name = "POINT[@N]")]
@@ -87,6 +92,7 @@ impl Process {
 
 /// Runs `work` until a signal has been answered and everything drained (`Ok`), or until the process must end.
 pub(super) async fn run<Work>(
+    role: &'static str,
     arguments: ProcessArguments,
     work: impl FnOnce(Process) -> Work,
 ) -> anyhow::Result<()>
@@ -98,6 +104,7 @@ where
     let shutdown = shutdown::on_signals().context("can't listen for signals")?;
     let readiness = Readiness::default();
     let metrics = Metrics::default();
+    let collector = traces::of(role, arguments.otlp_endpoint.as_deref(), &metrics)?;
     let server = match arguments.admin_listen {
         AdminListen::At(address) => Some(AdminServer::bind(address).await?),
         AdminListen::Off => None,
@@ -126,10 +133,14 @@ where
         };
         work(process).await
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         outcome = working => outcome,
         outcome = admin => Ok(outcome?),
+    };
+    if let Some(collector) = collector {
+        collector.leave().await;
     }
+    outcome
 }
 
 /// Waits for the Lease of that name (`gate` is its name among the readiness gates), works while it is held, and gives it back when everything has drained.

@@ -141,7 +141,7 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
         people,
         own,
     } = arguments;
-    process::run(process, async move |process| {
+    process::run("receiver", process, async move |process| {
         match process.unless_stopped(slack.open(&process)).await {
             Some(slack) => work(process, slack?, people, own).await,
             None => Ok(()),

@@ -48,7 +48,7 @@ pub(super) async fn run(arguments: RelayArguments) -> Result<()> {
         slack,
         own,
     } = arguments;
-    process::run(process, async |process| {
+    process::run("relay", process, async |process| {
         // Before the Lease: who waits for a secret leaves the work to others.
         match process.unless_stopped(slack.open(&process)).await {
             Some(slack) => work(process, lease, slack?, own).await,

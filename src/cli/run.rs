@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
         relay,
     } = arguments;
     let speaks = slack.is_configured()?;
-    process::run(process, async move |process| {
+    process::run("all", process, async move |process| {
         let role = async |name: &str| {
             let user = format!("system:serviceaccount:{roles_namespace}:foredeck-{name}");
             process.acting_as(user).await

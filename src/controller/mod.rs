@@ -52,6 +52,7 @@ use kube::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use self::{
     absences::Absences,
@@ -413,15 +414,15 @@ async fn drive<K, Work>(
     applier(
         // A task of its own: a panic in one pass ends that pass, not the controller.
         move |object: Arc<Guarded<K>>, context| {
-            let kind = K::kind(&()).into_owned();
-            let name = object.meta().name.clone().unwrap_or_default();
+            let about = telemetry::about(&*object);
+            let name = object.meta().name.as_deref().unwrap_or_default();
             let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-            let underway = depth.begun(namespace, &name);
-            tokio::spawn(reconcile(object, context))
+            let underway = depth.begun(namespace, name);
+            tokio::spawn(reconcile(object, context).instrument(about.clone()))
                 .map(move |outcome| {
                     drop(underway);
                     outcome.unwrap_or_else(|broken| {
-                        tracing::error!(kind, name, error = %broken, "a pass broke down");
+                        about.in_scope(|| tracing::error!(error = %broken, "a pass broke down"));
                         Ok(Action::requeue(Duration::from_mins(1)))
                     })
                 })
@@ -429,7 +430,9 @@ async fn drive<K, Work>(
         },
         |object, error, context: Arc<Context>| {
             context.metrics.failed(error.reason());
-            tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
+            telemetry::about(&*object).in_scope(|| {
+                tracing::warn!(reason = error.reason(), error = %telemetry::chain(error), "a pass failed and is made again");
+            });
             Action::requeue(Duration::from_millis(1_000 + u64::from(spread(object.meta().uid.as_ref())) % 1_000))
         },
         context.clone(),

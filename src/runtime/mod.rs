@@ -18,3 +18,4 @@ pub mod queue;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;

@@ -25,6 +25,31 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
+    /// What a call is called in traces.
+    pub(super) fn span(self) -> &'static str {
+        match self {
+            Self::Start => "gate.start",
+            Self::Cancel => "gate.cancel",
+            Self::Judge => "gate.judge",
+            Self::Execution => "gate.execution",
+            Self::Executions => "gate.executions",
+            Self::Pipeline => "gate.pipeline",
+            Self::Pipelines => "gate.pipelines",
+            Self::User => "gate.user",
+            Self::Version => "gate.version",
+        }
+    }
+
+    /// The HTTP method.
+    pub(super) fn method(self) -> &'static str {
+        match self {
+            Self::Start => "POST",
+            Self::Cancel => "PUT",
+            Self::Judge => "PATCH",
+            _ => "GET",
+        }
+    }
+
     /// The label.
     pub(super) fn word(self) -> &'static str {
         match self {
