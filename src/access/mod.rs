@@ -6,6 +6,7 @@
 
 pub mod holders;
 pub mod policies;
+pub mod rights;
 
 use std::{sync::Arc, time::Duration};
 

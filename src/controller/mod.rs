@@ -208,6 +208,7 @@ async fn engine(
         environments.0.clone(),
         connections.store(),
     );
+    gates.look_at(connection_store.clone());
     gates.wake(wake_connection.clone());
     let new_logins = gates.new_logins();
     neighbours.add(Neighbour {

@@ -1,4 +1,4 @@
-//! The real helm, which renders a chart: `HELM`, an installed one, or a build with Go that happens once.
+//! The real helm, which renders, checks and installs a chart: `HELM`, an installed one, or a build with Go that happens once.
 //!
 //! Touches the target folder, and runs `helm` and `go`. No registry ships a helm, but its Go module is published.
 
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::provision::{Places, once, run, say, short_hash};
+use crate::provision::{self, Places, once, say, short_hash};
 
 /// Names a helm of one's own.
 const HELM: &str = "HELM";
@@ -25,29 +25,68 @@ const LINK_FLAGS: &str = "-s -w";
 /// # Errors
 /// When helm cannot be had, or refuses: then with its words.
 pub async fn template(chart: &Path, arguments: &[&str]) -> Result<String> {
-    let chart = chart.to_owned();
+    let chart = path(chart)?;
+    run(
+        &[&["template", "foredeck", chart], arguments].concat(),
+        None,
+    )
+    .await
+}
+
+/// What `helm lint --strict` says of the chart in that folder with those values.
+///
+/// # Errors
+/// When helm cannot be had, or finds fault with it: then with its words.
+pub async fn lint(chart: &Path, arguments: &[&str]) -> Result<String> {
+    let chart = path(chart)?;
+    run(&[&["lint", "--strict", chart], arguments].concat(), None).await
+}
+
+/// What helm prints when it is called with these arguments, for the cluster of that kubeconfig if it needs one.
+///
+/// # Errors
+/// When helm cannot be had, or refuses: then with its words.
+pub async fn run(arguments: &[&str], kubeconfig: Option<&Path>) -> Result<String> {
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let kubeconfig = kubeconfig.map(Path::to_owned);
     tokio::task::spawn_blocking(move || {
-        let output = Command::new(find_or_build()?)
-            .args(["template", "foredeck"])
-            .arg(&chart)
-            .args(&arguments)
-            // Nothing of the machine's own configuration of helm, and no cluster.
+        let mut helm = Command::new(find_or_build()?);
+        // Nothing of the machine's own configuration of helm, and no cluster but the one that is named.
+        helm.args(&arguments)
             .env_remove("KUBECONFIG")
             .env("HELM_PLUGINS", "/nonexistent")
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot run helm")?;
+            .stdin(Stdio::null());
+        if let Some(kubeconfig) = kubeconfig {
+            helm.env("KUBECONFIG", kubeconfig);
+        }
+        let output = helm.output().context("cannot run helm")?;
         ensure!(
             output.status.success(),
-            "helm template {} {arguments:?}: {}",
-            chart.display(),
+            "helm {}: {}{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(String::from_utf8(output.stdout)?)
     })
     .await
     .context("helm broke off")?
+}
+
+/// The helm program itself, for whoever runs commands that people would type.
+///
+/// # Errors
+/// When it cannot be had.
+pub async fn program() -> Result<PathBuf> {
+    tokio::task::spawn_blocking(find_or_build)
+        .await
+        .context("the build broke off")?
+}
+
+fn path(chart: &Path) -> Result<&str> {
+    chart
+        .to_str()
+        .with_context(|| format!("{} is no text", chart.display()))
 }
 
 /// What `HELM` names, else an installed one, else the one that Go builds.
@@ -150,7 +189,7 @@ impl Recipe {
             // A static program that needs no C compiler, from this module alone.
             .env("CGO_ENABLED", "0")
             .env("GOWORK", "off");
-            run(go, &format!("build {package} with Go"), "packages")
+            provision::run(go, &format!("build {package} with Go"), "packages")
         })?;
         let helm = built.join("helm");
         ensure!(helm.is_file(), "there is no helm in {}", built.display());

@@ -5,6 +5,7 @@
 pub mod api_proxy;
 pub mod browser;
 pub mod control_plane;
+pub mod definitions;
 pub mod gate;
 pub mod helm;
 mod leash;
@@ -18,7 +19,7 @@ pub mod vault;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;
-pub use control_plane::ControlPlane;
+pub use control_plane::{AuditedCall, ControlPlane};
 pub use gate::StandInGate;
 pub use role::{Role, RoleCommand};
 pub use slack::StandInSlack;

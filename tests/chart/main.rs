@@ -6,6 +6,7 @@ mod applies;
 mod approvals;
 mod cancel;
 mod install;
+mod network;
 mod persons;
 mod requester;
 mod roles;

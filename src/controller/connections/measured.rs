@@ -1,8 +1,13 @@
-//! What is measured of the certificates: how long each still lasts, as of the moment that somebody asks. Touches the clock.
+//! What is measured of connections as of the moment that somebody asks: whether each is ready, and how long its certificate
+//! still lasts. Touches the clock.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::Timestamp;
+use kube::{ResourceExt, runtime::reflector::Store};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -10,6 +15,65 @@ use prometheus_client::{
 };
 
 use super::entry::Entries;
+use crate::{
+    api::{
+        SpinnakerConnection,
+        conditions::{self, ConditionType},
+    },
+    runtime::cache::Guarded,
+};
+
+/// Whether each connection is ready, as its status says: as many lines as there are connections that were looked at.
+#[derive(Clone, Default)]
+pub(super) struct ReadyOnes(Arc<Mutex<Vec<Store<Guarded<SpinnakerConnection>>>>>);
+
+impl ReadyOnes {
+    /// Has the connections of a cache measured, too.
+    pub(super) fn look_at(&self, connections: Store<Guarded<SpinnakerConnection>>) {
+        self.stores().push(connections);
+    }
+
+    fn stores(&self) -> MutexGuard<'_, Vec<Store<Guarded<SpinnakerConnection>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for ReadyOnes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let stores = self.stores().clone();
+        let all: Vec<_> = stores
+            .iter()
+            .flat_map(Store::state)
+            .filter_map(|object| {
+                let connection = object.0.as_ref().ok()?;
+                let conditions = &connection.status.as_ref()?.conditions;
+                let ready = conditions::find(conditions, ConditionType::Ready)?;
+                let place = (connection.namespace()?, connection.name_any());
+                Some((place, i64::from(ready.status == "True")))
+            })
+            .collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let mut family = encoder.encode_descriptor(
+            "connection_ready",
+            "Whether a connection's Gate can be used: 1 where it can",
+            None,
+            MetricType::Gauge,
+        )?;
+        for ((namespace, name), ready) in all {
+            let labels = [("namespace", namespace), ("connection", name)];
+            ConstGauge::new(ready).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ReadyOnes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ReadyOnes")
+    }
+}
 
 /// The seconds that are left of each connection's certificate: as many lines as there are connections with one.
 pub(super) struct SecondsLeft(pub(super) Entries);

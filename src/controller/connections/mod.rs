@@ -22,7 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::{Client, Resource, ResourceExt, core::DeserializeGuard, runtime::reflector::ObjectRef};
+use kube::{
+    Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::reflector::{ObjectRef, Store},
+};
 use reqwest::Url;
 use tokio::sync::{
     Notify, Semaphore,
@@ -34,7 +38,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{
     entry::{Entries, Entry, Login, MadeFrom},
     keeper::Keeper,
-    measured::SecondsLeft,
+    measured::{ReadyOnes, SecondsLeft},
     secret::Secrets,
 };
 use super::{context::ControllerSettings, metrics::ControllerMetrics, survey::Surveys};
@@ -187,6 +191,7 @@ pub(super) struct Connections {
     secret_age: Duration,
     giver: TokenGiver,
     teller: Arc<Teller>,
+    ready: ReadyOnes,
 }
 
 impl Drop for Connections {
@@ -215,13 +220,22 @@ impl Connections {
                 followers: Mutex::default(),
                 logins: AtomicU64::new(1),
             }),
+            ready: ReadyOnes::default(),
         }
     }
 
-    /// Has the certificates measured.
+    /// Has the certificates measured, and the connections of each cache that is looked at.
     pub(super) fn measure(&self, metrics: &Metrics) {
-        let entries = self.teller.entries.clone();
-        metrics.register(|registry| registry.register_collector(Box::new(SecondsLeft(entries))));
+        let (entries, ready) = (self.teller.entries.clone(), self.ready.clone());
+        metrics.register(|registry| {
+            registry.register_collector(Box::new(SecondsLeft(entries)));
+            registry.register_collector(Box::new(ready));
+        });
+    }
+
+    /// Has the connections of this cache measured.
+    pub(super) fn look_at(&self, connections: Store<Guarded<SpinnakerConnection>>) {
+        self.ready.look_at(connections);
     }
 
     /// Further watches whose connections are to be looked at when something changes here.

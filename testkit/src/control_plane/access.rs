@@ -62,10 +62,15 @@ impl Access {
 
     /// A client's configuration, as the administrator or as another.
     pub(super) fn config(&self, identity: Option<Identity<'_>>) -> Config {
+        self.config_with(&self.admin_token, identity)
+    }
+
+    /// The same with another's token.
+    pub(super) fn config_with(&self, token: &str, identity: Option<Identity<'_>>) -> Config {
         let mut config = Config::new(self.uri.clone());
         config.root_cert = Some(vec![self.ca_der.clone()]);
         config.auth_info = AuthInfo {
-            token: Some(self.admin_token.clone().into()),
+            token: Some(token.to_owned().into()),
             impersonate: identity.map(|identity| identity.user.to_owned()),
             impersonate_groups: identity
                 .map(|identity| identity.groups.iter().map(ToString::to_string).collect()),
@@ -74,10 +79,21 @@ impl Access {
         config
     }
 
-    /// The content of a kubeconfig for `server`, which is the API server or something in front of it.
+    /// The content of a kubeconfig for `server`, which is the API server or something in front of it: the administrator's,
+    /// perhaps as another.
+    pub(super) fn kubeconfig(&self, server: &str, identity: Option<Identity<'_>>) -> Result<Value> {
+        self.kubeconfig_with(server, &self.admin_token, identity)
+    }
+
+    /// The same with another's token.
     ///
     /// JSON, which every reader of YAML takes.
-    pub(super) fn kubeconfig(&self, server: &str, identity: Option<Identity<'_>>) -> Result<Value> {
+    pub(super) fn kubeconfig_with(
+        &self,
+        server: &str,
+        token: &str,
+        identity: Option<Identity<'_>>,
+    ) -> Result<Value> {
         let mut cluster = json!({"server": server});
         if server.starts_with("https://")
             && let Some(cluster) = cluster.as_object_mut()
@@ -87,7 +103,7 @@ impl Access {
                 base64(self.ca_pem.as_bytes())?.into(),
             );
         }
-        let mut user = json!({"token": self.admin_token});
+        let mut user = json!({"token": token});
         if let Some(identity) = identity
             && let Some(user) = user.as_object_mut()
         {

@@ -5,6 +5,7 @@
 //! default `ServiceAccount`.
 
 mod access;
+mod audit;
 mod definitions;
 mod manifests;
 mod programs;
@@ -26,6 +27,8 @@ use kube::{Api, Client, Config};
 use serde_json::json;
 use tokio::sync::OnceCell;
 use ulid::Ulid;
+
+pub use audit::AuditedCall;
 
 use access::Identity;
 use programs::Programs;
@@ -49,12 +52,24 @@ impl ControlPlane {
     /// # Errors
     /// When the programs cannot be had or do not become ready; quotes the end of the log.
     pub async fn start() -> Result<Self> {
+        Self::begin(false).await
+    }
+
+    /// The same with an API server that records every request, for [`ControlPlane::audited`].
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`].
+    pub async fn start_audited() -> Result<Self> {
+        Self::begin(true).await
+    }
+
+    async fn begin(audited: bool) -> Result<Self> {
         // Both crypto providers may be in the graph of a test, and kube panics when none is chosen. Fails if one is.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let programs = tokio::task::spawn_blocking(Programs::find_or_build)
             .await
             .context("the build broke off")??;
-        let servers = Servers::start(&programs).await?;
+        let servers = Servers::start(&programs, audited).await?;
         let admin_kubeconfig = servers.directory().join("admin.kubeconfig");
         let plane = Self {
             servers,
@@ -182,6 +197,45 @@ impl ControlPlane {
         token.context("the API server gave no token")
     }
 
+    /// A client with a token of a `ServiceAccount` and nothing of the administrator's: what it may is what RBAC gives that
+    /// account.
+    ///
+    /// # Errors
+    /// When there is no token.
+    pub async fn client_of(&self, namespace: &str, name: &str) -> Result<Client> {
+        let token = self.service_account_token(namespace, name, &[]).await?;
+        Ok(client(self.servers.access().config_with(&token, None)))
+    }
+
+    /// Writes a kubeconfig with such a token. `through` is the address of something in front of the API server, if any.
+    ///
+    /// # Errors
+    /// When there is no token, or the file can't be written.
+    pub async fn kubeconfig_of(
+        &self,
+        namespace: &str,
+        name: &str,
+        through: Option<&str>,
+    ) -> Result<PathBuf> {
+        let token = self.service_account_token(namespace, name, &[]).await?;
+        let server = through.unwrap_or(self.url());
+        let content = self
+            .servers
+            .access()
+            .kubeconfig_with(server, &token, None)?;
+        let file = self.new_kubeconfig(None);
+        write_private(&file, &content.to_string())?;
+        Ok(file)
+    }
+
+    /// Every request that was answered so far, of all users.
+    ///
+    /// # Errors
+    /// When the control plane was not started by [`ControlPlane::start_audited`].
+    pub fn audited(&self) -> Result<Vec<AuditedCall>> {
+        audit::read(&self.directory().join(servers::AUDIT_LOG))
+    }
+
     /// The key that tokens of a `ServiceAccount` are checked by, in PEM.
     pub fn service_account_key_pem(&self) -> Result<String> {
         let file = self.directory().join(servers::SERVICE_ACCOUNT_KEY);
@@ -271,16 +325,20 @@ impl ControlPlane {
             .access()
             .kubeconfig(server, identity)?
             .to_string();
-        // Tools warn about a kubeconfig that others can read.
-        let opened = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(file);
-        opened
-            .and_then(|mut opened| opened.write_all(content.as_bytes()))
-            .with_context(|| format!("cannot write {}", file.display()))
+        write_private(file, &content)
     }
+}
+
+/// Tools warn about a kubeconfig that others can read.
+fn write_private(file: &Path, content: &str) -> Result<()> {
+    let opened = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
+    opened
+        .and_then(|mut opened| opened.write_all(content.as_bytes()))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn client(config: Config) -> Client {

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use ulid::Ulid;
 
 use super::access::Access;
+use super::audit;
 use super::programs::Programs;
 use super::service_account_keys;
 use crate::leash::Leash;
@@ -37,6 +38,9 @@ const LONGEST_SOCKET_PATH: usize = 100;
 const ETCD_LOG: &str = "etcd.log";
 const API_SERVER_LOG: &str = "kube-apiserver.log";
 
+const AUDIT_POLICY: &str = "audit-policy.json";
+pub(super) const AUDIT_LOG: &str = "audit.log";
+
 /// The public half of the pair that `ServiceAccount` tokens are signed with.
 pub(super) const SERVICE_ACCOUNT_KEY: &str = "service-accounts.pub";
 
@@ -48,9 +52,10 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) async fn start(programs: &Programs) -> Result<Self> {
+    /// With `audited` the API server records every request.
+    pub(super) async fn start(programs: &Programs, audited: bool) -> Result<Self> {
         for _ in 0..PORT_ATTEMPTS {
-            if let Some(servers) = Self::attempt(programs).await? {
+            if let Some(servers) = Self::attempt(programs, audited).await? {
                 return Ok(servers);
             }
         }
@@ -68,7 +73,7 @@ impl Servers {
     }
 
     /// Starts both servers once. None: somebody else has taken the port.
-    async fn attempt(programs: &Programs) -> Result<Option<Self>> {
+    async fn attempt(programs: &Programs, audited: bool) -> Result<Option<Self>> {
         let directory = std::env::temp_dir().join(format!("foredeck-{}", Ulid::new()));
         let etcd_socket = directory.join("etcd.sock");
         ensure!(
@@ -136,6 +141,15 @@ impl Servers {
             // Waits for default ServiceAccounts, which no controller makes here.
             "--disable-admission-plugins=ServiceAccount",
         ]);
+        if audited {
+            write(&directory, AUDIT_POLICY, audit::POLICY)?;
+            api_server.args([
+                flag("audit-policy-file", AUDIT_POLICY),
+                flag("audit-log-path", AUDIT_LOG),
+                // Whoever has an answer finds it in the log.
+                "--audit-log-mode=blocking".to_owned(),
+            ]);
+        }
         let api_server = leash.spawn(&mut api_server, API_SERVER_LOG)?;
         let status = tokio::select! {
             status = ended(api_server) => status?,

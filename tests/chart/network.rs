@@ -1,0 +1,618 @@
+//! Who may speak to whom, by the chart's network policies as they are rendered. That a network plugin heeds them is nothing
+//! that a test without a network can show: these read what is allowed, and have the real API server take it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use foredeck_testkit::{ControlPlane, definitions};
+use serde_json::{Value, json};
+
+use crate::support::{HOME, render, root};
+
+const DNS: [&str; 2] = [
+    "kube-system/k8s-app=kube-dns TCP 53",
+    "kube-system/k8s-app=kube-dns UDP 53",
+];
+const SERVER: &str = "10.0.0.4/32 TCP 6443";
+/// All public addresses.
+const INTERNET: [&str; 2] = [
+    "0.0.0.0/0 but 10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 TCP 443",
+    "::/0 but fc00::/7 fe80::/10 TCP 443",
+];
+const SCRAPED: &str = "monitoring/* TCP admin";
+
+/// What every role needs.
+const ON: [&str; 2] = [
+    "networkPolicy.enabled=true",
+    "networkPolicy.apiServer.cidrs={10.0.0.4/32}",
+];
+const SLACK: &str = "slack.enabled=true";
+/// Gate at two addresses, and its ports.
+const GATE: [&str; 2] = [
+    "controller.allowGateHosts={gate.corp.example:8085,*.gates.corp.example}",
+    "networkPolicy.gate.cidrs={10.9.0.0/24}",
+];
+const GATE_OPEN: [&str; 2] = ["10.9.0.0/24 TCP 8084", "10.9.0.0/24 TCP 8085"];
+
+/// Some values, and what each component may reach with them, DNS and the API server aside.
+type Row<'a> = (&'a [&'a str], &'a [(&'a str, &'a [&'a str])]);
+
+#[tokio::test]
+async fn each_role_reaches_what_it_speaks_to_and_nothing_else() -> Result<()> {
+    let secrets = [
+        "secretsVault.address=https://vault.corp.example:8200",
+        "secretsVault.role=foredeck",
+        "secretsVault.audience=vault",
+        "slack.vault.appToken=foredeck/slack#app-token",
+    ];
+    let vaulted = [
+        &[SLACK, "networkPolicy.secretsVault.cidrs={10.8.0.1/32}"][..],
+        &secrets,
+    ]
+    .concat();
+    let through_proxy = [
+        SLACK,
+        "okta.url=https://corp.okta.com",
+        "proxy.https=http://proxy.corp.example:3128",
+        "networkPolicy.egressProxy.cidrs={10.7.0.1/32}",
+    ];
+    let named = [
+        &[SLACK, GATE[0], GATE[1], "mode=single"][..],
+        &["okta.url=https://corp.okta.com:8443"],
+        &["networkPolicy.okta.cidrs={10.6.0.1/32}"],
+    ]
+    .concat();
+    let gate_in_cluster = [
+        GATE[0],
+        "networkPolicy.gate.pods[0].namespace=spinnaker",
+        "networkPolicy.gate.pods[0].labels.app=gate",
+        "networkPolicy.gate.ports={8084}",
+    ];
+    let traced = [
+        SLACK,
+        "tracing.endpoint=http://collector.observability:4318",
+        "networkPolicy.tracing.pods[0].namespace=observability",
+    ];
+    let internet_but = "0.0.0.0/0 but 10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 203.0.113.0/24 TCP 443";
+    let rows: [Row; 9] = [
+        (&[], &[("controller", &[])]),
+        (&GATE, &[("controller", &GATE_OPEN)]),
+        (
+            &gate_in_cluster,
+            &[(
+                "controller",
+                &["spinnaker/app=gate TCP 8084", "spinnaker/app=gate TCP 8085"],
+            )],
+        ),
+        (
+            &[
+                "controller.allowVaultHosts={vault.corp.example:8200}",
+                "networkPolicy.vault.cidrs={10.8.0.0/24}",
+                SLACK,
+            ],
+            &[
+                ("controller", &["10.8.0.0/24 TCP 8200"]),
+                ("receiver", &INTERNET),
+                ("relay", &INTERNET),
+            ],
+        ),
+        // Only the receiver uses the app's token.
+        (
+            &vaulted,
+            &[
+                ("controller", &[]),
+                (
+                    "receiver",
+                    &[INTERNET[0], INTERNET[1], "10.8.0.1/32 TCP 8200"],
+                ),
+                ("relay", &INTERNET),
+            ],
+        ),
+        (
+            &through_proxy,
+            &[
+                ("controller", &[]),
+                ("receiver", &["10.7.0.1/32 TCP 3128"]),
+                ("relay", &["10.7.0.1/32 TCP 3128"]),
+            ],
+        ),
+        (
+            &named,
+            &[(
+                "all",
+                &[
+                    INTERNET[0],
+                    INTERNET[1],
+                    GATE_OPEN[0],
+                    GATE_OPEN[1],
+                    "10.6.0.1/32 TCP 443",
+                    "10.6.0.1/32 TCP 8443",
+                ],
+            )],
+        ),
+        (
+            &traced,
+            &[
+                ("controller", &["observability/* TCP 4318"]),
+                (
+                    "receiver",
+                    &[INTERNET[0], INTERNET[1], "observability/* TCP 4318"],
+                ),
+                (
+                    "relay",
+                    &[INTERNET[0], INTERNET[1], "observability/* TCP 4318"],
+                ),
+            ],
+        ),
+        (
+            &[SLACK, "networkPolicy.internalCidrs={203.0.113.0/24}"],
+            &[
+                ("controller", &[]),
+                ("receiver", &[internet_but, INTERNET[1]]),
+                ("relay", &[internet_but, INTERNET[1]]),
+            ],
+        ),
+    ];
+    for (values, expected) in rows {
+        let policies = policies(values).await?;
+        for component in ["controller", "receiver", "relay", "all"] {
+            let row = expected.iter().find(|(name, _)| *name == component);
+            let seen = open(&policies, component, "egress")?;
+            let wanted: BTreeSet<String> = match row {
+                Some((_, more)) => DNS.iter().chain([&SERVER]).chain(*more).copied().collect(),
+                // No such Pods; if there were, they would be closed.
+                None => BTreeSet::new(),
+            }
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+            assert_eq!(seen, wanted, "{component} with {values:?}");
+            let seen = open(&policies, component, "ingress")?;
+            let wanted: BTreeSet<String> = row.iter().map(|_| SCRAPED.to_owned()).collect();
+            assert_eq!(seen, wanted, "to {component} with {values:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn slack_arrives_at_the_receiver_alone_and_from_those_who_send_it_on() -> Result<()> {
+    let http = [
+        SLACK,
+        "slack.transport=http",
+        "networkPolicy.ingressController.pods[0].namespace=ingress-nginx",
+        "networkPolicy.monitoring.pods[0].namespace=observability",
+        "networkPolicy.monitoring.pods[0].labels.app=prometheus",
+    ];
+    let scraped = "observability/app=prometheus TCP admin".to_owned();
+    let sent_on = "ingress-nginx/* TCP http".to_owned();
+    let separate = policies(&http).await?;
+    for component in ["controller", "relay"] {
+        let seen = open(&separate, component, "ingress")?;
+        assert_eq!(seen, [scraped.clone()].into(), "{component}");
+    }
+    let both = BTreeSet::from([scraped, sent_on]);
+    assert_eq!(open(&separate, "receiver", "ingress")?, both);
+    let single = policies(&[&http[..], &["mode=single"]].concat()).await?;
+    assert_eq!(open(&single, "all", "ingress")?, both);
+
+    let unscraped = [
+        &[SLACK][..],
+        &["networkPolicy.monitoring.pods=null", "mode=single"],
+    ]
+    .concat();
+    let none = open(&policies(&unscraped).await?, "all", "ingress")?;
+    assert!(none.is_empty(), "{none:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_value_opens_everything_and_what_would_close_too_much_is_refused() -> Result<()> {
+    let cilium = "networkPolicy.cilium.enabled=true";
+    let refusals: [(&[&str], &str); 22] = [
+        (
+            &["networkPolicy.apiServer.cidrs=null"],
+            "kubectl get endpointslices",
+        ),
+        (
+            &["networkPolicy.dns.pods=null"],
+            "networkPolicy.dns names nobody",
+        ),
+        (&[GATE[0]], "networkPolicy.gate names nobody"),
+        (
+            &["controller.allowVaultHosts={vault.corp.example}"],
+            "networkPolicy.vault names nobody",
+        ),
+        (
+            &["tracing.endpoint=http://collector:4318"],
+            "networkPolicy.tracing names nobody",
+        ),
+        (
+            &[SLACK, "proxy.https=http://proxy.corp.example:3128"],
+            "networkPolicy.egressProxy names nobody",
+        ),
+        (
+            &[SLACK, "slack.transport=http"],
+            "networkPolicy.ingressController names nobody",
+        ),
+        (
+            &[
+                "monitoring.podMonitor.enabled=true",
+                "networkPolicy.monitoring.pods=null",
+            ],
+            "networkPolicy.monitoring names nobody",
+        ),
+        (
+            &[
+                SLACK,
+                "slack.vault.botToken=foredeck/slack#bot-token",
+                "secretsVault.address=https://vault.corp.example:8200",
+                "secretsVault.role=foredeck",
+                "secretsVault.audience=vault",
+            ],
+            "networkPolicy.secretsVault names nobody",
+        ),
+        (&["networkPolicy.gate.cidrs={0.0.0.0/0}"], "half the world"),
+        (
+            &["networkPolicy.apiServer.cidrs={0.0.0.0/1,128.0.0.0/1}"],
+            "half the world",
+        ),
+        (&["networkPolicy.monitoring.cidrs={::/0}"], "half the world"),
+        (&["networkPolicy.slack.cidrs={2000::/3}"], "half the world"),
+        (&["networkPolicy.gate.cidrs={everywhere}"], "schema"),
+        (&["networkPolicy.gate.pods[0].labels.app=gate"], "schema"),
+        (&["networkPolicy.gate.pods[0].namespace=*"], "schema"),
+        (
+            &[
+                "networkPolicy.gate.pods[0].namespace=spinnaker",
+                "networkPolicy.gate.ports=null",
+            ],
+            "schema",
+        ),
+        (&["networkPolicy.gat.cidrs={10.0.0.1/32}"], "schema"),
+        (
+            &[cilium, "controller.allowGateHosts={*}"],
+            "stands for hosts that are no one's",
+        ),
+        (
+            &[
+                cilium,
+                "controller.allowGateHosts={gate*}",
+                "networkPolicy.gate.pods[0].namespace=a",
+                "controller.allowVaultHosts={10.*}",
+            ],
+            "stands for hosts that are no one's",
+        ),
+        (
+            &[cilium, "controller.allowGateHosts={gate.*}"],
+            "stands for hosts that are no one's",
+        ),
+        (
+            &[cilium, "controller.allowGateHosts={gate.spinnaker.svc}"],
+            "networkPolicy.gate.pods",
+        ),
+    ];
+    for (values, words) in refusals {
+        let refused = policies(values).await.err();
+        let refused = refused.with_context(|| format!("{values:?} is let through"))?;
+        let said = format!("{refused:#}");
+        assert!(said.contains(words), "{values:?}: {said}");
+    }
+    Ok(())
+}
+
+/// With names in place of addresses.
+#[tokio::test]
+async fn with_cilium_hosts_are_known_by_their_names() -> Result<()> {
+    let values = [
+        "networkPolicy.enabled=true",
+        "networkPolicy.cilium.enabled=true",
+        SLACK,
+        "okta.url=https://corp.okta.com",
+        "controller.allowGateHosts={gate.corp.example:8085,*.gates.corp.example,10.1.1.1,[fd00::1]:8086}",
+        "controller.allowVaultHosts={vault.corp.example:8200}",
+    ];
+    let plain = rendered(&values, "networkpolicies").await;
+    ensure!(plain.is_err(), "both kinds are rendered, and add up");
+    let policies = documents(&rendered(&values, "ciliumnetworkpolicies").await?)?;
+    let dns = "kube-system/k8s-app=kube-dns ANY 53 dns *";
+    let server = "kube-apiserver TCP 6443";
+    let slack = ["slack.com TCP 443", "*.slack.com TCP 443"];
+    for (component, more) in [
+        (
+            "controller",
+            &[
+                "gate.corp.example TCP 8085",
+                "*.gates.corp.example TCP 8084",
+                "10.1.1.1/32 TCP 8084",
+                "fd00::1/128 TCP 8086",
+                "vault.corp.example TCP 8200",
+            ][..],
+        ),
+        ("receiver", &[slack[0], slack[1], "corp.okta.com TCP 443"]),
+        ("relay", &slack),
+    ] {
+        let seen = open_to_cilium(&policies, component, "egress")?;
+        let wanted: BTreeSet<String> = [dns, server]
+            .iter()
+            .chain(more)
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(seen, wanted, "{component}");
+        let seen = open_to_cilium(&policies, component, "ingress")?;
+        assert_eq!(seen, [SCRAPED.to_owned()].into(), "{component}");
+    }
+    let http = [&values[..], &["slack.transport=http"]].concat();
+    let policies = documents(&rendered(&http, "ciliumnetworkpolicies").await?)?;
+    let seen = open_to_cilium(&policies, "receiver", "ingress")?;
+    assert!(seen.contains("ingress TCP http"), "{seen:?}");
+    Ok(())
+}
+
+/// Strictly, and by the real definition of Cilium's.
+#[tokio::test]
+async fn the_policies_are_well_formed() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    plane.install_crds(&definitions::cilium().await?).await?;
+    let home = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}});
+    plane.apply(&home.to_string()).await?;
+    let everything = [
+        "networkPolicy.enabled=true",
+        "networkPolicy.apiServer.cidrs={10.0.0.4/32,fd00::4/128}",
+        SLACK,
+        "slack.transport=http",
+        "slack.apiUrl=https://slack.corp.example/api/",
+        "okta.url=https://corp.okta.com",
+        GATE[0],
+        GATE[1],
+        "networkPolicy.gate.pods[0].namespace=spinnaker",
+        "networkPolicy.gate.pods[0].labels.app\\.kubernetes\\.io/name=gate",
+        "controller.allowVaultHosts={vault.corp.example}",
+        "networkPolicy.vault.cidrs={10.8.0.0/24}",
+        "networkPolicy.dns.cidrs={169.254.20.10/32}",
+        "tracing.endpoint=http://collector.observability:4318",
+        "networkPolicy.tracing.pods[0].namespace=observability",
+        "networkPolicy.ingressController.pods[0].namespace=ingress-nginx",
+        "networkPolicy.ingressController.cidrs={10.5.0.0/16}",
+        "networkPolicy.monitoring.cidrs={10.4.0.0/16}",
+        "networkPolicy.internalCidrs={203.0.113.0/24,2001:db8::/32}",
+    ];
+    for mode in ["mode=separate", "mode=single"] {
+        let values = [&everything[..], &[mode]].concat();
+        plane
+            .apply(&rendered(&values, "networkpolicies").await?)
+            .await?;
+        let values = [&values[..], &["networkPolicy.cilium.enabled=true"]].concat();
+        plane
+            .apply(&rendered(&values, "ciliumnetworkpolicies").await?)
+            .await?;
+    }
+    Ok(())
+}
+
+/// What NOTES and the refusal tell people to run.
+#[tokio::test]
+async fn the_command_shows_the_api_servers_addresses_and_ports() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    let refused = policies(&["networkPolicy.apiServer.cidrs=null"]).await;
+    let said = format!("{:#}", refused.err().context("it is let through")?);
+    let command = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("kubectl "))
+        .with_context(|| format!("no command in {said}"))?;
+    let page = std::fs::read_to_string(root().join("docs/security.md"))?;
+    ensure!(page.contains(command), "docs/security.md has another");
+    let shown = foredeck_testkit::wait_for(
+        "the API server to publish its address",
+        std::time::Duration::from_secs(30),
+        async || {
+            let output = tokio::process::Command::new("sh")
+                .args(["-c", &format!("kubectl {command}")])
+                .env("KUBECONFIG", plane.admin_kubeconfig())
+                .output()
+                .await?;
+            let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+            let port = plane.url().rsplit(':').next().unwrap_or_default();
+            ensure!(
+                shown.trim().ends_with(&format!(" port {port}")),
+                "{shown} {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            Ok(shown)
+        },
+    )
+    .await?;
+    let address = shown.split_whitespace().next().context("an address")?;
+    address.parse::<std::net::IpAddr>().context(shown.clone())?;
+    Ok(())
+}
+
+/// The NetworkPolicies with these values.
+async fn policies(values: &[&str]) -> Result<Vec<Value>> {
+    let cilium = values.contains(&"networkPolicy.cilium.enabled=true");
+    let template = if cilium {
+        "ciliumnetworkpolicies"
+    } else {
+        "networkpolicies"
+    };
+    documents(&rendered(&[&ON[..], values].concat(), template).await?)
+}
+
+async fn rendered(values: &[&str], template: &str) -> Result<String> {
+    let template = format!("templates/{template}.yaml");
+    let mut arguments = vec!["--show-only", &template];
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
+    render(&arguments).await
+}
+
+fn documents(rendered: &str) -> Result<Vec<Value>> {
+    Ok(serde_saphyr::from_multiple(rendered)?)
+}
+
+/// What all policies together let Pods of that component reach, or be reached by; fails if no policy closes them.
+fn open(policies: &[Value], component: &str, direction: &str) -> Result<BTreeSet<String>> {
+    let mut open = BTreeSet::new();
+    let mut closed = false;
+    for policy in policies {
+        ensure!(policy["kind"] == "NetworkPolicy", "{policy}");
+        ensure!(policy["metadata"]["namespace"] == HOME, "{policy}");
+        let spec = &policy["spec"];
+        if !selects(&spec["podSelector"], component)? {
+            continue;
+        }
+        closed |= strings(&spec["policyTypes"])
+            .iter()
+            .any(|kind| kind.to_lowercase() == direction);
+        let side = if direction == "egress" { "to" } else { "from" };
+        for rule in items(&spec[direction]) {
+            ensure!(!items(&rule[side]).is_empty(), "everybody: {rule}");
+            ensure!(!items(&rule["ports"]).is_empty(), "every port: {rule}");
+            for peer in items(&rule[side]) {
+                for port in items(&rule["ports"]) {
+                    let number = port["port"].to_string();
+                    open.insert(format!(
+                        "{} {} {}",
+                        of_peer(peer)?,
+                        word(&port["protocol"]),
+                        number.trim_matches('"')
+                    ));
+                }
+            }
+        }
+    }
+    ensure!(closed, "{direction} of {component} is open");
+    Ok(open)
+}
+
+fn of_peer(peer: &Value) -> Result<String> {
+    if let Some(block) = peer.get("ipBlock") {
+        let mut but = strings(&block["except"]);
+        but.sort();
+        let cidr = word(&block["cidr"]).to_owned();
+        return Ok(if but.is_empty() {
+            cidr
+        } else {
+            format!("{cidr} but {}", but.join(" "))
+        });
+    }
+    let namespace = word(&peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]);
+    ensure!(!namespace.is_empty(), "every namespace: {peer}");
+    Ok(match peer.get("podSelector") {
+        None => format!("{namespace}/*"),
+        Some(pods) => format!("{namespace}/{}", labels(&pods["matchLabels"])?),
+    })
+}
+
+/// As [`open`], of Cilium's.
+fn open_to_cilium(
+    policies: &[Value],
+    component: &str,
+    direction: &str,
+) -> Result<BTreeSet<String>> {
+    let sides = if direction == "egress" {
+        ["toEndpoints", "toCIDR", "toEntities", "toFQDNs"]
+    } else {
+        ["fromEndpoints", "fromCIDR", "fromEntities", "fromFQDNs"]
+    };
+    let mut open = BTreeSet::new();
+    let mut closed = false;
+    for policy in policies {
+        ensure!(policy["kind"] == "CiliumNetworkPolicy", "{policy}");
+        let spec = &policy["spec"];
+        if !selects(&spec["endpointSelector"], component)? {
+            continue;
+        }
+        for rule in items(&spec[direction]) {
+            let rule_fields = rule.as_object().context("a rule")?;
+            if rule_fields.is_empty() {
+                closed = true;
+                continue;
+            }
+            let peers: Vec<_> = sides
+                .iter()
+                .filter(|side| rule.get(**side).is_some())
+                .collect();
+            ensure!(peers.len() == 1, "one kind of peers in a rule: {rule}");
+            ensure!(rule_fields.len() == 2, "further fields: {rule}");
+            for peer in items(&rule[*peers[0]]) {
+                let name = match peer {
+                    Value::String(name) => name.clone(),
+                    _ if peer.get("matchLabels").is_some() => of_endpoint(peer)?,
+                    _ => [&peer["matchName"], &peer["matchPattern"]]
+                        .map(word)
+                        .concat(),
+                };
+                ensure!(!name.is_empty(), "everybody: {rule}");
+                for ports in items(&rule["toPorts"]) {
+                    let dns: String = items(&ports["rules"]["dns"])
+                        .iter()
+                        .map(|rule| format!(" dns {}", word(&rule["matchPattern"])))
+                        .collect();
+                    for port in items(&ports["ports"]) {
+                        let (protocol, port) = (word(&port["protocol"]), word(&port["port"]));
+                        open.insert(format!("{name} {protocol} {port}{dns}"));
+                    }
+                }
+            }
+        }
+    }
+    ensure!(closed, "{direction} of {component} is open");
+    Ok(open)
+}
+
+fn of_endpoint(peer: &Value) -> Result<String> {
+    let mut all: BTreeMap<String, Value> = serde_json::from_value(peer["matchLabels"].clone())?;
+    let namespace = all
+        .remove("k8s:io.kubernetes.pod.namespace")
+        .with_context(|| format!("every namespace: {peer}"))?;
+    let pods: Vec<String> = all
+        .iter()
+        .map(|(name, value)| format!("{}={}", name.trim_start_matches("k8s:"), word(value)))
+        .collect();
+    let pods = if pods.is_empty() {
+        "*".to_owned()
+    } else {
+        pods.join(",")
+    };
+    Ok(format!("{}/{pods}", word(&namespace)))
+}
+
+/// Whether a selector selects the Pods of a component.
+fn selects(selector: &Value, component: &str) -> Result<bool> {
+    let pod = [
+        ("app.kubernetes.io/name", "foredeck"),
+        ("app.kubernetes.io/instance", "foredeck"),
+        ("app.kubernetes.io/component", component),
+    ];
+    let wanted = selector["matchLabels"].as_object().context("labels")?;
+    Ok(wanted
+        .iter()
+        .all(|(name, value)| pod.iter().any(|(own, is)| own == name && value == is)))
+}
+
+fn labels(labels: &Value) -> Result<String> {
+    let labels = labels.as_object().context("labels")?;
+    ensure!(!labels.is_empty(), "every Pod");
+    let all: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| format!("{name}={}", word(value)))
+        .collect();
+    Ok(all.join(","))
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    items(value)
+        .iter()
+        .map(|item| word(item).to_owned())
+        .collect()
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
