@@ -132,7 +132,7 @@ pub(super) async fn reconcile(
         let mut wait = plan.look_again;
         let mut next = false;
         for step in plan.steps {
-            let later = match Box::pin(traced(&context, &scene, step)).await? {
+            let later = match traced(&context, &scene, step).await? {
                 Done::Next => {
                     next = true;
                     break;
@@ -251,7 +251,8 @@ async fn traced(context: &Context, scene: &Scene, step: Step) -> Result<Done, Re
         let phase = message::phase(&scene.request).word();
         span.say("foredeck.phase", Value::Word(phase));
     }
-    let done = traces::within(span.as_ref(), act(context, scene, step)).await;
+    let acting = Box::pin(act(context, scene, step));
+    let done = traces::within(span.as_ref(), acting).await;
     match (span, &done) {
         (Some(span), Ok(Done::Next)) => span.ended(None),
         (Some(span), Err(error)) => span.ended(Some(error.reason())),

@@ -167,17 +167,16 @@ impl GateMetrics {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, content_type: &str, body: &str) -> Result<Answer, Trouble> {
-        Ok(Answer {
-            status,
-            content_type: content_type.to_owned(),
-            body: body.as_bytes().to_vec(),
-            ..Answer::default()
-        })
-    }
-
     #[test]
     fn whatever_gate_says_its_outcome_is_one_of_few_words() {
+        let answer = |status: u16, content_type: &str, body: &str| {
+            Ok(Answer {
+                status,
+                content_type: content_type.to_owned(),
+                body: body.as_bytes().to_vec(),
+                ..Answer::default()
+            })
+        };
         let hostile = "{\"error\":\"x\",\"message\":\"foredeck\\\"} 1\\nfake{a=\\\"b\\\"} 2\"}";
         for (result, word) in [
             (answer(200, "application/json", "{}"), "ok"),

@@ -14,7 +14,7 @@ use tracing_subscriber::{
         FmtContext, FormatEvent, FormatFields, FormattedFields,
         format::{Writer, debug_fn},
     },
-    registry::LookupSpan,
+    registry::{LookupSpan, Scope},
 };
 
 /// One JSON object: `timestamp`, `level`, `target`, `message`, then all that is said in the line and around it, by one level of
@@ -36,11 +36,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut fields = Fields::default();
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(|all| all.from_root())
-        {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             let around = span.extensions();
             let Some(around) = around.get::<FormattedFields<N>>() else {
                 continue;

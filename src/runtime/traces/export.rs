@@ -199,7 +199,7 @@ fn span(ended: Ended) -> SpanData {
         },
         name: ended.name.into(),
         start_time: ended.began,
-        end_time: ended.ended.max(ended.began),
+        end_time: ended.until.max(ended.began),
         attributes,
         dropped_attributes_count: 0,
         events: SpanEvents::default(),

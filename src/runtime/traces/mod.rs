@@ -67,7 +67,7 @@ struct Ended {
     name: &'static str,
     kind: Kind,
     began: SystemTime,
-    ended: SystemTime,
+    until: SystemTime,
     said: Vec<(&'static str, Value)>,
     failed: Option<&'static str>,
 }
@@ -175,7 +175,7 @@ task_local! {
 pub struct Span {
     sink: &'static Sink,
     trace: u128,
-    span: u64,
+    id: u64,
     parent: u64,
     name: &'static str,
     kind: Kind,
@@ -202,7 +202,7 @@ pub fn step_since<K: Resource<DynamicType = ()>>(
     let mut span = Span {
         sink,
         trace,
-        span: fresh(),
+        id: fresh(),
         parent: root(trace),
         name,
         kind: Kind::Internal,
@@ -221,7 +221,7 @@ pub fn step_since<K: Resource<DynamicType = ()>>(
 pub fn whole<K: Resource<DynamicType = ()>>(request: &K) -> Option<Span> {
     let created = request.meta().creation_timestamp.as_ref()?.0;
     let mut span = step_since("request", request, SystemTime::from(created))?;
-    span.span = span.parent;
+    span.id = span.parent;
     span.parent = 0;
     Some(span)
 }
@@ -233,7 +233,7 @@ pub fn call(name: &'static str) -> Option<Span> {
     Some(Span {
         sink,
         trace: within.trace,
-        span: fresh(),
+        id: fresh(),
         parent: within.span,
         name,
         kind: Kind::Client,
@@ -246,7 +246,7 @@ pub fn call(name: &'static str) -> Option<Span> {
 pub async fn within<T>(span: Option<&Span>, work: impl Future<Output = T>) -> T {
     let within = span.map(|span| Within {
         trace: span.trace,
-        span: span.span,
+        span: span.id,
         notes: Arc::clone(&span.notes),
     });
     WITHIN.scope(within, work).await
@@ -273,12 +273,12 @@ impl Span {
         let said = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = Ended {
             trace: self.trace,
-            span: self.span,
+            span: self.id,
             parent: self.parent,
             name: self.name,
             kind: self.kind,
             began: self.began,
-            ended: SystemTime::now(),
+            until: SystemTime::now(),
             said,
             failed,
         };
