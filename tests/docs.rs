@@ -122,6 +122,36 @@ fn every_test_that_security_names_is_there() -> Result<()> {
     Ok(())
 }
 
+/// What the page has beyond what one conversation brings (`tests/conversation/telemetry.rs` compares that by the letter).
+#[test]
+fn every_metric_that_monitoring_explains_is_registered() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/monitoring.md"))?;
+    let mut sources = String::new();
+    for path in files("src", "rs")? {
+        sources.push_str(&fs::read_to_string(path)?);
+    }
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("foredeck_") || name.starts_with("process_"));
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for name in rows {
+        count += 1;
+        let own = name.trim_start_matches("foredeck_");
+        let own = own
+            .strip_suffix("_total")
+            .or_else(|| own.strip_suffix("_info"));
+        let own = own.unwrap_or(name.trim_start_matches("foredeck_"));
+        if !sources.contains(&format!("\"{own}\",")) {
+            missing.push(name);
+        }
+    }
+    assert!(count > 30 && missing.is_empty(), "{count} {missing:?}");
+    Ok(())
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

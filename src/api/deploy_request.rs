@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::slack_status::{EarlierMessage, SlackMessage, SlackStatus};
-use super::{actor::Actor, bounds, connection::TriggerMode};
+use super::{actor::Actor, bounds, connection::TriggerMode, trace::TraceId};
 
 /// Who wants which version of what, where, and how it went.
 ///
@@ -328,6 +328,10 @@ pub struct DeployRequestStatus {
     /// Not before this time is it tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Time>,
+    /// Under which id it is found in traces and in the logs of Spinnaker's services: its uid without the dashes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = TraceId::PATTERN), length(max = 32))]
+    pub trace_id: Option<String>,
     /// When Spinnaker accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,

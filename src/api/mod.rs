@@ -12,6 +12,7 @@ pub mod environment;
 pub mod person;
 mod schema;
 pub mod slack_status;
+pub mod trace;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

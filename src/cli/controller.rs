@@ -86,7 +86,10 @@ pub(super) async fn run(arguments: ControllerArguments) -> anyhow::Result<()> {
         people,
         own,
     } = arguments;
-    process::run(process, &GATES, |process| work(process, lease, people, own)).await
+    process::run("controller", process, &GATES, |process| {
+        work(process, lease, people, own)
+    })
+    .await
 }
 
 /// The role itself, in whatever process.

@@ -3,7 +3,7 @@
 
 use std::{future::pending, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use clap::Args;
 use kube::Client;
 use prometheus_client::{
@@ -24,6 +24,7 @@ use crate::runtime::{
     metrics::Metrics,
     shutdown,
     telemetry::{self, LogFormat},
+    traces,
 };
 
 /// How long what had begun may take to end after the signal. Everything has a deadline of its own and ends sooner; this
@@ -49,6 +50,10 @@ pub(super) struct ProcessArguments {
     /// How log lines look; `RUST_LOG` says which there are
     #[arg(long, value_enum, env = "FOREDECK_LOG_FORMAT", default_value_t)]
     pub(super) log_format: LogFormat,
+
+    /// Collector that traces are sent to by OTLP over HTTP (`http://collector:4318`); none are made when left out
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(super) otlp_endpoint: Option<String>,
 
     /// Abort at a crash point, the N-th time it is passed
     #[arg(long, hide = true, value_name = "POINT[@N]")]
@@ -136,6 +141,7 @@ impl Process {
 /// Runs `work` until a signal has been answered and everything drained (`Ok`), or until the process must end. It isn't ready
 /// before `work` has opened these gates.
 pub(super) async fn run<Work>(
+    role: &'static str,
     arguments: ProcessArguments,
     gates: &[&'static str],
     work: impl FnOnce(Process) -> Work,
@@ -155,6 +161,7 @@ where
         registry.register("leader", help, leaders.clone());
         leaders
     });
+    let collector = traces::of(role, arguments.otlp_endpoint.as_deref(), &metrics)?;
     let server = match arguments.admin_listen {
         AdminListen::At(address) => Some(AdminServer::bind(address).await?),
         AdminListen::Off => None,
@@ -192,11 +199,15 @@ where
         said.gate("shutdown").not_ready("asked to stop");
         sleep(LEAVE_WITHIN).await;
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         outcome = working => outcome,
-        outcome = admin => Ok(outcome?),
-        () = leaving => bail!("what had begun did not end within {} s of the signal; it is found again by whoever works next", LEAVE_WITHIN.as_secs()),
+        outcome = admin => outcome.map_err(Into::into),
+        () = leaving => Err(anyhow!("what had begun did not end within {} s of the signal; it is found again by whoever works next", LEAVE_WITHIN.as_secs())),
+    };
+    if let Some(collector) = collector {
+        collector.leave().await;
     }
+    outcome
 }
 
 /// Waits for the Lease of that name, works while it is held, and gives it back when everything has drained.

@@ -159,12 +159,15 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
         people,
         own,
     } = arguments;
-    process::run(process, &GATES, async move |process| {
-        match process.unless_stopped(slack.open(&process)).await {
+    process::run(
+        "receiver",
+        process,
+        &GATES,
+        async move |process| match process.unless_stopped(slack.open(&process)).await {
             Some(slack) => work(process, slack?, people, own).await,
             None => Ok(()),
-        }
-    })
+        },
+    )
     .await
 }
 

@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: RelayArguments) -> Result<()> {
         slack,
         own,
     } = arguments;
-    process::run(process, &GATES, async |process| {
+    process::run("relay", process, &GATES, async |process| {
         // Before the Lease: who waits for a secret leaves the work to others.
         match process.unless_stopped(slack.open(&process)).await {
             Some(slack) => work(process, lease, slack?, own).await,

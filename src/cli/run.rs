@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
         gates.extend(receiver::GATES);
         gates.extend(relay::GATES);
     }
-    process::run(process, &gates, async move |process| {
+    process::run("all", process, &gates, async move |process| {
         let role = async |name: &str| {
             let user = format!("system:serviceaccount:{roles_namespace}:foredeck-{name}");
             process.acting_as(user).await

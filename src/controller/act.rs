@@ -1,6 +1,8 @@
 //! Does one effect. Each is safe to repeat and safe to die in: whatever was not recorded is found again by looking.
 //! Touches the API server and Gate.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -35,9 +37,15 @@ use crate::{
         status::Next,
         target,
     },
-    runtime::crash,
+    runtime::{crash, telemetry, traces},
     spinnaker::Sent,
 };
+
+/// A start was sent, and this came of it.
+fn counted(context: &Context, outcome: &'static str) {
+    ControllerMetrics::count(&context.metrics.starts, outcome);
+    traces::note("foredeck.start.outcome", outcome);
+}
 
 /// What came of an effect.
 pub(super) enum Done {
@@ -282,6 +290,7 @@ impl Pass<'_> {
             return may;
         }
         crash::point("before-post");
+        let began = Instant::now();
         let mode = start.attempt.pinned.trigger;
         let sent = match mode {
             TriggerMode::Start => reservation.start(start.body.to_vec()).await,
@@ -293,6 +302,13 @@ impl Pass<'_> {
             }
         };
         crash::point("after-post");
+        tracing::info!(
+            execution.id = %start.attempt.execution_id,
+            connection.name = %resolved.connection,
+            duration_ms = telemetry::milliseconds(began.elapsed()),
+            outcome = ?sent,
+            "start sent"
+        );
         self.sent(sent, &resolved, start, gathered).await
     }
 
@@ -377,10 +393,9 @@ impl Pass<'_> {
         {
             context.connections.distrust_login_of(gate);
         }
-        tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = %start.attempt.execution_id, outcome = ?sent, "start sent");
         match sent {
             Sent::Accepted { execution_id } => {
-                ControllerMetrics::count(&context.metrics.starts, "accepted");
+                counted(context, "accepted");
                 if start.attempt.pinned.trigger == TriggerMode::Start
                     && execution_id != start.attempt.execution_id
                 {
@@ -411,7 +426,7 @@ impl Pass<'_> {
                 .await
             }
             Sent::Refused { message, .. } => {
-                ControllerMetrics::count(&context.metrics.starts, "refused");
+                counted(context, "refused");
                 let message = format!("Spinnaker refused to start it: {message}");
                 self.ended_at_the_start(
                     Outcome::new(Phase::Failed, Reason::StartRefused, message),
@@ -420,7 +435,7 @@ impl Pass<'_> {
                 .await
             }
             Sent::NotProcessed { error, retry_after } => {
-                ControllerMetrics::count(&context.metrics.starts, "not-processed");
+                counted(context, "not-processed");
                 self.write_target(
                     gathered,
                     "take back a start",
@@ -435,7 +450,7 @@ impl Pass<'_> {
                 Ok(())
             }
             Sent::Unknown { .. } => {
-                ControllerMetrics::count(&context.metrics.starts, "unknown");
+                counted(context, "unknown");
                 Ok(())
             }
         }
@@ -523,11 +538,16 @@ impl Pass<'_> {
             return;
         };
         if let Ok(gate) = self.context.connections.gate(&connection).await
+            && let gate = gate.of(&self.request)
             && self.context.may_begin().is_ok()
         {
             let reason = "its request had ended as cancelled before it appeared";
             let answer = gate.client.cancel(id, reason).await;
-            tracing::warn!(request = %self.request.name_any(), execution = id, ?answer, "an execution appeared after its request had been cancelled, and is cancelled on sight");
+            tracing::warn!(
+                execution.id = id,
+                ?answer,
+                "an execution appeared after its request had been cancelled, and is cancelled on sight"
+            );
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) async fn say_all(context: &Context, verdicts: &[(DeployApproval, Verd
     for (approval, verdict) in verdicts {
         if let Err(error) = say(context, approval, verdict).await {
             let namespace = approval.namespace();
-            tracing::warn!(approval = %approval.name_any(), namespace, error = %telemetry::chain(&error), "can't say of an approval whether it counts");
+            tracing::warn!(approval.name = %approval.name_any(), approval.namespace = namespace, error = %telemetry::chain(&error), "can't say of an approval whether it counts");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     api::DeployRequest,
     api::deploy_request::{Phase, WaitingFor},
     domain::{Effect, access, backoff, decide},
-    runtime::cache::Guarded,
+    runtime::{cache::Guarded, traces},
 };
 
 /// Effects in one pass; a request takes six from its creation to its end.
@@ -82,7 +82,7 @@ pub(super) async fn reconcile(
         match Box::pin(pass(&context, current, memo)).await {
             // Somebody was faster, or the cache was behind: once more, on what is there now.
             Err(ControllerError::Conflict { doing }) => {
-                tracing::debug!(request = %request.name_any(), doing, "somebody else was first");
+                tracing::debug!(doing, "somebody else was first");
                 memo = Memo {
                     fresh: true,
                     ..Memo::default()
@@ -119,7 +119,13 @@ pub(super) async fn pass(
                 return Ok(Action::requeue(UNTOLD));
             }
             Some(effect) => {
-                if matches!(pass.act(effect, &mut gathered).await?, Done::Gone) {
+                let span = traces::step(step(&effect), &pass.request);
+                let acting = pass.act(effect, &mut gathered);
+                let done = traces::within(span.as_ref(), acting).await;
+                if let Some(span) = span {
+                    span.ended(done.as_ref().err().map(ControllerError::reason));
+                }
+                if matches!(done?, Done::Gone) {
                     return Ok(Action::await_change());
                 }
                 // What follows an effect must not be decided on a cache that has not seen it yet.
@@ -138,6 +144,23 @@ pub(super) async fn pass(
         }
     }
     Ok(Action::requeue(AGAIN))
+}
+
+/// What an effect is called in traces.
+fn step(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::MarkSeen => "request.see",
+        Effect::PrepareTarget => "target.prepare",
+        Effect::Claim(_) => "target.claim",
+        Effect::Send(_) => "start.send",
+        Effect::Adopt(_) => "execution.adopt",
+        Effect::Cancel { .. } => "execution.cancel",
+        Effect::CancelStray(_) => "execution.cancel-stray",
+        Effect::Judge(_) => "judgment.answer",
+        Effect::Finish(_) => "target.finish",
+        Effect::Release => "target.release",
+        Effect::Delete => "request.delete",
+    }
 }
 
 fn is_being_deleted(request: &DeployRequest) -> bool {

@@ -95,7 +95,7 @@ impl Pass<'_> {
             .judge(answer, decision, &approval, &handover.by)
             .await;
         crash::point("after-judge");
-        tracing::info!(request = %self.request.name_any(), namespace = %self.request.namespace().unwrap_or_default(), execution = answer.execution, stage = answer.stage, approval, outcome = ?handed, "answer to a judgment handed over");
+        tracing::info!(execution.id = answer.execution, stage.id = answer.stage, approval.name = approval, outcome = ?handed, "answer to a judgment handed over");
         self.memo.trouble = Some(match handed {
             Handed::Done | Handed::Unknown(_) => handed_over(),
             Handed::Refused(error) => refusal(&connection, &error),

@@ -55,6 +55,7 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use self::{
     absences::Absences,
@@ -457,10 +458,10 @@ async fn drive<K, Work>(
     applier(
         // A task of its own: a panic in one pass ends that pass, not the controller.
         move |object: Arc<Guarded<K>>, context: Arc<Context>| {
-            let kind = K::kind(&()).into_owned();
-            let name = object.meta().name.clone().unwrap_or_default();
+            let about = telemetry::about(&*object);
+            let name = object.meta().name.as_deref().unwrap_or_default();
             let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-            let underway = depth.begun(namespace, &name);
+            let underway = depth.begun(namespace, name);
             let pass = reconcile(object, Arc::clone(&context));
             let pass = async move {
                 let _underway = underway;
@@ -468,13 +469,13 @@ async fn drive<K, Work>(
                 context.may_begin()?;
                 pass.await
             };
-            tokio::spawn(pass)
+            tokio::spawn(pass.instrument(about.clone()))
                 .map(move |outcome| match outcome {
                     // Whoever works next looks at it.
                     Ok(Err(ControllerError::Stopping)) => Ok(Action::await_change()),
                     Ok(outcome) => outcome,
                     Err(broken) => {
-                        tracing::error!(kind, name, error = %broken, "a pass broke down");
+                        about.in_scope(|| tracing::error!(error = %broken, "a pass broke down"));
                         Ok(Action::requeue(Duration::from_mins(1)))
                     }
                 })
@@ -482,7 +483,9 @@ async fn drive<K, Work>(
         },
         |object, error, context: Arc<Context>| {
             context.metrics.failed(error.reason());
-            tracing::warn!(kind = %K::kind(&()), name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
+            telemetry::about(&*object).in_scope(|| {
+                tracing::warn!(reason = error.reason(), error = %telemetry::chain(error), "a pass failed and is made again");
+            });
             Action::requeue(Duration::from_millis(1_000 + u64::from(spread(object.meta().uid.as_ref())) % 1_000))
         },
         context.clone(),

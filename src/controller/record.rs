@@ -1,5 +1,6 @@
 //! Writes what was decided, and tells the story in events. Touches the API server.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Resource, ResourceExt,
@@ -13,7 +14,11 @@ use crate::{
         conditions::{self, ConditionType},
         deploy_request::{DeployRequestStatus, Phase},
     },
-    runtime::crash,
+    domain::backoff,
+    runtime::{
+        crash, telemetry,
+        traces::{self, Value},
+    },
 };
 
 /// The API server's own bound on an event's text, in bytes.
@@ -30,18 +35,29 @@ pub(super) async fn record(
         return Ok(None);
     }
     crash::point("before-status");
-    let written = match objects::write_status(
+    let mut span = None;
+    if known.and_then(|known| known.phase) != status.phase {
+        span = traces::step("status.write", request);
+    }
+    if let Some(span) = &mut span {
+        let phase = status.phase.unwrap_or_default().word();
+        span.say("foredeck.phase", Value::Word(phase));
+    }
+    let writing = objects::write_status(
         &context.client,
         request,
         status,
         "write a DeployRequest's status",
-    )
-    .await
-    {
+    );
+    let written = writing.await;
+    if let Some(span) = span {
+        span.ended(written.as_ref().err().map(ControllerError::reason));
+    }
+    let written = match written {
         // Better a status without detail than none: whatever of it the schema refused came from outside.
         Err(ControllerError::Api { source, .. }) if matches!(&*source, kube::Error::Api(answer) if answer.code == 422) =>
         {
-            tracing::error!(request = %request.name_any(), error = %source, "the API server refused a status; its minimum is written");
+            tracing::error!(error = %source, "the API server refused a status; its minimum is written");
             objects::write_status(
                 &context.client,
                 request,
@@ -71,6 +87,7 @@ fn minimum(
         conditions: status.conditions.clone(),
         attempt: status.attempt.clone(),
         finished_at: status.finished_at.clone(),
+        trace_id: status.trace_id.clone(),
         ..known
     }
 }
@@ -112,6 +129,19 @@ async fn tell(
         .is_some_and(Phase::is_terminal);
     if phase.is_terminal() && !had_ended {
         context.metrics.ended(request, phase, now.clone());
+        let took = request.creation_timestamp().map_or(0, |created| {
+            telemetry::milliseconds(backoff::elapsed(created.0, Timestamp::now()))
+        });
+        tracing::info!(
+            phase = phase.word(),
+            reason = now,
+            duration_ms = took,
+            "the request has ended"
+        );
+        if let Some(mut span) = traces::whole(request) {
+            span.say("foredeck.phase", Value::Word(phase.word()));
+            span.ended((phase == Phase::Failed).then_some("Failed"));
+        }
     }
     let bad = matches!(
         phase,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{ResourceExt, api::ObjectMeta, runtime::controller::Action};
+use tracing::Instrument;
 
 use super::{
     audit,
@@ -23,7 +24,10 @@ use crate::{
         deploy_target::Active,
     },
     domain::{backoff, decisions},
-    runtime::cache::{Guarded, named},
+    runtime::{
+        cache::{Guarded, named},
+        telemetry,
+    },
 };
 
 /// How often a held target makes sure that its request still looks after it.
@@ -91,7 +95,11 @@ pub(super) async fn reconcile(
             if stands {
                 audit::tell_gone(&context, &remembered).await;
             }
-            match Box::pin(driver::pass(&context, remembered, memo)).await {
+            let about = telemetry::about(&remembered);
+            match Box::pin(driver::pass(&context, remembered, memo))
+                .instrument(about)
+                .await
+            {
                 Err(ControllerError::Conflict { .. }) => {
                     Ok(Action::requeue(Duration::from_secs(1)))
                 }
@@ -177,7 +185,7 @@ async fn rebuild(context: &Context, target: &DeployTarget) -> Result<Action, Con
     match rebuild::prepare(context, target.spec.clone(), lost).await {
         Ok(Ok(())) => Ok(Action::await_change()),
         Ok(Err(refusal)) => {
-            tracing::info!(target = %target.name_any(), reason = %refusal.reason, "a target can't be rebuilt yet: {}", refusal.message);
+            tracing::info!(reason = %refusal.reason, message_to_people = %refusal.message, "a target can't be rebuilt yet");
             Ok(Action::requeue(
                 refusal.retry_after.unwrap_or(REBUILD).max(REBUILD),
             ))

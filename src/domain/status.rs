@@ -17,6 +17,7 @@ use crate::api::{
     deploy_request::{
         Attempt, DeployRequestStatus, Phase, Resolved, StageStatus, Waiting, WaitingFor,
     },
+    trace::TraceId,
 };
 
 /// Builds the next status on top of the present one.
@@ -32,6 +33,8 @@ impl Next {
     pub fn of(request: &DeployRequest, now: Timestamp) -> Self {
         let mut status = request.status.clone().unwrap_or_default();
         status.observed_generation = request.metadata.generation;
+        let uid = request.metadata.uid.as_deref();
+        status.trace_id = uid.and_then(TraceId::of).map(|id| id.to_string());
         Self {
             status,
             generation: request.metadata.generation,

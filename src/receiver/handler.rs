@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::{
     Receiver,
@@ -47,9 +48,20 @@ impl Handler for Receiver {
         let by = delivery.deadline.checked_sub(MARGIN).unwrap_or(began);
         let kind = word(&delivery.kind);
         let retry = delivery.retry.map_or(0, |retry| retry.number);
-        let reply = Box::pin(self.answer(delivery.kind, retry < RETRIES, by)).await;
+        let around = tracing::error_span!("delivery", delivery.kind = kind);
+        let answering = Box::pin(self.answer(delivery.kind, retry < RETRIES, by));
+        let reply = answering.instrument(around.clone()).await;
         crash::point("before-answer");
-        self.metrics.answered(kind, reply.word(), began.elapsed());
+        let took = began.elapsed();
+        self.metrics.answered(kind, reply.word(), took);
+        around.in_scope(|| {
+            let duration_ms = telemetry::milliseconds(took);
+            tracing::debug!(
+                outcome = reply.word(),
+                duration_ms,
+                "a delivery is answered"
+            );
+        });
         reply
     }
 }

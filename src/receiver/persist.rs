@@ -5,7 +5,11 @@
 //! but the plan or the question determines, makes that harmless. So nobody is told "not accepted" of something that exists, or that the
 //! API server is still about to write.
 
-use std::{error::Error as _, fmt::Debug, time::Duration};
+use std::{
+    error::Error as _,
+    fmt::Debug,
+    time::{Duration, SystemTime},
+};
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
@@ -18,12 +22,13 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
+use tracing::Instrument;
 
 use super::begun::Begun;
 use crate::{
     api::{DeployApproval, DeployRequest, deploy_request::Cancel},
     domain::access,
-    runtime::{crash, telemetry},
+    runtime::{crash, telemetry, traces},
 };
 
 /// The field manager of the receiver's writes.
@@ -47,10 +52,21 @@ pub(super) trait Written:
     + Sync
     + 'static
 {
+    /// The request that was created with it.
+    fn request(&self) -> Option<&DeployRequest>;
 }
 
-impl Written for DeployRequest {}
-impl Written for DeployApproval {}
+impl Written for DeployRequest {
+    fn request(&self) -> Option<&DeployRequest> {
+        Some(self)
+    }
+}
+
+impl Written for DeployApproval {
+    fn request(&self) -> Option<&DeployRequest> {
+        None
+    }
+}
 
 /// What became of a create, as far as its asker can wait.
 #[derive(Debug)]
@@ -119,14 +135,16 @@ pub(super) async fn write<K: Written>(
     // A task of its own: it goes on when whoever asked can't wait any longer.
     let mut call = tokio::spawn({
         let api = api.clone();
-        async move {
+        let about = telemetry::about(&object);
+        let creating = async move {
             let posted = timeout(PATIENCE, post(&api, &object)).await;
             let settled = posted.unwrap_or(Settled::Unknowable);
             if matches!(settled, Settled::Refused(_) | Settled::NotDone) {
                 undone.await;
             }
             settled
-        }
+        };
+        creating.instrument(about)
     });
     let created = match timeout_at(earlier(deadline), &mut call).await {
         Ok(done) => Created::Settled(done.unwrap_or(Settled::Unknowable)),
@@ -168,6 +186,25 @@ fn earlier(deadline: Instant) -> Instant {
 /// Only what the first try says may be taken as "not done": once a try ended without an answer, it may still be written,
 /// whatever the next one is told, and an object that isn't there yet proves nothing.
 async fn post<K: Written>(api: &Api<K>, object: &K) -> Settled<K> {
+    let began = SystemTime::now();
+    let settled = create_until_known(api, object).await;
+    if let Settled::New(created) = &settled {
+        let took = began.elapsed().unwrap_or_default();
+        telemetry::about(&**created).in_scope(|| {
+            let duration_ms = telemetry::milliseconds(took);
+            tracing::info!(duration_ms, "created for somebody in Slack");
+        });
+    }
+    if let Settled::New(created) = &settled
+        && let Some(request) = created.request()
+        && let Some(span) = traces::step_since("request.create", request, began)
+    {
+        span.ended(None);
+    }
+    settled
+}
+
+async fn create_until_known<K: Written>(api: &Api<K>, object: &K) -> Settled<K> {
     let parameters = PostParams {
         field_manager: Some(RECEIVER.to_owned()),
         ..PostParams::default()

@@ -129,7 +129,7 @@ impl Ledger {
         if !self.told.messages.is_empty() || known.told.messages.is_empty() {
             return Ok(self);
         }
-        tracing::warn!(request = %request.name_any(), "what was told in Slack was taken out of the status; it is written back");
+        tracing::warn!("what was told in Slack was taken out of the status; it is written back");
         match self.write(client, request, &known.told).await? {
             Written::Done(written) => Ok(written),
             Written::Conflict | Written::Gone => Ok(Self {

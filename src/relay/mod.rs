@@ -47,6 +47,7 @@ use tokio::{
     time::interval,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use self::error::RelayError;
 use self::{
@@ -282,11 +283,12 @@ async fn engine(
                     meta.namespace.as_deref().unwrap_or_default(),
                     meta.name.as_deref().unwrap_or_default(),
                 );
-                tokio::spawn(pass::reconcile(object, context.clone()))
+                let about = telemetry::about(&*object);
+                tokio::spawn(pass::reconcile(object, context.clone()).instrument(about.clone()))
                     .map(move |outcome| {
                         drop(underway);
                         let outcome = outcome.unwrap_or_else(|broken| {
-                            tracing::error!(error = %broken, "a pass broke down");
+                            about.in_scope(|| tracing::error!(error = %broken, "a pass broke down"));
                             Ok(Action::requeue(Duration::from_mins(1)))
                         });
                         if outcome.is_ok() {
@@ -298,7 +300,9 @@ async fn engine(
             },
             |object: Arc<Guarded<DeployRequest>>, error, context: Arc<Context>| {
                 context.metrics.error(error.reason());
-                tracing::warn!(name = %object.meta().name.as_deref().unwrap_or_default(), error = %telemetry::chain(error), "a pass failed and is made again");
+                telemetry::about(&*object).in_scope(|| {
+                    tracing::warn!(reason = error.reason(), error = %telemetry::chain(error), "a pass failed and is made again");
+                });
                 let uid = object.meta().uid.as_deref().unwrap_or_default();
                 Action::requeue(context.pass_failed(uid))
             },
@@ -385,7 +389,8 @@ async fn tell_gone(
         tokio::select! {
             Some(gone) = went.recv() => {
                 let context = context.clone();
-                telling.spawn(async move { update::tell_gone(&context, gone).await });
+                let about = telemetry::about(&gone.request);
+                telling.spawn(async move { update::tell_gone(&context, gone).await }.instrument(about));
             }
             _ = sweeps.tick() => context.sweep(),
             Some(_) = telling.join_next() => {}
@@ -396,7 +401,8 @@ async fn tell_gone(
     // for long; nobody waits for that.
     while let Ok(gone) = went.try_recv() {
         let context = context.clone();
-        telling.spawn(async move { update::tell_gone(&context, gone).await });
+        let about = telemetry::about(&gone.request);
+        telling.spawn(async move { update::tell_gone(&context, gone).await }.instrument(about));
     }
     let all = async { while telling.join_next().await.is_some() {} };
     if tokio::time::timeout(API_DEADLINE, all).await.is_err() {

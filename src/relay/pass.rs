@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     api::{Application, DeployRequest, Environment},
-    runtime::cache::Guarded,
+    runtime::{
+        cache::Guarded,
+        traces::{self, Value},
+    },
     slack::client::Priority,
 };
 
@@ -129,7 +132,7 @@ pub(super) async fn reconcile(
         let mut wait = plan.look_again;
         let mut next = false;
         for step in plan.steps {
-            let later = match Box::pin(act(&context, &scene, step)).await? {
+            let later = match traced(&context, &scene, step).await? {
                 Done::Next => {
                     next = true;
                     break;
@@ -231,6 +234,32 @@ fn scene(context: &Context, request: DeployRequest, ledger: Ledger) -> Scene {
         unsent,
         live_url,
     }
+}
+
+/// Does a step; one that did something is in the request's trace.
+async fn traced(context: &Context, scene: &Scene, step: Step) -> Result<Done, RelayError> {
+    let name = match &step {
+        Step::Post(_) => "message.post",
+        Step::Settle(..) => "message.settle",
+        Step::Whisper(..) => "message.whisper",
+        Step::Update { .. } => "message.update",
+    };
+    let mut span = traces::step(name, &scene.request);
+    if let Some(span) = &mut span {
+        let purpose = Value::Word(step.purpose().word());
+        span.say("foredeck.message.purpose", purpose);
+        let phase = message::phase(&scene.request).word();
+        span.say("foredeck.phase", Value::Word(phase));
+    }
+    let acting = Box::pin(act(context, scene, step));
+    let done = traces::within(span.as_ref(), acting).await;
+    match (span, &done) {
+        (Some(span), Ok(Done::Next)) => span.ended(None),
+        (Some(span), Err(error)) => span.ended(Some(error.reason())),
+        // Nothing was done yet.
+        (None, _) | (Some(_), Ok(_)) => {}
+    }
+    done
 }
 
 async fn act(context: &Context, scene: &Scene, step: Step) -> Result<Done, RelayError> {

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
@@ -173,7 +172,7 @@ async fn send(
         message.without_blocks(),
         Message::plain(message.text().clone()),
     ] {
-        tracing::error!(purpose = posting.purpose.word(), error = %refused, "Slack doesn't take a message of ours; it is sent with less in it");
+        tracing::error!(message.purpose = posting.purpose.word(), error = %refused, "Slack doesn't take a message of ours; it is sent with less in it");
         let turn = context
             .slack
             .reserve_post(&posting.spot.to, Priority::Final);
@@ -231,7 +230,7 @@ pub(super) async fn record(
         }
         let Some(mut next) = ledger::with_entry(&ledger.told, entry.clone()) else {
             // Somebody took the entry away and filled its room: it can't be kept up to date.
-            tracing::warn!(request = %scene.request.name_any(), "there is no room to write down which message it is");
+            tracing::warn!("there is no room to write down which message it is");
             context.remember(&uid, |memory| memory.unrecorded = None);
             return Ok(true);
         };

@@ -135,7 +135,7 @@ pub(super) async fn not_posted(
         }
         SlackError::Uncertain { .. } => {
             context.metrics.told(purpose.word(), "uncertain");
-            tracing::warn!(purpose = purpose.word(), error = %error, "it is unknown whether a message was posted; it is looked for");
+            tracing::warn!(message.purpose = purpose.word(), error = %error, "it is unknown whether a message was posted; it is looked for");
             context.remember(&uid, |memory| {
                 memory.unsent = None;
                 memory.uncertain = Some((purpose.clone(), Instant::now()));
@@ -224,7 +224,7 @@ pub(super) async fn later(
             memory.failures
         })
         .unwrap_or(1);
-    tracing::debug!(purpose = purpose.word(), error = %error, failures, "Slack can't do it now");
+    tracing::debug!(message.purpose = purpose.word(), error = %error, failures, "Slack can't do it now");
     let growing = Duration::from_millis(500) * 2_u32.pow(failures.min(8));
     let wait = error
         .retry_after()
@@ -358,7 +358,7 @@ async fn moved(
             named(to)
         )
     };
-    tracing::warn!(purpose = word, reason, "{problem}");
+    tracing::warn!(message.purpose = word, reason, "{problem}");
     publish(context, scene, "SlackMoved", &problem).await;
     let entry = ledger::intent(purpose, to, earlier, Timestamp::now());
     let written = amend(context, scene, |told| {
@@ -402,7 +402,7 @@ pub(super) async fn refuse(
             "Slack refuses the {word} message in {place} ({reason}), and there is nowhere else; it is not posted."
         ),
     };
-    tracing::warn!(purpose = word, reason, "{problem}");
+    tracing::warn!(message.purpose = word, reason, "{problem}");
     publish(context, scene, "SlackRefused", &problem).await;
     let entry = SlackMessage {
         refused: Some(reason.to_owned()),

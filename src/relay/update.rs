@@ -1,7 +1,6 @@
 //! Bringing a message up to date: the newest state, one call at a time, the end before everything else. Touches the API
 //! server and Slack.
 
-use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::{
@@ -197,11 +196,17 @@ pub(super) async fn tell_gone(context: &Context, gone: Gone) {
                 tokio::time::sleep(wait).await;
             }
             Some(Err(error)) => {
-                tracing::warn!(request = %gone.request.name_any(), reason = error.reason(), "a message can't say that its request is gone");
+                tracing::warn!(
+                    reason = error.reason(),
+                    "a message can't say that its request is gone"
+                );
                 break;
             }
         }
     }
     context.metrics.told(word, "gone-lost");
-    tracing::warn!(request = %gone.request.name_any(), purpose = word, "a message could not say that its request is gone");
+    tracing::warn!(
+        message.purpose = word,
+        "a message could not say that its request is gone"
+    );
 }

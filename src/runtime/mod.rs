@@ -21,4 +21,5 @@ pub mod rights;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;
 pub mod watches;

@@ -1,9 +1,12 @@
 //! Logs of the process: on stderr, as text or JSON lines, filtered by `RUST_LOG`. The audit lines: on stdout, always as JSON,
 //! always all. Touches the environment, stderr and stdout.
 
+mod line;
+
 use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
+use kube::Resource;
 use thiserror::Error;
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -13,6 +16,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::{SubscriberInitExt, TryInitError},
 };
+
+use crate::api::trace::TraceId;
 
 /// What is logged without `RUST_LOG`. kube's client logs each failed answer as an error, also those we expect and
 /// handle; our own callers log what matters, once.
@@ -97,7 +102,10 @@ where
     W: for<'a> MakeWriter<'a> + Clone + Send + Sync + 'static,
 {
     let filter = EnvFilter::try_new(directives).map_err(TelemetryError::DefaultFilter)?;
-    let lines = fmt::layer().with_ansi(false).with_writer(writer.clone());
+    let lines = fmt::layer()
+        .fmt_fields(line::text())
+        .with_ansi(false)
+        .with_writer(writer.clone());
     tracing_subscriber::registry()
         .with(audit(writer))
         .with(lines.with_filter(logs(filter)))
@@ -143,15 +151,54 @@ where
 {
     match format {
         LogFormat::Text => fmt::layer()
+            .fmt_fields(line::text())
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
             .boxed(),
         LogFormat::Json => fmt::layer()
             .json()
-            .flatten_event(true)
+            .event_format(line::Json)
             .with_writer(io::stderr)
             .boxed(),
     }
+}
+
+/// What stands around every line that is logged while something is done about an object: which it is, under the same names
+/// everywhere.
+pub fn about<K: Resource<DynamicType = ()>>(object: &K) -> tracing::Span {
+    let meta = object.meta();
+    let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+    let kind = K::kind(&());
+    // An error's level: whoever wants errors alone wants to know of what they are.
+    if kind == "DeployRequest" {
+        let uid = meta.uid.as_deref();
+        let trace_id = uid.and_then(TraceId::of).map(tracing::field::display);
+        tracing::error_span!(
+            "request",
+            request.namespace = namespace,
+            request.name = name,
+            request.uid = uid,
+            trace_id
+        )
+    } else if kind == "SpinnakerConnection" {
+        tracing::error_span!(
+            "connection",
+            connection.namespace = namespace,
+            connection.name = name
+        )
+    } else {
+        tracing::error_span!(
+            "object",
+            object.kind = &*kind,
+            object.namespace = namespace,
+            object.name = name
+        )
+    }
+}
+
+/// A time span as logs have it, in whole milliseconds.
+pub fn milliseconds(took: std::time::Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An error and its causes in one line, each said once.

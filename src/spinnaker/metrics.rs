@@ -26,6 +26,32 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
+    /// What a call is called in traces.
+    pub(super) fn span(self) -> &'static str {
+        match self {
+            Self::Start => "gate.start",
+            Self::Cancel => "gate.cancel",
+            Self::Judge => "gate.judge",
+            Self::Execution => "gate.execution",
+            Self::Executions => "gate.executions",
+            Self::Pipeline => "gate.pipeline",
+            Self::Pipelines => "gate.pipelines",
+            Self::Applications => "gate.applications",
+            Self::User => "gate.user",
+            Self::Version => "gate.version",
+        }
+    }
+
+    /// The HTTP method.
+    pub(super) fn method(self) -> &'static str {
+        match self {
+            Self::Start => "POST",
+            Self::Cancel => "PUT",
+            Self::Judge => "PATCH",
+            _ => "GET",
+        }
+    }
+
     /// The label.
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -144,17 +170,16 @@ impl GateMetrics {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, content_type: &str, body: &str) -> Result<Answer, Trouble> {
-        Ok(Answer {
-            status,
-            content_type: content_type.to_owned(),
-            body: body.as_bytes().to_vec(),
-            ..Answer::default()
-        })
-    }
-
     #[test]
     fn whatever_gate_says_its_outcome_is_one_of_few_words() {
+        let answer = |status: u16, content_type: &str, body: &str| {
+            Ok(Answer {
+                status,
+                content_type: content_type.to_owned(),
+                body: body.as_bytes().to_vec(),
+                ..Answer::default()
+            })
+        };
         let hostile = "{\"error\":\"x\",\"message\":\"foredeck\\\"} 1\\nfake{a=\\\"b\\\"} 2\"}";
         for (result, word) in [
             (answer(200, "application/json", "{}"), "ok"),

@@ -1,7 +1,6 @@
 //! One HTTP call to Gate: permits, rate, deadline, headers, a bound on the body, no second attempt. Touches Gate.
 
 use std::{
-    error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,7 +19,11 @@ use super::{
     settings::{GateLogin, GateSettings, Rate, SettingsError},
     unanswered,
 };
-use crate::runtime::http::{self, NoBody};
+use crate::runtime::{
+    http::{self, NoBody},
+    telemetry,
+    traces::{self, Value},
+};
 
 /// The longest wait that we let Gate ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
@@ -141,12 +144,27 @@ impl Transport {
         which: impl FnOnce(&Clients) -> &reqwest::Client,
     ) -> Result<Answer, Trouble> {
         let (endpoint, began) = (call.endpoint, Instant::now());
+        let mut span = traces::call(endpoint.span());
+        if let Some(span) = &mut span {
+            let server = call.url.host_str().unwrap_or_default().to_owned();
+            span.say("server.address", Value::Name(server));
+            let port = call.url.port_or_known_default().unwrap_or_default();
+            span.say("server.port", Value::Number(port.into()));
+            span.say("http.request.method", Value::Word(endpoint.method()));
+        }
         let answer = match self.clients() {
             Ok(clients) => self.send(which(&clients), &clients.login, call).await,
             Err(trouble) => Err(trouble),
         };
         let outcome = metrics::outcome(&answer);
         self.metrics.called(endpoint, outcome, began.elapsed());
+        if let Some(mut span) = span {
+            if let Ok(answer) = &answer {
+                let status = Value::Number(answer.status.into());
+                span.say("http.response.status_code", status);
+            }
+            span.ended((outcome != "ok").then_some(outcome));
+        }
         answer
     }
 
@@ -187,7 +205,7 @@ impl Transport {
         }
         let made = self.make(login).map(Arc::new).map_err(|error| {
             tracing::warn!(
-                error = &error as &(dyn Error + 'static),
+                error = %telemetry::chain(&error),
                 "no HTTP client for Gate can be made"
             );
             Trouble::NotConnected("no HTTP client can be made for it")

@@ -9,12 +9,15 @@
 //! since rustls offers neither post-handshake authentication nor renegotiation. But only an alert that can mean nothing
 //! else proves it: an expired or revoked certificate may also be what ends a connection that stood, with the request taken.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use rustls::AlertDescription;
 
 use super::answer::Trouble;
-use crate::runtime::http::{self, Cause, Distrust};
+use crate::runtime::{
+    http::{self, Cause, Distrust},
+    telemetry,
+};
 
 /// Nothing of an answer has come.
 pub(super) fn before_an_answer(error: reqwest::Error, deadline: Duration) -> Trouble {
@@ -53,7 +56,7 @@ pub(super) fn within_an_answer(error: reqwest::Error, deadline: Duration) -> Tro
 fn noted(error: reqwest::Error) -> reqwest::Error {
     let error = error.without_url();
     tracing::debug!(
-        error = &error as &(dyn Error + 'static),
+        error = %telemetry::chain(&error),
         "no answer from Gate"
     );
     error

@@ -4,6 +4,7 @@
 
 pub mod api_proxy;
 pub mod browser;
+pub mod collector;
 pub mod control_plane;
 pub mod definitions;
 pub mod gate;
@@ -20,6 +21,7 @@ pub mod vault;
 pub mod wait;
 
 pub use api_proxy::ApiProxy;
+pub use collector::Collector;
 pub use control_plane::{AuditedCall, ControlPlane};
 pub use gate::StandInGate;
 pub use role::{Role, RoleCommand};

@@ -5,3 +5,4 @@ mod approving;
 mod faults;
 mod life;
 mod support;
+mod telemetry;

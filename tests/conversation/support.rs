@@ -115,6 +115,28 @@ impl Bed {
         self.api::<RoleBinding>()
             .create(&parameters, &serde_json::from_value(binding)?)
             .await?;
+        self.grant_leases().await
+    }
+
+    /// Leases of its own for this namespace's roles: those of an installation are one for all.
+    async fn grant_leases(&self) -> Result<()> {
+        let subjects: Vec<Value> = ["controller", "relay"]
+            .iter()
+            .map(|role| json!({"kind": "ServiceAccount", "namespace": "foredeck-system", "name": format!("foredeck-{role}")}))
+            .collect();
+        let rules = json!([{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}]);
+        let role = json!({"metadata": {"name": "leases"}, "rules": rules});
+        let reference =
+            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leases"});
+        let binding =
+            json!({"metadata": {"name": "leases"}, "roleRef": reference, "subjects": subjects});
+        let parameters = PostParams::default();
+        self.api::<Role>()
+            .create(&parameters, &serde_json::from_value(role)?)
+            .await?;
+        self.api::<RoleBinding>()
+            .create(&parameters, &serde_json::from_value(binding)?)
+            .await?;
         Ok(())
     }
 
@@ -283,6 +305,7 @@ impl Bed {
             .args(["--namespace", &self.namespace, "--admin-listen", &admin])
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
+            .env("FOREDECK_LEASE_NAMESPACE", &self.namespace)
             .env(
                 "FOREDECK_LEASE_NAME",
                 format!("controller-{}", self.namespace),
@@ -359,6 +382,23 @@ impl Process {
         })
         .await
         .with_context(|| self.log())
+    }
+
+    /// Asks it to end, as Kubernetes does, and says how long that took.
+    pub(crate) async fn end(&self) -> Result<Duration> {
+        let pid = self.child.id().to_string();
+        let began = std::time::Instant::now();
+        let asked = Command::new("kill").args(["-s", "TERM", &pid]).status()?;
+        ensure!(asked.success(), "it has ended");
+        wait_for("its end", PATIENCE, async || {
+            // Nobody has waited for it, so what has ended is still there, as a zombie.
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            ensure!(stat.contains(") Z "), "it runs");
+            Ok(())
+        })
+        .await
+        .with_context(|| self.log())?;
+        Ok(began.elapsed())
     }
 
     pub(crate) fn kill(mut self) {

@@ -164,7 +164,7 @@ pub(super) async fn reconcile<K: Configured>(
         // Not as soon as other passes: Gate would be asked each time.
         Err(error) => {
             context.metrics.failed(error.reason());
-            tracing::warn!(kind = %K::kind(&()), name = %object.name_any(), error = %chain(&error), "what was found could not be written");
+            tracing::warn!(reason = error.reason(), error = %chain(&error), "what was found could not be written");
             Ok(Action::requeue(SOON))
         }
         done => done,

@@ -133,7 +133,8 @@ impl Keeper {
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
-        tracing::debug!(connection = %self.connection.name_any(), "this connection is gone, or logs in otherwise");
+        tracing::debug!(connection.namespace = %self.connection.namespace().unwrap_or_default(),
+                    connection.name = %self.connection.name_any(), "this connection is gone, or logs in otherwise");
         self.teller.ended(&self.connection);
     }
 
@@ -210,7 +211,8 @@ impl Keeper {
             Ok(issued) => {
                 ControllerMetrics::count(renewals, "issued");
                 tracing::info!(
-                    connection = %self.connection.name_any(),
+                    connection.namespace = %self.connection.namespace().unwrap_or_default(),
+                    connection.name = %self.connection.name_any(),
                     serial = issued.certificate.serial(),
                     not_after = %issued.certificate.not_after(),
                     "Vault gave a certificate"
@@ -220,7 +222,8 @@ impl Keeper {
             Err(error) => {
                 ControllerMetrics::count(renewals, error.reason().to_string());
                 tracing::warn!(
-                    connection = %self.connection.name_any(),
+                    connection.namespace = %self.connection.namespace().unwrap_or_default(),
+                    connection.name = %self.connection.name_any(),
                     error = %error,
                     "Vault gave no certificate"
                 );

@@ -44,10 +44,11 @@ use self::{
 use super::{context::ControllerSettings, metrics::ControllerMetrics, survey::Surveys};
 use crate::{
     api::{
-        SpinnakerConnection,
+        DeployRequest, SpinnakerConnection,
         conditions::Reason,
         connection::{OnUnknown, TriggerMode},
         deploy_request::WaitingFor,
+        trace::TraceId,
     },
     domain::{
         decide::SHORTEST_SETTLE,
@@ -93,6 +94,16 @@ pub(super) struct Gate {
     pub on_unknown: OnUnknown,
     /// How long Gate has to answer "not found" before a start is sent again.
     pub settle: Duration,
+}
+
+impl Gate {
+    /// The same, whose single calls carry the request's trace id; Spinnaker's services log it.
+    pub(super) fn of(mut self, request: &DeployRequest) -> Self {
+        if let Some(id) = request.metadata.uid.as_deref().and_then(TraceId::of) {
+            self.client = self.client.with_request_id(&id.to_string());
+        }
+        self
+    }
 }
 
 /// Wakes the looks of one set of watches.
@@ -441,7 +452,7 @@ impl Connections {
             teller: Arc::clone(&self.teller),
             age: self.secret_age,
         };
-        tracing::debug!(%namespace, connection = %name, "a login is made");
+        tracing::debug!(connection.namespace = %namespace, connection.name = %name, "a login is made");
         Login {
             made_from: MadeFrom::of(connection),
             made: Instant::now(),

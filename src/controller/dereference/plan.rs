@@ -91,6 +91,7 @@ pub(super) async fn make(
     };
     let pipeline_name = resolve::pipeline_name(request, configuration, &place, status)?;
     let gate = context.connections.gate_to_start_at(connection).await?;
+    let gate = gate.of(request);
     let spinnaker_application = resolve::spinnaker_application(application);
     let known = memo
         .pipeline

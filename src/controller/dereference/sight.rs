@@ -41,7 +41,7 @@ pub(super) async fn held(
     let uid = request.uid().unwrap_or_default();
     let pinned = &active.attempt.pinned;
     let gate = match pinned_gate(context, namespace, pinned, gathered).await {
-        Ok(gate) => gate,
+        Ok(gate) => gate.of(request),
         Err(refusal) => {
             context.absences.over(&uid);
             gathered.facts.sighting = Sighting::Unclear(refusal);
@@ -184,6 +184,7 @@ pub(super) async fn finished(
     match context.connections.gate(&connection).await {
         Ok(gate) => match sighting::execution(&gate, &id, Look::Batched).await {
             Lookup::Found(execution) => {
+                let gate = gate.of(request);
                 Sighting::Seen(Box::new(sighting::observe(&gate, &execution).await))
             }
             Lookup::Absent | Lookup::Unclear(_) => Sighting::NotAsked,

@@ -1,10 +1,7 @@
 //! One HTTP call to Slack: encoding, token, deadline, a bound on the answer, no second attempt, and what came of it.
 //! Touches Slack.
 
-use std::{
-    error::Error,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use reqwest::{
     RequestBuilder, StatusCode, Url,
@@ -23,6 +20,7 @@ use crate::{
     runtime::{
         http::{self, NoBody},
         live::LiveSecret,
+        telemetry, traces,
     },
     slack::metrics::SlackMetrics,
 };
@@ -101,19 +99,17 @@ impl Caller {
     ) -> Result<Answer, SlackError> {
         let method = permit.method();
         let used = token.current();
-        let began = Instant::now();
-        let result = self.send(method, &used, arguments.clone()).await;
-        self.count(method, &result, began);
+        let result = self
+            .counted(method, self.send(method, &used, arguments.clone()))
+            .await;
         if !result.as_ref().is_err_and(SlackError::is_refused_token) {
             return result;
         }
         let Some(new) = token.another_than(&used, SOURCE_PATIENCE).await else {
             return result;
         };
-        let began = Instant::now();
-        let result = self.send(method, &new, arguments).await;
-        self.count(method, &result, began);
-        result
+        self.counted(method, self.send(method, &new, arguments))
+            .await
     }
 
     /// Posts to a response URL, which answers in its own way and needs no token.
@@ -125,15 +121,31 @@ impl Caller {
     ) -> Result<Answer, SlackError> {
         let method = permit.method();
         let request = self.once.post(url).header(CONTENT_TYPE, JSON);
-        let began = Instant::now();
-        let result = self.exchange(method, request.body(body.to_string())).await;
-        self.count(method, &result, began);
-        result
+        let request = request.body(body.to_string());
+        self.counted(method, self.exchange(method, request)).await
     }
 
-    fn count(&self, method: Method, result: &Result<Answer, SlackError>, began: Instant) {
-        let outcome = result.as_ref().map_or_else(SlackError::reason, |_| "ok");
-        self.metrics.call(method.name(), outcome, began.elapsed());
+    /// Makes a call, and counts what came of it.
+    async fn counted(
+        &self,
+        method: Method,
+        call: impl Future<Output = Result<Answer, SlackError>>,
+    ) -> Result<Answer, SlackError> {
+        let span = traces::call(method.name());
+        let began = Instant::now();
+        let result = call.await;
+        let failed = result.as_ref().err().map(SlackError::reason);
+        self.metrics
+            .call(method.name(), failed.unwrap_or("ok"), began.elapsed());
+        if let Some(mut span) = span {
+            // A response URL is somewhere else, and secret.
+            if method != Method::ResponseUrl {
+                let server = self.api.host_str().unwrap_or_default().to_owned();
+                span.say("server.address", traces::Value::Name(server));
+            }
+            span.ended(failed);
+        }
+        result
     }
 
     async fn send(
@@ -285,7 +297,7 @@ fn trouble(error: reqwest::Error, repeatable: bool) -> SlackError {
     // A response URL is a secret.
     let error = error.without_url();
     tracing::debug!(
-        error = &error as &(dyn Error + 'static),
+        error = %telemetry::chain(&error),
         "no answer from Slack"
     );
     // First of all: a connection that timed out says both.
