@@ -257,7 +257,7 @@ async fn may(
 /// Kubernetes' own roles, to which rights can be added by a label.
 const AGGREGATED: &str = "rbac.authorization.k8s.io/aggregate-to-";
 
-/// Every ClusterRole and Role that the chart makes with these values, and what labels they have.
+/// Every `ClusterRole` and Role that the chart makes with these values, and what labels they have.
 async fn roles(values: &[&str]) -> Result<Vec<Value>> {
     let all: Vec<Value> = serde_saphyr::from_multiple(&crate::support::render(values).await?)?;
     let role = |one: &Value| matches!(one["kind"].as_str(), Some("ClusterRole" | "Role"));

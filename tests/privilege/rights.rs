@@ -206,9 +206,9 @@ pub(crate) fn atoms(role: &Value) -> Vec<Value> {
                         continue;
                     }
                     for name in &names {
-                        let mut named = plain.clone();
-                        named["resourceNames"] = json!([name]);
-                        atoms.push(named);
+                        let mut narrowed = plain.clone();
+                        narrowed["resourceNames"] = json!([name]);
+                        atoms.push(narrowed);
                     }
                 }
             }
