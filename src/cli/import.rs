@@ -189,12 +189,12 @@ fn summary(imported: &Imported) -> String {
         .map(|(name, why)| format!("not read: {name}: {why}"));
     let lines: Vec<String> = failed_lines.chain(told).collect();
     for line in lines.iter().take(MOST_TOLD) {
-        let _ = write!(text, "foredeck: {line}\n");
+        let _ = writeln!(text, "foredeck: {line}");
     }
     if lines.len() > MOST_TOLD {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "foredeck: and {} more, as comments on the page\n",
+            "foredeck: and {} more, as comments on the page",
             lines.len() - MOST_TOLD
         );
     }

@@ -475,7 +475,7 @@ impl Common {
                         name: format!("The Vault at {host}:{port}"),
                         address,
                         trust,
-                    })
+                    });
                 }
                 _ => unlisted.push(format!("{host}:{port}")),
             }

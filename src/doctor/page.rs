@@ -181,7 +181,7 @@ impl Page {
             fail,
             skip,
         } = self.summary;
-        let _ = write!(text, "{ok} ok, {warn} warn, {fail} fail, {skip} skip\n");
+        let _ = writeln!(text, "{ok} ok, {warn} warn, {fail} fail, {skip} skip");
         text
     }
 }

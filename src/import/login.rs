@@ -122,9 +122,7 @@ pub async fn settings(
 }
 
 fn positive(duration: &kube::core::Duration) -> Option<Duration> {
-    Duration::try_from(*duration)
-        .ok()
-        .filter(|duration| !duration.is_zero())
+    Some(Duration::from(*duration)).filter(|duration| !duration.is_zero())
 }
 
 /// Either the controller, which knows its hosts, has spoken to it as it is now; or whoever asks says that it is one.

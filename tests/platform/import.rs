@@ -205,7 +205,7 @@ async fn names_that_are_made_to_break_it_are_names() -> Result<()> {
     );
     let actions = documents
         .iter()
-        .flat_map(|document| document["spec"]["actions"].as_object())
+        .filter_map(|document| document["spec"]["actions"].as_object())
         .flatten();
     for (verb, action) in actions {
         let pipeline = action["pipeline"].as_str().unwrap_or_default();

@@ -174,8 +174,10 @@ fn off(check: &'static str, whose: &str, ahead: i64) -> Finding {
     );
     let todo = "Have both set their clocks by NTP; where this isn't a machine of the cluster, ask again from a Pod of foredeck's";
     match ahead.saturating_abs() {
-        0..=NOTICED => Finding::ok(check, &format!("The clock here agrees with {whose}")),
-        0..=WRONG => Finding::warn(check, &found, todo),
+        seconds if seconds <= NOTICED => {
+            Finding::ok(check, &format!("The clock here agrees with {whose}"))
+        }
+        seconds if seconds <= WRONG => Finding::warn(check, &found, todo),
         _ => Finding::fail(
             check,
             &format!("{found}: tokens, certificates and Slack's signatures are refused"),
