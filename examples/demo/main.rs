@@ -9,6 +9,8 @@ mod quickstart;
 mod roles;
 mod spinnaker;
 
+use std::process::ExitCode;
+
 use anyhow::{Result, bail};
 use clap::Parser;
 use foredeck_testkit::{ControlPlane, StandInGate, StandInSlack};
@@ -20,7 +22,7 @@ const CHANNEL: &str = "deploys";
 /// The roles, in the order in which they start.
 const ROLES: [&str; 3] = ["controller", "receiver", "relay"];
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     foredeck::runtime::tls::install();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let once = match arguments.as_slice() {
@@ -34,6 +36,7 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?
         .block_on(demo(once))
+        .map(|()| ExitCode::SUCCESS)
 }
 
 async fn demo(once: bool) -> Result<()> {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use kube::{
     Client, ResourceExt,
     runtime::{events::Recorder, reflector::ObjectRef},
@@ -112,12 +113,16 @@ impl Context {
     ///
     /// # Errors
     /// [`ControllerError::Stopping`] after the signal.
-    pub(super) async fn unless_stopping<T>(
-        &self,
-        look: impl Future<Output = T>,
-    ) -> Result<T, ControllerError> {
-        let looked = self.shutdown.run_until_cancelled(look).await;
-        looked.ok_or(ControllerError::Stopping)
+    pub(super) fn unless_stopping<'a, T: 'a>(
+        &'a self,
+        look: impl Future<Output = T> + Send + 'a,
+    ) -> impl Future<Output = Result<T, ControllerError>> + Send + 'a {
+        // On the heap: a pass looks at much, and carries each look about with it.
+        let look: BoxFuture<'a, T> = Box::pin(look);
+        async move {
+            let looked = self.shutdown.run_until_cancelled(look).await;
+            looked.ok_or(ControllerError::Stopping)
+        }
     }
 }
 

@@ -47,7 +47,6 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(35);
 
 /// How Slack reaches us.
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Transport {
     /// Over sockets that we open.
     Socket {

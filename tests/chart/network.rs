@@ -427,7 +427,7 @@ async fn the_command_shows_the_api_servers_addresses_and_ports() -> Result<()> {
     Ok(())
 }
 
-/// The NetworkPolicies with these values.
+/// The network policies with these values.
 async fn policies(values: &[&str]) -> Result<Vec<Value>> {
     let cilium = values.contains(&"networkPolicy.cilium.enabled=true");
     let template = if cilium {
@@ -548,7 +548,7 @@ fn open_to_cilium(
                 for ports in items(&rule["toPorts"]) {
                     let dns: String = items(&ports["rules"]["dns"])
                         .iter()
-                        .map(|rule| format!(" dns {}", word(&rule["matchPattern"])))
+                        .flat_map(|rule| [" dns ", word(&rule["matchPattern"])])
                         .collect();
                     for port in items(&ports["ports"]) {
                         let (protocol, port) = (word(&port["protocol"]), word(&port["port"]));

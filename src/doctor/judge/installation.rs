@@ -382,18 +382,17 @@ mod tests {
             }))
         };
         let own = env!("CARGO_PKG_VERSION");
-        for (one, expected) in [
-            (deployment(2, 2, Some(own), "x"), State::Ok),
-            (
-                deployment(2, 2, None, &format!("r:5000/foredeck:v{own}@sha256:0")),
-                State::Ok,
-            ),
-            (deployment(2, 2, None, "r:5000/foredeck:9.9.9"), State::Warn),
-            (deployment(2, 2, Some("9.9.9"), "x"), State::Warn),
-            (deployment(1, 2, Some(own), "x"), State::Warn),
-            (deployment(2, 1, Some(own), "x"), State::Warn),
-            (deployment(0, 0, Some(own), "x"), State::Fail),
+        let pinned = format!("r:5000/foredeck:v{own}@sha256:0");
+        for (ready, updated, version, image, expected) in [
+            (2, 2, Some(own), "x", State::Ok),
+            (2, 2, None, pinned.as_str(), State::Ok),
+            (2, 2, None, "r:5000/foredeck:9.9.9", State::Warn),
+            (2, 2, Some("9.9.9"), "x", State::Warn),
+            (1, 2, Some(own), "x", State::Warn),
+            (2, 1, Some(own), "x", State::Warn),
+            (0, 0, Some(own), "x", State::Fail),
         ] {
+            let one = deployment(ready, updated, version, image);
             let lines = workloads(&Ok(vec![one]), "home");
             assert_eq!(lines[0].state, expected, "{lines:?}");
         }
@@ -429,7 +428,7 @@ mod tests {
             judged(|all, _| drop(all.pop())),
             judged(|_, bound| drop(bound.pop())),
             judged(|all, _| {
-                all[0].spec.as_mut().unwrap().failure_policy = Some("Ignore".to_owned())
+                all[0].spec.as_mut().unwrap().failure_policy = Some("Ignore".to_owned());
             }),
             judged(|_, bound| bound[0].spec.validation_actions = vec!["Warn".to_owned()]),
             judged(|_, bound| bound[0].spec.match_resources = Some(MatchResources::default())),

@@ -193,13 +193,13 @@ mod tests {
     use super::*;
     use crate::doctor::{page::State, seen::Unseen};
 
-    fn facts(version: &str, ahead: i64) -> Seen<ServerFacts> {
+    fn facts(version: &str, ahead: i64) -> ServerFacts {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        Ok(ServerFacts {
+        ServerFacts {
             version: version.to_owned(),
             date: Some(now - ahead.seconds()),
             asked: (now, now),
-        })
+        }
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
             ("v2.0.0", State::Warn, None),
             ("\u{1b}[31mno", State::Warn, None),
         ] {
-            let seen = facts(text, 0);
+            let seen = Ok(facts(text, 0));
             assert_eq!(version(&seen).state, expected, "{text}");
             assert_eq!(stamps(&seen), stamped, "{text}");
         }
@@ -234,7 +234,11 @@ mod tests {
             (600, State::Fail),
             (-600, State::Fail),
         ] {
-            assert_eq!(clock(&facts("v1.36.1", ahead)).state, expected, "{ahead}");
+            assert_eq!(
+                clock(&Ok(facts("v1.36.1", ahead))).state,
+                expected,
+                "{ahead}"
+            );
             let vault = vault(&VaultFacts {
                 name: "https://vault.example".to_owned(),
                 health: Ok(VaultHealth {
@@ -245,8 +249,8 @@ mod tests {
             });
             assert_eq!(vault.state, expected, "{ahead}: {vault:?}");
         }
-        assert!(clock(&facts("v1.36.1", 600)).found.contains("ahead of"));
-        assert!(clock(&facts("v1.36.1", -600)).found.contains("behind"));
+        assert!(clock(&Ok(facts("v1.36.1", 600))).found.contains("ahead of"));
+        assert!(clock(&Ok(facts("v1.36.1", -600))).found.contains("behind"));
     }
 
     #[test]
