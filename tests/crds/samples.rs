@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Map, Value, json};
 
 /// Two values for each pattern that a spec uses. A new pattern wants a row here.
-const BY_PATTERN: [(&str, [&str; 2]); 14] = [
+const BY_PATTERN: [(&str, [&str; 2]); 15] = [
     ("^([0-9]{1,8}(ms|s|m|h))+$", ["30s", "1h30m"]),
     ("^[a-z][a-z0-9-]{1,30}$", ["restart", "rollback"]),
     (
@@ -22,6 +22,13 @@ const BY_PATTERN: [(&str, [&str; 2]); 14] = [
         ["https://vault.example:8200", "http://127.0.0.1:8200"],
     ),
     ("^[SUW][A-Z0-9]{1,31}$", ["S01", "U02"]),
+    (
+        "^[0-9a-f]{32}$",
+        [
+            "0123456789abcdef0123456789abcdef",
+            "00000000000000000000000000000001",
+        ],
+    ),
     ("^[^, ]+$", ["one", "two"]),
     ("^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", ["one", "two"]),
     (
