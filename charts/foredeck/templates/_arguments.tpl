@@ -6,6 +6,9 @@
 {{- $slack := and $values.slack.enabled (or (has "receiver" .roles) (has "relay" .roles)) -}}
 - --admin-listen=0.0.0.0:9090
 - --log-format={{ $values.log.format }}
+{{- with $values.tracing.endpoint }}
+- {{ printf "--otlp-endpoint=%s" . | quote }}
+{{- end }}
 {{- range $values.namespaces }}
 - --namespace={{ . }}
 {{- end }}

@@ -184,9 +184,6 @@ spec:
 {{- with $values.proxy.noProxy }}
 - {name: NO_PROXY, value: {{ join "," . | quote }}}
 {{- end }}
-{{- with $values.tracing.endpoint }}
-- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ quote . }}}
-{{- end }}
 {{- with .pod.extraEnvironment }}
 {{ toYaml . }}
 {{- end }}

@@ -73,7 +73,7 @@ spec:
     - expression: "!variables.isController || object.?status.?slack == oldObject.?status.?slack"
       message: status.slack is the relay's alone, and foredeck's controller may not change it
       reason: Forbidden
-    {{- range (list "phase" "message" "observedGeneration" "conditions" "idempotencyKey" "resolved" "attempt" "approvals" "judgment" "decisions" "audited" "execution" "stage" "waiting" "nextAttemptAt" "startedAt" "finishedAt") }}
+    {{- range (list "phase" "message" "observedGeneration" "conditions" "idempotencyKey" "resolved" "attempt" "approvals" "judgment" "decisions" "audited" "traceId" "execution" "stage" "waiting" "nextAttemptAt" "startedAt" "finishedAt") }}
     - expression: "!variables.isRelay || object.?status.?{{ . }} == oldObject.?status.?{{ . }}"
       message: status.{{ . }} is the controller's alone, and foredeck's relay may change status.slack only
       reason: Forbidden
