@@ -98,10 +98,9 @@ fn decisions(most: usize) -> impl Strategy<Value = Vec<(DecisionKind, i64)>> {
 /// Who asked stands once.
 fn once(decisions: Vec<(DecisionKind, i64)>) -> Vec<(DecisionKind, i64)> {
     let mut met = false;
-    let first = |kind: &DecisionKind| {
+    let mut first = |kind: &DecisionKind| {
         *kind != DecisionKind::Requested || !std::mem::replace(&mut met, true)
     };
-    let mut first = first;
     decisions
         .into_iter()
         .filter(|(kind, _)| first(kind))

@@ -1,7 +1,5 @@
 //! What is told to whom, how often and in which order, without a sink.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::*;
