@@ -1,7 +1,7 @@
 //! The process around a role: logs, signals, admin server, API server, and the Lease of a role of which one works at a
 //! time. Touches all of them.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, pin::pin, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -10,7 +10,7 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::values::{self, AdminListen};
@@ -30,6 +30,10 @@ use crate::runtime::{
 /// How long what had begun may take to end after the signal. Everything has a deadline of its own and ends sooner; this
 /// is shorter than the 45 s after which Kubernetes kills, so that what still hangs is told.
 const LEAVE_WITHIN: Duration = Duration::from_secs(40);
+
+/// How long what had begun may take to end once the Lease is lost: a call to Spinnaker, and writing down what came of it.
+/// Shorter than [`LEAVE_WITHIN`], so that the process ends with the Lease's own error.
+const END_WITHIN: Duration = Duration::from_secs(30);
 
 /// What every role takes.
 #[derive(Args, Debug)]
@@ -210,7 +214,8 @@ where
     outcome
 }
 
-/// Waits for the Lease of that name, works while it is held, and gives it back when everything has drained.
+/// Waits for the Lease of that name, works while it is held, and gives it back when everything has drained. Once it is lost
+/// the whole process is asked to end, and ends with that error when what had begun has ended.
 ///
 /// Of the two readiness gates the first is open once the Lease's state is known, and the second is the work's own, closed
 /// from when it is to work: who waits for the Lease is as ready as it can be.
@@ -249,10 +254,15 @@ where
         biased;
         () = process.shutdown.cancelled() => {}
         Ok(()) = held => {
+            let mut work = pin!(work(claim.clone()));
             tokio::select! {
                 // An error may leave work behind: the Lease then runs out by itself, once this process has ended.
-                outcome = work(claim.clone()) => outcome.map_err(Into::into)?,
-                lost = &mut lease => return ended(lost),
+                outcome = &mut work => outcome.map_err(Into::into)?,
+                lost = &mut lease => {
+                    leads.set(0);
+                    end_what_began(&process.shutdown, work).await;
+                    return ended(lost);
+                }
             }
         }
         lost = &mut lease => return ended(lost),
@@ -262,6 +272,19 @@ where
         .await
         .context("the task that keeps the lease broke down")??;
     Ok(())
+}
+
+/// Without the Lease nothing new begins, in no role of this process; but to cut off a call to Spinnaker or Slack would leave
+/// unknown what came of it. What had begun is written down under the guard of the versions that it was decided on.
+async fn end_what_began(shutdown: &CancellationToken, work: impl Future) {
+    shutdown.cancel();
+    tracing::warn!("nothing more begins without the lease; what had begun may end");
+    if timeout(END_WITHIN, work).await.is_err() {
+        tracing::warn!(
+            "what had begun did not end within {} s of the lease's loss; it is found again by whoever works next",
+            END_WITHIN.as_secs()
+        );
+    }
 }
 
 /// However the work ends, it leads no more.
@@ -277,4 +300,31 @@ impl Drop for Leading<'_> {
 fn ended(outcome: Result<Result<(), LeaseError>, tokio::task::JoinError>) -> anyhow::Result<()> {
     outcome.context("the task that keeps the lease broke down")??;
     Err(LeaseError::Ended.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_had_begun_ends_though_the_lease_is_lost_and_nothing_more_begins() {
+        let shutdown = CancellationToken::new();
+        let (asked, mut done) = (shutdown.clone(), false);
+        let work = async {
+            asked.cancelled().await;
+            sleep(Duration::from_secs(20)).await;
+            done = true;
+        };
+        end_what_began(&shutdown, work).await;
+        assert!(done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_holds_up_no_process_that_lost_its_lease() {
+        let began = Instant::now();
+        end_what_began(&CancellationToken::new(), pending::<()>()).await;
+        assert!(began.elapsed() < LEAVE_WITHIN, "{:?}", began.elapsed());
+    }
 }

@@ -93,7 +93,7 @@ impl Pass<'_> {
             }
             Effect::Send(start) => self.send(&start, gathered).await?,
             Effect::Judge(handover) => Box::pin(self.judge(&handover, gathered)).await?,
-            Effect::CancelStray(id) => self.cancel_stray(&id).await,
+            Effect::CancelStray(id) => self.cancel_stray(&id).await?,
             Effect::Adopt(seen) => {
                 let (uid, now, ask) = (
                     self.uid(),
@@ -499,9 +499,18 @@ impl Pass<'_> {
         let (Some(id), Some(gate)) = (execution, &gathered.gate) else {
             return Ok(());
         };
+        let client = Gate::clone(gate).client;
+        // The start is forbidden already: whoever works next asks for the end if we leave here.
+        let reserved = self
+            .context
+            .unless_stopping(client.reserve_cancel())
+            .await?;
         self.context.may_begin()?;
         crash::point("before-cancel");
-        let answer = Gate::clone(gate).client.cancel(&id, reason).await;
+        let answer = match reserved {
+            Ok(reservation) => reservation.cancel(&id, reason).await,
+            Err(error) => Err(error),
+        };
         crash::point("after-cancel");
         if let Err(error) = answer {
             let held = gathered
@@ -519,7 +528,7 @@ impl Pass<'_> {
     }
 
     /// One PUT; whether it worked is seen when the execution is looked at next.
-    async fn cancel_stray(&mut self, id: &str) {
+    async fn cancel_stray(&mut self, id: &str) -> Result<(), ControllerError> {
         let attempt = self
             .request
             .status
@@ -535,20 +544,30 @@ impl Pass<'_> {
             "Spinnaker has not ended it yet.",
         ));
         let Some(Ok(Some(connection))) = connection else {
-            return;
+            return Ok(());
         };
-        if let Ok(gate) = self.context.connections.gate(&connection).await
-            && let gate = gate.of(&self.request)
-            && self.context.may_begin().is_ok()
-        {
-            let reason = "its request had ended as cancelled before it appeared";
-            let answer = gate.client.cancel(id, reason).await;
-            tracing::warn!(
-                execution.id = id,
-                ?answer,
-                "an execution appeared after its request had been cancelled, and is cancelled on sight"
-            );
-        }
+        let Ok(gate) = self.context.connections.gate(&connection).await else {
+            return Ok(());
+        };
+        let client = gate.of(&self.request).client;
+        let reserved = self
+            .context
+            .unless_stopping(client.reserve_cancel())
+            .await?;
+        self.context.may_begin()?;
+        let answer = match reserved {
+            Ok(reservation) => {
+                let reason = "its request had ended as cancelled before it appeared";
+                reservation.cancel(id, reason).await
+            }
+            Err(error) => Err(error),
+        };
+        tracing::warn!(
+            execution.id = id,
+            ?answer,
+            "an execution appeared after its request had been cancelled, and is cancelled on sight"
+        );
+        Ok(())
     }
 
     async fn delete(&self) -> Result<(), ControllerError> {

@@ -25,8 +25,8 @@ use crate::{
 };
 
 impl Pass<'_> {
-    /// Looks whether the stage still waits and the answer still counts, as both are now; writes down who answers; looks
-    /// once more at the answer; and hands it over, once.
+    /// Waits for its turn at Gate; looks whether the stage still waits and the answer still counts, as both are now; writes
+    /// down who answers; looks once more at the answer; and hands it over, once.
     ///
     /// The write is guarded by the version of the request in which no cancel stood, and the answer is read after it, so
     /// that neither a cancel nor an answer's end that the API server acknowledged before it is passed over. If the answer
@@ -51,6 +51,15 @@ impl Pass<'_> {
             .map(|resolved| resolved.connection.clone())
             .unwrap_or_default();
         let answer = &handover.answer;
+        // First of all: no wait for Gate's turn may lie between the last check and the call.
+        let reserving = gate.client.reserve_judgment();
+        let reservation = match context.unless_stopping(reserving).await? {
+            Ok(reservation) => reservation,
+            Err(error) => {
+                self.memo.trouble = Some(refusal(&connection, &error));
+                return Ok(());
+            }
+        };
         let looking = gate.client.execution(&answer.execution);
         let observation = match context.unless_stopping(looking).await? {
             Lookup::Found(execution) => sighting::observe(&gate, &execution).await,
@@ -90,8 +99,7 @@ impl Pass<'_> {
         crash::point("before-judge");
         let decision = handover.approval.spec.decision;
         let approval = handover.approval.name_any();
-        let handed = gate
-            .client
+        let handed = reservation
             .judge(answer, decision, &approval, &handover.by)
             .await;
         crash::point("after-judge");

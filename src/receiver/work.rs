@@ -1,7 +1,7 @@
 //! The receiver as a role: from start to the last answer. Touches Slack, the API server, a port where Slack delivers over
 //! HTTP, and the clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -43,7 +43,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_secs(15);
 /// How long requests that are under way over HTTP may take to end: Slack waits for three seconds.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
-/// How long after the signal answers may still be on their way.
+/// How long after the signal deliveries may still come and answers be on their way: less than the process as a whole has.
 const ANSWER_WITHIN: Duration = Duration::from_secs(35);
 
 /// How Slack reaches us.
@@ -95,7 +95,8 @@ pub async fn run(
     let gate = Standing {
         gate: readiness.gate("receiver-slack"),
         grace_ends: match &door.transport {
-            Transport::Socket { grace, .. } => Some(Instant::now() + *grace),
+            // One that doesn't end on any clock is as one that doesn't end.
+            Transport::Socket { grace, .. } => Instant::now().checked_add(*grace),
             Transport::Http { .. } => None,
         },
     };
@@ -181,7 +182,7 @@ pub async fn run(
                     let serving = axum::serve(listener, router)
                         .with_graceful_shutdown(drained)
                         .into_future();
-                    let overdue = after(&shutdown, drain + LEAVE_WITHIN);
+                    let overdue = after(&shutdown, drain.saturating_add(LEAVE_WITHIN));
                     tokio::select! {
                         served = serving => served.map_err(ReceiverError::Serve)?,
                         // Somebody holds a request open without sending it.
@@ -191,25 +192,34 @@ pub async fn run(
             }
             Ok(())
         };
-        tokio::select! {
-            delivered = delivering => delivered?,
-            never = keeping => match never {},
-        }
-        let answered = async {
+        let working = async {
+            delivering.await?;
             intake.finish().await;
             receiver.finish().await;
+            Ok(())
         };
-        tokio::select! {
-            () = answered => {}
-            () = after(&shutdown, ANSWER_WITHIN) => {
-                tracing::warn!("answers that were under way are left: Slack or the API server doesn't take them");
-            }
-        }
-        Ok(())
+        until_answered(working, keeping, &shutdown).await
     });
     tokio::select! {
         done = serving => done,
         broken = filling => Err(broken),
+    }
+}
+
+/// Works until all is delivered and answered, and keeps people known meanwhile: whoever answers may wait for that. The time is
+/// counted from the signal, however late the last delivery ends.
+async fn until_answered(
+    working: impl Future<Output = Result<(), ReceiverError>>,
+    keeping: impl Future<Output = Infallible>,
+    shutdown: &CancellationToken,
+) -> Result<(), ReceiverError> {
+    tokio::select! {
+        done = working => done,
+        never = keeping => match never {},
+        () = after(shutdown, ANSWER_WITHIN) => {
+            tracing::warn!("answers that were under way are left: Slack or the API server doesn't take them");
+            Ok(())
+        }
     }
 }
 
@@ -309,7 +319,7 @@ fn check_scopes(installation: &Installation, identity: &Identity) {
 }
 
 /// Says by the gate whether Slack can deliver.
-async fn tell(mut watch: SocketWatch, standing: &Standing) -> std::convert::Infallible {
+async fn tell(mut watch: SocketWatch, standing: &Standing) -> Infallible {
     loop {
         let state = watch.state();
         match (&state.trouble, state.is_ready()) {
@@ -331,5 +341,48 @@ async fn tell(mut watch: SocketWatch, standing: &Standing) -> std::convert::Infa
             }
             () = sleep_until(next) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_for_answers_counts_from_the_signal_however_late_delivery_ends() {
+        let shutdown = CancellationToken::new();
+        let asked = shutdown.clone();
+        let working = async {
+            sleep(Duration::from_hours(1)).await;
+            asked.cancel();
+            // Delivery ends late, and an answer hangs.
+            sleep(Duration::from_secs(30)).await;
+            pending().await
+        };
+        let began = Instant::now();
+        let outcome = until_answered(working, pending(), &shutdown).await;
+        assert!(outcome.is_ok());
+        assert_eq!(began.elapsed(), Duration::from_hours(1) + ANSWER_WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn people_are_kept_known_until_the_last_answer() {
+        let (know, known) = tokio::sync::oneshot::channel();
+        let keeping = async {
+            sleep(Duration::from_secs(5)).await;
+            drop(know.send(()));
+            pending().await
+        };
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        let began = Instant::now();
+        let working = async {
+            assert!(known.await.is_ok());
+            Ok(())
+        };
+        assert!(until_answered(working, keeping, &shutdown).await.is_ok());
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
     }
 }

@@ -162,7 +162,12 @@ impl Context {
 
     /// Whether this process may act now.
     pub(super) fn may_act(&self) -> bool {
-        !self.shutdown.is_cancelled() && self.claim.as_ref().is_none_or(Claim::is_current)
+        !self.shutdown.is_cancelled() && self.may_end()
+    }
+
+    /// Whether what is left to do after the signal is ours to do: not without the Lease.
+    pub(super) fn may_end(&self) -> bool {
+        self.claim.as_ref().is_none_or(Claim::is_current)
     }
 
     /// What a call answers; `None` when we are to end first. Not for what must not be sent twice.
@@ -289,6 +294,29 @@ impl Context {
                 let ledger = memory.ledger.unwrap_or_else(|| Ledger::of(&request));
                 self.say_gone(&request, &ledger);
             }
+        }
+        self.forget_undelivered();
+    }
+
+    /// A pass that was under way when its request went may have counted it once more, and no other pass follows.
+    fn forget_undelivered(&self) {
+        let uids: Vec<String> = {
+            let undelivered = self.undelivered.lock();
+            let undelivered = undelivered.unwrap_or_else(PoisonError::into_inner);
+            undelivered.iter().cloned().collect()
+        };
+        if uids.is_empty() {
+            return;
+        }
+        let known: HashSet<String> = self
+            .requests
+            .0
+            .state()
+            .iter()
+            .filter_map(|object| object.uid())
+            .collect();
+        for uid in uids.iter().filter(|uid| !known.contains(*uid)) {
+            self.delivered(uid, true);
         }
     }
 

@@ -168,7 +168,7 @@ pub async fn run(
         ended.clone(),
         async || {
             if let Some(channel) = &settings.startup_channel {
-                say_started(&parts.slack, channel).await;
+                say_started(&parts.slack, channel, &shutdown).await;
             }
         },
     );
@@ -182,13 +182,16 @@ pub async fn run(
 }
 
 /// One line where the platform's people look.
-async fn say_started(slack: &SlackClient, channel: &ChannelId) {
+async fn say_started(slack: &SlackClient, channel: &ChannelId, shutdown: &CancellationToken) {
     let line = Mrkdwn::fixed("▶️ Foredeck ")
         + Mrkdwn::code(env!("CARGO_PKG_VERSION"))
         + " has started and tells here and elsewhere how deployments go";
     let message = Message::new(line.clone(), [Block::section(line)]);
     let to = Destination::Channel(channel.clone());
-    let permit = slack.reserve_post(&to, Priority::Progress).await;
+    let turn = slack.reserve_post(&to, Priority::Progress);
+    let Some(permit) = shutdown.run_until_cancelled(turn).await else {
+        return;
+    };
     let post = Post {
         to: &to,
         thread: None,

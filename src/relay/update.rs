@@ -48,12 +48,13 @@ pub(super) async fn update(
         Turned::Urgent => return Ok(Done::Next),
         Turned::Ended => return Ok(Done::NotOurs),
     };
-    if !context.may_act() {
-        return Ok(Done::Next);
-    }
     let Some(scene) = look(context, &scene.request).await? else {
         return Ok(Done::Next);
     };
+    // Looking may have asked the API server.
+    if !context.may_act() {
+        return Ok(Done::NotOurs);
+    }
     let newest = scene
         .plan(context)
         .steps
@@ -182,6 +183,9 @@ pub(super) async fn tell_gone(context: &Context, gone: Gone) {
         let permit = context.slack.reserve_update(Priority::Final).await;
         if context.cached(&namespace, &name, &uid).is_some() {
             return;
+        }
+        if !context.may_end() {
+            break;
         }
         match show(context, permit, &gone.at, &message).await {
             Some(Ok(_)) => {

@@ -52,7 +52,8 @@ impl std::fmt::Debug for GateClient {
     }
 }
 
-/// The right to send one start at once: taken before what must not grow stale is checked.
+/// The right to send one start, one cancel or one answer to a judgment at once: taken before what must not grow stale is
+/// checked.
 #[derive(Debug)]
 pub struct Reservation {
     client: GateClient,
@@ -292,7 +293,22 @@ impl GateClient {
     /// Whoever checks a claim before the start
     /// takes this first, so that no wait lies between check and send.
     pub async fn reserve(&self) -> Result<Reservation, GateError> {
-        let permit = self.inner.transport.reserve(Endpoint::Start).await?;
+        self.reserved(Endpoint::Start).await
+    }
+
+    /// As [`GateClient::reserve`], for one [`Reservation::judge`]: taken before it is asked whether the stage waits and the
+    /// answer counts.
+    pub async fn reserve_judgment(&self) -> Result<Reservation, GateError> {
+        self.reserved(Endpoint::Judge).await
+    }
+
+    /// As [`GateClient::reserve`], for one [`Reservation::cancel`].
+    pub async fn reserve_cancel(&self) -> Result<Reservation, GateError> {
+        self.reserved(Endpoint::Cancel).await
+    }
+
+    async fn reserved(&self, endpoint: Endpoint) -> Result<Reservation, GateError> {
+        let permit = self.inner.transport.reserve(endpoint).await?;
         Ok(Reservation {
             client: self.clone(),
             permit,
@@ -312,55 +328,6 @@ impl GateClient {
         match self.reserve().await {
             Ok(reservation) => reservation.trigger_v1(application, pipeline_id, body).await,
             Err(_) => outcome::sent(Err(Trouble::NoPermit)),
-        }
-    }
-
-    /// Asks for an execution to end. Gate answers before anything happens, and also when nothing does: only the
-    /// execution's status tells.
-    pub async fn cancel(&self, execution_id: &str, reason: &str) -> Result<(), GateError> {
-        let reason = bounds::cut(&clean(reason), REASON);
-        let url = self.address(
-            &["pipelines", execution_id, "cancel"],
-            &[("reason", &reason)],
-        )?;
-        let permit = self.inner.transport.reserve(Endpoint::Cancel).await?;
-        let call = self.call(Endpoint::Cancel, Method::PUT, url, None);
-        let answer = self.inner.transport.write(permit, call).await?;
-        if answer.is_ok() && !answer.is_html() {
-            return Ok(());
-        }
-        Err(named(
-            outcome::refusal(&answer),
-            Missing::Execution(bounds::cut(execution_id, bounds::NAME)),
-        ))
-    }
-
-    /// Hands over somebody's answer to a manual judgment, once: `approval` is the `DeployApproval` that carries it, and
-    /// `judged_by` its author; both stay in the stage's context.
-    ///
-    /// Gate checks nothing of it. It must be sent only to a stage that waits ([`Moment::Waiting`]): an earlier answer is
-    /// acknowledged and lost, a later one falsifies the record of a stage that ended.
-    ///
-    /// [`Moment::Waiting`]: super::Moment::Waiting
-    pub async fn judge(
-        &self,
-        answer: &JudgmentAnswer,
-        decision: ApprovalDecision,
-        approval: &str,
-        judged_by: &str,
-    ) -> Handed {
-        let execution = answer.execution.as_str();
-        let segments = ["pipelines", execution, "stages", &answer.stage];
-        let url = match self.address(&segments, &[]) {
-            Ok(url) => url,
-            Err(error) => return Handed::Refused(error),
-        };
-        let body = judgment::patch(answer, decision, approval, judged_by).to_string();
-        let call = self.call(Endpoint::Judge, Method::PATCH, url, Some(body.into_bytes()));
-        let transport = &self.inner.transport;
-        match transport.reserve(Endpoint::Judge).await {
-            Ok(permit) => outcome::judged(execution, transport.write(permit, call).await),
-            Err(trouble) => outcome::judged(execution, Err(trouble)),
         }
     }
 
@@ -440,6 +407,53 @@ impl Reservation {
     pub async fn trigger_v1(self, application: &str, pipeline_id: &str, body: Vec<u8>) -> Sent {
         self.post(&["pipelines", application, pipeline_id], body)
             .await
+    }
+
+    /// Asks for an execution to end, at once. Gate answers before anything happens, and also when nothing does: only the
+    /// execution's status tells.
+    pub async fn cancel(self, execution_id: &str, reason: &str) -> Result<(), GateError> {
+        let reason = bounds::cut(&clean(reason), REASON);
+        let url = self.client.address(
+            &["pipelines", execution_id, "cancel"],
+            &[("reason", &reason)],
+        )?;
+        let call = self.client.call(Endpoint::Cancel, Method::PUT, url, None);
+        let transport = &self.client.inner.transport;
+        let answer = transport.write(self.permit, call).await?;
+        if answer.is_ok() && !answer.is_html() {
+            return Ok(());
+        }
+        Err(named(
+            outcome::refusal(&answer),
+            Missing::Execution(bounds::cut(execution_id, bounds::NAME)),
+        ))
+    }
+
+    /// Hands over somebody's answer to a manual judgment, once and at once: `approval` is the `DeployApproval` that carries
+    /// it, and `judged_by` its author; both stay in the stage's context.
+    ///
+    /// Gate checks nothing of it. It must be sent only to a stage that waits ([`Moment::Waiting`]): an earlier answer is
+    /// acknowledged and lost, a later one falsifies the record of a stage that ended.
+    ///
+    /// [`Moment::Waiting`]: super::Moment::Waiting
+    pub async fn judge(
+        self,
+        answer: &JudgmentAnswer,
+        decision: ApprovalDecision,
+        approval: &str,
+        judged_by: &str,
+    ) -> Handed {
+        let execution = answer.execution.as_str();
+        let segments = ["pipelines", execution, "stages", &answer.stage];
+        let url = match self.client.address(&segments, &[]) {
+            Ok(url) => url,
+            Err(error) => return Handed::Refused(error),
+        };
+        let body = judgment::patch(answer, decision, approval, judged_by).to_string();
+        let body = Some(body.into_bytes());
+        let call = self.client.call(Endpoint::Judge, Method::PATCH, url, body);
+        let transport = &self.client.inner.transport;
+        outcome::judged(execution, transport.write(self.permit, call).await)
     }
 
     async fn post(self, segments: &[&str], body: Vec<u8>) -> Sent {

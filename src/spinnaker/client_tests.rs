@@ -411,8 +411,12 @@ async fn a_cancel_says_why_and_tells_a_missing_execution() {
     })
     .await;
     let client = gate.client();
-    assert_eq!(client.cancel("01A", "too slow & token=hush").await, Ok(()));
-    let missing = client.cancel("01B", "x").await.unwrap_err();
+    let cancel = async |execution: &str, reason: &str| {
+        let reservation = client.reserve_cancel().await.unwrap();
+        reservation.cancel(execution, reason).await
+    };
+    assert_eq!(cancel("01A", "too slow & token=hush").await, Ok(()));
+    let missing = cancel("01B", "x").await.unwrap_err();
     assert_eq!(missing.to_string(), "the execution \"01B\" does not exist");
     assert_eq!(
         gate.lines()[0],
@@ -454,7 +458,8 @@ async fn an_answer_to_a_judgment_is_one_patch_that_names_its_author() {
     };
     let judge = async |execution: &str| {
         let answer = answer(execution);
-        client
+        let reservation = client.reserve_judgment().await.unwrap();
+        reservation
             .judge(
                 &answer,
                 ApprovalDecision::Approve,
@@ -587,7 +592,8 @@ async fn our_credentials_are_not_shown_though_gate_repeats_them() {
             assert!(matches!(sent, Sent::Unknown { .. }), "{status}: {sent:?}");
             let pipeline = client.pipeline("shop", "Deploy").await.unwrap_err();
             let lookup = client.execution(REFERENCE).await;
-            let cancelled = client.cancel(REFERENCE, "").await.unwrap_err();
+            let reservation = client.reserve_cancel().await.unwrap();
+            let cancelled = reservation.cancel(REFERENCE, "").await.unwrap_err();
             let all = format!("{error:?} {sent:?} {pipeline:?} {lookup:?} {cancelled:?}");
             for part in [secret, "you sent", "correct", "Ym90"] {
                 assert!(!all.contains(part), "{all}");

@@ -193,15 +193,25 @@ async fn a_leader_that_wakes_after_its_lease_does_nothing_more() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_lease_ends_its_holder() -> Result<()> {
     let (bed, environments) = Bed::with_ten_targets("unleased").await?;
-    let (mut leader, _standby, holder) = bed.leader_and_standby(LONG).await?;
+    let (mut leader, standby, holder) = bed.leader_and_standby(LONG).await?;
+    // Each start is accepted at once and answered later, so that some are always under way.
+    let slow = Effect::SlowAnswer(Duration::from_millis(400));
+    bed.gate
+        .inject(Fault::new(Operation::Start, slow).permanently());
     let requests = bed.fifty(&environments).await?;
-    bed.until_started(TARGETS).await?;
+    bed.until_started(5).await?;
     bed.delete::<Lease>(LEASE).await?;
     let status = leader.until_ended().await?;
     ensure!(!status.success(), "{status:?}");
-    ensure!(leader.log().contains("lost the lease"), "{}", leader.log());
+    let log = leader.log();
+    ensure!(log.contains("lost the lease"), "{log}");
+    ensure!(!log.contains("outcome=Unknown"), "{log}");
     bed.until_held(Some(&holder)).await?;
-    bed.all_end_with_one_launch_each(&requests).await
+    bed.all_end_with_one_launch_each(&requests).await?;
+    // What was under way was heard out and written down, so that nothing had to be sent again.
+    ensure!(leader.sends() + standby.sends() == REQUESTS);
+    ensure!(bed.gate.count_calls(Operation::Start) == REQUESTS);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
