@@ -5,7 +5,11 @@
 
 use crate::{
     api::GROUP,
-    runtime::{cache::Scope, health::Needs, rights::Right},
+    runtime::{
+        cache::Scope,
+        health::{Needs, Place},
+        rights::Right,
+    },
 };
 
 const READ: &[&str] = &["get", "list", "watch"];
@@ -21,6 +25,8 @@ pub struct Places<'a> {
     pub home: &'a str,
     /// The namespace and the name of the role's Lease.
     pub lease: (&'a str, &'a str),
+    /// The admission policies and their bindings that have to be looked at: the plural and the name of each.
+    pub policies: &'a [(&'static str, String)],
 }
 
 /// What the controller needs.
@@ -55,6 +61,11 @@ pub fn controller(places: Places<'_>) -> Needs {
     // The installation's identity.
     needed.add("", "namespaces", &["get"], None, Some("kube-system"));
     needed.lease(places.lease);
+    // Without these it believes nobody, and so starts nothing.
+    for (plural, name) in places.policies {
+        let group = "admissionregistration.k8s.io";
+        needed.add(group, plural, &["get"], None, Some(name));
+    }
     needed.add(GROUP, "persons", READ, Some(places.home), None);
     let home = Scope::Namespace(places.home.to_owned());
     if !places.scopes.contains(&home) && !places.scopes.contains(&Scope::Cluster) {
@@ -113,7 +124,10 @@ pub fn relay(scopes: &[Scope], lease: (&str, &str)) -> Needs {
 }
 
 #[derive(Default)]
-struct Needed(Vec<Right>);
+struct Needed {
+    rights: Vec<Right>,
+    places: Vec<Place>,
+}
 
 impl Needed {
     fn add(
@@ -124,13 +138,8 @@ impl Needed {
         namespace: Option<&str>,
         name: Option<&str>,
     ) {
-        self.0.extend(verbs.iter().map(|verb| Right {
-            verb,
-            group,
-            resource,
-            namespace: namespace.map(str::to_owned),
-            name: name.map(str::to_owned),
-        }));
+        self.rights
+            .extend(rights(group, resource, verbs, namespace, name));
     }
 
     fn within(
@@ -144,8 +153,16 @@ impl Needed {
                 Scope::Cluster => None,
                 Scope::Namespace(namespace) => Some(namespace.as_str()),
             };
-            for (resource, verbs) in resources {
-                self.add(group, resource, verbs, namespace, None);
+            let said = scope.said();
+            let more = resources
+                .iter()
+                .flat_map(|(resource, verbs)| rights(group, resource, verbs, namespace, None));
+            match self.places.iter_mut().find(|place| place.said == said) {
+                Some(place) => place.rights.extend(more),
+                None => self.places.push(Place {
+                    said,
+                    rights: more.collect(),
+                }),
             }
         }
     }
@@ -174,7 +191,24 @@ impl Needed {
         Needs {
             definitions_gate,
             rights_gate,
-            rights: self.0,
+            rights: self.rights,
+            places: self.places,
         }
     }
+}
+
+fn rights<'a>(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'a [&'static str],
+    namespace: Option<&'a str>,
+    name: Option<&'a str>,
+) -> impl Iterator<Item = Right> + use<'a> {
+    verbs.iter().map(move |verb| Right {
+        verb,
+        group,
+        resource,
+        namespace: namespace.map(str::to_owned),
+        name: name.map(str::to_owned),
+    })
 }

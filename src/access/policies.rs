@@ -154,6 +154,18 @@ impl Policies {
         Ok(Self::new(in_yaml(text)?))
     }
 
+    /// The policies and their bindings, as they were last read: the plural and the name of each, by which they are looked at.
+    pub fn names(&self) -> Vec<(&'static str, String)> {
+        let held = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = held.iter().map(|wanted| match wanted {
+            Wanted::Validating(one) => ("validatingadmissionpolicies", one.name_any()),
+            Wanted::ValidatingBinding(one) => ("validatingadmissionpolicybindings", one.name_any()),
+            Wanted::Mutating(one) => ("mutatingadmissionpolicies", one.name_any()),
+            Wanted::MutatingBinding(one) => ("mutatingadmissionpolicybindings", one.name_any()),
+        });
+        names.collect()
+    }
+
     /// Whether what admission stamped into an object that was created then can be believed: all policies are there, as they
     /// have to be, and none of those that refuse is younger than it. The answer may be some seconds old; a refusal never is.
     ///

@@ -103,6 +103,7 @@ pub(super) async fn work(
         Some(file) => Policies::from_file(file)?,
         None => Policies::default(),
     };
+    let looked_at = policies.names();
     let settings = ControllerSettings {
         namespaces: process.namespaces.clone(),
         minimum_settle: own.test_minimum_settle,
@@ -122,6 +123,7 @@ pub(super) async fn work(
         scopes: &process.scopes(),
         home: &settings.home_namespace,
         lease: (&lease.lease_namespace, &own.lease_name),
+        policies: &looked_at,
     });
     let gates = ("lease", "caches");
     let work = process::under_lease(&process, gates, lease, own.lease_name, |claim| {

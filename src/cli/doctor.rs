@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
-use kube::{Api, api::ListParams};
+use kube::{Api, ResourceExt, api::ListParams, core::DeserializeGuard};
 use reqwest::Url;
 
 use super::{
@@ -47,6 +47,24 @@ pub(super) struct DoctorArguments {
     /// Namespace of the Leases; foredeck's own when left out
     #[arg(long, value_name = "NAME", env = "FOREDECK_LEASE_NAMESPACE", value_parser = values::namespace)]
     lease_namespace: Option<String>,
+
+    /// The controller's Lease
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "FOREDECK_LEASE_NAME",
+        default_value = "foredeck-controller"
+    )]
+    lease_name: String,
+
+    /// The relay's Lease
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "FOREDECK_RELAY_LEASE_NAME",
+        default_value = "foredeck-relay"
+    )]
+    relay_lease_name: String,
 
     /// File with the admission policies as they have to be; without it only their presence is looked at
     #[arg(long, value_name = "FILE", env = "FOREDECK_ADMISSION_POLICIES")]
@@ -106,7 +124,17 @@ enum Output {
     Json,
 }
 
+/// The exit code when nothing could be looked at; that something was found to be wrong is another.
+const NOT_RUN: u8 = 2;
+
 pub(super) async fn run(arguments: DoctorArguments) -> Result<ExitCode> {
+    Ok(look(arguments).await.unwrap_or_else(|error| {
+        eprintln!("foredeck: {}", explain(&error));
+        ExitCode::from(NOT_RUN)
+    }))
+}
+
+async fn look(arguments: DoctorArguments) -> Result<ExitCode> {
     let client = client::connect().await?;
     if arguments.print_rbac {
         return print_rbac(client, &arguments).await;
@@ -122,7 +150,7 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<ExitCode> {
             .unwrap_or_else(|| arguments.home_namespace.clone()),
         home: arguments.home_namespace,
         namespaces: arguments.namespaces,
-        leases: ["foredeck-controller", "foredeck-relay"].map(str::to_owned),
+        leases: [arguments.lease_name, arguments.relay_lease_name],
         policies,
         gate_hosts: (!arguments.gate_hosts.is_empty()).then_some(arguments.gate_hosts),
         vault_hosts: arguments.vault_hosts,
@@ -153,7 +181,7 @@ async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result
     };
     let mut connections = Vec::new();
     for namespace in namespaces {
-        let api: Api<SpinnakerConnection> = match namespace {
+        let api: Api<DeserializeGuard<SpinnakerConnection>> = match namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
@@ -162,7 +190,16 @@ async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result
         let listed = listing
             .context("the API server doesn't show the SpinnakerConnections in time")?
             .context("the API server doesn't show the SpinnakerConnections")?;
-        connections.extend(listed.items);
+        for one in listed.items {
+            let (namespace, name) = (one.namespace().unwrap_or_default(), one.name_any());
+            match one.0 {
+                Ok(connection) => connections.push(connection),
+                Err(invalid) => eprintln!(
+                    "foredeck: the SpinnakerConnection {namespace}/{name} is left out, since it can't be read: {:?}",
+                    invalid.error
+                ),
+            }
+        }
     }
     let yaml = rights::manifests(&connections, &arguments.home_namespace);
     if yaml.is_empty() {

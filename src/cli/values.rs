@@ -6,12 +6,20 @@ use jiff::SignedDuration;
 
 use crate::domain::hosts::HostPattern;
 
-/// `15s`, `2m 30s`, `1h`.
+/// Nothing here lasts longer, and times are added to others.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+
+/// `15s`, `2m 30s`, `1h`; a year at most.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    text.parse::<SignedDuration>()
+    let duration = text
+        .parse::<SignedDuration>()
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "not a duration such as 15s, 2m 30s or 1h".to_owned())
+        .ok_or_else(|| "not a duration such as 15s, 2m 30s or 1h".to_owned())?;
+    if duration > LONGEST {
+        return Err("longer than a year, which is the most".to_owned());
+    }
+    Ok(duration)
 }
 
 /// As [`duration`], but long enough for Slack to be asked once a minute, some times over.
@@ -84,6 +92,10 @@ mod tests {
         assert_eq!(duration("15s"), Ok(Duration::from_secs(15)));
         assert_eq!(duration("2m 30s"), Ok(Duration::from_secs(150)));
         assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("8760h"), Ok(LONGEST));
+        for text in ["8761h", "9223372036854775807s"] {
+            assert!(duration(text).unwrap_err().contains("year"), "{text}");
+        }
         for text in ["", "15", "-15s", "soon", "15 s x"] {
             assert!(duration(text).is_err(), "{text}");
         }

@@ -81,6 +81,7 @@ use crate::{
         admin::{Gate, Readiness},
         cache::{Cache, Guarded, Scope, named, reference},
         chance,
+        filling::Filling,
         lease::Claim,
         metrics::Metrics,
         telemetry,
@@ -111,7 +112,7 @@ pub async fn run(
         return Ok(());
     };
     let scopes = Scope::of(&settings.namespaces);
-    let ready = Arc::new(std::sync::atomic::AtomicUsize::new(scopes.len()));
+    let filling = Filling::of(scopes.len());
     let connections = Arc::new(Connections::new(client.clone(), &settings, metrics.clone()));
     let sinks = audit::open(&settings.audit);
     connections.measure(&registry);
@@ -130,16 +131,20 @@ pub async fn run(
         shutdown,
     };
     let _ending = EndOfKeepers(connections);
-    let engines = scopes.into_iter().map(|scope| {
-        let (gate, ready) = (gate.clone(), ready.clone());
-        let on_ready = move || {
-            if ready.fetch_sub(1, Ordering::SeqCst) == 1 {
-                gate.ready();
-            }
-        };
-        engine(scope, shared.clone(), on_ready)
-    });
-    futures::future::try_join_all(engines).await.map(|_| ())
+    let engines = scopes
+        .into_iter()
+        .enumerate()
+        .map(|(number, scope)| engine((number, scope), shared.clone(), filling.clone()));
+    let opening = async {
+        filling.enough().await;
+        gate.ready();
+    };
+    let working = futures::future::try_join_all(engines);
+    let opening = opening.then(|()| std::future::pending::<Infallible>());
+    tokio::select! {
+        outcome = working => outcome.map(|_| ()),
+        never = opening => match never {},
+    }
 }
 
 /// What the engines of a process share.
@@ -192,9 +197,9 @@ async fn installation(client: &Client, gate: &Gate) -> String {
 
 /// One set of watches and reconciles.
 async fn engine(
-    scope: Scope,
+    (number, scope): (usize, Scope),
     shared: Shared,
-    on_ready: impl FnOnce(),
+    filling: Filling,
 ) -> Result<(), ControllerError> {
     let Shared {
         settings,
@@ -210,7 +215,7 @@ async fn engine(
         registry,
         shutdown,
     } = shared;
-    let watches = registry.watches();
+    let watches = &registry.watches().apart();
     let (requests, request_changes) =
         Cache::<DeployRequest>::start(client.clone(), &scope, watches, drop_nothing);
     metrics.look_at(&requests.0);
@@ -227,7 +232,7 @@ async fn engine(
         Cache::<DeployApproval>::start(client.clone(), &scope, watches, drop_nothing);
     let people = Scope::Namespace(settings.home_namespace.clone());
     let (persons, person_changes) =
-        Cache::<Person>::start(client.clone(), &people, watches, drop_nothing);
+        Cache::<Person>::start(client.clone(), &people, registry.watches(), drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
@@ -356,11 +361,10 @@ async fn engine(
     };
     let work = async {
         tokio::select! {
-            ready = caches_ready => ready?,
+            ready = filling.scope(number, watches, caches_ready) => ready?,
             // What was never seen can't have begun.
             () = shutdown.cancelled() => return Ok(()),
         }
-        on_ready();
         tracing::info!(?scope, "caches are filled; working");
         let requests = drive(
             driver::reconcile,

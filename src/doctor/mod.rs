@@ -41,7 +41,11 @@ use crate::{
     access::policies::Policies,
     api::{SpinnakerConnection, conditions::Reason},
     domain::hosts::{self, HostPattern},
-    runtime::{cache::Scope, rights::Right, tls::Trust},
+    runtime::{
+        cache::Scope,
+        rights::{Lack, Right, lack},
+        tls::Trust,
+    },
 };
 
 /// Access reviews under way at once.
@@ -174,7 +178,13 @@ pub async fn examine(client: Client, settings: DoctorSettings, outside: Outside)
         }
         .boxed(),
     ];
-    let findings = join_all(checks).await.into_iter().flatten().collect();
+    let mut findings: Vec<Finding> = join_all(checks).await.into_iter().flatten().collect();
+    let partial = common.reader.partial();
+    findings.extend(
+        partial
+            .iter()
+            .filter_map(|(what, partial)| partial.line(what)),
+    );
     Page::of(findings, server::API_SERVER)
 }
 
@@ -229,13 +239,17 @@ impl Common {
     async fn rights(&self) -> Vec<Finding> {
         let who = self.asker().await;
         let scopes = Scope::of(&self.settings.namespaces);
+        let policies = match &self.settings.policies {
+            Some(policies) => policies.names(),
+            None => installation::vouching(),
+        };
         let extent = Extent {
             home: &self.settings.home,
             scopes: &scopes,
             lease_namespace: &self.settings.lease_namespace,
             leases: &self.settings.leases,
             vault: self.uses_of_vault().is_ok_and(|uses| uses > 0),
-            stamps: server::stamps(&self.server).unwrap_or(false),
+            policies: &policies,
         };
         let mut lines = vec![rights::asker(&who)];
         for role in Role::ALL {
@@ -267,7 +281,7 @@ impl Common {
         needed: Vec<Right>,
         user: &str,
         itself: bool,
-    ) -> Seen<Vec<(Right, bool)>> {
+    ) -> Seen<Vec<(Right, Option<Lack>)>> {
         let (kind, plural) = if itself {
             ("SelfSubjectAccessReview", "selfsubjectaccessreviews")
         } else {
@@ -279,7 +293,7 @@ impl Common {
             format!("system:serviceaccounts:{}", self.settings.home),
             "system:authenticated",
         ]);
-        let answers: Vec<Seen<(Right, bool)>> = stream::iter(needed)
+        let answers: Vec<Seen<(Right, Option<Lack>)>> = stream::iter(needed)
             .map(async |right| {
                 let mut spec = json!({"resourceAttributes": rights::attributes(&right)});
                 if !itself {
@@ -292,8 +306,9 @@ impl Common {
                     .reader
                     .review(resource(REVIEW, plural), None, &body)
                     .await?;
-                let allowed = review.pointer("/status/allowed").and_then(Value::as_bool);
-                Ok((right, allowed.unwrap_or(false)))
+                let status = review.get("status").cloned().unwrap_or_default();
+                let status = serde_json::from_value(status).ok();
+                Ok((right, lack(status)))
             })
             .buffered(REVIEWS_AT_ONCE)
             .collect()
@@ -372,13 +387,15 @@ impl Common {
     async fn leases(&self) -> Vec<Finding> {
         let at = resource("/apis/coordination.k8s.io/v1", "leases");
         let [controller, relay] = &self.settings.leases;
+        // Who holds one renews it by a clock that is more like the API server's than like ours.
+        let now = server::now(&self.server, (self.settings.clock)());
         let looks =
             [(Role::Controller, controller), (Role::Relay, relay)].map(async |(role, name)| {
                 let seen = self
                     .reader
                     .get(at, Some(&self.settings.lease_namespace), name)
                     .await;
-                installation::lease(role, name, &seen, (self.settings.clock)())
+                installation::lease(role, name, &seen, now)
             });
         join_all(looks).await
     }

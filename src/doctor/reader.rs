@@ -1,7 +1,11 @@
 //! Reads of the API server, each with a deadline, whatever comes back. Touches the API server: gets, lists and access
 //! reviews, which leave nothing behind.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::http::{
     Request,
@@ -14,7 +18,7 @@ use serde_json::Value;
 
 use super::{
     judge::server::ServerFacts,
-    seen::{Seen, Unseen},
+    seen::{Partial, Seen, Unseen},
 };
 use crate::runtime::telemetry::chain;
 
@@ -28,6 +32,8 @@ const MOST_PAGES: usize = 20;
 pub struct Reader {
     client: Client,
     deadline: Duration,
+    /// Of which lists something is missing. Clones share it.
+    partial: Arc<Mutex<BTreeMap<String, Partial>>>,
 }
 
 /// A resource: where it is served, and what RBAC calls it.
@@ -42,7 +48,17 @@ pub struct Resource {
 impl Reader {
     /// Reads through this client, at most so long each time.
     pub fn new(client: Client, deadline: Duration) -> Self {
-        Self { client, deadline }
+        Self {
+            client,
+            deadline,
+            partial: Arc::default(),
+        }
+    }
+
+    /// The lists that weren't read as a whole, by what they are of.
+    pub fn partial(&self) -> BTreeMap<String, Partial> {
+        let partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        partial.clone()
     }
 
     /// For what kube does by itself.
@@ -112,7 +128,8 @@ impl Reader {
         })
     }
 
-    /// All objects, of a namespace or of all; those of a shape that isn't known here are left out.
+    /// All objects, of a namespace or of all; those of a shape that isn't known here are left out, which
+    /// [`Reader::partial`] tells, as that there are more than are read.
     pub async fn list<T: DeserializeOwned>(
         &self,
         resource: Resource,
@@ -122,6 +139,7 @@ impl Reader {
         let right = format!("list {}{}", resource.plural, place(namespace));
         let mut items = Vec::new();
         let mut more: Option<String> = None;
+        let mut partial = Partial::default();
         for _ in 0..MOST_PAGES {
             let query = form_urlencoded::Serializer::new(String::new())
                 .append_pair("limit", &PAGE.to_string())
@@ -133,10 +151,12 @@ impl Reader {
                 .exchange(request("GET", &path, Vec::new())?, &right)
                 .await?;
             if let Some(Value::Array(page)) = value.get_mut("items").map(Value::take) {
+                let (all, before) = (page.len(), items.len());
                 items.extend(
                     page.into_iter()
                         .filter_map(|item| serde_json::from_value(item).ok()),
                 );
+                partial.left_out += all - (items.len() - before);
             }
             more = value
                 .pointer("/metadata/continue")
@@ -146,6 +166,12 @@ impl Reader {
             if more.is_none() {
                 break;
             }
+        }
+        partial.truncated = more.is_some();
+        if partial != Partial::default() {
+            let what = format!("{}{}", resource.plural, place(namespace));
+            let mut all = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+            all.insert(what, partial);
         }
         Ok(items)
     }
@@ -159,14 +185,17 @@ impl Reader {
         if namespaces.is_empty() {
             return self.list(resource, None, None).await;
         }
-        let mut all = Vec::new();
+        let (mut all, mut absent) = (Vec::new(), 0);
         for namespace in namespaces {
             match self.list(resource, Some(namespace), None).await {
                 Ok(items) => all.extend(items),
-                // A namespace that isn't there has a line of its own.
-                Err(Unseen::Absent) => {}
+                Err(Unseen::Absent) => absent += 1,
                 Err(unseen) => return Err(unseen),
             }
+        }
+        // The kind isn't there.
+        if absent == namespaces.len() {
+            return Err(Unseen::Absent);
         }
         Ok(all)
     }

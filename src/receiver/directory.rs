@@ -3,7 +3,7 @@
 //!
 //! Answers that only tell come from here alone, so they cost the API server nothing and don't wait for it.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use futures::{
     StreamExt,
@@ -20,6 +20,7 @@ use crate::{
     },
     runtime::{
         cache::{Cache, Guarded, Scope},
+        filling::Filling,
         watches::Watches,
     },
 };
@@ -31,6 +32,7 @@ pub(super) struct Shelf {
     targets: Cache<DeployTarget>,
     requests: Cache<DeployRequest>,
     approvals: Cache<DeployApproval>,
+    watches: Watches,
 }
 
 /// What the receiver knows by heart. No two scopes overlap.
@@ -72,6 +74,7 @@ impl Directory {
         let shelves = scopes
             .iter()
             .map(|scope| {
+                let watches = &watches.apart();
                 let (applications, one) =
                     Cache::start(client.clone(), scope, watches, drop_nothing);
                 let (environments, two) =
@@ -92,6 +95,7 @@ impl Directory {
                     targets,
                     requests,
                     approvals,
+                    watches: watches.clone(),
                 }
             })
             .collect();
@@ -106,22 +110,30 @@ impl Directory {
         (directory, watching)
     }
 
-    /// Waits until all of it was listed.
-    pub(super) async fn filled(&self) -> Result<(), ReceiverError> {
-        for shelf in &self.shelves {
-            let all = tokio::try_join!(
-                shelf.applications.0.wait_until_ready(),
-                shelf.environments.0.wait_until_ready(),
-                shelf.targets.0.wait_until_ready(),
-                shelf.requests.0.wait_until_ready(),
-                shelf.approvals.0.wait_until_ready(),
-            );
-            all.map_err(|_| ReceiverError::WatchEnded)?;
-        }
-        Ok(())
+    /// Follows the scopes as they are listed, each when we may see it. Ends only with an error.
+    pub(super) async fn filled(&self, filling: &Filling) -> Result<Infallible, ReceiverError> {
+        let each = self.shelves.iter().enumerate().map(|(number, shelf)| {
+            filling.scope(number, &shelf.watches, async {
+                let all = tokio::try_join!(
+                    shelf.applications.0.wait_until_ready(),
+                    shelf.environments.0.wait_until_ready(),
+                    shelf.targets.0.wait_until_ready(),
+                    shelf.requests.0.wait_until_ready(),
+                    shelf.approvals.0.wait_until_ready(),
+                );
+                all.map(|_| ()).map_err(|_| ReceiverError::WatchEnded)
+            })
+        });
+        future::try_join_all(each).await?;
+        future::pending().await
     }
 
-    /// Everything was listed: from now on what isn't here doesn't exist.
+    /// How many scopes there are.
+    pub(super) fn scopes(&self) -> usize {
+        self.shelves.len()
+    }
+
+    /// Everything was listed that we may see: from now on what isn't here doesn't exist, or is kept from us.
     pub(super) fn open(&self) {
         self.open.send_replace(true);
     }

@@ -23,6 +23,7 @@ use crate::{
     runtime::{
         admin::{Gate, Readiness},
         cache::Scope,
+        filling::Filling,
         metrics::Metrics,
         telemetry,
     },
@@ -251,8 +252,9 @@ async fn fill(
     watching: impl Future<Output = ()>,
     caches: &Gate,
 ) -> ReceiverError {
+    let filling = Filling::of(directory.scopes());
     let filled = async {
-        directory.filled().await?;
+        filling.enough().await;
         let records = records.filled().await;
         records.map_err(|_| ReceiverError::WatchEnded)?;
         directory.open();
@@ -262,6 +264,7 @@ async fn fill(
     };
     tokio::select! {
         ended = filled => ended.err().unwrap_or(ReceiverError::WatchEnded),
+        ended = directory.filled(&filling) => ended.err().unwrap_or(ReceiverError::WatchEnded),
         () = watching => ReceiverError::WatchEnded,
     }
 }
@@ -280,8 +283,11 @@ impl Standing {
         if !needs_operator && self.grace_ends.is_some_and(|ends| Instant::now() >= ends) {
             self.gate.ready();
         } else {
-            self.gate
-                .not_ready(format!("no live socket to Slack: {reason}"));
+            let what = match self.grace_ends {
+                Some(_) => "no live socket to Slack",
+                None => "Slack doesn't say where the app is installed",
+            };
+            self.gate.not_ready(format!("{what}: {reason}"));
         }
     }
 }

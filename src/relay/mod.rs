@@ -21,14 +21,7 @@ mod testing;
 mod trouble;
 mod update;
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream};
 use kube::{
@@ -61,6 +54,7 @@ use crate::{
     runtime::{
         admin::Readiness,
         cache::{Cache, Guarded, Scope, reference},
+        filling::Filling,
         lease::Claim,
         metrics::Metrics,
         telemetry,
@@ -143,14 +137,8 @@ pub async fn run(
     let metrics = RelayMetrics::register(&parts.metrics);
     let standing = Standing::new(parts.readiness.gate("relay-slack"), metrics.clone());
     let scopes = Scope::of(&settings.namespaces);
-    let left = Arc::new(AtomicUsize::new(scopes.len()));
-    let engines = scopes.into_iter().map(|scope| {
-        let (caches, left) = (caches.clone(), left.clone());
-        let on_ready = move || {
-            if left.fetch_sub(1, Ordering::SeqCst) == 1 {
-                caches.ready();
-            }
-        };
+    let filling = Filling::of(scopes.len());
+    let engines = scopes.into_iter().enumerate().map(|scope| {
         let shared = (standing.clone(), metrics.clone());
         engine(
             scope,
@@ -158,9 +146,14 @@ pub async fn run(
             parts.clone(),
             shared,
             shutdown.clone(),
-            on_ready,
+            filling.clone(),
         )
     });
+    let opening = async {
+        filling.enough().await;
+        caches.ready();
+        std::future::pending::<Infallible>().await
+    };
     let ended = CancellationToken::new();
     let accepted = standing.keep(
         &parts.slack,
@@ -173,7 +166,10 @@ pub async fn run(
         },
     );
     let working = async {
-        let outcome = futures::future::try_join_all(engines).await;
+        let outcome = tokio::select! {
+            outcome = futures::future::try_join_all(engines) => outcome,
+            never = opening => match never {},
+        };
         ended.cancel();
         outcome
     };
@@ -205,15 +201,15 @@ async fn say_started(slack: &SlackClient, channel: &ChannelId, shutdown: &Cancel
 
 /// One set of watches and passes.
 async fn engine(
-    scope: Scope,
+    (number, scope): (usize, Scope),
     settings: &RelaySettings,
     parts: RelayParts,
     (standing, metrics): (Standing, RelayMetrics),
     shutdown: CancellationToken,
-    on_ready: impl FnOnce(),
+    filling: Filling,
 ) -> Result<(), RelayError> {
     let (client, registry) = (parts.client, parts.metrics);
-    let watches = registry.watches();
+    let watches = &registry.watches().apart();
     let (requests, request_changes) =
         Cache::<DeployRequest>::start(client.clone(), &scope, watches, |_| {});
     let (environments, environment_changes) =
@@ -259,10 +255,9 @@ async fn engine(
     };
     let work = async {
         tokio::select! {
-            filled = filled => filled?,
+            filled = filling.scope(number, watches, filled) => filled?,
             () = shutdown.cancelled() => return Ok(()),
         }
-        on_ready();
         tracing::info!(?scope, "caches are filled; telling");
         let depth = registry.queue("DeployRequest");
         let (waiting, gone) = (depth.clone(), depth.clone());

@@ -1,8 +1,8 @@
 //! Caches of the kinds, filled by watches. Touches the API server: lists and watches.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -14,7 +14,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::watches::{Pauses, Watch, Watches};
+use super::watches::{Patience, Pauses, Watch, Watches};
 
 /// What one set of watches covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +26,14 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// These namespaces; all when there is none.
+    /// These namespaces, each once; all when there is none.
     pub fn of(namespaces: &[String]) -> Vec<Self> {
         match namespaces {
             [] => vec![Self::Cluster],
-            namespaces => namespaces.iter().cloned().map(Self::Namespace).collect(),
+            namespaces => {
+                let each: BTreeSet<&String> = namespaces.iter().collect();
+                each.into_iter().cloned().map(Self::Namespace).collect()
+            }
         }
     }
 
@@ -93,8 +96,11 @@ where
         trim: fn(&mut K),
     ) -> (Self, impl Stream<Item = Arc<Guarded<K>>> + Send + use<K>) {
         let (reader, writer) = reflector::store();
+        let patience = Patience::default();
+        let seen = patience.clone();
         let events = watcher(scope.api::<Guarded<K>>(client), watcher::Config::default())
-            .backoff(Pauses::default())
+            .inspect_err(move |error| seen.see(error))
+            .backoff(Pauses::new(patience))
             .modify(move |object| {
                 object.managed_fields_mut().clear();
                 if let Ok(object) = &mut object.0 {

@@ -9,6 +9,7 @@ pub mod chance;
 pub mod client;
 pub mod crash;
 pub mod definitions;
+pub mod filling;
 pub mod health;
 pub mod http;
 pub mod lease;

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
     authentication::v1::SelfSubjectReview,
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    authorization::v1::{
+        ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+        SubjectAccessReviewStatus,
+    },
 };
 use kube::{Api, Client, api::PostParams};
 use tokio::time::timeout;
@@ -82,27 +85,48 @@ impl fmt::Display for Object {
         }
         match &self.namespace {
             Some(namespace) => write!(formatter, " in namespace {namespace}"),
+            None if self.name.is_some() => Ok(()),
             None => formatter.write_str(" in all namespaces"),
         }
     }
 }
 
-/// Those that we don't have, of these.
+/// How far a right is lacking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// The API server says that we don't have it.
+    Missing,
+    /// It says that it couldn't judge everything, and why: a role that a binding names isn't there, say.
+    Unknown(String),
+}
+
+/// Those that we don't have, or may not have, of these.
 ///
 /// # Errors
 /// When the API server doesn't say.
-pub async fn missing(client: &Client, rights: &[Right]) -> kube::Result<Vec<Right>> {
+pub async fn lacking(client: &Client, rights: &[Right]) -> kube::Result<Vec<(Right, Lack)>> {
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let api = &api;
     let asked = stream::iter(rights.iter().cloned()).map(|right| async move {
         let (plain, review) = (PostParams::default(), right.review());
         let answer = timeout(DEADLINE, api.create(&plain, &review)).await;
         let answer = answer.map_err(|late| kube::Error::Service(Box::new(late)))??;
-        let allowed = answer.status.is_some_and(|status| status.allowed);
-        Ok::<_, kube::Error>((!allowed).then_some(right))
+        Ok::<_, kube::Error>(lack(answer.status).map(|lack| (right, lack)))
     });
-    let answers: Vec<Option<Right>> = asked.buffered(AT_ONCE).try_collect().await?;
+    let answers: Vec<Option<(Right, Lack)>> = asked.buffered(AT_ONCE).try_collect().await?;
     Ok(answers.into_iter().flatten().collect())
+}
+
+/// What an access review says, as far as we don't have the right.
+pub fn lack(status: Option<SubjectAccessReviewStatus>) -> Option<Lack> {
+    let status = status.unwrap_or_default();
+    if status.allowed {
+        return None;
+    }
+    Some(match status.evaluation_error {
+        Some(why) if !why.is_empty() && status.denied != Some(true) => Lack::Unknown(why),
+        _ => Lack::Missing,
+    })
 }
 
 /// As whom the API server knows us, if it says.
@@ -188,6 +212,23 @@ mod tests {
             ),
             "{said}"
         );
+    }
+
+    #[test]
+    fn what_could_not_be_evaluated_is_not_known() {
+        let said = |allowed, denied, error: Option<&str>| {
+            lack(Some(SubjectAccessReviewStatus {
+                allowed,
+                denied,
+                evaluation_error: error.map(str::to_owned),
+                ..SubjectAccessReviewStatus::default()
+            }))
+        };
+        assert_eq!(said(true, None, Some("broken")), None);
+        assert_eq!(said(false, None, None), Some(Lack::Missing));
+        assert_eq!(said(false, Some(true), Some("broken")), Some(Lack::Missing));
+        let unknown = Lack::Unknown("broken".to_owned());
+        assert_eq!(said(false, None, Some("broken")), Some(unknown));
     }
 
     #[test]

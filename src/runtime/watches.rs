@@ -4,7 +4,14 @@
 //! kube's watcher takes every error for one that passes, a missing right too, and goes on in growing pauses. So it does here,
 //! in shorter ones: what was missing may be installed at any moment.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::{
     core::Status,
@@ -12,16 +19,22 @@ use kube::{
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{chance, telemetry};
 
-/// The first pause after an error, and the longest. A restarting API server meets each watch of each process once in so long.
+/// The first pause after an error, and the longest where somebody installs what is missing, and waits for it.
 const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(5);
+/// The longest where the API server has too much to do, or doesn't answer: a restarting one meets each watch of each process
+/// once in so long.
+const LONGEST_BUSY: Duration = Duration::from_secs(30);
 /// An error so long after the one before it is a new trouble: in between the watch worked, which kube doesn't tell where
 /// nothing changed. Longer than a pause and a connection that comes to nothing take together.
 const ANEW: Duration = Duration::from_secs(30);
@@ -102,6 +115,13 @@ impl From<&watcher::Error> for Trouble {
     }
 }
 
+/// Where rights are missing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Lacking {
+    gate: &'static str,
+    place: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Interruption {
     kind: String,
@@ -112,8 +132,14 @@ struct Interruption {
 #[derive(Debug, Clone, Default)]
 pub struct Watches {
     restarts: Family<Interruption, Counter>,
+    missing: Family<Lacking, Gauge>,
     needs_somebody: Arc<Notify>,
+    /// Which watches were refused, and brought nothing since.
+    refused: Arc<watch::Sender<BTreeSet<Name>>>,
 }
+
+/// A watch's kind and place.
+type Name = (String, String);
 
 impl Watches {
     /// What is counted gets into that registry.
@@ -123,6 +149,47 @@ impl Watches {
             "Watches that were interrupted and go on, by kind and reason",
             self.restarts.clone(),
         );
+        registry.register(
+            "rights_missing",
+            "Rights that a role lacks in a place where it works, by the gate of its rights and the place",
+            self.missing.clone(),
+        );
+    }
+
+    /// So many rights are missing there.
+    pub(super) fn miss(&self, gate: &'static str, place: &str, missing: usize) {
+        let place = place.to_owned();
+        let lacking = Lacking { gate, place };
+        if missing == 0 {
+            self.missing.remove(&lacking);
+        } else {
+            let missing = i64::try_from(missing).unwrap_or(i64::MAX);
+            self.missing.get_or_create(&lacking).set(missing);
+        }
+    }
+
+    /// The same place, but for what [`Watches::refusals`] tells: that is of the watches that are given this one.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            refused: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a watch is refused for the lack of a right, now and whenever that changes.
+    pub fn refusals(&self) -> watch::Receiver<BTreeSet<Name>> {
+        self.refused.subscribe()
+    }
+
+    fn refuse(&self, name: Name, refused: bool) {
+        self.refused.send_if_modified(|all| {
+            if refused {
+                all.insert(name)
+            } else {
+                all.remove(&name)
+            }
+        });
     }
 
     /// Waits for a trouble that somebody has to do something about.
@@ -153,11 +220,16 @@ pub(super) struct Watch {
 impl Watch {
     /// It brought something.
     pub(super) fn well(&mut self) {
+        self.watches.refuse(self.name(), false);
         if let Some((trouble, _)) = self.last.take()
             && trouble != Trouble::Expired
         {
             tracing::info!(kind = %self.kind, place = %self.place, "the watch works again");
         }
+    }
+
+    fn name(&self) -> Name {
+        (self.kind.clone(), self.place.clone())
     }
 
     /// It was interrupted.
@@ -169,6 +241,9 @@ impl Watch {
             reason,
         };
         self.watches.restarts.get_or_create(&interruption).inc();
+        if trouble == Trouble::Forbidden {
+            self.watches.refuse(self.name(), true);
+        }
         if trouble.needs_somebody() {
             self.watches.needs_somebody.notify_waiters();
         }
@@ -192,13 +267,27 @@ impl Watch {
 pub(super) struct Pauses {
     next: Duration,
     last: Option<Instant>,
+    patience: Patience,
 }
 
-impl Default for Pauses {
-    fn default() -> Self {
+/// What the last error of a watch was, as far as its pauses depend on it. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    /// To be told of an error before the pause after it is asked for.
+    pub(super) fn see(&self, error: &watcher::Error) {
+        let busy = matches!(Trouble::from(error), Trouble::Busy | Trouble::Unreachable);
+        self.0.store(busy, Ordering::Relaxed);
+    }
+}
+
+impl Pauses {
+    pub(super) fn new(patience: Patience) -> Self {
         Self {
             next: SHORTEST,
             last: None,
+            patience,
         }
     }
 }
@@ -208,8 +297,13 @@ impl Iterator for Pauses {
 
     fn next(&mut self) -> Option<Duration> {
         self.last = Some(Instant::now());
-        let pause = self.next;
-        self.next = (pause * 2).min(LONGEST);
+        let longest = if self.patience.0.load(Ordering::Relaxed) {
+            LONGEST_BUSY
+        } else {
+            LONGEST
+        };
+        let pause = self.next.min(longest);
+        self.next = (pause * 2).min(longest);
         Some(pause.mul_f64(0.75 + chance::fraction() / 4.0))
     }
 }
@@ -217,8 +311,10 @@ impl Iterator for Pauses {
 impl Backoff for Pauses {
     fn reset(&mut self) {
         // Each attempt begins with an event, so that one event proves nothing.
-        if self.last.is_some_and(|last| last.elapsed() >= ANEW) {
-            *self = Self::default();
+        let anew = ANEW + self.next.min(LONGEST_BUSY);
+        if self.last.is_some_and(|last| last.elapsed() >= anew) {
+            self.next = SHORTEST;
+            self.last = None;
         }
     }
 }
@@ -261,16 +357,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_to_some_seconds_and_begin_anew_after_a_good_time() {
-        let mut pauses = Pauses::default();
+        let patience = Patience::default();
+        let mut pauses = Pauses::new(patience.clone());
+        patience.see(&watcher::Error::WatchFailed(status(403)));
         let all: Vec<Duration> = pauses.by_ref().take(8).collect();
         assert!(all[0] <= SHORTEST && all[0] >= SHORTEST / 2, "{all:?}");
         let last = all[7];
         assert!(last <= LONGEST && last >= LONGEST / 2, "{all:?}");
         pauses.reset();
         assert!(pauses.next().unwrap() > SHORTEST, "too soon to tell");
-        tokio::time::advance(ANEW).await;
+        tokio::time::advance(ANEW + LONGEST).await;
         pauses.reset();
         assert!(pauses.next().unwrap() <= SHORTEST);
+        patience.see(&watcher::Error::WatchFailed(status(503)));
+        let busy = pauses.by_ref().take(8).last().unwrap();
+        assert!(busy <= LONGEST_BUSY && busy >= LONGEST_BUSY / 2, "{busy:?}");
+        patience.see(&watcher::Error::InitialListFailed(status(404)));
+        assert!(pauses.next().unwrap() <= LONGEST, "somebody waits for it");
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,8 @@ use anyhow::{Context, Result, ensure};
 use foredeck::api::crds;
 use foredeck_testkit::{ControlPlane, role::Role, wait_for};
 use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
 use crate::{PATIENCE, gate, role};
@@ -70,7 +72,7 @@ fn about(rule: &Value) -> Vec<String> {
     };
     let groups = words("apiGroups");
     let group = groups.first().map(String::as_str).unwrap_or_default();
-    let spared = ["admissionregistration.k8s.io", "rbac.authorization.k8s.io"].contains(&group);
+    let spared = group == "rbac.authorization.k8s.io";
     let resources = words("resources");
     if spared || resources == ["serviceaccounts/token"] {
         return Vec::new();
@@ -85,7 +87,17 @@ fn about(rule: &Value) -> Vec<String> {
 fn started(plane: &ControlPlane, name: &str, home: &str) -> Result<Role> {
     let user = format!("system:serviceaccount:{home}:foredeck-{name}");
     let kubeconfig = plane.kubeconfig_as(&user, &[], None)?;
-    role(plane, name, home)?.kubeconfig(kubeconfig).start()
+    let command = role(plane, name, home)?.kubeconfig(kubeconfig);
+    let policies = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/install/admission.yaml"
+    );
+    match name {
+        "controller" => command
+            .arguments(["--admission-policies", policies])
+            .start(),
+        _ => command.start(),
+    }
 }
 
 /// One process of all roles acts as each of them, which takes a right of its own.
@@ -235,4 +247,76 @@ async fn a_right_that_is_taken_away_and_given_back_is_noticed() -> Result<()> {
     );
     apply(plane, &whole).await?;
     until_has_all(&role, "receiver").await
+}
+
+/// The right to work everywhere, given for these namespaces alone.
+fn in_namespaces(manifests: &[Value], namespaces: &[&str]) -> Vec<Value> {
+    let is_everywhere = |one: &Value| {
+        one["kind"] == "ClusterRoleBinding"
+            && !one["roleRef"]["name"]
+                .as_str()
+                .is_some_and(|name| name.contains("-cluster"))
+    };
+    let mut all: Vec<Value> = Vec::new();
+    for one in manifests {
+        if !is_everywhere(one) {
+            all.push(one.clone());
+            continue;
+        }
+        all.extend(namespaces.iter().map(|namespace| {
+            let mut bound = one.clone();
+            bound["kind"] = json!("RoleBinding");
+            bound["metadata"] = json!({"name": "foredeck-work", "namespace": namespace});
+            bound
+        }));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_namespace_without_rights_keeps_no_other_waiting() -> Result<()> {
+    let plane = ControlPlane::shared().await;
+    plane.install_crds(&crds()).await?;
+    let home = plane.namespace("several").await?;
+    let other = plane.namespace("other").await?;
+    let whole = in_namespaces(&manifests("controller", &home)?, &[&home, &other]);
+    apply(plane, &whole).await?;
+    let started = || -> Result<Role> {
+        let user = format!("system:serviceaccount:{home}:foredeck-controller");
+        let command = role(plane, "controller", &home)?
+            .kubeconfig(plane.kubeconfig_as(&user, &[], None)?)
+            .env("FOREDECK_NAMESPACE", &format!("{home},{other}"));
+        command.start()
+    };
+    let line =
+        format!(r#"foredeck_rights_missing{{gate="controller-rights",place="namespace {other}"}}"#);
+    let counted = async |role: &Role| {
+        wait_for("the missing rights to be counted", PATIENCE, async || {
+            let (_, page) = role.read("/metrics").await?;
+            ensure!(page.contains(&line), "{page}");
+            Ok(())
+        })
+        .await
+        .with_context(|| role.tail())
+    };
+    let first = started()?;
+    first.until_ready(PATIENCE).await?;
+    let bindings: Api<RoleBinding> = Api::namespaced(plane.admin(), &other);
+    bindings
+        .delete("foredeck-work", &DeleteParams::default())
+        .await?;
+    counted(&first).await?;
+    ensure!(first.readyz().await?.0 == 200, "{}", first.tail());
+    drop(first);
+    let again = started()?;
+    again.until_ready(PATIENCE).await?;
+    counted(&again).await?;
+    apply(plane, &whole).await?;
+    wait_for("the rights to be there again", PATIENCE, async || {
+        let (_, page) = again.read("/metrics").await?;
+        ensure!(!page.contains(&line), "{page}");
+        Ok(())
+    })
+    .await
+    .with_context(|| again.tail())
 }

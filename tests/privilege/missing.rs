@@ -70,7 +70,8 @@ async fn what_a_controller_lacks_is_said_where_it_is_needed() -> Result<()> {
         "gate-token",
         "no Role in namespace",
         TEAM,
-        "foredeck doctor --print-rbac | kubectl apply -f -",
+        "foredeck doctor --print-rbac --namespace",
+        "It is to be read before it is applied",
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }

@@ -105,8 +105,8 @@ fn forbidden(name: &str, namespace: &str) -> Refusal {
         Reason::CredentialsNotFound,
         format!(
             "Secret {name:?} can't be read by the controller, since no Role in namespace {namespace:?} names it for it; \
-             whoever may make Roles there reads what `foredeck doctor --print-rbac` prints and applies it \
-             (`foredeck doctor --print-rbac | kubectl apply -f -`)."
+             whoever may make Roles there has `foredeck doctor --print-rbac --namespace {namespace} --home-namespace …` print one, \
+             with foredeck's own namespace at the end. It is to be read before it is applied: the connections choose its names."
         ),
     )
 }

@@ -38,6 +38,16 @@ pub const KEEPING: [&str; 3] = [
     "foredeck-vault-tokens",
 ];
 
+/// Those and their bindings, by which the controller looks at them where no file says more: the plural and the name of each.
+pub fn vouching() -> Vec<(&'static str, String)> {
+    let plurals = [
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
+    ];
+    let each = |name: &'static str| plurals.map(|plural| (plural, name.to_owned()));
+    VOUCHING.into_iter().flat_map(each).collect()
+}
+
 /// Whether the namespaces are there in which foredeck is told to be and to work.
 pub fn namespaces(seen: &[(String, Seen<()>)]) -> Vec<Finding> {
     let mut lines = Vec::new();
@@ -332,6 +342,25 @@ mod tests {
 
     fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn the_policies_are_those_of_the_chart() {
+        let read = |file: &str| -> Vec<String> {
+            let path = format!("{}/examples/install/{file}", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let all: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+            let ours = all
+                .iter()
+                .filter(|one| one["kind"] == "ValidatingAdmissionPolicy");
+            let mut names: Vec<String> = ours
+                .filter_map(|one| one["metadata"]["name"].as_str().map(str::to_owned))
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(read("admission.yaml"), VOUCHING);
+        assert_eq!(read("vault.yaml"), KEEPING);
     }
 
     #[test]

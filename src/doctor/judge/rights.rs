@@ -13,7 +13,10 @@ use crate::{
         page::{Finding, few, word},
         seen::{Seen, Unseen},
     },
-    runtime::{cache::Scope, rights::Right},
+    runtime::{
+        cache::Scope,
+        rights::{Lack, Right},
+    },
 };
 
 const CHECK: &str = "rights";
@@ -61,44 +64,29 @@ pub struct Extent<'a> {
     pub leases: &'a [String; 2],
     /// Whether a connection logs in to Vault by a `ServiceAccount`.
     pub vault: bool,
-    /// Whether the API server stamps who asks.
-    pub stamps: bool,
+    /// The admission policies and their bindings: the plural and the name of each.
+    pub policies: &'a [(&'static str, String)],
 }
-
-const ADMISSION: &str = "admissionregistration.k8s.io";
 
 /// Every right that a role needs, and those that it needs in this installation.
 pub fn needed(role: Role, extent: &Extent<'_>) -> Vec<Right> {
     let [controller, relay] = extent.leases;
-    let mut rights = match role {
+    let needs = match role {
         Role::Controller => {
             let places = Places {
                 scopes: extent.scopes,
                 home: extent.home,
                 lease: (extent.lease_namespace, controller),
+                policies: extent.policies,
             };
-            needs::controller(places).rights
+            needs::controller(places)
         }
-        Role::Receiver => needs::receiver(extent.scopes, extent.home).rights,
-        Role::Relay => needs::relay(extent.scopes, (extent.lease_namespace, relay)).rights,
+        Role::Receiver => needs::receiver(extent.scopes, extent.home),
+        Role::Relay => needs::relay(extent.scopes, (extent.lease_namespace, relay)),
     };
+    let mut rights: Vec<Right> = needs.all().cloned().collect();
     if role != Role::Controller {
         return rights;
-    }
-    let get = |resource, name: &str| Right {
-        verb: "get",
-        group: ADMISSION,
-        resource,
-        namespace: None,
-        name: Some(name.to_owned()),
-    };
-    for name in super::installation::VOUCHING {
-        rights.push(get("validatingadmissionpolicies", name));
-        rights.push(get("validatingadmissionpolicybindings", name));
-    }
-    if extent.stamps {
-        rights.push(get("mutatingadmissionpolicies", "foredeck-requester"));
-        rights.push(get("mutatingadmissionpolicybindings", "foredeck-requester"));
     }
     if extent.vault {
         rights.extend(extent.scopes.iter().map(|scope| Right {
@@ -152,7 +140,7 @@ pub fn asker(seen: &Seen<String>) -> Finding {
 }
 
 /// Whether a role may all that it needs.
-pub fn role(role: Role, asked: &Seen<Vec<(Right, bool)>>) -> Finding {
+pub fn role(role: Role, asked: &Seen<Vec<(Right, Option<Lack>)>>) -> Finding {
     let name = role.name();
     let reviewed = match asked {
         Ok(reviewed) => reviewed,
@@ -171,9 +159,23 @@ pub fn role(role: Role, asked: &Seen<Vec<(Right, bool)>>) -> Finding {
     };
     let missing: Vec<String> = reviewed
         .iter()
-        .filter(|(_, allowed)| !allowed)
+        .filter(|(_, lack)| matches!(lack, Some(Lack::Missing)))
         .map(|(right, _)| words(right))
         .collect();
+    let unknown = reviewed.iter().find_map(|(right, lack)| match lack {
+        Some(Lack::Unknown(why)) => Some((words(right), why)),
+        _ => None,
+    });
+    if let (true, Some((right, why))) = (missing.is_empty(), unknown) {
+        return Finding::warn(
+            CHECK,
+            &format!(
+                "Whether the {name} may {right} isn't known: the API server says {}",
+                word(why)
+            ),
+            "Mend what it can't evaluate: a binding may name a role that isn't there",
+        );
+    }
     if missing.is_empty() {
         return Finding::ok(
             CHECK,
@@ -204,13 +206,14 @@ mod tests {
                 .map(|name| Scope::Namespace((*name).to_owned()))
                 .collect(),
         };
+        let policies = [("validatingadmissionpolicies", "foredeck-persons".to_owned())];
         let extent = Extent {
             home: "foredeck-system",
             scopes: &scopes,
             lease_namespace: "foredeck-system",
             leases: &leases,
             vault: more,
-            stamps: more,
+            policies: &policies,
         };
         needed(role, &extent)
     }
@@ -222,6 +225,13 @@ mod tests {
         };
         let everywhere = all(Role::Relay, &[]);
         assert!(everywhere.contains(&"patch deployrequests/status.foredeck.dev".to_owned()));
+        let controllers = all(Role::Controller, &[]);
+        let policy =
+            "get validatingadmissionpolicies.admissionregistration.k8s.io foredeck-persons";
+        assert!(
+            controllers.iter().any(|right| right == policy),
+            "{controllers:?}"
+        );
         let lease =
             "update leases.coordination.k8s.io foredeck-relay in foredeck-system".to_owned();
         assert!(everywhere.contains(&lease), "{everywhere:?}");
@@ -232,21 +242,25 @@ mod tests {
             rights(Role::Controller, &[], false),
             rights(Role::Controller, &[], true),
         );
-        assert_eq!(more.len(), less.len() + 3);
+        assert_eq!(more.len(), less.len() + 1);
     }
 
     #[test]
     fn a_right_that_is_missing_is_named() {
         let all: Vec<_> = rights(Role::Receiver, &[], false)
             .into_iter()
-            .map(|right| (right, true))
+            .map(|right| (right, None))
             .collect();
         assert_eq!(role(Role::Receiver, &Ok(all.clone())).state, State::Ok);
         let mut without = all;
-        without[3].1 = false;
+        without[3].1 = Some(Lack::Missing);
         let finding = role(Role::Receiver, &Ok(without.clone()));
         assert_eq!(finding.state, State::Fail);
         assert!(finding.found.contains(&words(&without[3].0)), "{finding:?}");
+        without[3].1 = Some(Lack::Unknown("no such role".to_owned()));
+        let unknown = role(Role::Receiver, &Ok(without));
+        assert_eq!(unknown.state, State::Warn);
+        assert!(unknown.found.contains("no such role"), "{unknown:?}");
         let right = "create subjectaccessreviews".to_owned();
         let unknown = role(Role::Receiver, &Err(Unseen::Forbidden { right }));
         assert_eq!(unknown.state, State::Skip);

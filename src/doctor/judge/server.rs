@@ -1,6 +1,6 @@
 //! The API server: its version, and whether its clock and ours agree; and Vaults' clocks. Touches nothing.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::doctor::{
     page::{Finding, lasting, word},
@@ -95,16 +95,28 @@ pub fn clock(seen: &Seen<ServerFacts>) -> Finding {
         let found = "The API server, or a proxy before it, doesn't say what time it is";
         return Finding::skip(CLOCK, found, None);
     };
-    let (before, after) = facts.asked;
+    off(CLOCK, "the API server's", ahead(date, facts.asked))
+}
+
+/// What time it is for the API server, where ours says `now`; as far as it is known.
+pub fn now(seen: &Seen<ServerFacts>, now: Timestamp) -> Timestamp {
+    let facts = seen.as_ref().ok();
+    let told = facts.and_then(|facts| Some((facts.date?, facts.asked)));
+    let ahead = told.map_or(0, |(date, asked)| ahead(date, asked));
+    now.checked_sub(SignedDuration::from_secs(ahead))
+        .unwrap_or(now)
+}
+
+/// By how many seconds our clock is ahead of one that told this date while we asked.
+fn ahead(date: Timestamp, (before, after): (Timestamp, Timestamp)) -> i64 {
     // It tells whole seconds, and tells them at some moment between.
-    let ahead = if before.as_second() > date.as_second() + 1 {
+    if before.as_second() > date.as_second() + 1 {
         before.as_second() - date.as_second() - 1
     } else if after.as_second() < date.as_second() {
         after.as_second() - date.as_second()
     } else {
         0
-    };
-    off(CLOCK, "the API server's", ahead)
+    }
 }
 
 /// What a Vault says of its health.
