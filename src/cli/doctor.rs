@@ -1,7 +1,7 @@
 //! `foredeck doctor`: its flags, and with which tokens others are asked. Touches what [`crate::doctor`] touches, Slack and
 //! Okta, and the files that hold their tokens.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -174,13 +174,8 @@ async fn look(arguments: DoctorArguments) -> Result<ExitCode> {
 }
 
 async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result<ExitCode> {
-    let namespaces: Vec<Option<&String>> = if arguments.namespaces.is_empty() {
-        vec![None]
-    } else {
-        arguments.namespaces.iter().map(Some).collect()
-    };
     let mut connections = Vec::new();
-    for namespace in namespaces {
+    for namespace in with_connections(&arguments.namespaces, &arguments.home_namespace) {
         let api: Api<DeserializeGuard<SpinnakerConnection>> = match namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
@@ -207,6 +202,20 @@ async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result
     }
     print::page(&yaml)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where connections are that the controller may use, each namespace once: where it works, and foredeck's own, whose connections
+/// may be shared. One that is none stands for all.
+fn with_connections<'a>(namespaces: &'a [String], home: &'a str) -> Vec<Option<&'a str>> {
+    if namespaces.is_empty() {
+        return vec![None];
+    }
+    let all: BTreeSet<&str> = namespaces
+        .iter()
+        .map(String::as_str)
+        .chain([home])
+        .collect();
+    all.into_iter().map(Some).collect()
 }
 
 /// Whatever is asked with a token, begun when it is waited for.
@@ -325,4 +334,27 @@ fn okta(arguments: &DoctorArguments, secrets: Secrets) -> BoxFuture<'static, Ask
         }
     }
     .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_are_shared_are_looked_for_wherever_foredeck_works() {
+        let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (namespaces, looked_in) in [
+            (named(&[]), vec![None]),
+            (
+                named(&["shop"]),
+                vec![Some("foredeck-system"), Some("shop")],
+            ),
+            (
+                named(&["shop", "foredeck-system", "shop"]),
+                vec![Some("foredeck-system"), Some("shop")],
+            ),
+        ] {
+            assert_eq!(with_connections(&namespaces, "foredeck-system"), looked_in);
+        }
+    }
 }

@@ -93,6 +93,13 @@ async fn an_upgrade_takes_another_mode_and_an_uninstall_leaves_what_was_asked_fo
         assert!(notes.contains(words), "{words:?} is missing in:\n{notes}");
     }
     assert_eq!(deployments(&plane).await?, ["foredeck"]);
+    let unkept = "so does an upgrade with crds.install=false";
+    assert!(!notes.contains(unkept), "{notes}");
+    single["crds"] = json!({"keep": false});
+    let notes = upgrade(&plane, &single).await?;
+    assert!(notes.contains(unkept), "{notes}");
+    single["crds"] = json!({"keep": true});
+    upgrade(&plane, &single).await?;
 
     // What people made outlives the chart, and the chart comes back to it.
     let application: Application = serde_json::from_value(json!({

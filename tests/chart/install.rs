@@ -15,6 +15,8 @@ const ADMISSION: &str = "#
 #   helm template foredeck charts/foredeck --namespace foredeck-system --show-only templates/admission.yaml \\
 #     --set admission.mutating=MUTATING --set 'identity.emailDomains={corp.example}'
 ";
+/// Labels.
+const OF_HELM: [&str; 2] = ["app.kubernetes.io/managed-by", "helm.sh/chart"];
 const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: foredeck-system\n";
 
 /// Each file, and the template and the values that it comes of.
@@ -64,11 +66,12 @@ async fn what_is_applied_without_helm_is_what_the_chart_says() -> Result<()> {
     Ok(())
 }
 
-/// Without helm's remarks on where each document comes from.
+/// Without helm's remarks on where each document comes from, and the labels that say it is helm's.
 fn plain(rendered: &str) -> String {
     let lines = rendered
         .lines()
-        .filter(|line| !line.starts_with("# Source: "));
+        .filter(|line| !line.starts_with("# Source: "))
+        .filter(|line| !OF_HELM.contains(&line.trim().split(':').next().unwrap_or_default()));
     let text: String = lines.flat_map(|line| [line, "\n"]).collect();
     text.trim_start_matches("---\n").to_owned()
 }

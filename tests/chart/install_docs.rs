@@ -203,8 +203,9 @@ async fn what_is_upgraded_keeps_its_values() -> Result<()> {
     let controller = serde_json::to_value(deployments.get("foredeck-controller").await?)?;
     assert_eq!(controller["metadata"]["generation"], 1, "{controller}");
     let container = &controller["spec"]["template"]["spec"]["containers"][0];
-    let arguments = container["args"].as_array().context("arguments")?;
-    assert!(arguments.contains(&json!("--allow-gate-host=gate.example.com")));
+    let variables = container["env"].as_array().context("variables")?;
+    let hosts = json!({"name": "FOREDECK_ALLOW_GATE_HOST", "value": "gate.example.com"});
+    assert!(variables.contains(&hosts), "{container}");
     Ok(())
 }
 

@@ -4,7 +4,10 @@ use anyhow::{Context, Result};
 use foredeck_testkit::{ControlPlane, definitions, helm};
 use serde_json::{Value, json};
 
-use crate::support::{HOME, of_kind, rendered, root, set};
+use crate::support::{HOME, documents, of_kind, rendered, root, set};
+
+/// A namespace whose name YAML takes for something else.
+const NUMBER: &str = "456";
 
 /// The ways that somebody installs it, by name.
 pub(crate) fn modes() -> Vec<(&'static str, Value)> {
@@ -55,6 +58,7 @@ pub(crate) fn modes() -> Vec<(&'static str, Value)> {
         (
             "numbers-for-names",
             json!({
+                "namespaces": ["123"],
                 "slack": {"enabled": true, "transport": "http", "existingSecret": "1e3"},
                 "okta": {"url": "https://corp.okta.com", "existingSecret": "123"},
                 "relay": {"priorityClassName": "true"},
@@ -123,8 +127,10 @@ pub(crate) fn everything() -> Value {
         "controller": with(json!({
             "replicas": 3, "allowGateHosts": ["gate.corp.example", "*.spinnaker.corp.example:8084"],
             "allowVaultHosts": ["vault.corp.example:8200"], "extraArguments": ["--lease-duration=30s"],
+            "extraVolumes": [{"name": "log", "persistentVolumeClaim": {"claimName": "audit"}}],
+            "extraVolumeMounts": [{"name": "log", "mountPath": "/var/log/foredeck"}],
             "audit": {
-                "file": "/etc/corp/audit.jsonl", "url": "https://audit.corp.example/foredeck", "existingSecret": "audit",
+                "file": "/var/log/foredeck/audit.jsonl", "url": "https://audit.corp.example/foredeck", "existingSecret": "audit",
                 "caConfigMap": "audit-authorities",
             },
         })),
@@ -151,7 +157,7 @@ pub(crate) async fn empty() -> Result<ControlPlane> {
     plane
         .install_crds(&definitions::gateway_api().await?)
         .await?;
-    for name in [HOME, "team-a", "team-b"] {
+    for name in [HOME, "team-a", "team-b", "123", NUMBER] {
         let mut namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         if name == HOME {
@@ -169,16 +175,82 @@ async fn every_mode_is_without_fault_and_taken_by_the_api_server() -> Result<()>
     for (name, values) in modes() {
         let arguments = set(&values);
         let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        arguments.extend(["--namespace", HOME]);
+        let numbers = name == "numbers-for-names";
+        arguments.extend(["--namespace", if numbers { NUMBER } else { HOME }]);
         let chart = root().join("charts/foredeck");
         helm::lint(&chart, &arguments)
             .await
             .with_context(|| name.to_owned())?;
-        let manifests = helm::template(&chart, &arguments).await?;
+        let chart = chart.to_str().context("a path that is text")?;
+        let release = if numbers { "1e3" } else { "foredeck" };
+        let template = [&["template", release, chart], &arguments[..]].concat();
+        let manifests = helm::run(&template, None).await?;
         plane
             .apply(&manifests)
             .await
             .with_context(|| name.to_owned())?;
+    }
+    Ok(())
+}
+
+/// The places of what isn't text, though it is a name, or the value of a label.
+fn misread(at: &str, value: &Value, found: &mut Vec<String>) {
+    let names =
+        |key: &str| ["name", "namespace", "secretName", "serviceAccountName"].contains(&key);
+    let labels = ["labels", "matchLabels", "selector", "annotations"];
+    let of_labels = labels.iter().any(|label| at.ends_with(label));
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let at = format!("{at}/{key}");
+                if (names(key) || of_labels) && (value.is_number() || value.is_boolean()) {
+                    found.push(format!("{at}: {value}"));
+                }
+                misread(&at, value, found);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                misread(at, item, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_a_number_stays_a_name() -> Result<()> {
+    let modes = modes();
+    let named = modes.iter().find(|(name, _)| *name == "numbers-for-names");
+    let mut values = named.context("a mode")?.1.clone();
+    let one = json!({"enabled": true});
+    values["monitoring"] = json!({"podMonitor": one, "prometheusRule": one, "dashboard": one});
+    let apart = json!([{"namespace": "7", "labels": {"app": "8"}}]);
+    values["networkPolicy"] = json!({
+        "enabled": true, "apiServer": {"cidrs": ["10.0.0.4/32"]}, "ingressController": {"pods": apart},
+    });
+    let chart = root().join("charts/foredeck");
+    let chart = chart.to_str().context("a path that is text")?;
+    for release in ["1e3", "123"] {
+        for mode in ["separate", "single"] {
+            for cilium in [false, true] {
+                values["mode"] = json!(mode);
+                values["networkPolicy"]["cilium"] = json!({"enabled": cilium});
+                let arguments = set(&values);
+                let mut all = vec!["template", release, chart, "--namespace", NUMBER];
+                all.extend(arguments.iter().map(String::as_str));
+                let manifests = documents(&helm::run(&all, None).await?)?;
+                let mut found = Vec::new();
+                for manifest in &manifests {
+                    let kind = manifest["kind"].as_str().context("a kind")?;
+                    if kind != "CustomResourceDefinition" {
+                        misread(kind, manifest, &mut found);
+                    }
+                }
+                assert!(manifests.len() > 30, "{} manifests", manifests.len());
+                assert!(found.is_empty(), "{mode} of {release}: {found:#?}");
+            }
+        }
     }
     Ok(())
 }
@@ -218,6 +290,8 @@ async fn what_runs_follows_the_mode() -> Result<()> {
         ),
     ] {
         assert_eq!(names("Deployment", &values).await?, deployments, "{values}");
+        // Metrics are read from Pods, so that nothing but Slack is led to any.
+        assert!(names("Service", &values).await?.is_empty(), "{values}");
         assert_eq!(
             names("PodDisruptionBudget", &values).await?,
             budgets,

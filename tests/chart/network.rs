@@ -56,6 +56,14 @@ async fn each_role_reaches_what_it_speaks_to_and_nothing_else() -> Result<()> {
         "proxy.https=http://proxy.corp.example:3128",
         "networkPolicy.egressProxy.cidrs={10.7.0.1/32}",
     ];
+    let vault_beside_a_proxy = [&through_proxy[..], &vaulted[1..]].concat();
+    // What proxy.noProxy lists.
+    let audited_past_a_proxy = [
+        "controller.audit.url=https://audit.corp.example:8443/lines",
+        "proxy.https=http://proxy.corp.example:3128",
+        "networkPolicy.egressProxy.cidrs={10.7.0.1/32}",
+        "networkPolicy.audit.pods[0].namespace=audit",
+    ];
     let named = [
         &[SLACK, GATE[0], GATE[1], "mode=single"][..],
         &["okta.url=https://corp.okta.com:8443"],
@@ -74,7 +82,7 @@ async fn each_role_reaches_what_it_speaks_to_and_nothing_else() -> Result<()> {
         "networkPolicy.tracing.pods[0].namespace=observability",
     ];
     let internet_but = "0.0.0.0/0 but 10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 203.0.113.0/24 TCP 443";
-    let rows: [Row; 9] = [
+    let rows: [Row; 11] = [
         (&[], &[("controller", &[])]),
         (&GATE, &[("controller", &GATE_OPEN)]),
         (
@@ -115,6 +123,28 @@ async fn each_role_reaches_what_it_speaks_to_and_nothing_else() -> Result<()> {
                 ("receiver", &["10.7.0.1/32 TCP 3128"]),
                 ("relay", &["10.7.0.1/32 TCP 3128"]),
             ],
+        ),
+        (
+            &vault_beside_a_proxy,
+            &[
+                ("controller", &[]),
+                (
+                    "receiver",
+                    &["10.7.0.1/32 TCP 3128", "10.8.0.1/32 TCP 8200"],
+                ),
+                ("relay", &["10.7.0.1/32 TCP 3128"]),
+            ],
+        ),
+        (
+            &audited_past_a_proxy,
+            &[(
+                "controller",
+                &[
+                    "10.7.0.1/32 TCP 3128",
+                    "audit/* TCP 443",
+                    "audit/* TCP 8443",
+                ],
+            )],
         ),
         (
             &named,
@@ -209,7 +239,20 @@ async fn slack_arrives_at_the_receiver_alone_and_from_those_who_send_it_on() -> 
 #[tokio::test]
 async fn no_value_opens_everything_and_what_would_close_too_much_is_refused() -> Result<()> {
     let cilium = "networkPolicy.cilium.enabled=true";
-    let refusals: [(&[&str], &str); 22] = [
+    let vault = [
+        SLACK,
+        "slack.vault.botToken=foredeck/slack#bot-token",
+        "secretsVault.address=https://vault.corp.example:8200",
+        "secretsVault.role=foredeck",
+        "secretsVault.audience=vault",
+    ];
+    let vault_beside_a_proxy = [
+        &vault[..],
+        &["proxy.https=http://proxy.corp.example:3128"],
+        &["networkPolicy.egressProxy.cidrs={10.7.0.1/32}"],
+    ]
+    .concat();
+    let refusals: [(&[&str], &str); 23] = [
         (
             &["networkPolicy.apiServer.cidrs=null"],
             "kubectl get endpointslices",
@@ -242,14 +285,9 @@ async fn no_value_opens_everything_and_what_would_close_too_much_is_refused() ->
             ],
             "networkPolicy.monitoring names nobody",
         ),
+        (&vault, "networkPolicy.secretsVault names nobody"),
         (
-            &[
-                SLACK,
-                "slack.vault.botToken=foredeck/slack#bot-token",
-                "secretsVault.address=https://vault.corp.example:8200",
-                "secretsVault.role=foredeck",
-                "secretsVault.audience=vault",
-            ],
+            &vault_beside_a_proxy,
             "networkPolicy.secretsVault names nobody",
         ),
         (&["networkPolicy.gate.cidrs={0.0.0.0/0}"], "half the world"),
@@ -341,6 +379,33 @@ async fn with_cilium_hosts_are_known_by_their_names() -> Result<()> {
         assert_eq!(seen, wanted, "{component}");
         let seen = open_to_cilium(&policies, component, "ingress")?;
         assert_eq!(seen, [SCRAPED.to_owned()].into(), "{component}");
+    }
+    let behind_a_proxy = [
+        &values[..],
+        &["proxy.https=http://proxy.corp.example:3128"],
+        &["secretsVault.address=https://secrets.corp.example:8200"],
+        &["secretsVault.role=foredeck", "secretsVault.audience=vault"],
+        &["okta.vaultToken=foredeck/okta#token"],
+    ]
+    .concat();
+    let policies = documents(&rendered(&behind_a_proxy, "ciliumnetworkpolicies").await?)?;
+    for (component, more) in [
+        (
+            "receiver",
+            &[
+                "proxy.corp.example TCP 3128",
+                "secrets.corp.example TCP 8200",
+            ][..],
+        ),
+        ("relay", &["proxy.corp.example TCP 3128"]),
+    ] {
+        let seen = open_to_cilium(&policies, component, "egress")?;
+        let wanted: BTreeSet<String> = [dns, server]
+            .iter()
+            .chain(more)
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(seen, wanted, "{component}");
     }
     let http = [&values[..], &["slack.transport=http"]].concat();
     let policies = documents(&rendered(&http, "ciliumnetworkpolicies").await?)?;

@@ -1,7 +1,7 @@
 //! The Pods that come of the chart: under the strictest Pod Security there is, spread, probed, and without secrets in what
 //! everybody may read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -77,6 +77,10 @@ async fn every_pod_has_what_keeps_it_going() -> Result<()> {
             assert_eq!(pod["terminationGracePeriodSeconds"], 45, "{mode}");
             assert_eq!(pod["automountServiceAccountToken"], true, "{mode}");
             assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+            // A claimed volume is root's, and what is appended to it is ours.
+            let may_write = &pod["securityContext"];
+            assert_eq!(may_write["fsGroup"], may_write["runAsUser"], "{mode}");
+            assert_eq!(may_write["fsGroupChangePolicy"], "OnRootMismatch", "{mode}");
             for (probe, path) in [
                 ("startupProbe", "/livez"),
                 ("livenessProbe", "/livez"),
@@ -172,8 +176,9 @@ async fn secrets_are_files_and_each_role_gets_its_own_alone() -> Result<()> {
         assert_eq!(files, mounted, "{role}");
         for variable in pod["containers"][0]["env"].as_array().into_iter().flatten() {
             let name = variable["name"].as_str().unwrap_or_default();
+            let is_place = name.ends_with("_FILE") || name.ends_with("_VAULT");
             ensure!(
-                !name.contains("TOKEN") && !name.contains("SECRET"),
+                is_place || !name.contains("TOKEN") && !name.contains("SECRET"),
                 "{name}"
             );
         }
@@ -194,6 +199,29 @@ async fn without_slack_nothing_of_slack_is_mounted() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn what_selects_a_pod_is_no_label_of_somebody_elses() -> Result<()> {
+    let others = json!({
+        "app.kubernetes.io/name": "theirs", "app.kubernetes.io/instance": "theirs", "app.kubernetes.io/component": "theirs",
+        "app.kubernetes.io/managed-by": "theirs", "app.kubernetes.io/version": "theirs", "helm.sh/chart": "theirs",
+        "corp.example/cost": "theirs",
+    });
+    let annotations = json!({"kubectl.kubernetes.io/default-container": "theirs"});
+    let values = json!({"controller": {"podLabels": others, "podAnnotations": annotations}});
+    // A key that comes twice is no YAML.
+    let manifests = rendered(&values).await?;
+    let deployment = of_kind(&manifests, "Deployment").next();
+    let deployment = deployment.context("a Deployment")?;
+    let metadata = &deployment["spec"]["template"]["metadata"];
+    let labels = metadata["labels"].as_object().context("labels")?;
+    let theirs = labels.iter().filter(|(_, value)| *value == "theirs");
+    let theirs: Vec<&str> = theirs.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(theirs, ["corp.example/cost"]);
+    let default = &metadata["annotations"]["kubectl.kubernetes.io/default-container"];
+    assert_eq!(default, "foredeck");
+    Ok(())
+}
+
 /// Flags that have no value: those that a chart for one installation has no use for, and those of people who know.
 const LEFT_TO_EXTRA_ARGUMENTS: [&str; 6] = [
     "--drain",
@@ -211,14 +239,20 @@ async fn every_flag_has_a_value_or_is_left_out_knowingly() -> Result<()> {
         .args(["run", "--help"])
         .output()?;
     let help = String::from_utf8(help.stdout)?;
-    let words = help.lines().map(str::trim_start);
-    let flags: BTreeSet<&str> = words
-        .filter_map(|line| {
-            let line = line.strip_prefix("-h, ").unwrap_or(line);
-            line.starts_with("--")
-                .then(|| line.split([' ', '=']).next().unwrap_or(line))
-        })
-        .collect();
+    // Each with its variable, if it has one.
+    let mut flags: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut last = "";
+    for line in help.lines().map(str::trim_start) {
+        let flag = line.strip_prefix("-h, ").unwrap_or(line);
+        if flag.starts_with("--") {
+            last = flag.split([' ', '=']).next().unwrap_or(flag);
+            flags.insert(last, "");
+        }
+        if let Some((_, variable)) = line.split_once("[env: ") {
+            let variable = variable.split(['=', ']']).next().unwrap_or_default();
+            flags.insert(last, variable);
+        }
+    }
     ensure!(flags.len() > 40, "{help}");
 
     let mut modes = modes();
@@ -239,10 +273,17 @@ async fn every_flag_has_a_value_or_is_left_out_knowingly() -> Result<()> {
                 let flag = argument.split('=').next().unwrap_or(argument);
                 passed.insert(flag.to_owned());
             }
+            for variable in container["env"].as_array().into_iter().flatten() {
+                let name = variable["name"].as_str().unwrap_or_default();
+                passed.insert(name.to_owned());
+            }
         }
     }
-    for flag in flags {
-        assert!(passed.contains(flag), "{flag} has no value in the chart");
+    for (flag, variable) in flags {
+        assert!(
+            passed.contains(flag) || passed.contains(variable),
+            "{flag} has no value in the chart"
+        );
     }
     Ok(())
 }

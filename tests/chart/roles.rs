@@ -292,8 +292,14 @@ const WAYS: [&[&str]; 5] = [
 #[tokio::test]
 async fn nothing_is_added_to_edit_or_admin_and_only_reading_to_view() -> Result<()> {
     for values in WAYS {
-        let mut aggregated = Vec::new();
         for role in roles(values).await? {
+            let labels = role["metadata"]["labels"].as_object();
+            let mut labels = labels.into_iter().flatten();
+            assert!(!labels.any(|(label, _)| label.starts_with(AGGREGATED)));
+        }
+        let values = [values, &["--set", "access.aggregateToView=true"]].concat();
+        let mut aggregated = Vec::new();
+        for role in roles(&values).await? {
             let labels = role["metadata"]["labels"].as_object().cloned();
             for (label, _) in labels.unwrap_or_default() {
                 let Some(to) = label.strip_prefix(AGGREGATED) else {
@@ -303,16 +309,42 @@ async fn nothing_is_added_to_edit_or_admin_and_only_reading_to_view() -> Result<
                 for rule in role["rules"].as_array().into_iter().flatten() {
                     assert_eq!(words(&rule["verbs"]), ["get", "list", "watch"], "{role}");
                     assert_eq!(words(&rule["apiGroups"]), ["foredeck.dev"], "{role}");
-                    assert!(!words(&rule["resources"]).contains(&"persons"), "{role}");
+                    for kept in ["persons", "spinnakerconnections"] {
+                        assert!(!words(&rule["resources"]).contains(&kept), "{role}");
+                    }
                 }
                 aggregated.push(role["metadata"]["name"].clone());
             }
         }
         assert_eq!(aggregated, [json!("foredeck-view")], "{values:?}");
     }
-    let none = ["--set", "access.aggregateToView=false"];
-    for role in roles(&none).await? {
-        assert_ne!(role["metadata"]["name"], "foredeck-view");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whatever_says_who_may_what_is_known_by_the_usual_labels() -> Result<()> {
+    for values in WAYS {
+        let all = [values, &["--set", "access.aggregateToView=true"]].concat();
+        let all: Vec<Value> = serde_saphyr::from_multiple(&crate::support::render(&all).await?)?;
+        let mut seen = BTreeSet::new();
+        for one in all {
+            let kind = one["kind"].as_str().unwrap_or_default();
+            let group = one["apiVersion"].as_str().unwrap_or_default();
+            if !group.starts_with("rbac.") && kind != "ServiceAccount" {
+                continue;
+            }
+            seen.insert(kind.to_owned());
+            let labels = &one["metadata"]["labels"];
+            for (label, value) in [
+                ("app.kubernetes.io/name", "foredeck"),
+                ("app.kubernetes.io/instance", "foredeck"),
+                ("app.kubernetes.io/managed-by", "Helm"),
+            ] {
+                assert_eq!(labels[label], value, "{kind} {}", one["metadata"]["name"]);
+            }
+            assert!(labels["app.kubernetes.io/component"].is_string());
+        }
+        assert_eq!(seen.len(), 5, "{seen:?}");
     }
     Ok(())
 }

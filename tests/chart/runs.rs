@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub(crate) const SOON: Duration = Duration::from_mins(1);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_foredeck");
 const AUDIENCE: &str = "vault.corp.example";
 
 /// An installation, and what its Pods find in their namespace.
@@ -82,6 +83,32 @@ impl Desk {
 
     /// The one container of a Pod; not yet ready.
     pub(crate) async fn start(&self, pod: &Value, manifests: &[Value]) -> Result<Role> {
+        let place = self.place(pod, manifests).await?;
+        let mut role = RoleCommand::new(PROGRAM, &place.command, &place.folder)?
+            .arguments(place.arguments)
+            .kubeconfig(place.kubeconfig);
+        for (name, value) in &place.environment {
+            role = role.env(name, value);
+        }
+        role.start()
+    }
+
+    /// What `/foredeck doctor` says to whoever runs it in a Pod.
+    async fn examined(&self, pod: &Value, manifests: &[Value]) -> Result<Value> {
+        let place = self.place(pod, manifests).await?;
+        let output = tokio::process::Command::new(PROGRAM)
+            .args(["doctor", "--output", "json"])
+            .env_clear()
+            .envs(place.environment)
+            .env("KUBECONFIG", place.kubeconfig)
+            .output()
+            .await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).with_context(|| said.into_owned())
+    }
+
+    /// What the kubelet would make for a Pod.
+    async fn place(&self, pod: &Value, manifests: &[Value]) -> Result<Place> {
         let account = pod["serviceAccountName"].as_str().context("an account")?;
         let container = &pod["containers"][0];
         let folder = self.folder(account)?;
@@ -109,18 +136,19 @@ impl Desk {
                 argument => given.push(elsewhere(argument, &mounted)),
             }
         }
-        let kubeconfig = self.plane.kubeconfig_of(HOME, account, None).await?;
-        let mut role = RoleCommand::new(env!("CARGO_BIN_EXE_foredeck"), command, &folder)?
-            .arguments(given)
-            .kubeconfig(kubeconfig);
+        let mut environment = BTreeMap::new();
         for variable in container["env"].as_array().into_iter().flatten() {
             let (name, value) = (&variable["name"], &variable["value"]);
-            role = role.env(
-                name.as_str().context("a name")?,
-                value.as_str().context("a value")?,
-            );
+            let value = elsewhere(value.as_str().context("a value")?, &mounted);
+            environment.insert(name.as_str().context("a name")?.to_owned(), value);
         }
-        role.start()
+        Ok(Place {
+            command: command.to_owned(),
+            arguments: given,
+            environment,
+            kubeconfig: self.plane.kubeconfig_of(HOME, account, None).await?,
+            folder,
+        })
     }
 
     /// A folder of its own, below the control plane's.
@@ -173,9 +201,21 @@ impl Desk {
     }
 }
 
-/// An argument with the path of what is mounted as it is on this machine.
+/// A container's own.
+struct Place {
+    command: String,
+    arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+    kubeconfig: PathBuf,
+    folder: PathBuf,
+}
+
+/// An argument, or the value of a variable, with the path of what is mounted as it is on this machine.
 fn elsewhere(argument: &str, mounted: &BTreeMap<String, String>) -> String {
     for (path, place) in mounted {
+        if let Some(file) = argument.strip_prefix(&format!("{path}/")) {
+            return format!("{place}/{file}");
+        }
         if let Some((flag, file)) = argument.split_once(&format!("={path}/")) {
             return format!("{flag}={place}/{file}");
         }
@@ -208,6 +248,38 @@ async fn each_deployment_gets_ready_as_its_service_account() -> Result<()> {
     ] {
         let ran = desk.runs(&values).await;
         assert_eq!(ran.with_context(|| values.to_string())?, count, "{values}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_doctor_in_a_pod_knows_what_the_pods_role_is_told() -> Result<()> {
+    let desk = Desk::new().await?;
+    let values = json!({
+        "slack": {"enabled": true, "apiUrl": desk.slack.api_url()}, "namespaces": ["team-a", "team-b"],
+        "controller": {"allowGateHosts": ["gate.corp.example", "*.corp.test:8084"]},
+    });
+    let arguments = set(&values);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let manifests = render(&arguments).await?;
+    desk.plane.apply(&manifests).await?;
+    desk.plane.policies_in_force().await?;
+    let manifests = documents(&manifests)?;
+    for (role, check, words) in [
+        ("controller", "namespaces", "team-b"),
+        ("controller", "policies", "what the file says"),
+        ("receiver", "slack", ""),
+    ] {
+        let deployment = of_kind(&manifests, "Deployment")
+            .find(|deployment| deployment["metadata"]["name"] == format!("foredeck-{role}"));
+        let pod = &deployment.context("a Deployment")?["spec"]["template"]["spec"];
+        let page = desk.examined(pod, &manifests).await?;
+        let findings = page["findings"].as_array().context("findings")?;
+        let told = findings.iter().any(|finding| {
+            let found = finding["found"].as_str().unwrap_or_default();
+            finding["check"] == check && finding["state"] == "ok" && found.contains(words)
+        });
+        ensure!(told, "{role}, {check}: {page:#}");
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ async fn values_that_open_a_door_are_refused() -> Result<()> {
 }
 
 /// Values that don't go together or can't be, and words of the sentence that refuses them.
-const REFUSED: [(&[&str], &str); 33] = [
+const REFUSED: [(&[&str], &str); 37] = [
     (&["mode=both"], "/mode"),
     (&["controler.replicas=1"], "controler"),
     (&["controller.replica=1"], "replica"),
@@ -165,7 +165,57 @@ const REFUSED: [(&[&str], &str); 33] = [
         ],
         "add it there",
     ),
+    (
+        &["controller.audit.file=/var/log/foredeck/audit"],
+        "controller.audit.file is /var/log/foredeck/audit, and nothing is mounted there",
+    ),
+    (
+        &[
+            "controller.audit.file=/var/log/foredeck/../audit",
+            "controller.extraVolumeMounts[0].name=log",
+            "controller.extraVolumeMounts[0].mountPath=/var/log/foredeck",
+        ],
+        "controller.extraVolumeMounts",
+    ),
+    (
+        &[
+            "controller.audit.file=/var/log/foredeck/audit",
+            "controller.extraVolumeMounts[0].name=log",
+            "controller.extraVolumeMounts[0].mountPath=/var/log/foredeck",
+            "controller.extraVolumeMounts[0].readOnly=true",
+        ],
+        "the rest of the Pod is read-only",
+    ),
+    (
+        &[
+            "mode=single",
+            "controller.audit.file=/var/log/foredeck/audit",
+            "controller.extraVolumeMounts[0].name=log",
+            "controller.extraVolumeMounts[0].mountPath=/var/log/foredeck",
+        ],
+        "a folder above the file in single.extraVolumeMounts",
+    ),
 ];
+
+#[tokio::test]
+async fn an_audit_file_is_below_what_its_pod_mounts() -> Result<()> {
+    for (mode, block) in [("separate", "controller"), ("single", "single")] {
+        let volume = r#"{"name":"log","persistentVolumeClaim":{"claimName":"audit"}}"#;
+        let rendered = render(&[
+            "--set",
+            &format!("mode={mode},controller.audit.file=/var/log/foredeck/audit"),
+            "--set-json",
+            &format!("{block}.extraVolumes=[{volume}]"),
+            "--set-json",
+            &format!(
+                r#"{block}.extraVolumeMounts=[{{"name":"log","mountPath":"/var/log/foredeck/"}}]"#
+            ),
+        ])
+        .await?;
+        assert!(rendered.contains("--audit-file=/var/log/foredeck/audit"));
+    }
+    Ok(())
+}
 
 #[tokio::test]
 async fn what_can_not_be_is_refused_by_the_name_of_the_value() -> Result<()> {

@@ -285,6 +285,16 @@ impl Bed {
 
     /// Starts a role for this namespace, with the rights of its `ServiceAccount`, and waits until it is ready.
     pub(crate) async fn role(&self, name: &'static str, arguments: &[&str]) -> Result<Process> {
+        self.role_in(&[], name, arguments).await
+    }
+
+    /// As [`Self::role`], with these variables in its environment.
+    pub(crate) async fn role_in(
+        &self,
+        environment: &[(&str, &str)],
+        name: &'static str,
+        arguments: &[&str],
+    ) -> Result<Process> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.plane.directory().join(format!(
             "{name}-{}-{}.log",
@@ -324,6 +334,7 @@ impl Bed {
             .env("SLACK_BOT_TOKEN", self.slack.bot_token())
             .env("SLACK_APP_TOKEN", self.slack.app_token())
             .env("SLACK_SIGNING_SECRET", self.slack.signing_secret())
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?);

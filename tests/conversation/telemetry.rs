@@ -302,7 +302,9 @@ async fn a_collector_that_does_not_behave_costs_spans_and_nothing_else() -> Resu
         let collector = Collector::start().await?;
         collector.behave(manner);
         let own = ["--otlp-endpoint", collector.url(), "--log-format", "json"];
-        let controller = bed.role("controller", &own).await?;
+        // Nobody is there: what goes to a proxy never arrives.
+        let proxy = ("HTTP_PROXY", "http://127.0.0.1:9");
+        let controller = bed.role_in(&[proxy], "controller", &own).await?;
         let spec = json!({"application": "checkout", "environment": "free", "version": "main"});
         bed.create::<DeployRequest>("told-to-nobody", spec).await?;
         bed.until_phase("told-to-nobody", Phase::Succeeded).await?;

@@ -1,4 +1,55 @@
-{{/* What the roles are started with: `roles` is which of them share the process. */}}
+{{/*
+What the roles are started with: `roles` is which of them share the process. Flags that `foredeck doctor` has, too, are given by
+their variables, so that it knows them when somebody runs it in the Pod: `kubectl exec … -- /foredeck doctor`.
+*/}}
+
+{{/* The variables of such flags; a flag that comes several times is one variable with commas. */}}
+{{- define "foredeck.variables.ofDoctor" -}}
+--namespace: FOREDECK_NAMESPACE
+--home-namespace: FOREDECK_HOME_NAMESPACE
+--lease-namespace: FOREDECK_LEASE_NAMESPACE
+--admission-policies: FOREDECK_ADMISSION_POLICIES
+--allow-gate-host: FOREDECK_ALLOW_GATE_HOST
+--allow-vault-host: FOREDECK_ALLOW_VAULT_HOST
+--slack-api-url: SLACK_API_URL
+--slack-bot-token-file: SLACK_BOT_TOKEN_FILE
+--slack-bot-token-vault: SLACK_BOT_TOKEN_VAULT
+--slack-app-token-file: SLACK_APP_TOKEN_FILE
+--slack-app-token-vault: SLACK_APP_TOKEN_VAULT
+--okta-url: FOREDECK_OKTA_URL
+--okta-token-file: OKTA_API_TOKEN_FILE
+--okta-token-vault: OKTA_API_TOKEN_VAULT
+--vault-address: FOREDECK_VAULT_ADDRESS
+--vault-ca-file: FOREDECK_VAULT_CA_FILE
+--vault-namespace: FOREDECK_VAULT_NAMESPACE
+--vault-login: FOREDECK_VAULT_LOGIN
+--vault-mount: FOREDECK_VAULT_MOUNT
+--vault-role: FOREDECK_VAULT_ROLE
+--vault-jwt-file: FOREDECK_VAULT_JWT_FILE
+--vault-token-file: FOREDECK_VAULT_TOKEN_FILE
+--vault-kv-mount: FOREDECK_VAULT_KV_MOUNT
+{{- end }}
+
+{{/* All that these roles are told: `arguments`, and `variables` by their names. */}}
+{{- define "foredeck.given" -}}
+{{- $named := include "foredeck.variables.ofDoctor" . | fromYaml -}}
+{{- $arguments := list -}}
+{{- $variables := dict -}}
+{{- range include "foredeck.arguments" . | fromYamlArray -}}
+{{- $flag := splitList "=" . | first -}}
+{{- $value := trimPrefix (printf "%s=" $flag) . -}}
+{{- with get $named $flag -}}
+{{- $_ := set $variables . (append (default list (get $variables .)) $value) -}}
+{{- else -}}
+{{- $arguments = append $arguments . -}}
+{{- end -}}
+{{- end -}}
+{{- $joined := dict -}}
+{{- range $name, $values := $variables -}}
+{{- $_ := set $joined $name (join "," $values) -}}
+{{- end -}}
+{{ dict "arguments" $arguments "variables" $joined | toYaml }}
+{{- end }}
 
 {{- define "foredeck.arguments" -}}
 {{- $values := .root.Values -}}
@@ -12,11 +63,9 @@
 {{- range $values.namespaces }}
 - --namespace={{ . }}
 {{- end }}
-{{- if or (has "controller" .roles) (has "relay" .roles) }}
 - --lease-namespace={{ $home }}
-{{- end }}
-{{- if or (has "controller" .roles) (has "receiver" .roles) }}
 - --home-namespace={{ $home }}
+{{- if or (has "controller" .roles) (has "receiver" .roles) }}
 - {{ printf "--groups-max-age=%s" $values.identity.groupsMaxAge | quote }}
 {{- end }}
 {{- if gt (len .roles) 1 }}

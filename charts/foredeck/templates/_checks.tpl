@@ -47,6 +47,17 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- with $values.controller.audit.file -}}
+{{- $block := ternary "single" "controller" (eq $values.mode "single") -}}
+{{- $file := clean . -}}
+{{- $kept := false -}}
+{{- range (get $values $block).extraVolumeMounts -}}
+{{- if and (not .readOnly) (hasPrefix (printf "%s/" (clean .mountPath | trimSuffix "/")) $file) -}}{{ $kept = true }}{{- end -}}
+{{- end -}}
+{{- if not $kept -}}
+{{- fail (printf "controller.audit.file is %s, and nothing is mounted there to write to: the rest of the Pod is read-only. Name a volume in %s.extraVolumes that all replicas share (ReadWriteMany), and a folder above the file in %s.extraVolumeMounts" . $block $block) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $values.slack.enabled $values.slack.userGroups -}}
 {{- include "foredeck.checks.prefix" (dict "root" . "name" "slack.groupPrefix" "prefix" $values.slack.groupPrefix) -}}
 {{- end -}}

@@ -50,7 +50,7 @@ ports) and `entities`, which only Cilium knows; `dns` for the name servers.
 {{- end -}}
 {{- with dig "audit" "url" "" $values.controller -}}
 {{- $hosts := list (include "foredeck.network.ofUrl" . | fromYaml) -}}
-{{- $ways = append $ways (include "foredeck.network.outward" (dict "root" $ "block" "audit" "hosts" $hosts) | fromYaml) -}}
+{{- $ways = concat $ways (include "foredeck.network.outward" (dict "root" $ "block" "audit" "hosts" $hosts) | fromYamlArray) -}}
 {{- end -}}
 {{ toYaml $ways }}
 {{- end }}
@@ -59,7 +59,7 @@ ports) and `entities`, which only Cilium knows; `dns` for the name servers.
 {{- $ways := include "foredeck.network.out.relay" . | fromYamlArray -}}
 {{- with .Values.okta.url -}}
 {{- $hosts := list (include "foredeck.network.ofUrl" . | fromYaml) -}}
-{{- $ways = append $ways (include "foredeck.network.outward" (dict "root" $ "block" "okta" "hosts" $hosts) | fromYaml) -}}
+{{- $ways = concat $ways (include "foredeck.network.outward" (dict "root" $ "block" "okta" "hosts" $hosts) | fromYamlArray) -}}
 {{- end -}}
 {{- $ways = concat $ways (include "foredeck.network.secrets" (dict "root" . "role" "receiver") | fromYamlArray) -}}
 {{ toYaml $ways }}
@@ -70,7 +70,7 @@ ports) and `entities`, which only Cilium knows; `dns` for the name servers.
 {{- with .Values.slack.apiUrl -}}
 {{- $hosts = append $hosts (include "foredeck.network.ofUrl" . | fromYaml) -}}
 {{- end -}}
-{{- $ways := list (include "foredeck.network.outward" (dict "root" . "block" "slack" "hosts" $hosts) | fromYaml) -}}
+{{- $ways := include "foredeck.network.outward" (dict "root" . "block" "slack" "hosts" $hosts) | fromYamlArray -}}
 {{- $ways = concat $ways (include "foredeck.network.secrets" (dict "root" . "role" "relay") | fromYamlArray) -}}
 {{ toYaml $ways }}
 {{- end }}
@@ -80,33 +80,41 @@ ports) and `entities`, which only Cilium knows; `dns` for the name servers.
 {{- $address := .root.Values.secretsVault.address -}}
 {{- if and $address (include "foredeck.vaulted" (dict "root" .root "roles" (list .role))) -}}
 {{- $hosts := list (include "foredeck.network.ofUrl" $address | fromYaml) -}}
-{{ list (include "foredeck.network.outward" (dict "root" .root "block" "secretsVault" "hosts" $hosts) | fromYaml) | toYaml }}
+{{ include "foredeck.network.direct" (dict "root" .root "block" "secretsVault" "hosts" $hosts "because" "secretsVault.address") }}
 {{- else -}}
 []
 {{- end -}}
 {{- end }}
 
-{{/* The way to what is reached through the proxy, where there is one: the block's own peers go first. */}}
+{{/*
+The ways to what is reached through the proxy, where there is one, and else directly. The block's own peers are open besides
+it: what proxy.noProxy lists is among them.
+*/}}
 {{- define "foredeck.network.outward" -}}
 {{- $policy := .root.Values.networkPolicy -}}
 {{- $own := get $policy .block -}}
 {{- $proxy := $policy.egressProxy -}}
 {{- $ports := include "foredeck.network.ports" (dict "ports" $own.ports "hosts" .hosts) | fromYamlArray -}}
+{{- $ways := list -}}
 {{- if or $own.cidrs $own.pods -}}
-{{ dict "cidrs" $own.cidrs "pods" $own.pods "ports" $ports | toYaml }}
-{{- else if or $proxy.cidrs $proxy.pods -}}
-{{ toYaml $proxy }}
+{{- $ways = append $ways (dict "cidrs" $own.cidrs "pods" $own.pods "ports" $ports) -}}
+{{- end -}}
+{{- if or $proxy.cidrs $proxy.pods -}}
+{{- $ways = append $ways $proxy -}}
 {{- else if and $policy.cilium.enabled .root.Values.proxy.https -}}
-{{ dict "fqdns" (list (include "foredeck.network.ofUrl" .root.Values.proxy.https | fromYaml)) | toYaml }}
+{{- $host := include "foredeck.network.ofUrl" .root.Values.proxy.https | fromYaml -}}
+{{- include "foredeck.network.named" (dict "host" $host.host "block" "egressProxy") -}}
+{{- $ways = append $ways (dict "fqdns" (list $host)) -}}
+{{- end -}}
+{{- if $ways -}}
+{{ toYaml $ways }}
 {{- else if $policy.cilium.enabled -}}
 {{- range .hosts -}}
 {{- include "foredeck.network.named" (dict "host" .host "block" $.block) -}}
 {{- end -}}
-{{ dict "fqdns" .hosts | toYaml }}
-{{- else if eq .block "secretsVault" -}}
-{{- fail "networkPolicy.secretsVault names nobody, and secretsVault.address is set: the roles could not read their secrets there. List its addresses under networkPolicy.secretsVault.cidrs, or its Pods under networkPolicy.secretsVault.pods" -}}
+{{ list (dict "fqdns" .hosts) | toYaml }}
 {{- else -}}
-{{ dict "internet" true "ports" $ports | toYaml }}
+{{ list (dict "internet" true "ports" $ports) | toYaml }}
 {{- end -}}
 {{- end }}
 

@@ -38,11 +38,12 @@ templates say of its `roles`. Nothing here wants a checksum: what is configured 
 {{- $parts := dict "root" $root "roles" .roles -}}
 {{- $http := and (has "receiver" .roles) $values.slack.enabled (eq $values.slack.transport "http") -}}
 {{- $volumes := include "foredeck.volumes" $parts | fromYamlArray -}}
+{{- $given := include "foredeck.given" $parts | fromYaml -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: {{ .name }}
-  namespace: {{ $root.Release.Namespace }}
+  namespace: {{ quote $root.Release.Namespace }}
   labels:
     {{- include "foredeck.labels" . | nindent 4 }}
 spec:
@@ -57,13 +58,13 @@ spec:
   template:
     metadata:
       labels:
-        {{- with .pod.podLabels }}
+        {{- with omit .pod.podLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/managed-by" "app.kubernetes.io/version" "helm.sh/chart" }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
         {{- include "foredeck.labels" . | nindent 8 }}
       annotations:
         kubectl.kubernetes.io/default-container: foredeck
-        {{- with .pod.podAnnotations }}
+        {{- with omit .pod.podAnnotations "kubectl.kubernetes.io/default-container" }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
@@ -77,6 +78,9 @@ spec:
         runAsNonRoot: true
         runAsUser: 65532
         runAsGroup: 65532
+        # A volume that somebody claims is root's, and what is appended to it is ours.
+        fsGroup: 65532
+        fsGroupChangePolicy: OnRootMismatch
         seccompProfile: {type: RuntimeDefault}
       {{- with $values.imagePullSecrets }}
       imagePullSecrets:
@@ -118,14 +122,19 @@ spec:
           imagePullPolicy: {{ $values.image.pullPolicy }}
           args:
             - {{ .command }}
-            {{- include "foredeck.arguments" $parts | nindent 12 }}
+            {{- range $given.arguments }}
+            - {{ quote . }}
+            {{- end }}
             {{- range .pod.extraArguments }}
             - {{ quote . }}
             {{- end }}
-          {{- with include "foredeck.environment" (dict "root" $root "pod" .pod) }}
           env:
+            {{- range $name, $value := $given.variables }}
+            - {name: {{ $name }}, value: {{ quote $value }}}
+            {{- end }}
+            {{- with include "foredeck.environment" (dict "root" $root "pod" .pod) }}
             {{- . | nindent 12 }}
-          {{- end }}
+            {{- end }}
           ports:
             - {name: admin, containerPort: 9090}
             {{- if $http }}

@@ -5,7 +5,14 @@ apiVersion: v1
 kind: ServiceAccount
 metadata:
   name: foredeck-{{ .role }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ quote .root.Release.Namespace }}
+  labels:
+    {{- include "foredeck.rights.labels" . | nindent 4 }}
+{{- end }}
+
+{{/* Of everything that says who may what. */}}
+{{- define "foredeck.rights.labels" -}}
+{{ include "foredeck.labels" (dict "root" .root "component" .role) }}
 {{- end }}
 
 {{/* The rights in the namespaces where foredeck works: all of them, or those that namespaces names. */}}
@@ -20,7 +27,9 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
   name: {{ $name }}-works
-  namespace: {{ $namespace }}
+  namespace: {{ quote $namespace }}
+  labels:
+    {{- include "foredeck.rights.labels" $ | nindent 4 }}
 {{ include "foredeck.to" (dict "root" $.root "role" $.role "kind" "ClusterRole" "name" $name) }}
 {{- end }}
 {{- else -}}
@@ -28,6 +37,8 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata:
   name: {{ $name }}
+  labels:
+    {{- include "foredeck.rights.labels" . | nindent 4 }}
 {{ include "foredeck.to" (dict "root" .root "role" .role "kind" "ClusterRole" "name" $name) }}
 {{- end }}
 {{- end }}
@@ -38,7 +49,9 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
   name: foredeck-{{ .role }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ quote .root.Release.Namespace }}
+  labels:
+    {{- include "foredeck.rights.labels" . | nindent 4 }}
 {{ include "foredeck.to" (dict "root" .root "role" .role "kind" "Role" "name" (printf "foredeck-%s" .role)) }}
 {{- end }}
 
@@ -51,7 +64,7 @@ roleRef:
 subjects:
   - kind: ServiceAccount
     name: foredeck-{{ .role }}
-    namespace: {{ .root.Release.Namespace }}
+    namespace: {{ quote .root.Release.Namespace }}
 {{- end }}
 
 {{/* One Lease. To create can't be allowed by name, and stays: a Lease that somebody deletes has to come back. The chart makes

@@ -63,6 +63,8 @@ pub(super) fn install(
 ) -> Result<Collector, TraceError> {
     let refused = |error: &dyn std::error::Error| TraceError::Exporter(error.to_string());
     let client = http::client()
+        // A collector is near: what the environment says of proxies is for what is outside.
+        .no_proxy()
         .connect_timeout(CONNECT)
         .timeout(DEADLINE)
         .pool_max_idle_per_host(1)
