@@ -97,12 +97,13 @@ fn every_link_leads_somewhere() -> Result<()> {
     Ok(())
 }
 
-/// What stands in backticks and has the form of a test's name: at least four words.
+/// What stands in backticks and has the form of a test's name: at least four words, and is no metric.
 #[test]
 fn every_test_that_security_names_is_there() -> Result<()> {
     let page = fs::read_to_string(root().join("docs/security.md"))?;
     let is_name = |word: &&str| {
         word.split('_').count() > 3
+            && !word.starts_with("foredeck_")
             && word
                 .chars()
                 .all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')
