@@ -1,12 +1,13 @@
-//! What the pages say is there: every reason and phase is explained, and every link leads somewhere.
+//! What the pages say is there: every reason, phase and flag is explained, every link leads somewhere, and every page is found.
 
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use foredeck::api::deploy_request::Phase;
 
 #[test]
@@ -96,12 +97,13 @@ fn every_link_leads_somewhere() -> Result<()> {
     Ok(())
 }
 
-/// What stands in backticks and has the form of a test's name: at least four words.
+/// What stands in backticks and has the form of a test's name: at least four words, and is no metric.
 #[test]
 fn every_test_that_security_names_is_there() -> Result<()> {
     let page = fs::read_to_string(root().join("docs/security.md"))?;
     let is_name = |word: &&str| {
         word.split('_').count() > 3
+            && !word.starts_with("foredeck_")
             && word
                 .chars()
                 .all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')
@@ -149,6 +151,87 @@ fn every_metric_that_monitoring_explains_is_registered() -> Result<()> {
         }
     }
     assert!(count > 30 && missing.is_empty(), "{count} {missing:?}");
+    Ok(())
+}
+
+#[test]
+fn every_flag_stands_on_a_page() -> Result<()> {
+    let mut pages = String::new();
+    for page in files("docs", "md")? {
+        pages.push_str(&fs::read_to_string(page)?);
+    }
+    let is_of_flags = |char: char| char.is_ascii_alphanumeric() || char == '-';
+    let words: BTreeSet<&str> = pages
+        .split(|char| !is_of_flags(char))
+        .filter(|word| word.starts_with("--"))
+        .collect();
+    let mut flags = BTreeSet::new();
+    for command in ["controller", "receiver", "relay", "run", "doctor", "import"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_foredeck"))
+            .args([command, "--help"])
+            .output()?;
+        ensure!(output.status.success(), "{command} --help");
+        let help = String::from_utf8(output.stdout)?;
+        // `  -n, --namespace <NAMESPACE>`: what a flag is for stands on the lines below, or further to the right.
+        let found = help.lines().filter_map(|line| {
+            let line = line.trim_start();
+            let line =
+                line.split_once(", ").map_or(
+                    line,
+                    |(first, rest)| {
+                        if first.len() == 2 { rest } else { line }
+                    },
+                );
+            let flag = line.split(|char| !is_of_flags(char)).next()?;
+            (flag.len() > 2 && flag.starts_with("--")).then(|| flag.to_owned())
+        });
+        flags.extend(found);
+    }
+    assert!(flags.remove("--help") && flags.len() > 60, "{flags:?}");
+    let missing: Vec<_> = flags
+        .iter()
+        .filter(|flag| !words.contains(flag.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "no page in docs names {missing:?}");
+    Ok(())
+}
+
+#[test]
+fn the_readme_leads_to_every_page() -> Result<()> {
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    let pages = files("docs", "md")?;
+    assert!(pages.len() > 6, "{pages:?}");
+    for page in pages {
+        let name = page.strip_prefix(root())?.display().to_string();
+        let found = [")", "#"]
+            .iter()
+            .any(|end| readme.contains(&format!("({name}{end}")));
+        assert!(found, "README.md has no link to {name}");
+    }
+    Ok(())
+}
+
+/// Where a page installs the chart or makes a checkout, that is of this version; an older one is `OLDER`.
+#[test]
+fn the_pages_install_this_version() -> Result<()> {
+    let this = env!("CARGO_PKG_VERSION");
+    let mut count = 0;
+    for page in [files("docs", "md")?, pages_at_the_root()?].concat() {
+        let text = fs::read_to_string(&page)?;
+        for before in ["charts/foredeck --version ", "git clone --branch v"] {
+            for rest in text.split(before).skip(1) {
+                let end = rest.find(|next: char| next.is_whitespace() || next == '`');
+                let version = &rest[..end.unwrap_or(rest.len())];
+                assert!(
+                    [this, "OLDER"].contains(&version),
+                    "{}: {version}",
+                    page.display()
+                );
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 5, "{count}");
     Ok(())
 }
 

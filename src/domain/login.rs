@@ -20,6 +20,8 @@ pub struct LoginState {
 pub struct KnownCertificate {
     /// Its serial number.
     pub serial: String,
+    /// From its beginning to its end, as it says itself.
+    pub life: SignedDuration,
     /// Its end as it says itself.
     pub not_after: Timestamp,
     /// Its end by our clock.

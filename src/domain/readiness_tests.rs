@@ -140,6 +140,7 @@ fn a_certificate_that_can_not_be_renewed_and_a_clock_that_is_off_are_said_of_a_r
         trouble,
         certificate: Some(KnownCertificate {
             serial: "01".to_owned(),
+            life: SignedDuration::from_hours(1),
             not_after: end,
             ends: end,
             skew: SignedDuration::from_secs(skew),

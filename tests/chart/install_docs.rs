@@ -28,8 +28,17 @@ use crate::{
 };
 
 const PAGE: &str = "docs/install.md";
+const QUICKSTART: &str = "examples/quickstart/README.md";
+/// Where releases put the chart. Here it is the one of the checkout.
+const PUBLISHED: &str = concat!(
+    "oci://ghcr.io/foredeck/charts/foredeck --version ",
+    env!("CARGO_PKG_VERSION"),
+    " "
+);
+/// People of the quickstart, whom RBAC allows nothing but what it says.
+const ALICE: &str = "alice@harbor.example";
 
-/// The commands of a section: lines of its shell blocks, those that go on joined.
+/// The commands of a section: lines of its shell blocks, those that go on joined, and each loop as one.
 fn commands(page: &str, heading: &str) -> Result<Vec<String>> {
     let page = fs::read_to_string(root().join(page))?;
     let (_, section) = page
@@ -40,8 +49,20 @@ fn commands(page: &str, heading: &str) -> Result<Vec<String>> {
     let text: String = blocks
         .map(|block| block.split("```").next().unwrap_or_default())
         .collect();
-    let lines = text.replace("\\\n", " ");
-    Ok(lines.lines().map(str::to_owned).collect())
+    let text = text
+        .replace("\\\n", " ")
+        .replace(PUBLISHED, "charts/foredeck ");
+    let mut commands: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match commands.last_mut() {
+            Some(open) if open.starts_with("for ") && !open.ends_with("\ndone") => {
+                open.push('\n');
+                open.push_str(line);
+            }
+            _ => commands.push(line.to_owned()),
+        }
+    }
+    Ok(commands)
 }
 
 /// A folder like the repository's, with programs as they would be installed.
@@ -101,15 +122,22 @@ async fn output(command: &str, folder: &Path, kubeconfig: &Path) -> Result<Outpu
     Ok(output)
 }
 
-/// What the quickstart expects of staging.
-fn pipeline() -> Pipeline {
-    let pipeline = Pipeline::new("checkout", "Deploy to staging");
-    ["branch", "account", "namespace"]
-        .into_iter()
-        .fold(pipeline, |pipeline, name| {
-            pipeline.parameter(Parameter::new(name).required())
-        })
-        .stage(Stage::deploy("Deploy", Duration::from_millis(200)))
+/// What the quickstart expects.
+fn pipelines() -> [Pipeline; 4] {
+    [
+        ("Deploy to staging", &["branch", "account", "namespace"][..]),
+        ("Deploy to production", &["branch", "account", "namespace"]),
+        ("Rollback", &["to", "account", "namespace"]),
+        ("Restart", &["account", "namespace"]),
+    ]
+    .map(|(name, parameters)| {
+        parameters
+            .iter()
+            .fold(Pipeline::new("checkout", name), |pipeline, name| {
+                pipeline.parameter(Parameter::new(*name).required())
+            })
+            .stage(Stage::deploy("Deploy", Duration::from_millis(200)))
+    })
 }
 
 /// The installed controller, in a Pod's place.
@@ -131,10 +159,24 @@ async fn controller(desk: &Desk) -> Result<Role> {
     Ok(role)
 }
 
-/// Follows these sections; gives what `kubectl get dr` said last.
-async fn leads_to_a_deployment(sections: &[(&str, &str)]) -> Result<String> {
+/// Whether the API server writes down who asks.
+#[derive(Clone, Copy, PartialEq)]
+enum Stamps {
+    On,
+    Off,
+}
+
+/// Follows these sections, where somebody is named as them from the moment that the page looks who one is; gives what
+/// `kubectl get dr` said last.
+async fn leads_to_a_deployment(
+    sections: &[(&str, &str)],
+    stamps: Stamps,
+    asker: Option<&str>,
+) -> Result<String> {
     let gate = StandInGate::start().await?;
-    gate.put_pipeline(pipeline());
+    for pipeline in pipelines() {
+        gate.put_pipeline(pipeline);
+    }
     let desk = Desk::on(ControlPlane::start().await?).await?;
     let folder = folder(&desk.plane).await?;
     for secret in ["bot-token", "app-token"] {
@@ -144,18 +186,34 @@ async fn leads_to_a_deployment(sections: &[(&str, &str)]) -> Result<String> {
     let own = fs::read_to_string(&connection)?.replace("http://127.0.0.1:8084", &gate.url());
     fs::write(&connection, own)?;
 
+    let mut who = desk.plane.admin_kubeconfig().to_owned();
     let mut running = None;
     let mut said = String::new();
     for (page, heading) in sections {
+        let folder = match *page {
+            QUICKSTART => folder.join("examples/quickstart"),
+            _ => folder.clone(),
+        };
         for command in commands(page, heading)? {
-            let command = command.replace("gate.example.com", "127.0.0.1");
+            let mut command = command.replace("gate.example.com", "127.0.0.1");
             if command.starts_with("kubectl rollout status") {
                 // Nothing makes Pods here.
                 ensure!(running.is_some(), "{command}: nothing was installed");
                 continue;
             }
-            let admin = desk.plane.admin_kubeconfig();
-            let output = output(&command, &folder, admin).await?;
+            if command.starts_with("git clone") {
+                // The folder is a checkout.
+                continue;
+            }
+            if command.starts_with("helm upgrade --install") && stamps == Stamps::Off {
+                command.push_str(" --set-string admission.mutating=off");
+            }
+            if let Some(asker) = asker
+                && command.starts_with("kubectl auth whoami")
+            {
+                who = desk.plane.kubeconfig_as(asker, &[], None)?;
+            }
+            let output = output(&command, &folder, &who).await?;
             if command.starts_with("kubectl get dr") {
                 said = String::from_utf8(output.stdout)?;
             }
@@ -175,16 +233,45 @@ async fn leads_to_a_deployment(sections: &[(&str, &str)]) -> Result<String> {
 
 #[tokio::test]
 async fn helm_leads_to_the_first_deployment() -> Result<()> {
-    let said =
-        leads_to_a_deployment(&[(PAGE, "With helm"), (PAGE, "The first deployment")]).await?;
-    assert!(said.contains("Succeeded"), "{said}");
+    let pages = [(PAGE, "With helm"), (PAGE, "The first deployment")];
+    let said = leads_to_a_deployment(&pages, Stamps::On, Some(ALICE)).await?;
+    assert!(said.contains("Succeeded") && said.contains(ALICE), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn helm_leads_to_the_first_deployment_where_nobody_stamps() -> Result<()> {
+    let pages = [(PAGE, "With helm"), (PAGE, "The first deployment")];
+    let said = leads_to_a_deployment(&pages, Stamps::Off, Some(ALICE)).await?;
+    assert!(said.contains("Succeeded") && said.contains(ALICE), "{said}");
     Ok(())
 }
 
 #[tokio::test]
 async fn the_readme_leads_to_the_first_deployment() -> Result<()> {
-    let said = leads_to_a_deployment(&[("README.md", "Install it")]).await?;
-    assert!(said.contains("Succeeded"), "{said}");
+    for stamps in [Stamps::On, Stamps::Off] {
+        let said = leads_to_a_deployment(&[("README.md", "Install it")], stamps, None).await?;
+        assert!(said.contains("Succeeded"), "{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_quickstart_leads_to_eight_requests_where_nobody_stamps() -> Result<()> {
+    let pages = [
+        (PAGE, "With helm"),
+        (QUICKSTART, "Configure it"),
+        (QUICKSTART, "Ask"),
+    ];
+    let said = leads_to_a_deployment(&pages, Stamps::Off, None).await?;
+    assert_eq!(said.lines().count(), 9, "{said}");
+    for request in ["checkout-restart-production", "checkout-rollback-staging"] {
+        let line = said.lines().find(|line| line.starts_with(request));
+        assert!(
+            line.is_some_and(|line| line.contains("Succeeded")),
+            "{said}"
+        );
+    }
     Ok(())
 }
 
@@ -195,6 +282,10 @@ async fn what_is_upgraded_keeps_its_values() -> Result<()> {
     let admin = desk.plane.admin_kubeconfig();
     let install = commands(PAGE, "With helm")?;
     let install = install.first().context("a first command")?;
+    ensure!(
+        install.starts_with("helm upgrade --install foredeck charts/foredeck "),
+        "{install}"
+    );
     output(install, &folder, admin).await?;
     for command in commands(PAGE, "Upgrade and uninstall")? {
         output(&command, &folder, admin).await?;

@@ -103,6 +103,11 @@ async fn twenty_renewals_and_no_poll_fails() -> Result<()> {
         .await?
         .context("no metric of what is left")?;
     ensure!((0.0..=8.0).contains(&left), "{left} s");
+    let life = controller
+        .metric("foredeck_certificate_life_seconds{")
+        .await?
+        .context("no metric of its whole life")?;
+    ensure!(life >= left, "{left} s of {life} s");
     nothing_leaked(&[&world], &[&controller]).await
 }
 

@@ -36,6 +36,16 @@ const HOME: &str = "foredeck-system";
 /// Longer than a test: who starts an execution ends it.
 const LONG: Duration = Duration::from_hours(1);
 
+/// Where releases put the chart. Here it is the one of the checkout, also in the place of an older one.
+const PUBLISHED: [&str; 2] = [
+    concat!(
+        "oci://ghcr.io/foredeck/charts/foredeck --version ",
+        env!("CARGO_PKG_VERSION"),
+        " "
+    ),
+    "oci://ghcr.io/foredeck/charts/foredeck --version OLDER ",
+];
+
 /// The commands of a section: lines of its shell blocks.
 pub(crate) fn commands(heading: &str) -> Result<Vec<String>> {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE))?;
@@ -49,7 +59,12 @@ pub(crate) fn commands(heading: &str) -> Result<Vec<String>> {
         match line {
             "```sh" => inside = true,
             "```" => inside = false,
-            command if inside => all.push(command.to_owned()),
+            command if inside => {
+                let command = PUBLISHED.iter().fold(command.to_owned(), |command, chart| {
+                    command.replace(chart, "charts/foredeck ")
+                });
+                all.push(command);
+            }
             _ => {}
         }
     }

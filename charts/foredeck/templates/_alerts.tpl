@@ -38,16 +38,16 @@ sum((increase({{ .series }}[{{ .over }}]) > 0) or ({{ .series }} > 0 unless {{ .
   summary: {{ `Nobody holds the Lease {{ $labels.lease }}` | quote }}
   description: {{ `Pods of this role run, and none of them works: none could take the Lease {{ $labels.lease }}.` | quote }}
 - alert: ForedeckRequestsUnknown
-  for: 1m
+  for: 10m
   severity: critical
   expr: max(foredeck_requests{phase="Unknown"}) > 0
   summary: {{ `{{ $value }} requests are in phase Unknown` | quote }}
-  description: Foredeck can't tell whether these ran. Each holds its target until somebody has looked in Spinnaker and lets it go.
+  description: For ten minutes foredeck couldn't tell whether these run. Each holds its target until Spinnaker says, or somebody has looked there and lets it go.
 - alert: ForedeckUnknownStart
   severity: warning
   expr: {{ include "foredeck.alerts.rose" (dict "series" "foredeck_starts_total{outcome=\"unknown\"}" "over" "15m") | quote }}
   summary: A start was sent to Spinnaker, and no answer says what came of it
-  description: Foredeck looks for the execution and sends no second start. When it finds none in time, the request ends as Unknown.
+  description: Foredeck looks for the execution by its id. Where Spinnaker has long said that there is none, a connection with onUnknown Retry, which is the default, has it sent again with the same ids; with Hold the request stays Unknown until a person decides.
 - alert: ForedeckNoSocket
   needs: socket
   for: 2m
@@ -94,9 +94,9 @@ sum((increase({{ .series }}[{{ .over }}]) > 0) or ({{ .series }} > 0 unless {{ .
   severity: warning
   expr: >-
     max by (namespace, connection) (foredeck_certificate_seconds_left) <
-    max_over_time(max by (namespace, connection) (foredeck_certificate_seconds_left)[30d:1h]) / 4
+    max by (namespace, connection) (foredeck_certificate_life_seconds) / 4
   summary: {{ `The client certificate of {{ $labels.namespace }}/{{ $labels.connection }} ends in {{ $value | humanizeDuration }}` | quote }}
-  description: Less than a quarter is left of what it had at its best. One from Vault is renewed at two thirds of its life, so that has failed for a while.
+  description: Less than a quarter of its life is left. One from Vault is renewed at two thirds of its life, so that has failed for a while.
 - alert: ForedeckGateErrors
   for: 10m
   severity: warning

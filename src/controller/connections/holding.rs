@@ -190,6 +190,9 @@ impl Holding {
         };
         Some(KnownCertificate {
             serial: certificate.serial().to_owned(),
+            life: certificate
+                .not_after()
+                .duration_since(certificate.not_before()),
             not_after: certificate.not_after(),
             ends,
             skew,

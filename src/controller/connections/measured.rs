@@ -1,5 +1,5 @@
-//! What is measured of connections as of the moment that somebody asks: whether each is ready, and how long its certificate
-//! still lasts. Touches the clock.
+//! What is measured of connections as of the moment that somebody asks: whether each is ready, how long its certificate
+//! still lasts, and how long it lasts as a whole. Touches the clock.
 
 use std::{
     fmt,
@@ -75,10 +75,11 @@ impl fmt::Debug for ReadyOnes {
     }
 }
 
-/// The seconds that are left of each connection's certificate: as many lines as there are connections with one.
-pub(super) struct SecondsLeft(pub(super) Entries);
+/// How long each connection's certificate still lasts, and how long it lasts as a whole: as many lines of each as there are
+/// connections with one.
+pub(super) struct Certificates(pub(super) Entries);
 
-impl Collector for SecondsLeft {
+impl Collector for Certificates {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let now = Timestamp::now();
         let all: Vec<_> = self
@@ -86,9 +87,10 @@ impl Collector for SecondsLeft {
             .all()
             .values()
             .filter_map(|entry| {
-                let ends = entry.login.state.borrow().certificate.as_ref()?.ends;
-                let left = ends.duration_since(now).as_secs();
-                Some((entry.place.clone(), left))
+                let login = entry.login.state.borrow();
+                let certificate = login.certificate.as_ref()?;
+                let left = certificate.ends.duration_since(now).as_secs();
+                Some((entry.place.clone(), left, certificate.life.as_secs()))
             })
             .collect();
         if all.is_empty() {
@@ -100,16 +102,26 @@ impl Collector for SecondsLeft {
             None,
             MetricType::Gauge,
         )?;
-        for ((namespace, name), left) in all {
+        for ((namespace, name), left, _) in &all {
             let labels = [("namespace", namespace), ("connection", name)];
-            ConstGauge::new(left).encode(family.encode_family(&labels)?)?;
+            ConstGauge::new(*left).encode(family.encode_family(&labels)?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "certificate_life_seconds",
+            "How long a connection's client certificate lasts as a whole, from its beginning to its end",
+            None,
+            MetricType::Gauge,
+        )?;
+        for ((namespace, name), _, life) in &all {
+            let labels = [("namespace", namespace), ("connection", name)];
+            ConstGauge::new(*life).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
 }
 
-impl fmt::Debug for SecondsLeft {
+impl fmt::Debug for Certificates {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SecondsLeft")
+        formatter.write_str("Certificates")
     }
 }

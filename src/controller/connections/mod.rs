@@ -38,7 +38,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{
     entry::{Entries, Entry, Login, MadeFrom},
     keeper::Keeper,
-    measured::{ReadyOnes, SecondsLeft},
+    measured::{Certificates, ReadyOnes},
     secret::Secrets,
 };
 use super::{context::ControllerSettings, metrics::ControllerMetrics, survey::Surveys};
@@ -228,7 +228,7 @@ impl Connections {
     pub(super) fn measure(&self, metrics: &Metrics) {
         let (entries, ready) = (self.teller.entries.clone(), self.ready.clone());
         metrics.register(|registry| {
-            registry.register_collector(Box::new(SecondsLeft(entries)));
+            registry.register_collector(Box::new(Certificates(entries)));
             registry.register_collector(Box::new(ready));
         });
     }

@@ -20,6 +20,7 @@ const LONGEST_SERIAL: usize = 20;
 pub struct ClientCertificate {
     certified: Arc<CertifiedKey>,
     serial: String,
+    not_before: Timestamp,
     not_after: Timestamp,
 }
 
@@ -52,6 +53,7 @@ impl ClientCertificate {
         let leaf = chain.first().ok_or(CertificateError::Certificate)?;
         let (_, parsed) =
             X509Certificate::from_der(leaf).map_err(|_| CertificateError::Certificate)?;
+        let not_before = time(parsed.validity().not_before.timestamp());
         let not_after = time(parsed.validity().not_after.timestamp());
         let serial = parsed.raw_serial();
         // Before a first bit that is set stands an octet for the sign.
@@ -69,6 +71,7 @@ impl ClientCertificate {
         Ok(Self {
             certified: Arc::new(certified),
             serial,
+            not_before,
             not_after,
         })
     }
@@ -76,6 +79,11 @@ impl ClientCertificate {
     /// Its serial number: hexadecimal pairs with colons between them.
     pub fn serial(&self) -> &str {
         &self.serial
+    }
+
+    /// Since when it is good, as it says itself: some authorities say a moment before they issued it.
+    pub fn not_before(&self) -> Timestamp {
+        self.not_before
     }
 
     /// Until when it is good.
