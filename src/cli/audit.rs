@@ -55,6 +55,9 @@ impl AuditArguments {
             audit_token_file,
             audit_ca_file,
         } = self;
+        if let Some(path) = &audit_file {
+            AuditSettings::check_file(path).context("--audit-file can't be used")?;
+        }
         let server = match audit_url {
             None => None,
             Some(url) => {

@@ -66,7 +66,7 @@ use self::{
     metrics::ControllerMetrics,
 };
 pub use self::{
-    audit::{AuditServer, AuditSettings, NoServer},
+    audit::{AuditServer, AuditSettings, NoFile, NoServer},
     context::ControllerSettings,
     error::ControllerError,
 };
@@ -404,16 +404,21 @@ async fn engine(
             woken_connections,
             shutdown.clone(),
         );
-        let audit = audit::deliver(&context, &shutdown);
-        tokio::join!(
-            audit,
-            requests,
-            targets,
-            approvals,
-            applications,
-            environments,
-            connections
-        );
+        // What is decided or deleted while passes end is told, too.
+        let drained = CancellationToken::new();
+        let audit = audit::deliver(&context, &drained);
+        let passes = async {
+            tokio::join!(
+                requests,
+                targets,
+                approvals,
+                applications,
+                environments,
+                connections
+            );
+            drained.cancel();
+        };
+        tokio::join!(audit, passes);
         Ok(())
     };
     tokio::select! {
@@ -534,17 +539,23 @@ fn drop_pipelines(application: &mut Application) {
 /// A request changed or went: itself, its target, and who may be next there.
 fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
     drop(context.wake_request.send(reference(object)));
-    let Ok(request) = &object.0 else { return };
-    let namespace = request.namespace().unwrap_or_default();
     let stored = context.caches.requests.0.get(&reference(object));
     let present = stored.is_some();
-    let same = stored.is_some_and(|stored| stored.meta().uid == request.meta().uid);
-    context.audit.seen(request, !same);
+    let same = stored.is_some_and(|stored| stored.meta().uid == object.meta().uid);
+    match &object.0 {
+        Ok(request) => context.audit.seen(request, !same),
+        Err(_) if !same => context.audit.vanished(object.meta()),
+        Err(_) => {}
+    }
     if !present {
-        let uid = request.uid().unwrap_or_default();
+        let uid = object.uid().unwrap_or_default();
         context.audit.forget(&uid);
         context.behind_ground.over(&uid);
         context.plans.over(&uid);
+    }
+    let Ok(request) = &object.0 else { return };
+    let namespace = request.namespace().unwrap_or_default();
+    if !present {
         approvals::request_gone(context, request);
     }
     let Some(target) = request

@@ -18,8 +18,9 @@ use crate::api::{
     },
 };
 
-/// Appends to `next` what it decides beyond what the request's status says. At most [`bounds::DECISIONS`] are kept: who
-/// asked, that it was started and that it was cancelled, and the latest of all others.
+/// Appends to `next` what it decides beyond what the request's status says. At most [`bounds::DECISIONS`] are kept: what is
+/// appended now; who asked, that it was started and that it was cancelled; and the latest of all others, of which
+/// refusals fall off first, since anybody may cause those.
 pub fn append(
     request: &DeployRequest,
     next: &mut DeployRequestStatus,
@@ -31,11 +32,7 @@ pub fn append(
     if before.phase.is_some_and(Phase::is_terminal) {
         return;
     }
-    let mut records = Records {
-        all: std::mem::take(&mut next.decisions),
-        audited: next.audited,
-        now,
-    };
+    let mut records = Records::of(next, now);
     requested(&mut records, request);
     authorized(&mut records, before, next, gates);
     approvals(&mut records, before, next);
@@ -55,11 +52,7 @@ pub(super) fn remember(
     why: &str,
     now: Timestamp,
 ) {
-    let mut records = Records {
-        all: std::mem::take(&mut status.decisions),
-        audited: status.audited,
-        now,
-    };
+    let mut records = Records::of(status, now);
     records.push(what, now, by, Some(why));
     (status.decisions, status.audited) = records.bounded();
 }
@@ -68,10 +61,26 @@ struct Records {
     all: Vec<DecisionRecord>,
     /// How many of them, from the first, the audit sinks have.
     audited: Option<u32>,
+    /// How many of them, from the first, stood before.
+    stood: usize,
     now: Timestamp,
 }
 
 impl Records {
+    /// Takes them out of the status.
+    fn of(status: &mut DeployRequestStatus, now: Timestamp) -> Self {
+        let all = std::mem::take(&mut status.decisions);
+        let stood = all.len();
+        // Where it says more than there is, what is appended would count as told.
+        let most = u32::try_from(stood).unwrap_or(u32::MAX);
+        Self {
+            audited: status.audited.map(|audited| audited.min(most)),
+            all,
+            stood,
+            now,
+        }
+    }
+
     fn push(&mut self, what: DecisionKind, at: Timestamp, by: Option<&str>, why: Option<&str>) {
         let text = |text: &str, most| Some(bounds::cut(text, most)).filter(|text| !text.is_empty());
         self.all.push(DecisionRecord {
@@ -96,25 +105,34 @@ impl Records {
             .find(|record| kinds.contains(&record.what) && record.by.as_ref() == Some(&by))
     }
 
-    /// Whether something as old may have fallen off the full record: told again, it would fall off again, for ever.
+    /// Whether a refusal as old may have fallen off the full record: told again, it would fall off again, for ever.
     fn may_have_dropped(&self, at: &Time) -> bool {
-        self.all.len() >= bounds::DECISIONS
-            && self
-                .all
-                .iter()
-                .filter(|record| !stays(record.what))
-                .all(|record| record.at >= *at)
+        let before = &self.all[..self.stood];
+        let refusals = before
+            .iter()
+            .filter(|record| record.what == DecisionKind::Refused);
+        let others = before.iter().filter(|record| !stays(record.what));
+        let oldest = refusals
+            .map(|record| &record.at)
+            .min()
+            .or_else(|| others.map(|record| &record.at).min());
+        before.len() >= bounds::DECISIONS && oldest.is_none_or(|oldest| oldest >= at)
     }
 
     fn bounded(mut self) -> (Vec<DecisionRecord>, Option<u32>) {
         while self.all.len() > bounds::DECISIONS {
-            // What was only just told stays, however old it is: whoever tells it elsewhere has to see it once.
-            let told = self.all.iter().enumerate().rev().skip(1).rev();
-            let oldest = told
+            // What was only just decided stays, however old it is, as long as there is room for it: whoever tells it elsewhere
+            // has to see it once.
+            let oldest = self.all.iter().enumerate();
+            let oldest = oldest
                 .filter(|(_, record)| !stays(record.what))
-                .min_by_key(|(_, record)| record.at.0)
+                .min_by_key(|(index, record)| {
+                    let new = *index >= self.stood;
+                    (new, record.what != DecisionKind::Refused, record.at.0)
+                })
                 .map_or(0, |(index, _)| index);
             self.all.remove(oldest);
+            self.stood -= usize::from(oldest < self.stood);
             self.audited = self.audited.map(|audited| {
                 let had = usize::try_from(audited).is_ok_and(|audited| oldest < audited);
                 audited - u32::from(had)
@@ -377,37 +395,5 @@ fn whole_second(time: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn records(count: usize, audited: Option<u32>) -> Records {
-        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap_or_default();
-        let mut records = Records {
-            all: Vec::new(),
-            audited,
-            now,
-        };
-        records.push(DecisionKind::Requested, now, Some("who asked"), None);
-        for _ in 1..count {
-            records.push(DecisionKind::Refused, now, Some("somebody"), None);
-        }
-        records
-    }
-
-    #[test]
-    fn what_falls_off_is_counted_off_what_the_sinks_have() {
-        let three_more = bounds::DECISIONS + 3;
-        for (audited, left) in [
-            (None, None),
-            (Some(10), Some(7)),
-            (Some(2), Some(1)),
-            (Some(0), Some(0)),
-        ] {
-            let (all, counted) = records(three_more, audited).bounded();
-            assert_eq!(all.len(), bounds::DECISIONS);
-            assert_eq!(all[0].what, DecisionKind::Requested);
-            assert_eq!(counted, left, "{audited:?}");
-        }
-        assert_eq!(records(5, Some(5)).bounded().1, Some(5));
-    }
-}
+#[path = "decisions_tests.rs"]
+mod tests;

@@ -278,7 +278,11 @@ impl Place {
             "apiVersion": "v1", "kind": "ServiceAccount",
             "metadata": {"name": ACCOUNT, "namespace": self.namespace},
         });
-        let rules = json!([{"apiGroups": [""], "resources": ["secrets"], "resourceNames": SECRETS, "verbs": ["get"]}]);
+        // And a Lease of this namespace's own: that of an installation is one for all.
+        let rules = json!([
+            {"apiGroups": [""], "resources": ["secrets"], "resourceNames": SECRETS, "verbs": ["get"]},
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+        ]);
         let role = json!({
             "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": rules,
         });
@@ -533,6 +537,7 @@ impl Controller {
             .args(OFTEN)
             .args(arguments)
             .env("KUBECONFIG", plane.kubeconfig_as(account, &[], None)?)
+            .env("FOREDECK_LEASE_NAMESPACE", first)
             .env("FOREDECK_LEASE_NAME", format!("controller-{first}"))
             .env(
                 "FOREDECK_ADMISSION_POLICIES",

@@ -6,13 +6,13 @@
 //! other one.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, future, stream};
-use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{ResourceExt, api::ObjectMeta};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -20,12 +20,12 @@ use super::{
     AuditMetrics,
     ledger::{Ledger, Part},
     line::{self, Line},
-    sink::{Sink, Sinks, Trouble},
+    sink::{Sink, Sinks},
+    standing::Standing,
 };
 use crate::{
     api::{DeployRequest, deploy_request::DeployRequestStatus},
     controller::{context::Context, error::ControllerError, objects},
-    domain::backoff,
     runtime::{crash, telemetry},
 };
 
@@ -37,17 +37,13 @@ const LINES: usize = 100;
 const MARKS: usize = 4;
 /// How soon what could not be written down is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How long a request stands aside of which a sink doesn't want the lines.
-const ASIDE: Duration = Duration::from_mins(2);
-/// How often trouble that goes on is told again.
-const REMIND: Duration = Duration::from_mins(10);
-/// How long a process that ends goes on with lines that nobody else knows.
-const LAST: Duration = Duration::from_secs(1);
+/// How long a process that ends goes on with lines that nobody else knows, of each sink.
+const LAST: Duration = Duration::from_secs(3);
 
 /// What the sinks don't have yet, of one set of namespaces.
 pub(super) struct Outbox {
-    sinks: Sinks,
-    metrics: AuditMetrics,
+    pub(super) sinks: Sinks,
+    pub(super) metrics: AuditMetrics,
     ledger: Mutex<Ledger>,
     /// By sink: there may be something to tell.
     lines: Vec<Notify>,
@@ -59,7 +55,7 @@ impl Outbox {
     /// Nothing is known of what they have.
     pub(super) fn new(sinks: Sinks, metrics: AuditMetrics) -> Self {
         Self {
-            ledger: Mutex::new(Ledger::new(sinks.len())),
+            ledger: Mutex::new(Ledger::new(sinks.len(), sinks.room.clone())),
             lines: sinks.iter().map(|_| Notify::new()).collect(),
             marks: Notify::new(),
             sinks,
@@ -88,6 +84,40 @@ impl Outbox {
         }
     }
 
+    /// A request is gone, and what stood in it can't be read.
+    pub(super) fn vanished(&self, meta: &ObjectMeta) {
+        let uid = meta.uid.as_deref().unwrap_or_default();
+        let lost = self.change(|ledger| ledger.vanished(uid));
+        for (sink, lines) in self.sinks.iter().zip(lost) {
+            if lines > 0 {
+                self.metrics.count(sink.word(), "lost", lines);
+                tracing::error!(
+                    request = meta.name,
+                    namespace = meta.namespace,
+                    sink = sink.word(),
+                    lines,
+                    "a request is gone whose last version doesn't decode; what the audit sink lacked of it is lost there and was told on stdout"
+                );
+            }
+        }
+    }
+
+    /// A sink won't have these lines.
+    pub(super) fn refused(&self, sink: usize, part: &Part) {
+        let lost = self.change(|ledger| ledger.refused(sink, part, Instant::now()));
+        if let (Some(line), true) = (part.lines.first(), lost > 0) {
+            let word = self.sinks[sink].word();
+            self.metrics.count(word, "lost", lost);
+            tracing::error!(
+                request = line.request(),
+                namespace = line.namespace(),
+                sink = word,
+                id = line.id,
+                "an audit sink has refused a line for a day and takes others; it is not offered any more, and was told on stdout"
+            );
+        }
+    }
+
     fn lost(&self, sink: &Sink, request: &DeployRequest, lines: usize) {
         if lines > 0 {
             self.metrics.count(sink.word(), "lost", lines);
@@ -96,7 +126,7 @@ impl Outbox {
     }
 
     /// Changes what is known, and wakes who is concerned.
-    fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> T {
         let mut ledger = self.ledger();
         let before = ledger.waiting();
         let outcome = change(&mut ledger);
@@ -108,7 +138,7 @@ impl Outbox {
         outcome
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,7 +154,8 @@ fn number(lines: usize) -> i64 {
     i64::try_from(lines).unwrap_or(i64::MAX)
 }
 
-/// Tells the sinks until shutdown. Never returns before that.
+/// Tells the sinks until shutdown, which for this is the end of the last pass; then offers them once more what stands nowhere
+/// else. Never returns before that.
 pub(in crate::controller) async fn deliver(context: &Arc<Context>, shutdown: &CancellationToken) {
     let Some(outbox) = &context.audit.outbox else {
         return;
@@ -164,17 +195,9 @@ where
     }
 }
 
-/// One sink's trouble, so that it is told once and not with every try.
-#[derive(Default)]
-struct Standing {
-    since: Option<Timestamp>,
-    told: Option<(&'static str, Instant)>,
-    /// How many goes take one request alone, to find the one that is not wanted.
-    alone: usize,
-}
-
 async fn tell(context: &Context, outbox: &Outbox, sink: usize, shutdown: &CancellationToken) {
     let mut standing = Standing::default();
+    let mut led = false;
     // Whatever was taken by a task that broke down.
     outbox.change(Ledger::sort_all);
     loop {
@@ -209,11 +232,14 @@ async fn tell(context: &Context, outbox: &Outbox, sink: usize, shutdown: &Cancel
             pause(shutdown, AGAIN).await;
             continue;
         }
+        led = true;
         standing.alone = standing.alone.saturating_sub(1);
         crash::point("before-audit-delivery");
         let now = lines(&parts);
-        let told = shutdown.run_until_cancelled(outbox.sinks[sink].tell(&now));
-        let Some(told) = told.await else {
+        let patience = outbox.sinks[sink].patience();
+        let telling = outbox.sinks[sink].tell(&now);
+        let told = standing.patiently(outbox, sink, now.len(), patience, telling);
+        let Some(told) = shutdown.run_until_cancelled(told).await else {
             outbox.ledger().back(sink, parts);
             break;
         };
@@ -223,15 +249,51 @@ async fn tell(context: &Context, outbox: &Outbox, sink: usize, shutdown: &Cancel
         let wait = standing.came_of(outbox, sink, parts, told);
         pause(shutdown, wait).await;
     }
-    // What stands in the objects a successor finds.
-    let kept = outbox.ledger().kept(sink);
-    if !kept.is_empty() && context.claim.is_current() {
-        let lines: Vec<&Line> = kept.iter().collect();
-        let last = outbox.sinks[sink].tell(&lines);
-        if matches!(tokio::time::timeout(LAST, last).await, Ok(Ok(()))) {
-            let word = outbox.sinks[sink].word();
-            outbox.metrics.count(word, "accepted", lines.len());
+    // What stands in the objects a successor finds. Whoever never led leaves the rest to who does.
+    if led || context.claim.is_current() {
+        let kept = outbox.ledger().kept(sink);
+        offer_last(&outbox.sinks[sink], &outbox.metrics, kept, LAST).await;
+    }
+}
+
+/// Offers a sink what only this process knows, and counts what it doesn't take in time.
+async fn offer_last(sink: &Sink, metrics: &AuditMetrics, kept: Vec<Line>, time: Duration) {
+    let until = tokio::time::Instant::now() + time;
+    let mut chunks: VecDeque<&[Line]> = kept.chunks(LINES).collect();
+    let (mut lost, mut error) = (kept.len(), None);
+    while let Some(chunk) = chunks.pop_front() {
+        let lines: Vec<&Line> = chunk.iter().collect();
+        match tokio::time::timeout_at(until, sink.tell(&lines)).await {
+            Ok(Ok(())) => {
+                metrics.count(sink.word(), "accepted", chunk.len());
+                lost -= chunk.len();
+            }
+            Ok(Err(trouble)) => {
+                let others = trouble.is_about_the_lines();
+                error = Some(telemetry::chain(&trouble));
+                if !others {
+                    break;
+                }
+                if chunk.len() > 1 {
+                    for line in chunk.chunks(1).rev() {
+                        chunks.push_front(line);
+                    }
+                }
+            }
+            Err(_) => {
+                error = Some("time ran out".to_owned());
+                break;
+            }
         }
+    }
+    if lost > 0 {
+        metrics.count(sink.word(), "lost", lost);
+        tracing::error!(
+            sink = sink.word(),
+            lines = lost,
+            error,
+            "this process ends with audit lines about requests that are gone, which the sink did not take; they are lost there and were told on stdout"
+        );
     }
 }
 
@@ -241,67 +303,12 @@ fn take(context: &Context, outbox: &Outbox, sink: usize, requests: usize) -> Vec
     outbox.ledger().take(sink, requests, LINES, now, object)
 }
 
-fn lines(parts: &[Part]) -> Vec<&Line> {
+pub(super) fn lines(parts: &[Part]) -> Vec<&Line> {
     parts.iter().flat_map(|part| &part.lines).collect()
 }
 
 async fn pause(shutdown: &CancellationToken, time: Duration) {
     let _ended = shutdown.run_until_cancelled(tokio::time::sleep(time)).await;
-}
-
-impl Standing {
-    /// Notes what came of a go, and says how long to wait.
-    fn came_of(
-        &mut self,
-        outbox: &Outbox,
-        sink: usize,
-        parts: Vec<Part>,
-        told: Result<(), Trouble>,
-    ) -> Duration {
-        let word = outbox.sinks[sink].word();
-        let count = lines(&parts).len();
-        let trouble = match told {
-            Ok(()) => {
-                outbox.metrics.count(word, "accepted", count);
-                outbox.change(|ledger| ledger.told(sink, &parts));
-                if self.since.take().is_some() {
-                    tracing::info!(sink = word, "the audit sink takes lines again");
-                }
-                self.told = None;
-                return Duration::ZERO;
-            }
-            Err(trouble) => trouble,
-        };
-        outbox.metrics.count(word, trouble.reason(), count);
-        self.say(outbox, word, &trouble);
-        if trouble.is_about_the_lines() {
-            let one = (parts.len() == 1).then(|| parts[0].uid.clone());
-            if one.is_none() {
-                self.alone = parts.len();
-            }
-            match one {
-                Some(uid) => outbox.ledger().set_aside(sink, uid, Instant::now() + ASIDE),
-                None => outbox.ledger().back(sink, parts),
-            }
-            return Duration::ZERO;
-        }
-        outbox.ledger().back(sink, parts);
-        let now = Timestamp::now();
-        let since = *self.since.get_or_insert(now);
-        backoff::retry(word, since, now, trouble.again())
-    }
-
-    fn say(&mut self, outbox: &Outbox, sink: &'static str, trouble: &Trouble) {
-        let now = Instant::now();
-        let said = self.told.is_some_and(|(reason, at)| {
-            reason == trouble.reason() && now.duration_since(at) < REMIND
-        });
-        if !said {
-            self.told = Some((trouble.reason(), now));
-            let waiting = outbox.ledger().waiting();
-            tracing::warn!(sink, reason = trouble.reason(), error = %telemetry::chain(trouble), waiting, "an audit sink takes no lines; they are kept where they stand and told later");
-        }
-    }
 }
 
 /// Writes into the objects what the sinks have.
@@ -365,3 +372,7 @@ async fn mark(
     crash::point("after-audit-mark");
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "delivery_tests.rs"]
+mod tests;

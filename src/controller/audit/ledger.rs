@@ -5,8 +5,13 @@
 //! bound.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    time::Instant,
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use kube::ResourceExt;
@@ -14,10 +19,34 @@ use kube::ResourceExt;
 use super::line::{self, Line};
 use crate::api::DeployRequest;
 
-/// Lines of objects that are gone, at most; what comes beyond them is lost.
+/// Lines of objects that are gone, at most in a process; what comes beyond them is lost.
 const KEPT: usize = 10_000;
+/// How long a line is offered to a sink that takes others and not it.
+const REFUSED_FOR: Duration = Duration::from_hours(24);
+/// How long a request stands aside of which a sink doesn't want the lines.
+const ASIDE: Duration = Duration::from_mins(2);
 /// Ids of lines of such objects that every sink has.
 const RECENT: usize = 10_000;
+
+/// How many lines of objects that are gone a process keeps, whichever set of namespaces they are from.
+#[derive(Debug, Clone, Default)]
+pub(in crate::controller) struct Room(Arc<AtomicUsize>);
+
+impl Room {
+    /// Takes room for so many lines, or for as many as there is any; how many these are.
+    fn take(&self, lines: usize) -> usize {
+        let room = |taken: usize| KEPT.saturating_sub(taken).min(lines);
+        let take = |taken| Some(taken + room(taken));
+        let before = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        before.map_or(0, room)
+    }
+
+    fn give_back(&self, lines: usize) {
+        self.0.fetch_sub(lines, Ordering::Relaxed);
+    }
+}
 
 /// Which sink has which lines.
 #[derive(Debug)]
@@ -26,10 +55,12 @@ pub(super) struct Ledger {
     /// By sink: the requests of which it lacks lines, in the order in which they get their turn.
     queues: Vec<VecDeque<String>>,
     /// By sink: those that it refused, and until when they stand aside.
-    aside: Vec<Vec<(Instant, String)>>,
+    aside: Vec<BinaryHeap<Reverse<(Instant, String)>>>,
+    /// By sink: when it took lines last.
+    accepted: Vec<Option<Instant>>,
     /// Requests of which every sink has lines that the object doesn't say so of.
     marks: BTreeSet<String>,
-    kept: usize,
+    room: Room,
     waiting: usize,
     /// Of lines that were kept: an object's end is heard of twice.
     recent: VecDeque<String>,
@@ -46,10 +77,20 @@ struct Entry {
     had: Vec<BTreeSet<String>>,
     /// By sink: whether it stands in the queue.
     queued: Vec<bool>,
+    /// By sink: how it is offered.
+    manner: Vec<Manner>,
     /// Where the object is gone: its lines.
     gone: Option<Vec<Line>>,
     /// How many of its lines are counted as waiting.
     waiting: usize,
+}
+
+/// How what a sink lacks of a request is offered to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Together,
+    /// It refused some of it: line by line, to find which; and since when it refuses the first of them.
+    OneByOne(Option<Instant>),
 }
 
 /// What is to be told of one request at once.
@@ -63,13 +104,14 @@ pub(super) struct Part {
 
 impl Ledger {
     /// Nothing is known to so many sinks.
-    pub(super) fn new(sinks: usize) -> Self {
+    pub(super) fn new(sinks: usize, room: Room) -> Self {
         Self {
             entries: HashMap::new(),
             queues: vec![VecDeque::new(); sinks],
-            aside: vec![Vec::new(); sinks],
+            aside: vec![BinaryHeap::new(); sinks],
+            accepted: vec![None; sinks],
             marks: BTreeSet::new(),
-            kept: 0,
+            room,
             waiting: 0,
             recent: VecDeque::new(),
         }
@@ -119,7 +161,7 @@ impl Ledger {
         let before = known
             .and_then(|entry| entry.gone.take())
             .unwrap_or_default();
-        self.kept -= before.len();
+        self.room.give_back(before.len());
         let is_whole = before.iter().all(|line| lines.contains(line));
         let mut all = if is_whole { Vec::new() } else { before };
         for line in lines {
@@ -133,18 +175,35 @@ impl Ledger {
                 all.push(line);
             }
         }
-        let room = KEPT.saturating_sub(self.kept);
-        let lost = all.len().saturating_sub(room);
+        let room = self.room.take(all.len());
+        let lost = all.len() - room;
         all.truncate(room);
         if all.is_empty() {
             self.forget(&uid);
             return lost;
         }
-        self.kept += all.len();
         let entry = self.entry(&uid, request);
         entry.ids = all.iter().map(|line| line.id.clone()).collect();
         entry.gone = Some(all);
         self.sort(&uid);
+        lost
+    }
+
+    /// The object is gone, and what stood in it can't be read. How many of its lines each of the sinks never gets.
+    pub(super) fn vanished(&mut self, uid: &str) -> Vec<usize> {
+        let Some(entry) = self.entries.get(uid) else {
+            return vec![0; self.queues.len()];
+        };
+        if entry.gone.is_some() {
+            // Its lines are kept since somebody else told of its end.
+            return vec![0; self.queues.len()];
+        }
+        let lacks = |had: &BTreeSet<String>| {
+            let lacking = entry.ids.iter().filter(|id| !had.contains(*id));
+            lacking.count()
+        };
+        let lost = entry.had.iter().map(lacks).collect();
+        self.forget(uid);
         lost
     }
 
@@ -158,15 +217,16 @@ impl Ledger {
         now: Instant,
         object: impl Fn(&str, &str) -> Option<DeployRequest>,
     ) -> Vec<Part> {
-        let (due, later) = std::mem::take(&mut self.aside[sink])
-            .into_iter()
-            .partition(|(until, _)| *until <= now);
-        self.aside[sink] = later;
-        let due: Vec<(Instant, String)> = due;
-        self.queues[sink].extend(due.into_iter().map(|(_, uid)| uid));
+        // What was refused before comes after all others, and not along with them.
+        let again = self.queues[sink].is_empty();
         let (mut parts, mut count) = (Vec::new(), 0);
         while parts.len() < requests && count < lines {
-            let Some(uid) = self.queues[sink].pop_front() else {
+            let next = if again {
+                self.due(sink, now)
+            } else {
+                self.queues[sink].pop_front()
+            };
+            let Some(uid) = next else {
                 break;
             };
             let Some(entry) = self.entries.get_mut(&uid) else {
@@ -183,7 +243,11 @@ impl Ledger {
             let wanted = all
                 .into_iter()
                 .filter(|line| entry.ids.contains(&line.id) && !entry.had[sink].contains(&line.id));
-            let lines: Vec<Line> = wanted.collect();
+            let at_once = match entry.manner[sink] {
+                Manner::Together => usize::MAX,
+                Manner::OneByOne(_) => 1,
+            };
+            let lines: Vec<Line> = wanted.take(at_once).collect();
             if !lines.is_empty() {
                 count += lines.len();
                 parts.push(Part { uid, lines });
@@ -193,13 +257,24 @@ impl Ledger {
     }
 
     /// The sink has these.
-    pub(super) fn told(&mut self, sink: usize, parts: &[Part]) {
-        for Part { uid, lines } in parts {
-            if let Some(entry) = self.entries.get_mut(uid) {
-                entry.had[sink].extend(lines.iter().map(|line| line.id.clone()));
-            }
-            self.sort(uid);
+    pub(super) fn told(&mut self, sink: usize, parts: &[Part], now: Instant) {
+        self.accepted[sink] = Some(now);
+        for part in parts {
+            self.over(sink, part);
         }
+    }
+
+    /// These are not to be told to it any more.
+    fn over(&mut self, sink: usize, Part { uid, lines }: &Part) {
+        if let Some(entry) = self.entries.get_mut(uid) {
+            entry.had[sink].extend(lines.iter().map(|line| line.id.clone()));
+            let lacks = entry.ids.iter().any(|id| !entry.had[sink].contains(id));
+            entry.manner[sink] = match entry.manner[sink] {
+                Manner::OneByOne(_) if lacks => Manner::OneByOne(None),
+                _ => Manner::Together,
+            };
+        }
+        self.sort(uid);
     }
 
     /// The sink was not told these: they are first in line again.
@@ -213,18 +288,45 @@ impl Ledger {
         }
     }
 
-    /// The sink won't have what is told of this request: the others go first until then.
-    pub(super) fn set_aside(&mut self, sink: usize, uid: String, until: Instant) {
-        if let Some(entry) = self.entries.get_mut(&uid)
-            && !std::mem::replace(&mut entry.queued[sink], true)
-        {
-            self.aside[sink].push((until, uid));
+    /// The sink won't have this: the others go first for a while. How many lines are given up, because it has refused them
+    /// for [`REFUSED_FOR`] and taken others meanwhile.
+    pub(super) fn refused(&mut self, sink: usize, part: &Part, now: Instant) -> usize {
+        let Some(entry) = self.entries.get_mut(&part.uid) else {
+            return 0;
+        };
+        let known = match entry.manner[sink] {
+            Manner::OneByOne(since) => since,
+            Manner::Together => None,
+        };
+        // Of several nobody knows which it is.
+        let since = (part.lines.len() == 1).then(|| known.unwrap_or(now));
+        entry.manner[sink] = Manner::OneByOne(since);
+        let hopeless = since.is_some_and(|since| {
+            let takes_others = self.accepted[sink].is_some_and(|accepted| accepted > since);
+            takes_others && now.duration_since(since) >= REFUSED_FOR
+        });
+        if hopeless {
+            self.over(sink, part);
+            return part.lines.len();
         }
+        if !std::mem::replace(&mut entry.queued[sink], true) {
+            self.aside[sink].push(Reverse((now + ASIDE, part.uid.clone())));
+        }
+        0
     }
 
     /// When the first that stands aside gets its turn.
     pub(super) fn next_turn(&self, sink: usize) -> Option<Instant> {
-        self.aside[sink].iter().map(|(until, _)| *until).min()
+        let Reverse((until, _)) = self.aside[sink].peek()?;
+        Some(*until)
+    }
+
+    /// One that has stood aside for long enough.
+    fn due(&mut self, sink: usize, now: Instant) -> Option<String> {
+        if self.next_turn(sink)? > now {
+            return None;
+        }
+        self.aside[sink].pop().map(|Reverse((_, uid))| uid)
     }
 
     /// The requests whose objects are to say that more was told: where they are, and by uid.
@@ -285,6 +387,7 @@ impl Ledger {
             ids: Vec::new(),
             had: vec![BTreeSet::new(); sinks],
             queued: vec![false; sinks],
+            manner: vec![Manner::Together; sinks],
             gone: None,
             waiting: 0,
         })
@@ -335,8 +438,19 @@ impl Ledger {
         self.marks.remove(uid);
         if let Some(entry) = self.entries.remove(uid) {
             self.waiting -= entry.waiting;
-            self.kept -= entry.gone.map_or(0, |lines| lines.len());
+            self.room
+                .give_back(entry.gone.map_or(0, |lines| lines.len()));
         }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let kept = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.gone.as_ref());
+        self.room.give_back(kept.map(Vec::len).sum());
     }
 }
 

@@ -87,6 +87,11 @@ impl Line {
         &self.namespace
     }
 
+    /// The request's name.
+    pub(super) fn request(&self) -> &str {
+        &self.request
+    }
+
     /// Writes it to stdout.
     pub(super) fn write(&self) {
         let Self {

@@ -44,6 +44,12 @@ impl AuditMetrics {
         })
     }
 
+    /// How many lines had this outcome.
+    #[cfg(test)]
+    pub(super) fn counted(&self, sink: &'static str, outcome: &'static str) -> u64 {
+        self.lines.get_or_create(&Told { sink, outcome }).get()
+    }
+
     /// So many lines had this outcome.
     pub(super) fn count(&self, sink: &'static str, outcome: &'static str, lines: usize) {
         if lines > 0 {

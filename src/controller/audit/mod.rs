@@ -14,6 +14,7 @@ mod line;
 mod metrics;
 mod server;
 mod sink;
+mod standing;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,9 +24,12 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
-use kube::{Api, ResourceExt, api::PostParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ObjectMeta, PostParams},
+};
 
-pub use self::sink::{AuditServer, AuditSettings, NoServer};
+pub use self::sink::{AuditServer, AuditSettings, NoFile, NoServer};
 use self::{delivery::Outbox, line::Line};
 pub(super) use self::{
     delivery::deliver,
@@ -64,7 +68,15 @@ impl Audit {
         }
     }
 
-    /// Whether there are sinks that don't have every decision about this request: it is not removed before they do.
+    /// A request is gone, and its last version doesn't decode.
+    pub(super) fn vanished(&self, meta: &ObjectMeta) {
+        if let Some(outbox) = &self.outbox {
+            outbox.vanished(meta);
+        }
+    }
+
+    /// Whether there are sinks that don't have every decision about this request: it is not removed before they do, or
+    /// what one of them refuses is given up; see [`ledger`].
     pub(super) fn is_behind(&self, request: &DeployRequest) -> bool {
         self.outbox.is_some() && line::audited(request) < line::decisions(request).len()
     }

@@ -1,7 +1,6 @@
 //! A server that audit lines are posted to. Touches the network, and the files of the token and of whom to trust.
 
 use std::{
-    fs,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -55,7 +54,8 @@ impl LineServer {
             body.push_str(&line.for_a_sink());
         }
         let mut request = self
-            .client()?
+            .client()
+            .await?
             .post(self.settings.url.clone())
             .header(CONTENT_TYPE, "application/x-ndjson")
             .header("idempotency-key", ids::sha256(key.as_bytes()));
@@ -84,10 +84,13 @@ impl LineServer {
     }
 
     /// One that trusts whom the file says now.
-    fn client(&self) -> Result<Client, Trouble> {
+    async fn client(&self) -> Result<Client, Trouble> {
         let unread = |error: &dyn std::error::Error| Trouble::Trust(error.to_string());
         let authorities = match &self.settings.authorities {
-            Some(path) => Some(fs::read(path).map_err(|error| unread(&error))?),
+            Some(path) => {
+                let read = tokio::fs::read(path).await;
+                Some(read.map_err(|error| unread(&error))?)
+            }
             None => None,
         };
         let mut known = self.client.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,14 +1,23 @@
 //! Where audit lines go besides stdout, and why one doesn't take them. Touches what its sinks touch.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use reqwest::{StatusCode, Url};
 
-use super::{file::LineFile, line::Line, server::LineServer};
+use super::{file::LineFile, ledger::Room, line::Line, server::LineServer};
 use crate::{
     runtime::http::{self, Cause},
     secrets::file::FileError,
 };
+
+/// After how long a disk counts as one that hangs. A write to it can't be taken back: it is waited for all the same.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where decisions are told besides stdout and events.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +26,27 @@ pub struct AuditSettings {
     pub file: Option<PathBuf>,
     /// Posted to.
     pub server: Option<AuditServer>,
+}
+
+/// Something is under the name of the file that lines can't be appended to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "what is there is no regular file, and lines can be appended to no other: name a file, or leave it out, since every line is on stdout anyway"
+)]
+pub struct NoFile;
+
+impl AuditSettings {
+    /// Whether lines can be appended to what is under that name, as far as that can be known before the first one. What isn't
+    /// there yet, or can't be looked at, may be a file in time.
+    ///
+    /// # Errors
+    /// [`NoFile`] for a pipe, a terminal, a device or a folder.
+    pub fn check_file(path: &Path) -> Result<(), NoFile> {
+        match path.metadata() {
+            Ok(found) if !found.is_file() => Err(NoFile),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A server that takes lines.
@@ -72,8 +102,20 @@ impl fmt::Debug for AuditServer {
     }
 }
 
-/// The sinks of a process.
-pub(in crate::controller) type Sinks = Arc<[Sink]>;
+/// The sinks of a process, and the room for lines that stand nowhere else.
+#[derive(Clone, Default)]
+pub(in crate::controller) struct Sinks {
+    all: Arc<[Sink]>,
+    pub(super) room: Room,
+}
+
+impl Deref for Sinks {
+    type Target = [Sink];
+
+    fn deref(&self) -> &[Sink] {
+        &self.all
+    }
+}
 
 /// One place that takes lines.
 pub(in crate::controller) enum Sink {
@@ -87,6 +129,9 @@ pub(in crate::controller) enum Trouble {
     /// The file can't be written.
     #[error("the file can't be written")]
     File(#[source] io::Error),
+    /// The disk hangs.
+    #[error("the file has not been written for {} s, and is still being waited for", .0.as_secs())]
+    Hangs(Duration),
     /// The token can't be read.
     #[error("the token can't be read")]
     Token(#[source] FileError),
@@ -117,7 +162,7 @@ impl Trouble {
             },
             Self::Token(_) => "token",
             Self::Trust(_) => "trust",
-            Self::NoAnswer(Cause::Late) => "late",
+            Self::NoAnswer(Cause::Late) | Self::Hangs(_) => "late",
             Self::NoAnswer(Cause::Untrusted(_) | Cause::Alert(_) | Cause::Tls) => "tls",
             Self::NoAnswer(_) => "unreachable",
             Self::Answer { status, .. } => match status.as_u16() {
@@ -159,7 +204,10 @@ fn words(cause: Cause) -> &'static str {
 pub(in crate::controller) fn open(settings: &AuditSettings) -> Sinks {
     let file = settings.file.clone().map(LineFile::new).map(Sink::File);
     let server = settings.server.clone().map(LineServer::new);
-    file.into_iter().chain(server.map(Sink::Server)).collect()
+    Sinks {
+        all: file.into_iter().chain(server.map(Sink::Server)).collect(),
+        room: Room::default(),
+    }
 }
 
 impl Sink {
@@ -168,6 +216,14 @@ impl Sink {
         match self {
             Self::File(_) => "file",
             Self::Server(_) => "url",
+        }
+    }
+
+    /// After how long it is told that nothing came of telling it, where nothing else ends that.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::File(_) => Some(PATIENCE),
+            Self::Server(_) => None,
         }
     }
 
@@ -233,5 +289,17 @@ mod tests {
         }
         let full = Trouble::File(io::ErrorKind::StorageFull.into());
         assert_eq!(full.reason(), "full");
+    }
+
+    #[test]
+    fn only_a_regular_file_is_appended_to() {
+        let folder = std::env::temp_dir();
+        for bad in [folder.as_path(), Path::new("/dev/null")] {
+            assert_eq!(AuditSettings::check_file(bad), Err(NoFile));
+        }
+        let itself = std::env::current_exe().unwrap();
+        for good in [itself.as_path(), Path::new("/not/there/yet")] {
+            assert_eq!(AuditSettings::check_file(good), Ok(()));
+        }
     }
 }
