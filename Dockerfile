@@ -1,7 +1,9 @@
 # The image: one static binary, and what distroless/static has (time zones, CA certificates, a user without rights).
 #
-# Tags are pinned, digests are not, since nobody but a registry knows them: dependabot adds them here once (`docker` in
-# .github/dependabot.yml) and renews them from then on. All that builds stands in .ci/build, which .ci/run runs as well.
+# What stands behind FROM are tags, and a tag can move: nobody but a registry knows a digest. So a build by hand is in what the
+# tags are that day. A release asks for the digests once, builds for both kinds of machine in exactly those, and names them
+# (.ci/releasable). Where a digest stands behind a tag (`@sha256:…`), the release takes that one, and dependabot renews it.
+# All that builds stands in .ci/build, which .ci/run runs as well.
 #
 #   docker build --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" --tag foredeck .
 
