@@ -9,9 +9,9 @@ use crate::support::{Bed, Chance, PATIENCE, RELAYS, Replicas};
 const TARGETS: usize = 8;
 const KILLS: usize = 10;
 const ASKED_FOR_EACH: usize = 4;
-const SHORT_LEASE: [&str; 2] = ["--lease-duration", "2s"];
+const SHORT_LEASE: [&str; 2] = ["--lease-duration", "3s"];
 /// That Lease, and what a loaded machine adds.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(2 + 5);
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(3 + 5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_kills_of_the_relay_that_leads_leave_one_message_for_each_of_forty_requests()

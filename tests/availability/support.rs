@@ -568,11 +568,15 @@ impl<'a> Replicas<'a> {
         Ok(found)
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn is_gone(&self, leader: &Leader) -> Result<bool> {
+        Ok(self.running[leader.index].ended()?.is_some())
+    }
+
     /// Kills it, unless it has ended by itself: then that was no kill.
     pub(crate) fn kill(&mut self, leader: Leader) -> Result<()> {
-        let role = &self.running[leader.index];
-        if role.ended()?.is_none() {
-            role.kill();
+        if !self.is_gone(&leader)? {
+            self.running[leader.index].kill();
             self.kills += 1;
             self.killed = Some((leader.holder, Instant::now()));
         }
