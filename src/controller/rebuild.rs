@@ -1,7 +1,10 @@
 //! Makes a `DeployTarget` that is missing, or that lost its status, from what else is known: the requests that name it,
 //! and the executions that carry our mark. Touches the API server and Gate (reads).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
@@ -13,6 +16,7 @@ use super::{
     context::Context,
     error::ControllerError,
     objects, sighting,
+    survey::Surveyed,
 };
 use crate::{
     api::{
@@ -30,7 +34,7 @@ use crate::{
         target::{self, Evidence},
     },
     runtime::crash,
-    spinnaker::{Execution, GateError},
+    spinnaker::GateError,
 };
 
 /// How many of each pipeline's newest executions are looked through.
@@ -175,23 +179,17 @@ async fn evidence(
             message,
         )));
     }
-    let ids: BTreeSet<&str> = pipelines
-        .iter()
-        .map(|pipeline| pipeline.id.as_str())
-        .collect();
-    let subject = format!("{applications:?} {ids:?}");
     let mut shown: BTreeMap<String, (Gate, Observation)> = BTreeMap::new();
     for connection in connections {
         let gate = match context.connections.gate(&connection).await {
             Ok(gate) => gate,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let asked = executions(&gate, &applications, &pipelines);
-        let executions = match gate.surveys.begun_from_now(subject.clone(), asked).await {
-            Ok(executions) => executions,
+        let surveys = match surveys(&gate, &applications, &pipelines).await {
+            Ok(surveys) => surveys,
             Err(error) => return Ok(Err(refusal(lost.connection, &error))),
         };
-        for execution in executions.iter() {
+        for execution in surveys.iter().flat_map(|survey| &survey.executions) {
             // Another namespace may have a target of that name, and share the connection.
             let own = |mark: &Mark| {
                 let elsewhere = |namespace| namespace != lost.namespace;
@@ -251,16 +249,39 @@ fn connections(
     Ok(all)
 }
 
-/// What ran that may be this target's: of each pipeline the newest, and whatever has not ended, however many ran since.
-async fn executions(
+/// What ran that may be this target's. The applications are surveyed for all targets at once that are made at one time; what
+/// is one target's own is asked beside it, and only if they don't have it: else each of many new targets, of a pipeline each,
+/// would ask for all pipelines of all.
+async fn surveys(
     gate: &Gate,
     applications: &BTreeSet<&str>,
     pipelines: &[PipelineRef],
-) -> Result<Vec<Execution>, GateError> {
-    let mut ids: BTreeSet<String> = pipelines
+) -> Result<Vec<Arc<Surveyed>>, GateError> {
+    let subject = format!("applications {applications:?}");
+    let whole = async {
+        let ids = pipelines_of(gate, applications).await?;
+        executions(gate, ids).await
+    };
+    let mut all = vec![gate.surveys.begun_from_now(subject, whole).await?];
+    // It may have moved to another application since, or be none any more.
+    let elsewhere: BTreeSet<String> = pipelines
         .iter()
+        .filter(|pipeline| !all[0].pipelines.contains(&pipeline.id))
         .map(|pipeline| pipeline.id.clone())
         .collect();
+    if !elsewhere.is_empty() {
+        let subject = format!("pipelines {elsewhere:?}");
+        let own = executions(gate, elsewhere);
+        all.push(gate.surveys.begun_from_now(subject, own).await?);
+    }
+    Ok(all)
+}
+
+async fn pipelines_of(
+    gate: &Gate,
+    applications: &BTreeSet<&str>,
+) -> Result<BTreeSet<String>, GateError> {
+    let mut ids = BTreeSet::new();
     for application in applications {
         match gate.client.pipelines(application).await {
             Ok(all) => ids.extend(all.into_iter().map(|config| config.id)),
@@ -269,7 +290,12 @@ async fn executions(
             Err(error) => return Err(error),
         }
     }
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    Ok(ids)
+}
+
+/// Of each pipeline the newest, and whatever has not ended, however many ran since.
+async fn executions(gate: &Gate, pipelines: BTreeSet<String>) -> Result<Surveyed, GateError> {
+    let ids: Vec<&str> = pipelines.iter().map(String::as_str).collect();
     let newest = ids
         .chunks(1)
         .map(|id| gate.client.executions_of(id, EXECUTIONS));
@@ -279,7 +305,10 @@ async fn executions(
         .chunks(PIPELINES)
         .map(|ids| gate.client.unfinished_of(ids, EXECUTIONS));
     executions.extend(try_join_all(unfinished).await?.concat());
-    Ok(executions)
+    Ok(Surveyed {
+        pipelines,
+        executions,
+    })
 }
 
 /// A request that says of itself that it was sent, as its target would hold it.

@@ -2,7 +2,7 @@
 //! Touches nothing itself.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -10,6 +10,14 @@ use std::{
 };
 
 use crate::spinnaker::{Execution, GateError};
+
+/// What a survey brought.
+#[derive(Default)]
+pub(super) struct Surveyed {
+    /// The ids of the pipelines that were looked through.
+    pub pipelines: BTreeSet<String>,
+    pub executions: Vec<Execution>,
+}
 
 /// The surveys of one Gate, by what they are of.
 #[derive(Default)]
@@ -20,7 +28,7 @@ struct Survey {
     /// How many were begun.
     begun: AtomicU64,
     /// The last that ended well, and which it was.
-    last: tokio::sync::Mutex<Option<(u64, Arc<[Execution]>)>>,
+    last: tokio::sync::Mutex<Option<(u64, Arc<Surveyed>)>>,
 }
 
 impl Surveys {
@@ -28,8 +36,8 @@ impl Surveys {
     pub(super) async fn begun_from_now(
         &self,
         subject: String,
-        ask: impl Future<Output = Result<Vec<Execution>, GateError>>,
-    ) -> Result<Arc<[Execution]>, GateError> {
+        ask: impl Future<Output = Result<Surveyed, GateError>>,
+    ) -> Result<Arc<Surveyed>, GateError> {
         let survey = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.entry(subject).or_default().clone()
@@ -42,7 +50,7 @@ impl Surveys {
             return Ok(found.clone());
         }
         let number = survey.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let found: Arc<[Execution]> = ask.await?.into();
+        let found = Arc::new(ask.await?);
         *last = Some((number, found.clone()));
         Ok(found)
     }
@@ -62,7 +70,7 @@ mod tests {
             surveys.begun_from_now("checkout".to_owned(), async {
                 asked.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                Ok(Vec::new())
+                Ok(Surveyed::default())
             })
         };
         futures::future::join_all((0..100).map(|_| ask())).await;
@@ -86,7 +94,8 @@ mod tests {
             Err(GateError::LoginRequired)
         });
         assert!(failed.await.is_err());
-        let found = surveys.begun_from_now("checkout".to_owned(), async { Ok(Vec::new()) });
+        let found =
+            surveys.begun_from_now("checkout".to_owned(), async { Ok(Surveyed::default()) });
         assert!(found.await.is_ok());
     }
 }

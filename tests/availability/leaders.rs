@@ -1,90 +1,81 @@
-//! Two controllers under one Lease: killed again and again, killed once, and asked to stop.
+//! Two controllers under one Lease: killed again and again, and asked to stop while a start is under way.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use foredeck::api::{DeployTarget, deploy_request::Phase};
+use foredeck::api::DeployTarget;
 use foredeck_testkit::{
     gate::{Effect, Fault, Operation},
     wait_for,
 };
 use kube::api::ListParams;
 
-use crate::support::{Bed, CONTROLLERS, Chance, GRACE, PATIENCE, Replicas, ends};
+use crate::support::{Bed, CONTROLLERS, Chance, PATIENCE, Replicas, ends};
 
-const TARGETS: usize = 40;
+const TARGETS: usize = 20;
 const KILLS: usize = 50;
 const ASKED_FOR_EACH: usize = 4;
-/// One who can't renew in time on a loaded machine ends: that is one more death here.
+/// One who can't renew in time on a loaded machine ends: that is one more death here, and no kill.
 const SHORT_LEASE: [&str; 2] = ["--lease-duration", "3s"];
-/// What is promised after a kill, and after a clean stop.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(20);
-const HANDED_OVER_WITHIN: Duration = Duration::from_secs(2);
+/// That Lease, and what a loaded machine adds: a look each 0.2 s, a call of 0.5 s at the longest, and another death.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(3 + 5);
+/// How long a leader is given to have something started, before it is killed anyway.
+const GIVEN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_kills_of_the_leader_start_each_of_two_hundred_requests_once() -> Result<()> {
     let bed = Bed::of_killing("kills", TARGETS, Duration::from_millis(600)).await?;
     let mut chance = Chance::new()?;
     let mut replicas = Replicas::new(&bed, "controller", CONTROLLERS, &SHORT_LEASE)?;
-    let began = Instant::now();
-    let mut before = None;
-    for kill in 0..KILLS {
-        let (holder, index) = replicas.led(before.as_deref()).await?;
-        for nth in 0..ASKED_FOR_EACH {
-            let number = kill * ASKED_FOR_EACH + nth;
+    let (began, all) = (Instant::now(), KILLS * ASKED_FOR_EACH);
+    let mut asked = 0;
+    while replicas.kills < KILLS {
+        ensure!(replicas.ended < KILLS * 4, "leaders end by themselves");
+        let leader = replicas.led().await?;
+        let before = bed.gate.count_calls(Operation::Start);
+        for number in asked..all.min((replicas.kills + 1) * ASKED_FOR_EACH) {
             bed.ask(&format!("r{number}"), number % TARGETS).await?;
+            asked = number + 1;
         }
-        // While it fills its caches, while it claims, while it sends, while it follows.
-        let life = Duration::from_millis(100 + chance.below(1_500));
-        tokio::time::sleep_until(tokio::time::Instant::now() + life).await;
-        replicas.running[index].kill();
-        before = Some(holder);
+        // Every other one while it sends or records, if it gets that far; the others while they fill their caches, look at
+        // what ran before, claim, follow.
+        let life = if replicas.kills % 2 == 0 {
+            let started = wait_for("a start", GIVEN, async || {
+                let starts = bed.gate.count_calls(Operation::Start);
+                ensure!(starts > before || replicas.is_gone(&leader)?, "none");
+                Ok(())
+            });
+            let _whether_or_not = started.await;
+            chance.below(200)
+        } else {
+            100 + chance.below(1_500)
+        };
+        let end = tokio::time::Instant::now() + Duration::from_millis(life);
+        tokio::time::sleep_until(end).await;
+        replicas.kill(leader)?;
     }
-    eprintln!("{KILLS} kills took {:?}", began.elapsed());
-    let all = KILLS * ASKED_FOR_EACH;
     let during = bed.gate.count_calls(Operation::Start);
+    eprintln!(
+        "{KILLS} kills took {:?}, {during} starts were asked for meanwhile",
+        began.elapsed()
+    );
     replicas.at_ease();
     replicas
-        .kept_while(bed.until_all_succeeded(all, PATIENCE * 2))
+        .kept_while(bed.until_all_succeeded(all, PATIENCE * 3))
         .await?;
-    let ended = replicas.ended;
     eprintln!(
-        "{all} requests, {ended} processes ended, {during} starts asked for while they were killed and {} in all, the end after {:?}",
+        "{} processes ended, the slowest take-over took {:?}, {} starts asked for in all, the end after {:?}",
+        replicas.ended,
+        replicas.slowest,
         bed.gate.count_calls(Operation::Start),
         began.elapsed()
     );
-    ensure!(ended >= KILLS, "{ended} ended");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_leader_is_followed_within_twenty_seconds_and_a_stopped_one_within_two()
--> Result<()> {
-    let bed = Bed::new("followed", 1, Duration::from_millis(200)).await?;
-    let mut roles = vec![bed.started(bed.role("controller")?).await?];
-    let (first, _, _) = bed.until_led(CONTROLLERS, None, &roles, PATIENCE).await?;
-    roles.push(bed.started(bed.role("controller")?).await?);
-
-    roles[0].kill();
-    let (second, _, took) = bed
-        .until_led(CONTROLLERS, Some(&first), &roles, PATIENCE)
-        .await?;
-    eprintln!("taken over {took:?} after a kill");
-    ensure!(took < TAKEN_OVER_WITHIN, "{took:?}");
-    bed.ask("after-the-kill", 0).await?;
-    bed.until_phase("after-the-kill", Phase::Succeeded).await?;
-
-    roles.push(bed.started(bed.role("controller")?).await?);
-    roles[1].terminate()?;
-    let (_, _, took) = bed
-        .until_led(CONTROLLERS, Some(&second), &roles, PATIENCE)
-        .await?;
-    eprintln!("taken over {took:?} after a clean stop");
-    ensure!(took < HANDED_OVER_WITHIN, "{took:?}");
-    let status = roles[1].until_ended(GRACE).await?;
-    ensure!(status.success(), "{status}");
-    bed.ask("after-the-stop", 0).await?;
-    bed.until_all_succeeded(2, PATIENCE).await?;
+    ensure!(during > KILLS / 4, "{during} starts: they were idle");
+    ensure!(
+        replicas.slowest < TAKEN_OVER_WITHIN,
+        "{:?}",
+        replicas.slowest
+    );
     Ok(())
 }
 
@@ -95,7 +86,7 @@ async fn a_start_under_way_is_recorded_before_the_lease_is_given_back() -> Resul
         bed.started(bed.role("controller")?).await?,
         bed.started(bed.role("controller")?).await?,
     ];
-    let (holder, first, _) = bed.until_led(CONTROLLERS, None, &roles, PATIENCE).await?;
+    let (holder, first) = bed.until_led(CONTROLLERS, None, &roles, PATIENCE).await?;
     let slow = Effect::SlowAnswer(Duration::from_secs(10));
     bed.gate.inject(Fault::new(Operation::Start, slow));
     bed.ask("slow", 0).await?;
@@ -135,7 +126,7 @@ async fn a_start_whose_answer_never_comes_is_settled_by_the_successor() -> Resul
         bed.started(bed.role("controller")?).await?,
         bed.started(bed.role("controller")?).await?,
     ];
-    let (holder, first, _) = bed.until_led(CONTROLLERS, None, &roles, PATIENCE).await?;
+    let (holder, first) = bed.until_led(CONTROLLERS, None, &roles, PATIENCE).await?;
     // One was done and one was not; nobody hears of either.
     let done = Effect::AcceptedThenTimeout { answer_after: None };
     bed.gate

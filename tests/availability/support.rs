@@ -1,8 +1,9 @@
 //! What every test here stands on: the real control plane with foredeck's rights and policies, a stand-in Gate and a
 //! stand-in Slack of its own, and roles as processes under the Leases that a cluster has.
 //!
-//! One test at a time: they measure how long a take-over and an end take, and the Leases are one set. Those that kill again
-//! and again mostly wait for a Lease to run out: they have a control plane of their own beside the others, and take turns too.
+//! One test at a time, since the Leases are one set. Those that kill again and again mostly wait for a Lease to run out: they
+//! have a control plane of their own beside the others, and take turns too. While a promise in seconds is measured, nothing
+//! else runs in either.
 
 use std::{
     cell::RefCell,
@@ -29,12 +30,17 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::{
+    sync::{Mutex, MutexGuard, OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{MissedTickBehavior, interval},
+};
 
 /// How long anything here may take that isn't measured: far longer than it does.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// How long Kubernetes waits between asking a Pod to end and killing it.
 pub(crate) const GRACE: Duration = Duration::from_secs(45);
+/// Between two looks at all requests.
+const BETWEEN_LISTS: Duration = Duration::from_secs(1);
 /// What foredeck is installed by.
 const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/install");
 /// Where foredeck is installed.
@@ -73,8 +79,38 @@ impl Lane {
     }
 }
 
-static MEASURED: Lane = Lane::new();
+static OTHERS: Lane = Lane::new();
 static KILLED: Lane = Lane::new();
+/// Whoever measures writes, everybody else reads: taken after the turn in a lane.
+static QUIET: RwLock<()> = RwLock::const_new(());
+
+/// What a test holds while it runs.
+enum Turn {
+    BesideOthers {
+        _lane: MutexGuard<'static, ()>,
+        _quiet: RwLockReadGuard<'static, ()>,
+    },
+    Alone {
+        _lane: MutexGuard<'static, ()>,
+        _quiet: RwLockWriteGuard<'static, ()>,
+    },
+}
+
+impl Lane {
+    async fn beside_others(&'static self) -> Turn {
+        Turn::BesideOthers {
+            _lane: self.turn.lock().await,
+            _quiet: QUIET.read().await,
+        }
+    }
+
+    async fn alone(&'static self) -> Turn {
+        Turn::Alone {
+            _lane: self.turn.lock().await,
+            _quiet: QUIET.write().await,
+        }
+    }
+}
 
 /// Everything that one test needs.
 pub(crate) struct Bed {
@@ -83,7 +119,7 @@ pub(crate) struct Bed {
     pub(crate) namespace: String,
     pub(crate) gate: StandInGate,
     pub(crate) slack: StandInSlack,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Bed {
@@ -100,9 +136,16 @@ impl Bed {
         work: Duration,
         confirm: &str,
     ) -> Result<Self> {
-        let turn = MEASURED.turn.lock().await;
-        let plane = MEASURED.plane(async || Ok(ControlPlane::shared().await));
+        let turn = OTHERS.beside_others().await;
+        let plane = OTHERS.plane(async || Ok(ControlPlane::shared().await));
         Self::on(plane.await?, turn, (prefix, environments, work, confirm)).await
+    }
+
+    /// For who measures what is promised in seconds: no other test of the suite runs meanwhile.
+    pub(crate) async fn measured(prefix: &str, work: Duration) -> Result<Self> {
+        let turn = OTHERS.alone().await;
+        let plane = OTHERS.plane(async || Ok(ControlPlane::shared().await));
+        Self::on(plane.await?, turn, (prefix, 1, work, "Never")).await
     }
 
     /// For who kills again and again.
@@ -111,14 +154,14 @@ impl Bed {
         environments: usize,
         work: Duration,
     ) -> Result<Self> {
-        let turn = KILLED.turn.lock().await;
+        let turn = KILLED.beside_others().await;
         let plane = KILLED.plane(async || Ok(&*Box::leak(Box::new(ControlPlane::start().await?))));
         Self::on(plane.await?, turn, (prefix, environments, work, "Never")).await
     }
 
     async fn on(
         plane: &'static ControlPlane,
-        turn: MutexGuard<'static, ()>,
+        turn: Turn,
         (prefix, environments, work, confirm): (&str, usize, Duration, &str),
     ) -> Result<Self> {
         let gate = StandInGate::start().await?;
@@ -242,7 +285,12 @@ impl Bed {
         deadline: Duration,
     ) -> Result<Vec<DeployRequest>> {
         let what = format!("{count} requests to succeed");
+        // A list of hundreds is work for the API server, which the roles need more.
+        let mut looks = interval(BETWEEN_LISTS);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let looks = Mutex::new(looks);
         let all = wait_for(&what, deadline, async || {
+            looks.lock().await.tick().await;
             let all = self.requests().await?;
             let open: Vec<String> = all
                 .iter()
@@ -317,17 +365,30 @@ impl Bed {
         Ok(holder.filter(|holder| !holder.is_empty()))
     }
 
-    /// Waits until a process other than `before` holds the Lease and works, and gives its name in the Lease and how long
-    /// that took.
+    /// Waits until the Lease names another than `before`. That one takes over with this write; its caches fill from then on.
+    pub(crate) async fn until_held(
+        &self,
+        lease: &str,
+        before: Option<&str>,
+        deadline: Duration,
+    ) -> Result<String> {
+        wait_for("another holder", deadline, async || {
+            let holder = self.holder(lease).await?;
+            let holder = holder.filter(|holder| Some(holder.as_str()) != before);
+            holder.context("nobody else holds the Lease")
+        })
+        .await
+    }
+
+    /// Waits until a process other than `before` holds the Lease and works, and gives its name in the Lease and which it is.
     pub(crate) async fn until_led(
         &self,
         lease: &str,
         before: Option<&str>,
         among: &[Role],
         deadline: Duration,
-    ) -> Result<(String, usize, Duration)> {
-        let start = Instant::now();
-        let (holder, leader) = wait_for("another leader at work", deadline, async || {
+    ) -> Result<(String, usize)> {
+        wait_for("another leader at work", deadline, async || {
             let holder = self.holder(lease).await?;
             let holder = holder.filter(|holder| Some(holder.as_str()) != before);
             let holder = holder.context("nobody else holds the Lease")?;
@@ -338,8 +399,7 @@ impl Bed {
             );
             Ok((holder, leader))
         })
-        .await?;
-        Ok((holder, leader, start.elapsed()))
+        .await
     }
 
     /// A role for this namespace with the rights of its `ServiceAccount`, not started yet.
@@ -438,9 +498,14 @@ pub(crate) struct Replicas<'a> {
     role: &'static str,
     lease: &'static str,
     arguments: &'static [&'static str],
-    pub(crate) running: Vec<Role>,
+    running: Vec<Role>,
     /// How many have ended.
     pub(crate) ended: usize,
+    /// The leader that was killed last, by its name in the Lease, and when.
+    killed: Option<(String, Instant)>,
+    /// How many leaders were killed while they ran, and the longest that the Lease then named none that runs.
+    pub(crate) kills: usize,
+    pub(crate) slowest: Duration,
 }
 
 impl<'a> Replicas<'a> {
@@ -457,6 +522,9 @@ impl<'a> Replicas<'a> {
             arguments,
             running: Vec::new(),
             ended: 0,
+            killed: None,
+            kills: 0,
+            slowest: Duration::ZERO,
         };
         replicas.restart()?;
         Ok(replicas)
@@ -479,19 +547,40 @@ impl<'a> Replicas<'a> {
         Ok(())
     }
 
-    /// Waits until one of them leads that isn't `before`; both are kept in being meanwhile.
-    pub(crate) async fn led(&mut self, before: Option<&str>) -> Result<(String, usize)> {
+    /// Waits until one of them leads that isn't the one that was killed last; both are kept in being meanwhile.
+    pub(crate) async fn led(&mut self) -> Result<Leader> {
         let (bed, lease) = (self.bed, self.lease);
-        let replicas = RefCell::new(self);
-        wait_for("another leader", PATIENCE, async || {
+        let killed = self.killed.take();
+        let before = killed.as_ref().map(|(before, _)| before.as_str());
+        let replicas = RefCell::new(&mut *self);
+        let found = wait_for("another leader", PATIENCE, async || {
             replicas.borrow_mut().restart()?;
             let holder = bed.holder(lease).await?;
             let holder = holder.filter(|holder| Some(holder.as_str()) != before);
             let holder = holder.context("nobody else holds the Lease")?;
             let index = leader(&holder, &replicas.borrow().running)?;
-            Ok((holder, index))
+            Ok(Leader { holder, index })
         })
-        .await
+        .await?;
+        if let Some((_, at)) = killed {
+            self.slowest = self.slowest.max(at.elapsed());
+        }
+        Ok(found)
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn is_gone(&self, leader: &Leader) -> Result<bool> {
+        Ok(self.running[leader.index].ended()?.is_some())
+    }
+
+    /// Kills it, unless it has ended by itself: then that was no kill.
+    pub(crate) fn kill(&mut self, leader: Leader) -> Result<()> {
+        if !self.is_gone(&leader)? {
+            self.running[leader.index].kill();
+            self.kills += 1;
+            self.killed = Some((leader.holder, Instant::now()));
+        }
+        Ok(())
     }
 
     /// No more kills: whoever follows has the Lease that a cluster has, which a slow machine doesn't take from it.
@@ -517,6 +606,12 @@ impl<'a> Replicas<'a> {
             broken = keeping => broken,
         }
     }
+}
+
+/// One of the replicas, by its name in the Lease and its place among those that run.
+pub(crate) struct Leader {
+    holder: String,
+    index: usize,
 }
 
 /// Which of them has that name in the Lease.

@@ -189,7 +189,7 @@ impl Lease {
         let mut last: Option<Sighting> = None;
         let mut told = String::new();
         loop {
-            match self.look_and_take(&mut last).await {
+            match self.look_and_take(&mut last, release).await {
                 Ok(Some(held)) => return Some(held),
                 Ok(None) => {
                     standing.send_if_modified(|standing| {
@@ -222,9 +222,15 @@ impl Lease {
     async fn look_and_take(
         &self,
         last: &mut Option<Sighting>,
+        release: &CancellationToken,
     ) -> Result<Option<(Object, Moment)>, LeaseError> {
         let name = &self.settings.name;
-        let Some(found) = self.call("read", self.api.get_opt(name)).await? else {
+        // Whoever is to stop waits for no answer that it only looks for; a write's it has to know.
+        let reading = self.call("read", self.api.get_opt(name));
+        let Some(read) = release.run_until_cancelled(reading).await else {
+            return Ok(None);
+        };
+        let Some(found) = read? else {
             *last = None;
             return unless_conflict(self.create().await);
         };

@@ -64,9 +64,10 @@ impl LeaseSettings {
         self.retry / 2
     }
 
-    /// Longest wait for one answer. Less than `retry`, so that a lost answer costs one try and not the Lease.
+    /// Longest wait for one answer: three of them fit between the time to renew and the end of the claim, so that a lost
+    /// answer costs one try and not the Lease. No shorter: an API server that is always that slow would never let us renew.
     pub(super) fn call(&self) -> Duration {
-        self.retry * 3 / 4
+        self.renew_deadline.saturating_sub(self.retry) / 3
     }
 
     /// `duration` as the Lease holds it.
@@ -122,7 +123,8 @@ mod tests {
         for duration in [1, 3, 15, 600] {
             let settings = settings.clone().lasting(seconds(duration));
             settings.check().unwrap();
-            assert!(settings.call() < settings.retry && settings.look() <= settings.retry);
+            assert!(settings.retry + settings.call() * 3 <= settings.renew_deadline);
+            assert!(settings.look() <= settings.retry);
         }
     }
 

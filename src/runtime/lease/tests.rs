@@ -29,6 +29,8 @@ enum Fault {
     Silent,
     /// Writes are done and then answered with 500.
     AnswersLost,
+    /// Everything is done and answered, after two seconds.
+    Slow,
 }
 
 #[derive(Clone, Default)]
@@ -122,6 +124,10 @@ async fn serve(server: Server, act: impl FnOnce(&mut Stored) -> Response) -> Res
         Fault::Silent => pending().await,
         Fault::Unavailable => refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
         Fault::None | Fault::AnswersLost => act(&mut server.0.lock().unwrap()),
+        Fault::Slow => {
+            sleep(seconds(2)).await;
+            act(&mut server.0.lock().unwrap())
+        }
     }
 }
 
@@ -278,7 +284,7 @@ async fn claim_ends_before_the_lease_is_given_back() {
     sleep(Duration::from_millis(1)).await;
     assert!(!first.claim.is_current());
     assert!(!first.task.is_finished(), "still giving it back");
-    timeout(seconds(2), first.task)
+    timeout(seconds(3), first.task)
         .await
         .expect("a clean end waits for a silent server")
         .unwrap()
@@ -336,6 +342,36 @@ async fn short_outage_costs_nothing() {
         sleep(seconds(3)).await;
         assert!(first.claim.remaining() > seconds(7), "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lease_is_taken_and_kept_by_way_of_an_api_server_that_takes_two_seconds_for_everything() {
+    let server = Server::default();
+    server.put(Some(foreign("")));
+    server.fault(Fault::Slow);
+    let first = server.try_for("first");
+    assert!(first.wait().await <= seconds(5));
+    for _ in 0..600 {
+        sleep(Duration::from_millis(500)).await;
+        let left = first.claim.remaining();
+        assert!(left > seconds(5), "{left:?}");
+    }
+    first.release.cancel();
+    first.task.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_stops_at_once_while_the_server_is_silent() {
+    let server = Server::default();
+    server.put(Some(foreign("other")));
+    let second = server.try_for("second");
+    second.claim.observed().await.unwrap();
+    server.fault(Fault::Silent);
+    sleep(seconds(1) + Duration::from_millis(500)).await;
+    let told = Instant::now();
+    second.release.cancel();
+    second.task.await.unwrap().unwrap();
+    assert_eq!(told.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
