@@ -134,7 +134,7 @@ fn pipelines() -> [Pipeline; 4] {
         parameters
             .iter()
             .fold(Pipeline::new("checkout", name), |pipeline, name| {
-                pipeline.parameter(Parameter::new(*name).required())
+                pipeline.parameter(Parameter::new(name).required())
             })
             .stage(Stage::deploy("Deploy", Duration::from_millis(200)))
     })
