@@ -33,9 +33,9 @@ async fn fifty_kills_of_the_leader_start_each_of_two_hundred_requests_once() -> 
         ensure!(replicas.ended < KILLS * 4, "leaders end by themselves");
         let leader = replicas.led().await?;
         let before = bed.gate.count_calls(Operation::Start);
-        for number in asked..all.min((replicas.kills + 1) * ASKED_FOR_EACH) {
-            bed.ask(&format!("r{number}"), number % TARGETS).await?;
-            asked = number + 1;
+        while asked < all.min((replicas.kills + 1) * ASKED_FOR_EACH) {
+            bed.ask(&format!("r{asked}"), asked % TARGETS).await?;
+            asked += 1;
         }
         // Every other one while it sends or records, if it gets that far; the others while they fill their caches, look at
         // what ran before, claim, follow.
