@@ -378,7 +378,7 @@ mod tests {
         let (know, known) = tokio::sync::oneshot::channel();
         let keeping = async {
             sleep(Duration::from_secs(5)).await;
-            drop(know.send(()));
+            assert!(know.send(()).is_ok());
             pending().await
         };
         let shutdown = CancellationToken::new();

@@ -285,7 +285,7 @@ async fn a_namespace_without_rights_keeps_no_other_waiting() -> Result<()> {
         let user = format!("system:serviceaccount:{home}:foredeck-controller");
         let command = role(plane, "controller", &home)?
             .kubeconfig(plane.kubeconfig_as(&user, &[], None)?)
-            .env("FOREDECK_NAMESPACE", &format!("{home},{other}"));
+            .env("FOREDECK_NAMESPACE", format!("{home},{other}"));
         command.start()
     };
     let line =
