@@ -8,6 +8,7 @@ use foredeck::api::{
     SpinnakerConnection,
 };
 use foredeck_testkit::{ControlPlane, helm, wait_for};
+use k8s_openapi::api::authorization::v1::LocalSubjectAccessReview;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Resource,
@@ -252,7 +253,7 @@ impl Bed {
         }
     }
 
-    /// Gives somebody a verb on objects of that name.
+    /// Gives somebody a verb on objects of that name; returns once the API server heeds it.
     pub(crate) async fn grant(&self, user: &str, verb: &str, on: &[(&str, &str)]) -> Result<()> {
         let rules: Vec<Value> = on
             .iter()
@@ -270,7 +271,29 @@ impl Bed {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
         });
-        self.plane.apply(&format!("{role}\n---\n{binding}\n")).await
+        self.plane
+            .apply(&format!("{role}\n---\n{binding}\n"))
+            .await?;
+        for (resource, name) in on {
+            let review: LocalSubjectAccessReview = serde_json::from_value(json!({
+                "metadata": {"namespace": self.namespace},
+                "spec": {"user": user, "resourceAttributes": {
+                    "namespace": self.namespace, "verb": verb, "group": "foredeck.dev", "resource": resource, "name": name,
+                }},
+            }))?;
+            let reviews: Api<LocalSubjectAccessReview> =
+                Api::namespaced(self.plane.admin(), &self.namespace);
+            wait_for("the right to count", Duration::from_secs(30), async || {
+                let reviewed = reviews.create(&PostParams::default(), &review).await?;
+                ensure!(
+                    reviewed.status.is_some_and(|status| status.allowed),
+                    "not yet"
+                );
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// A request of that name, asked by somebody in their own name.
