@@ -159,6 +159,15 @@ impl Deck {
         }))?;
         let bindings: Api<RoleBinding> = self.api();
         bindings.create(&PostParams::default(), &binding).await?;
+        // A Lease of this team's own: that of an installation is one for all.
+        let rules = json!([{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}]);
+        self.create::<Role>("leases", "rules", rules).await?;
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": "leases"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leases"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": "foredeck-system", "name": "foredeck-controller"}],
+        }))?;
+        bindings.create(&PostParams::default(), &binding).await?;
         Ok(())
     }
 
@@ -199,7 +208,7 @@ impl Deck {
 
     fn start_controller(&mut self, readiness: &Readiness) -> Result<()> {
         let settings = LeaseSettings::new(
-            "foredeck-system".to_owned(),
+            self.namespace.clone(),
             format!("controller-{}", self.namespace),
             unique_holder(),
         );
