@@ -91,7 +91,7 @@ async fn a_start_under_way_is_recorded_before_the_lease_is_given_back() -> Resul
     bed.gate.inject(Fault::new(Operation::Start, slow));
     bed.ask("slow", 0).await?;
     until_sent(&bed, 1).await?;
-    // Asked for now, it is begun by whoever comes next.
+    // What is asked for while the leader ends is begun by its successor.
     let took = {
         let ending = ends(&roles[first]);
         let asking = async {

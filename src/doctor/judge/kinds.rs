@@ -10,7 +10,7 @@ use crate::doctor::{
 };
 
 const CHECK: &str = "kinds";
-const TODO: &str = "Install this version's: `foredeck crds | kubectl apply --server-side -f -`, or the chart with crds.install";
+const INSTALL_THEM: &str = "Install this version's: `foredeck crds | kubectl apply --server-side -f -`, or the chart with crds.install";
 
 /// All of them, as this binary has them and as the API server shows them.
 pub fn definitions(
@@ -25,14 +25,14 @@ pub fn definitions(
             Err(Unseen::Absent) => lines.push(Finding::fail(
                 CHECK,
                 &format!("The definition {name} is missing"),
-                TODO,
+                INSTALL_THEM,
             )),
             Err(other) => unseen.push(other),
             Ok(live) => match problem(wanted, live) {
                 Some(problem) => lines.push(Finding::fail(
                     CHECK,
                     &format!("The definition {name} {problem}"),
-                    TODO,
+                    INSTALL_THEM,
                 )),
                 None => good += 1,
             },
