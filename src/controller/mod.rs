@@ -24,6 +24,7 @@ mod record;
 mod sighting;
 mod survey;
 mod targets;
+mod wake;
 
 use std::{
     borrow::Cow,
@@ -74,12 +75,11 @@ use crate::{
     access::{Access, holders::Holders},
     api::{
         Application, CONTROLLER, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
-        SpinnakerConnection, deploy_request::Phase,
     },
     domain::people::Limits,
     runtime::{
         admin::{Gate, Readiness},
-        cache::{Cache, Guarded, Scope, named, reference},
+        cache::{Cache, Guarded, Scope},
         chance,
         filling::Filling,
         lease::Claim,
@@ -314,25 +314,25 @@ async fn engine(
         client,
     });
     let watching = stream::select_all([
-        told(&context, request_changes, request_changed),
-        told(&context, target_changes, target_changed),
+        told(&context, request_changes, wake::request_changed),
+        told(&context, target_changes, wake::target_changed),
         told(&context, application_changes, |context, object| {
             catalog::application_changed(context, object);
-            configuration_changed(context, object, |request, name| {
+            wake::configuration_changed(context, object, |request, name| {
                 request.spec.application == name
             });
         }),
         told(&context, environment_changes, |context, object| {
             catalog::environment_changed(context, object);
-            configuration_changed(context, object, |request, name| {
+            wake::configuration_changed(context, object, |request, name| {
                 request.spec.environment == name
             });
         }),
         told(&context, connection_changes, |context, object| {
             catalog::connection_changed(context, object);
-            login_changed(context, object);
+            wake::login_changed(context, object);
         }),
-        told(&context, received(new_logins), login_changed),
+        told(&context, received(new_logins), wake::login_changed),
         told(&context, approval_changes, approvals::approval_changed),
         told(&context, person_changes, approvals::person_changed),
     ]);
@@ -535,142 +535,6 @@ fn drop_nothing<K>(_object: &mut K) {}
 fn drop_pipelines(application: &mut Application) {
     if let Some(status) = &mut application.status {
         status.pipelines = Vec::new();
-    }
-}
-
-// === Who is woken by what ===
-
-/// A request changed or went: itself, its target, and who may be next there.
-fn request_changed(context: &Context, object: &Guarded<DeployRequest>) {
-    drop(context.wake_request.send(reference(object)));
-    let stored = context.caches.requests.0.get(&reference(object));
-    let present = stored.is_some();
-    let same = stored.is_some_and(|stored| stored.meta().uid == object.meta().uid);
-    match &object.0 {
-        Ok(request) => context.audit.seen(request, !same),
-        Err(_) if !same => context.audit.vanished(object.meta()),
-        Err(_) => {}
-    }
-    if !present {
-        let uid = object.uid().unwrap_or_default();
-        context.audit.forget(&uid);
-        context.behind_ground.over(&uid);
-        context.plans.over(&uid);
-    }
-    let Ok(request) = &object.0 else { return };
-    let namespace = request.namespace().unwrap_or_default();
-    if !present {
-        approvals::request_gone(context, request);
-    }
-    let Some(target) = request
-        .status
-        .as_ref()
-        .and_then(|status| status.resolved.as_ref())
-        .map(|resolved| resolved.deploy_target.clone())
-    else {
-        return;
-    };
-    let phase = request.status.as_ref().and_then(|status| status.phase);
-    if !present {
-        drop(context.wake_target.send(named(&namespace, &target)));
-    }
-    // Also whoever stands in line no more without having ended may have been the first there.
-    let stands_aside = matches!(phase, Some(Phase::Pending | Phase::AwaitingApproval));
-    let in_line = phase == Some(Phase::Queued);
-    if !present || phase.is_some_and(Phase::is_terminal) || in_line || stands_aside {
-        wake_line(context, &namespace, &target);
-    }
-}
-
-/// A target changed: itself, who holds it, and who may be next.
-fn target_changed(context: &Context, object: &Guarded<DeployTarget>) {
-    drop(context.wake_target.send(reference(object)));
-    let namespace = object.meta().namespace.clone().unwrap_or_default();
-    let active = object
-        .0
-        .as_ref()
-        .ok()
-        .and_then(|target| target.status.as_ref())
-        .and_then(|status| status.active.as_ref());
-    match active {
-        Some(active) => drop(context.wake_request.send(named(&namespace, &active.name))),
-        None => wake_line(
-            context,
-            &namespace,
-            object.meta().name.as_deref().unwrap_or_default(),
-        ),
-    }
-}
-
-/// The first in line, whose turn it may be, and the last, since a newer request may supersede the one before it. Those
-/// between them look by their own timers.
-fn wake_line(context: &Context, namespace: &str, target: &str) {
-    let mut line = dereference::in_line(context, namespace, target);
-    line.sort_by_key(|object| object.0.as_ref().ok().map(dereference::place_in_line));
-    let middle = line.len().min(2)..line.len().saturating_sub(2).max(2).min(line.len());
-    line.drain(middle);
-    for object in &line {
-        drop(context.wake_request.send(reference(&**object)));
-    }
-}
-
-/// Configuration changed: every request in its namespace that names it and has not ended.
-fn configuration_changed<K>(
-    context: &Context,
-    object: &Guarded<K>,
-    names: impl Fn(&DeployRequest, &str) -> bool,
-) where
-    K: Resource<DynamicType = ()> + Clone,
-{
-    let (namespace, name) = (
-        object.meta().namespace.as_deref(),
-        object.meta().name.as_deref().unwrap_or_default(),
-    );
-    let waiting = context.caches.requests.filter(|request| {
-        request.namespace().as_deref() == namespace
-            && names(request, name)
-            && !request
-                .status
-                .as_ref()
-                .and_then(|status| status.phase)
-                .is_some_and(Phase::is_terminal)
-    });
-    for request in waiting {
-        drop(context.wake_request.send(reference(&*request)));
-    }
-}
-
-/// A connection changed, or its login: every request that may go through it. Its condition may stay as it is, since it was
-/// not looked at while a request was refused.
-fn login_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
-    configuration_changed(context, object, |_, _| true);
-    shared_changed(context, object);
-}
-
-/// A connection of foredeck's own namespace changed: every request of another one that goes by its name and has not ended.
-fn shared_changed(context: &Context, object: &Guarded<SpinnakerConnection>) {
-    let home = object.meta().namespace.as_deref();
-    if !context.caches.connections.is_home(home) {
-        return;
-    }
-    let name = object.meta().name.as_deref().unwrap_or_default();
-    let environments = &context.caches.environments;
-    let waiting = context.caches.requests.filter(|request| {
-        let namespace = request.namespace().unwrap_or_default();
-        let status = request.status.as_ref();
-        let ended = status
-            .and_then(|status| status.phase)
-            .is_some_and(Phase::is_terminal);
-        let resolved = status.and_then(|status| status.resolved.as_ref());
-        !ended
-            && Some(namespace.as_str()) != home
-            && (resolved.is_some_and(|resolved| resolved.connection == name)
-                || environments
-                    .get(&namespace, &request.spec.environment)
-                    .is_some_and(|environment| environment.spec.connection == name))
-    });
-    for request in waiting {
-        drop(context.wake_request.send(reference(&*request)));
     }
 }
 
