@@ -63,6 +63,16 @@ pub(super) async fn prepare(
     let target = match existing {
         Some(target) => target,
         None => {
+            // Of a connection that was made in the same second nobody could ever tell whether it is older than the target:
+            // where that matters the target is made a second later.
+            let now = Timestamp::from_second(Timestamp::now().as_second())
+                .ok()
+                .map(Time);
+            let connections = &context.caches.connections;
+            let meant = connections.may_have_meant(lost.namespace, lost.connection, now.as_ref());
+            if let Err(refusal) = meant {
+                return Ok(Err(unknown_past(refusal)));
+            }
             let target = DeployTarget {
                 metadata: ObjectMeta {
                     name: Some(name.clone()),
@@ -91,13 +101,7 @@ pub(super) async fn prepare(
     let looking = evidence(context, &target, &lost);
     let evidence = match context.unless_stopping(looking).await?? {
         Ok(evidence) => evidence,
-        Err(mut refusal) => {
-            refusal.message = format!(
-                "what ran on the target before has to be known first: {}",
-                refusal.message
-            );
-            return Ok(Err(refusal));
-        }
+        Err(refusal) => return Ok(Err(unknown_past(refusal))),
     };
     let status = target::rebuilt(evidence, Timestamp::now());
     context.may_begin()?;
@@ -111,6 +115,14 @@ pub(super) async fn prepare(
     .await?;
     crash::point("after-initialise");
     Ok(Ok(()))
+}
+
+fn unknown_past(mut refusal: Refusal) -> Refusal {
+    refusal.message = format!(
+        "what ran on the target before has to be known first: {}",
+        refusal.message
+    );
+    refusal
 }
 
 async fn evidence(
@@ -386,6 +398,10 @@ pub(super) fn active_execution(
             .version
             .as_deref()
             .map(|version| bounds::cut(version, bounds::NAME)),
+        commit: mark
+            .commit
+            .clone()
+            .filter(|commit| version::is_commit(commit)),
         requester: None,
         attempt: Attempt {
             execution_id: bounds::cut(&execution.id, 26),
