@@ -10,6 +10,7 @@ pub mod cli;
 pub mod controller;
 pub mod doctor;
 pub mod domain;
+pub mod git;
 pub mod identity;
 pub mod import;
 pub mod receiver;

@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bounds;
+use super::{artifact::Artifact, bounds, version::Repository};
 
 /// What can be deployed: its Spinnaker application, and per action the pipeline and how a request's fields become its
 /// parameters.
@@ -49,6 +49,9 @@ pub struct ApplicationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::NAME))]
     pub spinnaker_application: Option<String>,
+    /// Where its commits are: then a branch, a tag or a short SHA becomes one commit before anything starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Repository>,
     /// What can be done with it: `deploy`, `rollback`, `restart`, or any other name.
     #[schemars(schema_with = "actions")]
     pub actions: BTreeMap<String, Action>,
@@ -95,10 +98,20 @@ pub struct Action {
     /// The pipeline's name or id; a template.
     #[schemars(length(min = 1, max = bounds::NAME))]
     pub pipeline: String,
-    /// The pipeline's parameters; templates over `application`, `environment`, `target`, `version`, `previous`, `action`, `reason`.
+    /// The pipeline's parameters; templates over `application`, `environment`, `target`, `version`, `commit`,
+    /// `short_commit`, `previous`, `action`, `reason`, `request`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "super::deploy_request::parameters")]
     pub parameters: BTreeMap<String, String>,
+    /// The artifacts that the pipeline gets, each field a template as the parameters are. They have to match what the
+    /// pipeline expects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::ARTIFACTS))]
+    pub artifacts: Vec<Artifact>,
+    /// Whether the pipeline may use its default, or an earlier execution's, for an artifact that it expects and doesn't get:
+    /// that is an old one, and nobody is told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_default_artifact: bool,
     /// The names of parameters whose values are shown nowhere but in the request itself and in Spinnaker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::PARAMETERS), inner(length(min = 1, max = bounds::NAME)))]

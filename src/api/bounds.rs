@@ -41,6 +41,14 @@ pub const INPUTS: usize = 50;
 pub const SLACK_MESSAGES: usize = 32;
 /// Pipelines described in an application's status.
 pub const PIPELINES: usize = 100;
+/// Commits listed in a status.
+pub const COMMITS: usize = 10;
+/// The first line of a commit's message, as it is shown.
+pub const TITLE: usize = 120;
+/// Who wrote a commit, as it is shown.
+pub const AUTHOR: usize = 60;
+/// Artifacts of one action.
+pub const ARTIFACTS: usize = 20;
 /// Options of one pipeline parameter described in an application's status.
 pub const OPTIONS: usize = 100;
 

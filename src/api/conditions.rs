@@ -28,6 +28,8 @@ pub enum ConditionType {
     Notified,
     /// Spinnaker has the execution.
     Started,
+    /// On a `DeployTarget`: what is said to run there does.
+    Known,
     /// It ended well (`True`) or not (`False`).
     Succeeded,
 }
@@ -68,6 +70,10 @@ pub enum Reason {
     ExpressionRefused,
     TemplateFailed,
     NoEarlierVersion,
+    VersionNotFound,
+    CommitUnknown,
+    ArtifactUnmatched,
+    ArtifactDefault,
     IdempotencyKeyReused,
     Restored,
     Superseded,
@@ -102,6 +108,8 @@ pub enum Reason {
     SpinnakerBusy,
     SpinnakerUnclear,
     TargetUnreadable,
+    LastRequestFailed,
+    RanElsewhere,
     ExecutionRerun,
     // What ends a request after the start, or leaves it unknown.
     ExecutionFailed,

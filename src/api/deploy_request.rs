@@ -8,7 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::slack_status::{EarlierMessage, SlackMessage, SlackStatus};
-use super::{actor::Actor, bounds, connection::TriggerMode, trace::TraceId};
+use super::{
+    actor::Actor,
+    artifact::Artifact,
+    bounds,
+    connection::TriggerMode,
+    trace::TraceId,
+    version::{COMMIT, Changes, GitStatus},
+};
 
 /// Who wants which version of what, where, and how it went.
 ///
@@ -77,6 +84,11 @@ pub struct DeployRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = bounds::NAME))]
     pub version: Option<String>,
+    /// The commit that `version` meant when it was planned; stamped by the receiver. For all others the controller finds it
+    /// when it accepts the request: name a commit in `version` to have exactly that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), regex(pattern = COMMIT))]
+    pub commit: Option<String>,
     /// Further pipeline parameters, validated against the pipeline's own declaration.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "parameters")]
@@ -299,6 +311,12 @@ pub struct DeployRequestStatus {
     /// What exactly is to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<Resolved>,
+    /// What changes on the target: the commits between what runs there and what is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Box<Changes>>,
+    /// What the repository was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<Box<GitStatus>>,
     /// The one attempt to start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
@@ -471,6 +489,14 @@ pub struct Resolved {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]
     pub version: Option<String>,
+    /// The commit that the version stands for; absent where no repository says, or it isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), regex(pattern = COMMIT))]
+    pub commit: Option<String>,
+    /// Every artifact that is sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::ARTIFACTS))]
+    pub artifacts: Vec<Artifact>,
     /// Where to.
     pub target: Place,
     /// The `DeployTarget` that it claims.
@@ -633,6 +659,8 @@ pub enum WaitingFor {
     Configuration,
     /// The API server, or whoever knows the requester's groups, to say whether they may.
     Authorization,
+    /// The repository's answer: which commit it is.
+    Repository,
     /// People who may approve it.
     Approval,
     /// Its target: another request holds it or comes first.

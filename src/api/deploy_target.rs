@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bounds,
-    deploy_request::{Attempt, Phase, Place},
+    deploy_request::{Attempt, Phase, PipelineRef, Place},
+    version::{COMMIT, Drift},
 };
 
 /// One application in one environment: what runs there since when, the active request, and what ran before.
@@ -41,6 +42,11 @@ use super::{
         json_path = ".status.current.version"
     ),
     printcolumn(
+        name = "Commit",
+        type_ = "string",
+        json_path = ".status.current.commit"
+    ),
+    printcolumn(
         name = "Since",
         type_ = "date",
         json_path = ".status.current.finishedAt"
@@ -50,7 +56,19 @@ use super::{
         type_ = "string",
         json_path = ".status.current.requester"
     ),
+    printcolumn(name = "Behind", type_ = "integer", json_path = ".status.drift.behind"),
+    printcolumn(
+        name = "Known",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Known')].status"
+    ),
     printcolumn(name = "Active", type_ = "string", json_path = ".status.active.name"),
+    printcolumn(
+        name = "Why",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Known')].message",
+        priority = 1
+    ),
     printcolumn(
         name = "Account",
         type_ = "string",
@@ -109,6 +127,9 @@ pub struct DeployTargetStatus {
     /// What runs there: the last request that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<Run>,
+    /// How far that is from the repository's default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// The last 20 that were sent, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::HISTORY))]
@@ -117,7 +138,8 @@ pub struct DeployTargetStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::KEYS))]
     pub keys: Vec<KeyRecord>,
-    /// Set while it is blocked.
+    /// Known: whether what runs there is what `current` says. `False` where the last request failed, its execution was run
+    /// again, or somebody else ran the pipeline.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
@@ -145,6 +167,10 @@ pub struct Active {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]
     pub version: Option<String>,
+    /// The commit that it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), regex(pattern = COMMIT))]
+    pub commit: Option<String>,
     /// Who asked for it, by their Kubernetes user name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]
@@ -191,6 +217,10 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]
     pub version: Option<String>,
+    /// The commit that it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), regex(pattern = COMMIT))]
+    pub commit: Option<String>,
     /// Who asked for it, by their Kubernetes user name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]
@@ -205,6 +235,9 @@ pub struct Run {
     /// The connection that it ran through.
     #[schemars(length(max = bounds::NAME))]
     pub connection: String,
+    /// The pipeline that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<PipelineRef>,
     /// How it ended.
     pub phase: Phase,
     /// The fixed reason beside it.

@@ -104,6 +104,10 @@ pub struct Protection {
     /// Who has to say yes before anything starts; nobody when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals: Option<ApprovalRules>,
+    /// Whether a version whose commit isn't known may go, where the Application names a repository. When left out it may,
+    /// unless approvals are required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unresolved_versions: Option<UnresolvedVersions>,
     /// Which `ServiceAccount`s and other `system:` users may ask, and for what. All others are nobody, whatever RBAC
     /// grants them; these need the verb too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -145,6 +149,15 @@ pub struct ApprovalRules {
         inner(length(max = 32), regex(pattern = "^[SUW][A-Z0-9]{1,31}$"))
     )]
     pub mention: Vec<String>,
+}
+
+/// What happens to a version whose commit isn't known: no such branch, tag or commit, or the repository doesn't answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UnresolvedVersions {
+    /// It goes as it was typed.
+    Allow,
+    /// It fails where there is no such version, and waits where the repository doesn't answer.
+    Refuse,
 }
 
 /// A `system:` user that may ask.

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod application;
+pub mod artifact;
 pub mod bounds;
 pub mod conditions;
 pub mod connection;
@@ -13,6 +14,7 @@ pub mod person;
 mod schema;
 pub mod slack_status;
 pub mod trace;
+pub mod version;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -32,6 +32,7 @@ use crate::{
         refusal::Refusal,
         resolve,
         target::{self, Evidence},
+        version,
     },
     runtime::crash,
     spinnaker::GateError,
@@ -341,6 +342,7 @@ fn active_request(request: &DeployRequest) -> Option<Active> {
         digest: resolved.digest.clone(),
         action: request.spec.action.clone(),
         version: resolved.version.clone(),
+        commit: resolved.commit.clone(),
         requester: request.spec.requester_name(),
         sends: 1,
         execution: status.execution.as_ref().map(|execution| Seen {

@@ -9,6 +9,7 @@ use ulid::Ulid;
 
 use crate::api::{
     actor::SlackPerson,
+    artifact::Artifact,
     deploy_request::{DeployRequestSpec, Place},
 };
 
@@ -41,6 +42,9 @@ struct Ask<'a> {
     environment: &'a str,
     action: &'a str,
     version: &'a Option<String>,
+    /// Left out where it isn't known: a wish is the same then whatever the commit was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: &'a Option<String>,
     parameters: &'a BTreeMap<String, String>,
     target: &'a Option<crate::api::deploy_request::TargetOverride>,
 }
@@ -52,6 +56,7 @@ pub fn ask_digest(spec: &DeployRequestSpec) -> String {
         environment: &spec.environment,
         action: &spec.action,
         version: &spec.version,
+        commit: &spec.commit,
         parameters: &spec.parameters,
         target: &spec.target,
     })
@@ -92,6 +97,12 @@ pub struct Run<'a> {
     pub parameters: &'a BTreeMap<String, String>,
     /// The version.
     pub version: Option<&'a str>,
+    /// The commit that it stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<&'a str>,
+    /// What it gets beside parameters.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub artifacts: &'a [Artifact],
     /// By its name, the Application, the Environment, the account and the namespace.
     pub deploy_target: &'a str,
 }

@@ -2,7 +2,9 @@
 
 pub mod access;
 pub mod approvals;
+pub mod artifacts;
 pub mod backoff;
+pub mod commits;
 pub mod connection;
 pub mod decide;
 pub mod decisions;
@@ -25,6 +27,7 @@ pub mod speaking;
 pub mod status;
 pub mod target;
 pub mod template;
+pub mod version;
 pub mod wildcard;
 
 pub use decide::{Decision, Effect, Facts, decide};

@@ -40,6 +40,9 @@ pub struct Mark {
     /// The version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The commit that it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }
 
 /// An execution as Spinnaker shows it.
@@ -109,6 +112,7 @@ impl Outcome {
             name: active.name.clone(),
             action: active.action.clone(),
             version: active.version.clone(),
+            commit: active.commit.clone(),
             requester: active.requester.clone(),
             execution_id: execution
                 .map(|execution| execution.id.clone())
@@ -117,6 +121,7 @@ impl Outcome {
                 .and_then(|execution| execution.build_time)
                 .or_else(|| active.execution.as_ref().and_then(|seen| seen.build_time)),
             connection: active.attempt.pinned.connection.clone(),
+            pipeline: Some(active.attempt.pinned.pipeline.clone()),
             phase: self.phase,
             reason: self.reason.to_string(),
             message: Some(bounds::cut(&self.message, bounds::MESSAGE)),

@@ -14,6 +14,7 @@ use super::{
     refusal::Refusal,
     resolve::{self, Configuration, Pipeline},
     template::{self, Scope},
+    version::Version,
 };
 use crate::api::{
     Application, DeployRequest, Environment, SpinnakerConnection,
@@ -43,9 +44,16 @@ const PASSING: [Reason; 4] = [
     Reason::SpinnakerUnclear,
 ];
 /// Names that a template looks up and that only a request gives a value.
-const OF_THE_REQUEST: [&str; 4] = ["version", "previous", "reason", "request"];
+const OF_THE_REQUEST: [&str; 6] = [
+    "version",
+    "commit",
+    "short_commit",
+    "previous",
+    "reason",
+    "request",
+];
 /// All names that a template can look up.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 21] = [
     "application.name",
     "application.spinnaker",
     "environment.name",
@@ -53,8 +61,12 @@ const NAMES: [&str; 17] = [
     "target.namespace",
     "action",
     "version",
+    "commit",
+    "short_commit",
     "previous",
     "previous.version",
+    "previous.commit",
+    "previous.short_commit",
     "reason",
     "request",
     "request.name",
@@ -69,6 +81,8 @@ const NAMES: [&str; 17] = [
 const SKEW: SignedDuration = SignedDuration::from_secs(30);
 /// Stands for what a request would say.
 const SAMPLE: &str = "1.0.0";
+/// Stands for the commit that it would be.
+const SAMPLE_COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// Problems that a sentence names; the others stand in the descriptions.
 const NAMED: usize = 3;
 /// The longest of them there.
@@ -280,7 +294,8 @@ pub fn wanted(
     (name, action): (&str, &Action),
 ) -> Result<Wanted, Refusal> {
     let request = sample(application, environment, name);
-    let scope = sample_scope(&request, application, environment);
+    let version = sample_version();
+    let scope = sample_scope(&request, application, environment, &version);
     let rendered = fixed(&action.pipeline, &scope, &format!("{name}.pipeline"))?;
     Ok(rendered.map_or(Wanted::OfTheRequest, Wanted::Named))
 }
@@ -385,7 +400,8 @@ fn accepted(
 ) -> Result<(), Refusal> {
     let (application, environment) = (configuration.application, configuration.environment);
     let request = sample(application, environment, name);
-    let scope = sample_scope(&request, application, environment);
+    let version = sample_version();
+    let scope = sample_scope(&request, application, environment, &version);
     action.parameters.iter().try_for_each(|(parameter, value)| {
         let value = fixed(value, &scope, &format!("{name}.parameters.{parameter}"))?;
         let declared = &pipeline.parameters;
@@ -422,6 +438,7 @@ fn sample(application: &Application, environment: &Environment, action: &str) ->
             environment: environment.name_any(),
             action: action.to_owned(),
             version: Some(SAMPLE.to_owned()),
+            commit: None,
             parameters: BTreeMap::new(),
             target: None,
             reason: Some(SAMPLE.to_owned()),
@@ -438,13 +455,21 @@ fn sample(application: &Application, environment: &Environment, action: &str) ->
     request
 }
 
+fn sample_version() -> Version {
+    Version {
+        name: Some(SAMPLE.to_owned()),
+        commit: Some(SAMPLE_COMMIT.to_owned()),
+    }
+}
+
 fn sample_scope<'a>(
     request: &'a DeployRequest,
     application: &'a Application,
     environment: &'a Environment,
+    version: &'a Version,
 ) -> Scope<'a> {
     let place = &environment.spec.target;
-    resolve::scope(request, application, place, Some(SAMPLE), Some(SAMPLE))
+    resolve::scope(request, application, place, version, Some(version))
 }
 
 /// What an Application's look comes to.

@@ -51,6 +51,7 @@ fn refusal(reason: Reason) -> Refusal {
 
 fn pipeline(application: &str, disabled: bool) -> Pipeline {
     Pipeline {
+        expected: Vec::new(),
         application: application.to_owned(),
         id: "4f0a".to_owned(),
         name: "Deploy".to_owned(),

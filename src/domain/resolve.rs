@@ -12,16 +12,17 @@ use std::{
 use regex_lite::Regex;
 
 use super::{
-    approvals, ids, parameters,
+    approvals, artifacts, ids, parameters,
     refusal::Refusal,
     template::{self, Scope},
+    version::{self, Version},
     wildcard,
 };
 use crate::api::{
     Application, DeployRequest, Environment, SpinnakerConnection,
     application::{Action, ParameterDescription},
     conditions::Reason,
-    deploy_request::{PipelineRef, Place, ROLLBACK_ACTION, Resolved, WaitingFor},
+    deploy_request::{Phase, PipelineRef, Place, ROLLBACK_ACTION, Resolved, WaitingFor},
     deploy_target::{DeployTargetStatus, Run},
     environment::ApprovalRules,
 };
@@ -55,6 +56,8 @@ pub struct Pipeline {
     pub revision: Option<String>,
     /// What it takes.
     pub parameters: Vec<ParameterDescription>,
+    /// The artifacts that it expects.
+    pub expected: Vec<artifacts::Expected>,
 }
 
 /// What exactly is to run, and what of it is shown nowhere.
@@ -177,49 +180,24 @@ pub fn action<'a>(
         })
 }
 
-/// The version that a request runs: its own, for a rollback that names none the one to go back to, and for any other
-/// action that names none what runs there now.
-pub fn version(
-    request: &DeployRequest,
-    target: Option<&DeployTargetStatus>,
-) -> Result<Option<String>, Refusal> {
-    if request.spec.version.is_some() {
-        return Ok(request.spec.version.clone());
-    }
-    let current = target
-        .and_then(|target| target.current.as_ref())
-        .and_then(|run| run.version.clone());
-    if request.spec.action != ROLLBACK_ACTION {
-        return Ok(current);
-    }
-    target.and_then(previous).map(str::to_owned).map(Some).ok_or_else(|| {
-        Refusal::permanent(
-            Reason::NoEarlierVersion,
-            format!(
-                "nothing to roll back to: no earlier version of {:?} succeeded in {:?}; name one in spec.version.",
-                request.spec.application, request.spec.environment
-            ),
-        )
-    })
-}
-
-/// The latest version that succeeded before the current one's first success, rollbacks skipped.
-pub fn previous(target: &DeployTargetStatus) -> Option<&str> {
-    let current = target.current.as_ref()?.version.as_deref()?;
+/// The latest run that succeeded before the current version's first success, rollbacks skipped. Two runs of one branch are
+/// two versions where their commits differ.
+pub fn previous(target: &DeployTargetStatus) -> Option<Version> {
+    let current = target.current.as_ref()?;
+    let name = |run: &Run| run.commit.clone().or_else(|| run.version.clone());
+    let running = name(current)?;
     let succeeded: Vec<&Run> = target
         .history
         .iter()
-        .filter(|run| {
-            run.phase == crate::api::deploy_request::Phase::Succeeded && run.version.is_some()
-        })
+        .filter(|run| run.phase == Phase::Succeeded && run.version.is_some())
         .collect();
     let first = succeeded
         .iter()
-        .rposition(|run| run.version.as_deref() == Some(current))?;
+        .rposition(|run| name(run).as_ref() == Some(&running))?;
     succeeded[first + 1..]
         .iter()
         .find(|run| run.action != ROLLBACK_ACTION)
-        .and_then(|run| run.version.as_deref())
+        .map(|run| Version::that_ran(run))
 }
 
 /// The pipeline's name or id, as the Application's template says it.
@@ -228,15 +206,16 @@ pub fn pipeline_name(
     configuration: Configuration<'_>,
     place: &Place,
     target: Option<&DeployTargetStatus>,
+    version: &Version,
 ) -> Result<String, Refusal> {
     let action = action(request, configuration.application)?;
-    let version = version(request, target)?;
+    let previous = target.and_then(previous);
     let scope = scope(
         request,
         configuration.application,
         place,
-        version.as_deref(),
-        target.and_then(previous),
+        version,
+        previous.as_ref(),
     );
     render(&action.pipeline, &scope)
 }
@@ -247,12 +226,12 @@ pub fn resolve(
     configuration: Configuration<'_>,
     place: &Place,
     target: Option<&DeployTargetStatus>,
+    version: &Version,
     pipeline: &Pipeline,
 ) -> Result<Resolution, Refusal> {
-    let version = version(request, target)?;
     startable(configuration, place, pipeline)?;
     for (what, text) in [
-        ("spec.version", &version),
+        ("spec.version", &version.name),
         ("spec.reason", &request.spec.reason),
     ] {
         if let Some(text) = text {
@@ -262,9 +241,20 @@ pub fn resolve(
     let action = action(request, configuration.application)?;
     if let Some(rules) = &configuration.environment.spec.protection.approvals {
         let previous = target.and_then(previous);
-        fixed(request, action, rules, version.as_deref(), previous)?;
+        fixed(request, action, rules, version, previous.as_ref())?;
     }
-    let values = values(request, configuration.application, place, target)?;
+    let values = values(request, configuration.application, place, target, version)?;
+    let artifacts = {
+        let previous = target.and_then(previous);
+        let scope = scope(
+            request,
+            configuration.application,
+            place,
+            version,
+            previous.as_ref(),
+        );
+        artifacts::rendered(action, &scope)?
+    };
     let secret = &action.secret_parameters;
     parameters::validate(&pipeline.name, &pipeline.parameters, &values, secret)?;
     let connection = configuration.environment.spec.connection.as_str();
@@ -281,7 +271,9 @@ pub fn resolve(
         pipeline: &pipeline.id,
         revision: pipeline.revision.as_deref(),
         parameters: &values,
-        version: version.as_deref(),
+        version: version.name.as_deref(),
+        commit: version.commit.as_deref(),
+        artifacts: &artifacts,
         deploy_target: &deploy_target,
     });
     Ok(Resolution {
@@ -294,7 +286,9 @@ pub fn resolve(
             },
             revision: pipeline.revision.clone(),
             parameters: parameters::masked(&values, secret),
-            version,
+            version: version.name.clone(),
+            commit: version.commit.clone(),
+            artifacts,
             target: place.clone(),
             deploy_target,
             digest,
@@ -303,35 +297,51 @@ pub fn resolve(
     })
 }
 
-/// Whether what somebody approves now is what runs later: a version that the request names, and any that the action's
-/// templates use, must not move.
-fn fixed(
+/// Whether what somebody approves now is what runs later: no version that may move. One whose commit is known doesn't,
+/// unless the action's templates hand its name on; one that nobody hands on counts all the same where there is no commit.
+pub fn fixed(
     request: &DeployRequest,
     action: &Action,
     rules: &ApprovalRules,
-    version: Option<&str>,
-    previous: Option<&str>,
+    version: &Version,
+    previous: Option<&Version>,
 ) -> Result<(), Refusal> {
-    let templates = || action.parameters.values().chain([&action.pipeline]);
+    // A template that can't be read is refused where it is rendered.
     let uses = |name: &str| {
-        templates().any(|template| {
-            // What can't be read is refused where it is rendered.
-            template::names(template).is_ok_and(|names| {
-                names
-                    .iter()
-                    .any(|used| used.split('.').next() == Some(name))
-            })
-        })
+        templates(action)
+            .any(|template| template::names(template).is_ok_and(|names| names.contains(name)))
     };
-    if let Some(version) = version
-        && (request.spec.version.is_some() || uses("version"))
+    if let Some(name) = &version.name
+        && (uses("version") || (version.commit.is_none() && request.spec.version.is_some()))
     {
-        approvals::fixed(rules, version)?;
+        approvals::fixed(rules, name)?;
     }
-    match previous {
-        Some(previous) if uses("previous") => approvals::fixed(rules, previous),
+    match previous.and_then(|ran| ran.name.as_deref()) {
+        Some(previous) if uses("previous.version") || uses("previous") => {
+            approvals::fixed(rules, previous)
+        }
         _ => Ok(()),
     }
+}
+
+/// Every template of an action.
+fn templates(action: &Action) -> impl Iterator<Item = &String> {
+    let artifacts = action.artifacts.iter().flat_map(|artifact| {
+        let optional = [
+            &artifact.version,
+            &artifact.location,
+            &artifact.reference,
+            &artifact.artifact_account,
+        ];
+        [&artifact.kind, &artifact.name]
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+    });
+    action
+        .parameters
+        .values()
+        .chain([&action.pipeline])
+        .chain(artifacts)
 }
 
 /// What of it is another than before, in words for people; empty when it is the same.
@@ -358,6 +368,8 @@ pub fn changes(before: &Resolved, after: &Resolved) -> Vec<String> {
         "the pipeline's definition",
     );
     changed(before.version != after.version, "the version");
+    changed(before.commit != after.commit, "the commit");
+    changed(before.artifacts != after.artifacts, "the artifacts");
     let names: BTreeSet<&String> = before
         .parameters
         .keys()
@@ -381,16 +393,11 @@ pub fn values(
     application: &Application,
     place: &Place,
     target: Option<&DeployTargetStatus>,
+    version: &Version,
 ) -> Result<BTreeMap<String, String>, Refusal> {
     let action = action(request, application)?;
-    let version = version(request, target)?;
-    let scope = scope(
-        request,
-        application,
-        place,
-        version.as_deref(),
-        target.and_then(previous),
-    );
+    let previous = target.and_then(previous);
+    let scope = scope(request, application, place, version, previous.as_ref());
     let mut values = action
         .parameters
         .iter()
@@ -498,9 +505,10 @@ pub(super) fn scope<'a>(
     request: &'a DeployRequest,
     application: &'a Application,
     place: &'a Place,
-    version: Option<&'a str>,
-    previous: Option<&'a str>,
+    version: &'a Version,
+    previous: Option<&'a Version>,
 ) -> Scope<'a> {
+    let commit = version.commit.as_deref();
     let metadata = &request.metadata;
     Scope {
         application: BTreeMap::from([
@@ -510,8 +518,10 @@ pub(super) fn scope<'a>(
         environment: BTreeMap::from([("name", request.spec.environment.as_str())]),
         target: place,
         action: &request.spec.action,
-        version,
-        previous: previous.map(|version| BTreeMap::from([("version", version)])),
+        version: version.name.as_deref(),
+        commit,
+        short_commit: commit.map(version::short),
+        previous: previous.map(ran),
         reason: request.spec.reason.as_deref().unwrap_or_default(),
         request: BTreeMap::from([
             ("name", metadata.name.as_deref().unwrap_or_default()),
@@ -521,6 +531,19 @@ pub(super) fn scope<'a>(
             ),
         ]),
     }
+}
+
+/// What templates may name of an earlier run.
+fn ran(version: &Version) -> BTreeMap<&'static str, &str> {
+    let commit = version.commit.as_deref();
+    [
+        ("version", version.name.as_deref()),
+        ("commit", commit),
+        ("short_commit", commit.map(version::short)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
 }
 
 #[cfg(test)]

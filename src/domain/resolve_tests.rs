@@ -38,6 +38,7 @@ fn case() -> Case {
             name: "Deploy".to_owned(),
             disabled: false,
             revision: Some("r1".to_owned()),
+            expected: Vec::new(),
             parameters: ["tag", "size", "token", "zone"].map(parameter).to_vec(),
         },
         uid: "u-1",
@@ -73,7 +74,15 @@ impl Case {
             environment: &environment,
             connection: &connection,
         };
-        resolve(&request, configuration, &self.place, target, &self.pipeline)
+        let version = version::named(&request, target)?;
+        resolve(
+            &request,
+            configuration,
+            &self.place,
+            target,
+            &version,
+            &self.pipeline,
+        )
     }
 
     fn changed(&self, change: impl FnOnce(&mut Self)) -> Resolved {

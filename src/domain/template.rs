@@ -24,7 +24,13 @@ pub struct Scope<'a> {
     /// `version`; undefined when the request names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'a str>,
-    /// `previous.version`; undefined when nothing ran before.
+    /// `commit`; undefined when it isn't known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<&'a str>,
+    /// `short_commit`: its first seven digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub short_commit: Option<&'a str>,
+    /// `previous.version`, `previous.commit`, `previous.short_commit`; undefined when nothing ran before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<BTreeMap<&'static str, &'a str>>,
     /// `reason`; empty when the request gives none.
@@ -86,6 +92,8 @@ mod tests {
                 target: &place,
                 action: "deploy",
                 version: Some("main"),
+                commit: None,
+                short_commit: None,
                 previous: None,
                 reason: "",
                 request: BTreeMap::new(),

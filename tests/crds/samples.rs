@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Map, Value, json};
 
 /// Two values for each pattern that a spec uses. A new pattern wants a row here.
-const BY_PATTERN: [(&str, [&str; 2]); 15] = [
+const BY_PATTERN: [(&str, [&str; 2]); 18] = [
     ("^([0-9]{1,8}(ms|s|m|h))+$", ["30s", "1h30m"]),
     ("^[a-z][a-z0-9-]{1,30}$", ["restart", "rollback"]),
     (
@@ -15,6 +15,21 @@ const BY_PATTERN: [(&str, [&str; 2]); 15] = [
         ["https://one.example", "http://two.example/gate"],
     ),
     ("^[A-Za-z0-9-]+$", ["X-One", "X-Two"]),
+    (
+        "^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$",
+        ["acme/checkout", "acme/other"],
+    ),
+    (
+        r"^https?://[^@\s]+$",
+        ["https://one.example/api/v3", "http://two.example"],
+    ),
+    (
+        "^[0-9a-f]{40}$",
+        [
+            "0123456789abcdef0123456789abcdef01234567",
+            "89abcdef0123456789abcdef0123456789abcdef",
+        ],
+    ),
     ("^[A-Z0-9]{2,32}$", ["C01", "U02"]),
     ("^([0-9]{1,8}(s|m|h))+$", ["30s", "1h30m"]),
     (

@@ -35,6 +35,11 @@ spec:
     - expression: "variables.asks || !variables.isController || object.spec == oldObject.spec"
       message: foredeck's controller never changes what was asked
       reason: Forbidden
+    - expression: "!variables.asks || !has(object.spec.commit) || variables.isReceiver || variables.isAdministrator"
+      message: >-
+        spec.commit is what foredeck's receiver planned, and nobody else says it: to have exactly one commit, name it in
+        spec.version
+      reason: Forbidden
     {{- include "foredeck.actor" (dict "root" . "field" "spec.requester" "when" "variables.asks" "does" "asks") | nindent 4 }}
     {{- include "foredeck.actor" (dict "root" . "field" "spec.cancel.by" "when" "variables.cancels" "does" "cancels") | nindent 4 }}
     - expression: >-
@@ -73,7 +78,7 @@ spec:
     - expression: "!variables.isController || object.?status.?slack == oldObject.?status.?slack"
       message: status.slack is the relay's alone, and foredeck's controller may not change it
       reason: Forbidden
-    {{- range (list "phase" "message" "observedGeneration" "conditions" "idempotencyKey" "resolved" "attempt" "approvals" "judgment" "decisions" "audited" "traceId" "execution" "stage" "waiting" "nextAttemptAt" "startedAt" "finishedAt") }}
+    {{- range (list "phase" "message" "observedGeneration" "conditions" "idempotencyKey" "resolved" "changes" "git" "attempt" "approvals" "judgment" "decisions" "audited" "traceId" "execution" "stage" "waiting" "nextAttemptAt" "startedAt" "finishedAt") }}
     - expression: "!variables.isRelay || object.?status.?{{ . }} == oldObject.?status.?{{ . }}"
       message: status.{{ . }} is the controller's alone, and foredeck's relay may change status.slack only
       reason: Forbidden

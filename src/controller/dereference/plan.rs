@@ -25,6 +25,7 @@ use crate::{
         refusal::Refusal,
         resolve::{self, Configuration, Pipeline, missing},
         sharing::{self, Reach},
+        version,
     },
     runtime::cache::Cache,
     spinnaker::{GateError, PipelineConfig},
@@ -89,7 +90,9 @@ pub(super) async fn make(
         environment,
         connection,
     };
-    let pipeline_name = resolve::pipeline_name(request, configuration, &place, status)?;
+    let settled = version::settle(version::named(request, status)?, environment, None)?;
+    let version = &settled.version;
+    let pipeline_name = resolve::pipeline_name(request, configuration, &place, status, version)?;
     let gate = context.connections.gate_to_start_at(connection).await?;
     let gate = gate.of(request);
     let spinnaker_application = resolve::spinnaker_application(application);
@@ -114,7 +117,7 @@ pub(super) async fn make(
         config: config.clone(),
     });
     let pipeline = described(&config);
-    let resolution = resolve::resolve(request, configuration, &place, status, &pipeline)?;
+    let resolution = resolve::resolve(request, configuration, &place, status, version, &pipeline)?;
     let resolved = resolution.resolved;
     let (uid, namespace) = (
         request.uid().unwrap_or_default(),
@@ -134,6 +137,7 @@ pub(super) async fn make(
         ask: ids::ask_digest(&request.spec),
         action: request.spec.action.clone(),
         version: resolved.version.clone(),
+        commit: resolved.commit.clone(),
         key: key.clone(),
     };
     let correlation_id = ids::correlation_id(
@@ -195,6 +199,7 @@ pub(in crate::controller) fn described(config: &PipelineConfig) -> Pipeline {
         name: config.name.clone(),
         disabled: config.disabled,
         revision: Some(ids::revision(&config.raw)),
+        expected: Vec::new(),
         parameters: config
             .parameters
             .iter()

@@ -234,6 +234,7 @@ impl Machine<'_> {
             digest: plan.resolved.digest.clone(),
             action: self.request.spec.action.clone(),
             version: plan.resolved.version.clone(),
+            commit: plan.resolved.commit.clone(),
             requester: self.request.spec.requester_name(),
             attempt: start.attempt.clone(),
             sends: 0,

@@ -77,6 +77,7 @@ impl Order {
             environment: self.environment.clone(),
             action: self.action.clone(),
             version: self.version.clone(),
+            commit: None,
             parameters: self.parameters.clone(),
             target: self.target.clone(),
             reason: self.reason.clone(),

@@ -25,6 +25,7 @@ use crate::{
         parameters::{self, refuse_expression},
         refusal::Refusal,
         resolve,
+        version::{self, Version},
     },
 };
 
@@ -197,6 +198,10 @@ pub enum Step<'a> {
     Create,
 }
 
+fn is_about_no_earlier_version(problem: &Problem) -> bool {
+    problem.reason == Reason::NoEarlierVersion.to_string()
+}
+
 /// What a plan shows.
 pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
     let mut request = DeployRequest::new("plan", order.spec(None, None));
@@ -213,11 +218,11 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
         .iter()
         .find(|target| target.name_any() == name)
         .and_then(|target| target.status.as_ref());
-    let version = match resolve::version(&request, target) {
+    let version = match version::named(&request, target) {
         Ok(version) => version,
         Err(refusal) => {
             problems.push(refusal.into());
-            None
+            Version::default()
         }
     };
     for (what, text) in [
@@ -249,21 +254,21 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
         .map(|action| action.secret_parameters.as_slice());
     let secret = secret.unwrap_or_default();
     let mut differing = Vec::new();
-    match resolve::values(&request, sights.application, &place, target) {
+    match resolve::values(&request, sights.application, &place, target, &version) {
         Ok(values) => {
             let declared = described.map_or(&[][..], |pipeline| &pipeline.parameters);
             differing = differences(&values, declared, order, secret);
             problems.extend(judged(described, &values, secret));
         }
         // A rollback to nothing is told once.
-        Err(refusal) if refusal.reason == Reason::NoEarlierVersion => {}
+        Err(_) if problems.iter().any(is_about_no_earlier_version) => {}
         Err(refusal) => problems.push(refusal.into()),
     }
     warnings.extend(about_pipeline(described, &mut problems));
     warnings.extend(about_environment(sights.environment));
     let current = target.and_then(|target| target.current.as_ref());
     let running = current.and_then(|run| run.version.as_deref());
-    if order.action == DEFAULT_ACTION && version.is_some() && version.as_deref() == running {
+    if order.action == DEFAULT_ACTION && running.is_some() && version.name.as_deref() == running {
         warnings.push(Warning::SameVersion);
     }
     let (waits, warning) = waits(
@@ -289,7 +294,7 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
         environment: order.environment.clone(),
         elsewhere: place != *own_place,
         place,
-        version,
+        version: version.name,
         version_given: order.version.is_some(),
         pipeline: described.map(|pipeline| pipeline.name.clone()),
         current: current.map(|run| Current {
