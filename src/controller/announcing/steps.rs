@@ -23,7 +23,9 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(12);
 /// Until nothing that was begun under a mark can be under way: [`FRESH`], the [`DEADLINE`] of the call, and what the API server
 /// cuts off a time.
-pub(super) const SETTLE: Duration = FRESH.saturating_add(DEADLINE).saturating_add(Duration::from_secs(3));
+pub(super) const SETTLE: Duration = FRESH
+    .saturating_add(DEADLINE)
+    .saturating_add(Duration::from_secs(3));
 
 /// What one pass came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,8 @@ pub(super) trait Book: Send {
     /// Whether anything may be begun now.
     fn may_begin(&self) -> Result<(), ControllerError>;
     /// Writes it, if nobody else did since.
-    fn write(&mut self, git: GitStatus) -> impl Future<Output = Result<(), ControllerError>> + Send;
+    fn write(&mut self, git: GitStatus)
+    -> impl Future<Output = Result<(), ControllerError>> + Send;
 }
 
 /// Tells what is wanted, once. `sure`: this process told what the book says, and had a clear answer.
@@ -81,7 +84,8 @@ pub(super) async fn carry(
     match said {
         Ok(known) => {
             crash::point("before-git-record");
-            book.write(told(id, known.as_deref().unwrap_or(word))).await?;
+            book.write(told(id, known.as_deref().unwrap_or(word)))
+                .await?;
             crash::point("after-git-record");
             Ok(match known {
                 Some(_) => Came::Known,

@@ -65,17 +65,27 @@ impl Host for Repository {
     fn commit<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Commit, GitError>> {
         async { Err(silent()) }.boxed()
     }
-    fn between<'a>(&'a self, _: &'a str, _: &'a str, _: usize) -> BoxFuture<'a, Result<Comparison, GitError>> {
+    fn between<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: usize,
+    ) -> BoxFuture<'a, Result<Comparison, GitError>> {
         async { Err(silent()) }.boxed()
     }
     fn branches(&self) -> BoxFuture<'_, Result<Arc<Vec<String>>, GitError>> {
         async { Err(silent()) }.boxed()
     }
-    fn deployment<'a>(&'a self, wanted: &'a Announcement) -> BoxFuture<'a, Result<Option<i64>, GitError>> {
+    fn deployment<'a>(
+        &'a self,
+        wanted: &'a Announcement,
+    ) -> BoxFuture<'a, Result<Option<i64>, GitError>> {
         async move {
             self.answer("look", || {
                 let all = self.deployments.lock().unwrap();
-                all.iter().position(|(uid, _)| *uid == wanted.uid).map(|at| i64::try_from(at).unwrap())
+                all.iter()
+                    .position(|(uid, _)| *uid == wanted.uid)
+                    .map(|at| i64::try_from(at).unwrap())
             })
         }
         .boxed()
@@ -93,7 +103,10 @@ impl Host for Repository {
     fn told(&self, id: i64) -> BoxFuture<'_, Result<Option<String>, GitError>> {
         async move {
             self.answer("told", || {
-                self.deployments.lock().unwrap()[usize::try_from(id).unwrap()].1.last().cloned()
+                self.deployments.lock().unwrap()[usize::try_from(id).unwrap()]
+                    .1
+                    .last()
+                    .cloned()
             })
         }
         .boxed()
@@ -101,7 +114,9 @@ impl Host for Repository {
     fn tell<'a>(&'a self, id: i64, told: &'a Told) -> BoxFuture<'a, Result<(), GitError>> {
         async move {
             self.answer("tell", || {
-                self.deployments.lock().unwrap()[usize::try_from(id).unwrap()].1.push(told.state.word().into());
+                self.deployments.lock().unwrap()[usize::try_from(id).unwrap()]
+                    .1
+                    .push(told.state.word().into());
             })
         }
         .boxed()
@@ -145,7 +160,11 @@ impl Book for Page {
             return Err(conflict);
         }
         self.writes -= 1;
-        let what = if git.telling_since.is_some() { "mark" } else { "record" };
+        let what = if git.telling_since.is_some() {
+            "mark"
+        } else {
+            "record"
+        };
         self.log.lock().unwrap().push(what.into());
         *shared = (shared.0 + 1, git);
         self.seen = shared.clone();
@@ -180,24 +199,46 @@ fn shared() -> Arc<Mutex<(u32, GitStatus)>> {
 }
 
 /// A successor, long after: it is never sure.
-async fn later(repository: &Repository, shared: &Arc<Mutex<(u32, GitStatus)>>, state: State) -> Came {
+async fn later(
+    repository: &Repository,
+    shared: &Arc<Mutex<(u32, GitStatus)>>,
+    state: State,
+) -> Came {
     let mut page = Page::of(shared, repository);
-    carry(repository, &mut page, &wanted(state), false, at(600)).await.unwrap()
+    carry(repository, &mut page, &wanted(state), false, at(600))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn it_is_marked_looked_for_posted_told_and_written_down_in_this_order() {
     let (repository, shared) = (Repository::default(), shared());
     let mut page = Page::of(&shared, &repository);
-    let came = carry(&repository, &mut page, &wanted(State::Queued), false, at(0)).await.unwrap();
+    let came = carry(&repository, &mut page, &wanted(State::Queued), false, at(0))
+        .await
+        .unwrap();
     assert_eq!(came, Came::Announced);
-    assert_eq!(*repository.log.lock().unwrap(), ["mark", "look", "announce", "tell", "record"]);
-    let came = carry(&repository, &mut page, &wanted(State::Success), true, at(1)).await.unwrap();
+    assert_eq!(
+        *repository.log.lock().unwrap(),
+        ["mark", "look", "announce", "tell", "record"]
+    );
+    let came = carry(&repository, &mut page, &wanted(State::Success), true, at(1))
+        .await
+        .unwrap();
     assert_eq!(came, Came::Told);
     assert_eq!(repository.log.lock().unwrap()[5..], ["tell", "record"]);
-    assert_eq!(repository.all(), [("u-1".to_owned(), vec!["queued".to_owned(), "success".to_owned()])]);
+    assert_eq!(
+        repository.all(),
+        [(
+            "u-1".to_owned(),
+            vec!["queued".to_owned(), "success".to_owned()]
+        )]
+    );
     let git = page.git();
-    assert_eq!((git.deployment, git.state.as_deref()), (Some(0), Some("success")));
+    assert_eq!(
+        (git.deployment, git.state.as_deref()),
+        (Some(0), Some("success"))
+    );
     assert_eq!((git.telling_since, git.problem), (None, None));
 }
 
@@ -206,7 +247,11 @@ async fn whatever_answer_is_lost_there_is_one_deployment_and_each_state_once() {
     for what in ["look", "announce", "tell"] {
         for done in [true, false] {
             let (repository, shared) = (Repository::default(), shared());
-            let plan = if done { &repository.lost } else { &repository.refused };
+            let plan = if done {
+                &repository.lost
+            } else {
+                &repository.refused
+            };
             *plan.lock().unwrap() = Some(what);
             let mut page = Page::of(&shared, &repository);
             let first = carry(&repository, &mut page, &wanted(State::Queued), false, at(0)).await;
@@ -214,14 +259,22 @@ async fn whatever_answer_is_lost_there_is_one_deployment_and_each_state_once() {
             if what != "tell" {
                 // Nothing is done while it may be under way.
                 let mut page = Page::of(&shared, &repository);
-                let early = carry(&repository, &mut page, &wanted(State::Queued), false, at(1)).await.unwrap();
-                assert!(matches!(early, Came::Later(wait) if wait <= SETTLE), "{what}: {early:?}");
+                let early = carry(&repository, &mut page, &wanted(State::Queued), false, at(1))
+                    .await
+                    .unwrap();
+                assert!(
+                    matches!(early, Came::Later(wait) if wait <= SETTLE),
+                    "{what}: {early:?}"
+                );
             }
             later(&repository, &shared, State::Queued).await;
             later(&repository, &shared, State::InProgress).await;
             assert_eq!(
                 repository.all(),
-                [("u-1".to_owned(), vec!["queued".to_owned(), "in_progress".to_owned()])],
+                [(
+                    "u-1".to_owned(),
+                    vec!["queued".to_owned(), "in_progress".to_owned()]
+                )],
                 "{what}, done {done}"
             );
         }
@@ -233,7 +286,10 @@ async fn a_successor_finds_what_a_crash_left() {
     // Dead before the mark, before the record of a new one, before the record of the second state.
     for writes in [0, 1, 2] {
         let (repository, shared) = (Repository::default(), shared());
-        let mut page = Page { writes, ..Page::of(&shared, &repository) };
+        let mut page = Page {
+            writes,
+            ..Page::of(&shared, &repository)
+        };
         for state in [State::Queued, State::InProgress] {
             let _dead = carry(&repository, &mut page, &wanted(state), true, at(0)).await;
         }
@@ -251,19 +307,40 @@ async fn a_successor_finds_what_a_crash_left() {
 #[tokio::test]
 async fn of_two_leaders_one_posts() {
     let (repository, shared) = (Repository::default(), shared());
-    let (mut one, mut other) = (Page::of(&shared, &repository), Page::of(&shared, &repository));
-    carry(&repository, &mut one, &wanted(State::Queued), false, at(0)).await.unwrap();
-    let second = carry(&repository, &mut other, &wanted(State::Queued), false, at(0)).await;
-    assert!(matches!(second, Err(Trouble::Own(ControllerError::Conflict { .. }))));
+    let (mut one, mut other) = (
+        Page::of(&shared, &repository),
+        Page::of(&shared, &repository),
+    );
+    carry(&repository, &mut one, &wanted(State::Queued), false, at(0))
+        .await
+        .unwrap();
+    let second = carry(
+        &repository,
+        &mut other,
+        &wanted(State::Queued),
+        false,
+        at(0),
+    )
+    .await;
+    assert!(matches!(
+        second,
+        Err(Trouble::Own(ControllerError::Conflict { .. }))
+    ));
     assert_eq!(repository.all().len(), 1);
 }
 
 #[tokio::test]
 async fn who_leads_no_more_posts_nothing() {
     let (repository, shared) = (Repository::default(), shared());
-    let mut page = Page { leads: false, ..Page::of(&shared, &repository) };
+    let mut page = Page {
+        leads: false,
+        ..Page::of(&shared, &repository)
+    };
     let came = carry(&repository, &mut page, &wanted(State::Queued), false, at(0)).await;
-    assert!(matches!(came, Err(Trouble::Own(ControllerError::NotLeading))));
+    assert!(matches!(
+        came,
+        Err(Trouble::Own(ControllerError::NotLeading))
+    ));
     assert_eq!(repository.all(), []);
 }
 
@@ -272,7 +349,13 @@ async fn a_wiped_status_makes_no_second_deployment_and_an_end_is_not_undone() {
     let (repository, shared) = (Repository::default(), shared());
     later(&repository, &shared, State::Success).await;
     shared.lock().unwrap().1 = GitStatus::default();
-    assert_eq!(later(&repository, &shared, State::InProgress).await, Came::Known);
-    assert_eq!(repository.all(), [("u-1".to_owned(), vec!["success".to_owned()])]);
+    assert_eq!(
+        later(&repository, &shared, State::InProgress).await,
+        Came::Known
+    );
+    assert_eq!(
+        repository.all(),
+        [("u-1".to_owned(), vec!["success".to_owned()])]
+    );
     assert_eq!(shared.lock().unwrap().1.state.as_deref(), Some("success"));
 }

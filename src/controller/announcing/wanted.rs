@@ -12,7 +12,7 @@ use crate::{
         bounds::cut,
         conditions::{self, ConditionType, Reason},
         deploy_request::{Phase, Place},
-        deploy_target::Run,
+        deploy_target::{Active, Run},
     },
     domain::ids,
     git::{Announcement, State, Told},
@@ -37,6 +37,8 @@ pub(super) struct Wanted {
 pub(super) struct Case {
     /// The request's uid.
     pub uid: String,
+    /// Its name.
+    pub name: String,
     /// Its namespace.
     pub namespace: String,
     /// Its application.
@@ -81,6 +83,7 @@ impl Case {
         let end = conditions::find(&status.conditions, ConditionType::Succeeded);
         Some(Self {
             uid: request.uid()?,
+            name: request.name_any(),
             namespace: request.namespace().unwrap_or_default(),
             application: request.spec.application.clone(),
             environment: request.spec.environment.clone(),
@@ -105,10 +108,34 @@ impl Case {
         })
     }
 
+    /// Of what its target is held by.
+    pub(super) fn of_active(target: &DeployTarget, active: &Active) -> Option<Self> {
+        Some(Self {
+            uid: active.uid.clone(),
+            name: active.name.clone(),
+            namespace: target.namespace().unwrap_or_default(),
+            application: target.spec.application.clone(),
+            environment: target.spec.environment.clone(),
+            place: target.spec.place.clone(),
+            deploy_target: target.name_any(),
+            action: active.action.clone(),
+            version: active.version.clone(),
+            commit: active.commit.clone()?,
+            phase: Phase::Running,
+            reason: String::new(),
+            begun: true,
+            sent: active.attempt.sent_at.is_some(),
+            executed: active.execution.is_some(),
+            url: None,
+            finished_at: None,
+        })
+    }
+
     /// Of a run that its target remembers.
     pub(super) fn of_run(target: &DeployTarget, run: &Run) -> Option<Self> {
         Some(Self {
             uid: run.uid.clone(),
+            name: run.name.clone(),
             namespace: target.namespace().unwrap_or_default(),
             application: target.spec.application.clone(),
             environment: target.spec.environment.clone(),
@@ -142,7 +169,11 @@ impl Case {
             told: Told {
                 state,
                 description: self.sentence(self.how(state)),
-                log_url: self.url.as_deref().filter(|url| is_shown(url)).map(str::to_owned),
+                log_url: self
+                    .url
+                    .as_deref()
+                    .filter(|url| is_shown(url))
+                    .map(str::to_owned),
             },
         })
     }
@@ -169,9 +200,13 @@ impl Case {
 
     /// Whether it ended without anybody knowing how it went.
     fn is_unknown(&self) -> bool {
-        [Reason::Released, Reason::ExecutionLost, Reason::StartUnknown]
-            .iter()
-            .any(|reason| self.reason == reason.to_string())
+        [
+            Reason::Released,
+            Reason::ExecutionLost,
+            Reason::StartUnknown,
+        ]
+        .iter()
+        .any(|reason| self.reason == reason.to_string())
     }
 
     fn how(&self, state: State) -> &'static str {
@@ -224,9 +259,14 @@ impl Case {
 
 /// Whether the state that a repository was told is one that nothing follows.
 pub(super) fn is_final(word: &str) -> bool {
-    [State::Success, State::Failure, State::Error, State::Inactive]
-        .iter()
-        .any(|state| state.word() == word)
+    [
+        State::Success,
+        State::Failure,
+        State::Error,
+        State::Inactive,
+    ]
+    .iter()
+    .any(|state| state.word() == word)
 }
 
 /// Without characters that change how a line is read: what is written in a version is anybody's.
@@ -235,7 +275,9 @@ fn clean(text: &str) -> String {
         character.is_control()
             || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
     };
-    text.chars().filter(|character| !unseen(*character)).collect()
+    text.chars()
+        .filter(|character| !unseen(*character))
+        .collect()
 }
 
 /// Whether GitHub may show it: encrypted, and without a login in it.
