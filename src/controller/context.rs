@@ -23,7 +23,7 @@ use super::{
     audit::{Audit, AuditSettings},
     catalog::Catalog,
     connections::Connections,
-    dereference::{Behind, BehindGround, Plans},
+    dereference::{Behind, BehindGround, Commits, Plans},
     error::ControllerError,
     lookup::Connected,
     metrics::ControllerMetrics,
@@ -67,6 +67,8 @@ pub(super) struct Context {
     pub behind_ground: BehindGround,
     /// What the plans of those were made of who wait for people.
     pub plans: Plans,
+    /// What the versions of requests stand for that aren't accepted yet.
+    pub commits: Commits,
     /// Kubernetes events.
     pub recorder: Recorder,
     /// What was told of the decisions.

@@ -280,6 +280,7 @@ async fn engine(
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
         plans: dereference::Plans::default(),
+        commits: dereference::Commits::default(),
         audit: audit::Audit::new(&sinks, audit_metrics),
         announcing: announcing::Announcing::new(announcing_metrics),
         policies: settings.policies.clone(),

@@ -32,6 +32,7 @@ pub(super) fn request_changed(context: &Context, object: &Guarded<DeployRequest>
         context.announcing.forget(&uid);
         context.behind_ground.over(&uid);
         context.plans.over(&uid);
+        context.commits.over(&uid);
     }
     let Ok(request) = &object.0 else { return };
     let namespace = request.namespace().unwrap_or_default();
@@ -47,6 +48,9 @@ pub(super) fn request_changed(context: &Context, object: &Guarded<DeployRequest>
         return;
     };
     let phase = request.status.as_ref().and_then(|status| status.phase);
+    if phase.is_some_and(Phase::is_terminal) {
+        context.commits.over(&request.uid().unwrap_or_default());
+    }
     if !present {
         drop(context.wake_target.send(named(&namespace, &target)));
     }
