@@ -4,10 +4,17 @@
 //! What is asked is remembered: a commit's neighbours for ever, all else with its `ETag`, so that asking again costs GitHub
 //! nothing. Nothing is retried here; whoever asks decides what an answer that didn't come means.
 
+mod hosts;
+mod metrics;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
+pub use self::{
+    hosts::{GITHUB, Hosts, Settings},
+    metrics::GitMetrics,
+};
 use crate::domain::{
     commits::{Commit, Comparison},
     version::Unresolved,
