@@ -13,7 +13,9 @@ use reqwest::Url;
 use serde::de::DeserializeOwned;
 
 use super::{
-    explain, print,
+    explain,
+    git::GitArguments,
+    print,
     process::Process,
     secret::{Secrets, Source},
     slack::{SlackArguments, is},
@@ -113,6 +115,9 @@ pub(super) struct DoctorArguments {
     okta_token_vault: Option<KeyInVault>,
 
     #[command(flatten)]
+    git: GitArguments,
+
+    #[command(flatten)]
     slack: SlackArguments,
 }
 
@@ -156,6 +161,7 @@ async fn look(arguments: DoctorArguments) -> Result<ExitCode> {
         policies,
         gate_hosts: (!arguments.gate_hosts.is_empty()).then_some(arguments.gate_hosts),
         vault_hosts: arguments.vault_hosts,
+        git: arguments.git.settings(),
         deadline: arguments.timeout,
         clock: Timestamp::now,
     };
