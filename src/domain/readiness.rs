@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
-    approvals,
+    approvals, artifacts,
     login::LoginState,
     parameters,
     refusal::Refusal,
@@ -411,11 +411,15 @@ fn accepted(
     let request = sample(application, environment, name);
     let version = sample_version();
     let scope = sample_scope(&request, application, environment, &version);
-    action.parameters.iter().try_for_each(|(parameter, value)| {
-        let value = fixed(value, &scope, &format!("{name}.parameters.{parameter}"))?;
-        let declared = &pipeline.parameters;
-        parameters::takes(&pipeline.name, declared, parameter, value.as_deref())
-    })
+    action
+        .parameters
+        .iter()
+        .try_for_each(|(parameter, value)| {
+            let value = fixed(value, &scope, &format!("{name}.parameters.{parameter}"))?;
+            let declared = &pipeline.parameters;
+            parameters::takes(&pipeline.name, declared, parameter, value.as_deref())
+        })?;
+    artifacts::possible(pipeline, action)
 }
 
 /// What a template yields whatever is asked for; `None` when that depends on the request.

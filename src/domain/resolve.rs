@@ -68,6 +68,8 @@ pub struct Resolution {
     pub resolved: Resolved,
     /// Every parameter with its real value, for the bytes that are sent and for nothing else.
     pub parameters: BTreeMap<String, String>,
+    /// The ids of the expected artifacts that the request's meet, for the trigger.
+    pub expected: Vec<String>,
 }
 
 impl fmt::Debug for Resolution {
@@ -261,6 +263,7 @@ pub fn resolve(
         );
         artifacts::rendered(action, &scope)?
     };
+    let expected = artifacts::bound(pipeline, &artifacts, action.allow_default_artifact)?;
     let secret = &action.secret_parameters;
     parameters::validate(&pipeline.name, &pipeline.parameters, &values, secret)?;
     let connection = configuration.environment.spec.connection.as_str();
@@ -300,6 +303,7 @@ pub fn resolve(
             digest,
         },
         parameters: values,
+        expected,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod approvals;
+mod artifacts;
 mod audit;
 mod cancel;
 mod crash;

@@ -19,6 +19,7 @@ use crate::{
         context::Context,
     },
     domain::{
+        artifacts::{Expected, Pattern},
         decide::{Plan, Start},
         ids,
         outcome::Mark,
@@ -28,7 +29,7 @@ use crate::{
         version,
     },
     runtime::cache::Cache,
-    spinnaker::{GateError, PipelineConfig},
+    spinnaker::{ExpectedArtifact, GateError, PipelineConfig},
 };
 
 /// A pipeline that was asked for, and what Gate answered.
@@ -174,6 +175,7 @@ pub(super) async fn make(
     let contents = Contents {
         resolved: &resolved,
         parameters: &resolution.parameters,
+        expected: &resolution.expected,
         mark: &mark,
         execution_id: &execution_id,
         correlation_id: &correlation_id,
@@ -224,7 +226,7 @@ pub(in crate::controller) fn described(config: &PipelineConfig) -> Pipeline {
         name: config.name.clone(),
         disabled: config.disabled,
         revision: Some(ids::revision(&config.raw)),
-        expected: Vec::new(),
+        expected: config.expected_artifacts.iter().map(expected).collect(),
         parameters: config
             .parameters
             .iter()
@@ -237,6 +239,22 @@ pub(in crate::controller) fn described(config: &PipelineConfig) -> Pipeline {
                 incomplete: false,
             })
             .collect(),
+    }
+}
+
+fn expected(artifact: &ExpectedArtifact) -> Expected {
+    Expected {
+        id: artifact.id.clone(),
+        name: artifact.name.clone(),
+        wanted: Pattern {
+            kind: artifact.kind.clone(),
+            name: artifact.artifact.clone(),
+            version: artifact.version.clone(),
+            location: artifact.location.clone(),
+            reference: artifact.reference.clone(),
+        },
+        has_default: artifact.has_default,
+        takes_earlier: artifact.takes_earlier,
     }
 }
 
