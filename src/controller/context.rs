@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     absences::Absences,
+    announcing::Announcing,
     audit::{Audit, AuditSettings},
     catalog::Catalog,
     connections::Connections,
@@ -72,6 +73,8 @@ pub(super) struct Context {
     pub recorder: Recorder,
     /// What was told of the decisions.
     pub audit: Audit,
+    /// What repositories are told.
+    pub announcing: Announcing,
     /// Who may do what.
     pub access: Access,
     /// What vouches for who asked.
@@ -90,6 +93,8 @@ pub(super) struct Context {
     pub neighbours: Neighbours,
     /// Wakes a request.
     pub wake_request: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
+    /// Wakes what a repository is to be told of a request.
+    pub wake_announcement: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
     /// Wakes an approval.
     pub wake_approval: UnboundedSender<ObjectRef<Guarded<DeployApproval>>>,
     /// Wakes a target.
