@@ -24,6 +24,7 @@ mod record;
 mod sighting;
 mod survey;
 mod targets;
+mod upkeep;
 mod wake;
 
 use std::{
@@ -65,6 +66,7 @@ use self::{
     context::{Caches, Context, Neighbour, Neighbours, Persons},
     lookup::Connected,
     metrics::ControllerMetrics,
+    upkeep::Upkeep,
 };
 pub use self::{
     audit::{AuditServer, AuditSettings, NoFile, NoServer},
@@ -245,6 +247,7 @@ async fn engine(
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
+    let (wake_upkeep, woken_upkeep) = unbounded_channel();
     let (wake_application, woken_applications) = unbounded_channel();
     let (wake_environment, woken_environments) = unbounded_channel();
     let (wake_connection, woken_connections) = unbounded_channel();
@@ -312,6 +315,8 @@ async fn engine(
         wake_request,
         wake_approval,
         wake_target,
+        wake_upkeep,
+        upkeep: Upkeep::new(settings.upkeep),
         catalog: Catalog {
             wake_application,
             wake_environment,
@@ -325,7 +330,10 @@ async fn engine(
     });
     let watching = stream::select_all([
         told(&context, request_changes, wake::request_changed),
-        told(&context, target_changes, wake::target_changed),
+        told(&context, target_changes, |context, object| {
+            wake::target_changed(context, object);
+            upkeep::target_changed(context, object);
+        }),
         told(&context, application_changes, |context, object| {
             catalog::application_changed(context, object);
             wake::configuration_changed(context, object, |request, name| {
@@ -421,10 +429,12 @@ async fn engine(
         // What is decided or deleted while passes end is told, too.
         let drained = CancellationToken::new();
         let audit = audit::deliver(&context, &drained);
+        let upkeep = upkeep::keep(context.clone(), woken_upkeep);
         let passes = async {
             tokio::join!(
                 requests,
                 targets,
+                upkeep,
                 approvals,
                 applications,
                 environments,
