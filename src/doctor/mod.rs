@@ -1,5 +1,5 @@
 //! Whether an installation is well: looked at from outside, by whoever asks, and changed in nothing. Touches the API server
-//! (reads and access reviews), Vault (its health), and whatever [`Outside`] asks.
+//! (reads and access reviews), Vault (its health), the hosts of repositories, and whatever [`Outside`] asks.
 //!
 //! `judge` is pure: facts in, lines out. Here facts are gathered, each with a deadline, all at once; no trouble of one keeps
 //! another from being found.
@@ -8,6 +8,7 @@ mod health;
 pub mod judge;
 pub mod page;
 pub mod reader;
+mod repositories;
 pub mod seen;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -41,6 +42,7 @@ use crate::{
     access::policies::Policies,
     api::{SpinnakerConnection, conditions::Reason},
     domain::hosts::{self, HostPattern},
+    git::{self, GitMetrics, Hosts},
     runtime::{
         cache::Scope,
         rights::{Lack, Right, lack},
@@ -74,6 +76,8 @@ pub struct DoctorSettings {
     pub gate_hosts: Option<Vec<HostPattern>>,
     /// The hosts at which connections' Vaults may be: no other is asked anything.
     pub vault_hosts: Vec<HostPattern>,
+    /// The hosts at which repositories may be: no other is asked anything.
+    pub git: git::Settings,
     /// How long one answer may take.
     pub deadline: Duration,
     /// The clock.
@@ -443,10 +447,20 @@ impl Common {
                 .list_in(resource(OURS, "environments"), namespaces)
         );
         let now = (self.settings.clock)();
-        vec![
+        let mut lines = vec![
             objects::applications(&applications, now),
             objects::environments(&environments, now),
-        ]
+        ];
+        if let Ok(applications) = &applications {
+            let hosts = Hosts::new(
+                self.reader.client().clone(),
+                self.settings.git.clone(),
+                GitMetrics::default(),
+            );
+            let deadline = self.settings.deadline;
+            lines.extend(repositories::asked(applications, hosts, deadline).await);
+        }
+        lines
     }
 
     /// That of the roles' own secrets, and those of connections, where hosts are listed at which they may be.

@@ -108,6 +108,15 @@ impl Verdict {
         }
     }
 
+    /// With what is wrong beside it, and keeps nobody from using it.
+    #[must_use]
+    pub fn noting(mut self, note: Option<String>) -> Self {
+        if let Some(note) = note {
+            self.message = format!("{} {note}", self.message);
+        }
+        self
+    }
+
     /// Makes it the condition `Ready`.
     pub fn set(&self, conditions: &mut Vec<Condition>, generation: Option<i64>, now: Timestamp) {
         conditions::set(
@@ -470,6 +479,20 @@ fn sample_scope<'a>(
 ) -> Scope<'a> {
     let place = &environment.spec.target;
     resolve::scope(request, application, place, version, Some(version))
+}
+
+/// What is to be said of an Application's repository, as it was asked: that it is archived, or why it can't be read. Nothing
+/// where it can.
+pub fn repository(name: &str, asked: Result<bool, &str>) -> Option<String> {
+    match asked {
+        Ok(false) => None,
+        Ok(true) => Some(format!(
+            "The repository {name} is archived, so that nothing new comes there; if it has moved, whoever keeps this Application can correct spec.repository."
+        )),
+        Err(trouble) => Some(format!(
+            "The repository {name} can't be read: {trouble}. Until that is mended commits aren't known: rollbacks and restarts go by the ones that ran, and other versions as spec.protection.unresolvedVersions of their Environment says."
+        )),
+    }
 }
 
 /// What an Application's look comes to.

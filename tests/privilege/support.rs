@@ -106,7 +106,9 @@ impl Installation {
         };
         installed.apply(&documents).await?;
         let connections = installed.furnish().await?;
-        let needed = rights::documents(&manifests(&connections, HOME))?;
+        let applications = installed.api::<Application>(TEAM);
+        let applications = applications.list(&ListParams::default()).await?.items;
+        let needed = rights::documents(&manifests(&connections, &applications, HOME))?;
         installed.apply(&needed).await?;
         documents.extend(needed);
         installed.documents = documents;
