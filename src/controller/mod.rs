@@ -233,9 +233,9 @@ async fn engine(
     let watches = &registry.watches().apart();
     let (requests, request_changes) =
         Cache::<DeployRequest>::start(client.clone(), &scope, watches, drop_nothing);
-    metrics.look_at(&requests.0);
     let (deploy_targets, target_changes) =
         Cache::<DeployTarget>::start(client.clone(), &scope, watches, drop_nothing);
+    metrics.look_at(&requests.0, &deploy_targets.0);
     let (applications, application_changes) =
         Cache::<Application>::start(client.clone(), &scope, watches, drop_pipelines);
     let (environments, environment_changes) =

@@ -151,8 +151,8 @@ pub fn looked_after(
     drift: Option<Drift>,
 ) -> DeployTargetStatus {
     DeployTargetStatus {
-        conditions,
         drift,
+        conditions,
         ..status.clone()
     }
 }

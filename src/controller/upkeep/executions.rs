@@ -24,7 +24,7 @@ const NEWEST: usize = 20;
 const PIPELINES: usize = 10;
 /// How many executions that Spinnaker has no more are remembered as such.
 const GONE: usize = 50_000;
-/// The most of a parameter's value that is compared.
+/// The most characters of who started one.
 const WHO: usize = 80;
 
 /// Executions that Spinnaker has no more: nobody asks for them again.
