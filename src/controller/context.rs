@@ -27,6 +27,7 @@ use super::{
     error::ControllerError,
     lookup::Connected,
     metrics::ControllerMetrics,
+    upkeep::Upkeep,
 };
 use crate::{
     access::{Access, holders::Holders, policies::Policies},
@@ -99,6 +100,10 @@ pub(super) struct Context {
     pub wake_approval: UnboundedSender<ObjectRef<Guarded<DeployApproval>>>,
     /// Wakes a target.
     pub wake_target: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
+    /// Has a target looked after.
+    pub wake_upkeep: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
+    /// What is said of what runs on targets.
+    pub upkeep: Upkeep,
     /// What is said of the configuration.
     pub catalog: Catalog,
 }
@@ -246,6 +251,8 @@ pub struct ControllerSettings {
     pub minimum_settle: Option<Duration>,
     /// How often configuration that is in order is looked at again; 3 min unless a test is in a hurry.
     pub refresh: Option<Duration>,
+    /// How often a target is looked after: what ran there besides, and how far it is behind; 5 min unless a test is in a hurry.
+    pub upkeep: Option<Duration>,
     /// How long what a connection's Secrets hold is believed; 30 s unless a test is in a hurry.
     pub secret_age: Option<Duration>,
     /// Foredeck's own namespace: where Persons count, and whose connections may be shared.
@@ -272,6 +279,7 @@ impl Default for ControllerSettings {
             namespaces: Vec::new(),
             minimum_settle: None,
             refresh: None,
+            upkeep: None,
             secret_age: None,
             home_namespace: "foredeck-system".to_owned(),
             hosts: AllowedHosts::default(),

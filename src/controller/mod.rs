@@ -25,6 +25,7 @@ mod record;
 mod sighting;
 mod survey;
 mod targets;
+mod upkeep;
 mod wake;
 
 use std::{
@@ -66,6 +67,7 @@ use self::{
     context::{Caches, Context, Neighbour, Neighbours, Persons},
     lookup::Connected,
     metrics::ControllerMetrics,
+    upkeep::Upkeep,
 };
 pub use self::{
     audit::{AuditServer, AuditSettings, NoFile, NoServer},
@@ -231,9 +233,9 @@ async fn engine(
     let watches = &registry.watches().apart();
     let (requests, request_changes) =
         Cache::<DeployRequest>::start(client.clone(), &scope, watches, drop_nothing);
-    metrics.look_at(&requests.0);
     let (deploy_targets, target_changes) =
         Cache::<DeployTarget>::start(client.clone(), &scope, watches, drop_nothing);
+    metrics.look_at(&requests.0, &deploy_targets.0);
     let (applications, application_changes) =
         Cache::<Application>::start(client.clone(), &scope, watches, drop_pipelines);
     let (environments, environment_changes) =
@@ -250,6 +252,7 @@ async fn engine(
     let (wake_announcement, woken_announcements) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
+    let (wake_upkeep, woken_upkeep) = unbounded_channel();
     let (wake_application, woken_applications) = unbounded_channel();
     let (wake_environment, woken_environments) = unbounded_channel();
     let (wake_connection, woken_connections) = unbounded_channel();
@@ -320,6 +323,8 @@ async fn engine(
         wake_announcement,
         wake_approval,
         wake_target,
+        wake_upkeep,
+        upkeep: Upkeep::new(settings.upkeep),
         catalog: Catalog {
             wake_application,
             wake_environment,
@@ -333,7 +338,10 @@ async fn engine(
     });
     let watching = stream::select_all([
         told(&context, request_changes, wake::request_changed),
-        told(&context, target_changes, wake::target_changed),
+        told(&context, target_changes, |context, object| {
+            wake::target_changed(context, object);
+            upkeep::target_changed(context, object);
+        }),
         told(&context, application_changes, |context, object| {
             catalog::application_changed(context, object);
             wake::configuration_changed(context, object, |request, name| {
@@ -437,11 +445,13 @@ async fn engine(
         // What is decided or deleted while passes end is told, too.
         let drained = CancellationToken::new();
         let audit = audit::deliver(&context, &drained);
+        let upkeep = upkeep::keep(context.clone(), woken_upkeep);
         let passes = async {
             tokio::join!(
                 requests,
                 announcements,
                 targets,
+                upkeep,
                 approvals,
                 applications,
                 environments,

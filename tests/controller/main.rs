@@ -8,6 +8,7 @@ mod cancel;
 mod crash;
 mod credentials;
 mod deleted;
+mod drift;
 mod gate;
 mod input;
 mod judgments;
