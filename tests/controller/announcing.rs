@@ -11,8 +11,11 @@ use foredeck_testkit::{
     toolbox::{Deployment, Github, GithubFault, Node},
     wait_for,
 };
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt, api::PostParams};
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Secret};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::{Value, json};
 
 use crate::support::{Bed, Controller, PATIENCE, deploy};
@@ -59,7 +62,7 @@ async fn named(bed: &Bed, github: &Github, more: Value) -> Result<()> {
 
 fn controller(bed: &Bed, arguments: &[&str]) -> Result<Controller> {
     let hosts = ["--allow-git-hosts", "127.0.0.1"];
-    bed.controller_with(&[&hosts, arguments].concat())
+    bed.controller_lasting("30s", &[&hosts, arguments].concat())
 }
 
 fn git(request: &DeployRequest) -> GitStatus {
@@ -158,6 +161,10 @@ async fn crashed(point: &str, github: &Github) -> Result<()> {
     let mut first = controller(&bed, &["--test-crash-at", point])?;
     let request = bed.deploy("first").await?;
     ensure!(!first.until_ended().await?.success());
+    let leases = bed.api::<Lease>();
+    leases
+        .delete("foredeck-controller", &DeleteParams::default())
+        .await?;
     let _second = controller(&bed, &[])?;
     bed.until_phase("first", Phase::Succeeded).await?;
     let told = until_told(github, &request, "success").await?;
