@@ -1,6 +1,7 @@
 //! The controller from outside: real API server, real binary, stand-in Gate.
 
 mod access;
+mod announcing;
 mod approvals;
 mod artifacts;
 mod audit;
