@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{
     audit::AuditArguments,
+    git::{Git, GitArguments},
     people::PeopleArguments,
     process::{self, LeaseArguments, Process, ProcessArguments},
     values,
@@ -30,6 +31,8 @@ pub(super) struct ControllerArguments {
     lease: LeaseArguments,
     #[command(flatten)]
     people: PeopleArguments,
+    #[command(flatten)]
+    git: GitArguments,
     #[command(flatten)]
     own: ControllerFlags,
 }
@@ -84,10 +87,12 @@ pub(super) async fn run(arguments: ControllerArguments) -> anyhow::Result<()> {
         process,
         lease,
         people,
+        git,
         own,
     } = arguments;
     process::run("controller", process, &GATES, |process| {
-        work(process, lease, people, own)
+        let git = git.open(&process.metrics);
+        work(process, lease, people, git, own)
     })
     .await
 }
@@ -97,6 +102,7 @@ pub(super) async fn work(
     process: Process,
     lease: LeaseArguments,
     people: PeopleArguments,
+    git: Git,
     own: ControllerFlags,
 ) -> anyhow::Result<()> {
     let policies = match &own.admission_policies {
@@ -118,6 +124,8 @@ pub(super) async fn work(
         stamped_groups_max_age: own.stamped_groups_max_age,
         policies,
         audit: own.audit.settings()?,
+        git: git.settings,
+        git_metrics: git.metrics,
     };
     let needs = needs::controller(Places {
         scopes: &process.scopes(),
@@ -165,6 +173,7 @@ mod tests {
             process,
             lease,
             people,
+            git,
             own,
         } = parse("").unwrap();
         assert!(process.namespaces.is_empty());
@@ -181,6 +190,7 @@ mod tests {
         assert_eq!(own.stamped_groups_max_age, Duration::from_hours(24));
         assert_eq!(own.admission_policies, None);
         assert!(own.gate_hosts.is_empty() && own.vault_hosts.is_empty());
+        assert_eq!(git.git_hosts.len(), 1);
         assert_eq!(own.test_minimum_settle, None);
         assert_eq!(process.test_crash_at, None);
     }

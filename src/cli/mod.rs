@@ -5,6 +5,7 @@ mod audit;
 mod controller;
 mod crds;
 mod doctor;
+mod git;
 mod identity;
 mod import;
 mod people;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use super::{
+    git::{Git, GitArguments},
     identity::IdentityFlags,
     people::PeopleArguments,
     process::{self, Process, ProcessArguments},
@@ -48,6 +49,8 @@ pub(super) struct ReceiverArguments {
     slack: SlackArguments,
     #[command(flatten)]
     people: PeopleArguments,
+    #[command(flatten)]
+    git: GitArguments,
     #[command(flatten)]
     own: ReceiverFlags,
 }
@@ -157,6 +160,7 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
         process,
         slack,
         people,
+        git,
         own,
     } = arguments;
     process::run(
@@ -164,7 +168,10 @@ pub(super) async fn run(arguments: ReceiverArguments) -> Result<()> {
         process,
         &GATES,
         async move |process| match process.unless_stopped(slack.open(&process)).await {
-            Some(slack) => work(process, slack?, people, own).await,
+            Some(slack) => {
+                let git = git.open(&process.metrics);
+                work(process, slack?, people, git, own).await
+            }
             None => Ok(()),
         },
     )
@@ -176,6 +183,7 @@ pub(super) async fn work(
     process: Process,
     slack: Slack,
     people: PeopleArguments,
+    git: Git,
     own: ReceiverFlags,
 ) -> Result<()> {
     let needs = needs::receiver(&process.scopes(), &people.home_namespace);
@@ -199,6 +207,8 @@ pub(super) async fn work(
                 .settings(people, &slack.secrets)
                 .await?,
             ttl: Some(own.request_ttl),
+            git: git.settings,
+            git_metrics: git.metrics,
             clock: Timestamp::now,
             draw,
         };

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::{
     controller::{self, ControllerFlags},
+    git::GitArguments,
     people::PeopleArguments,
     process::{self, LeaseArguments, ProcessArguments},
     receiver::{self, ReceiverFlags},
@@ -32,6 +33,8 @@ pub(super) struct RunArguments {
     #[command(flatten)]
     people: PeopleArguments,
     #[command(flatten)]
+    git: GitArguments,
+    #[command(flatten)]
     controller: ControllerFlags,
     #[command(flatten)]
     receiver: ReceiverFlags,
@@ -47,6 +50,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
         roles_namespace,
         slack,
         people,
+        git,
         controller,
         receiver,
         relay,
@@ -62,11 +66,13 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
             let user = format!("system:serviceaccount:{roles_namespace}:foredeck-{name}");
             process.acting_as(user).await
         };
+        let git = git.open(&process.metrics);
         // On the heap: three roles in one future are larger than a stack should hold.
         let controller = Box::pin(controller::work(
             role("controller").await?,
             lease.clone(),
             people.clone(),
+            git.clone(),
             controller,
         ));
         if !speaks {
@@ -79,7 +85,13 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
                 return Ok(());
             };
             let slack = slack?;
-            let receiver = receiver::work(role("receiver").await?, slack.clone(), people, receiver);
+            let receiver = receiver::work(
+                role("receiver").await?,
+                slack.clone(),
+                people,
+                git,
+                receiver,
+            );
             let relay = relay::work(role("relay").await?, lease, slack, relay);
             tokio::try_join!(Box::pin(receiver), Box::pin(relay))?;
             Ok(())

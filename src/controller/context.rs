@@ -34,6 +34,7 @@ use crate::{
         hosts::AllowedHosts,
         people::{Limits, People},
     },
+    git::{self, GitMetrics},
     runtime::{
         cache::{Cache, Guarded},
         lease::Claim,
@@ -55,6 +56,8 @@ pub(super) struct Context {
     pub holder: String,
     /// The Gates.
     pub connections: Arc<Connections>,
+    /// The repositories' hosts.
+    pub git: Arc<git::Hosts>,
     /// Who has been cleanly "not found", and for how long.
     pub absences: Absences,
     /// Whose configuration the caches have an old version of.
@@ -250,6 +253,10 @@ pub struct ControllerSettings {
     pub policies: Policies,
     /// Where decisions are told besides stdout and events.
     pub audit: AuditSettings,
+    /// Where repositories may be.
+    pub git: git::Settings,
+    /// Where calls of their hosts are counted.
+    pub git_metrics: GitMetrics,
 }
 
 impl Default for ControllerSettings {
@@ -265,6 +272,8 @@ impl Default for ControllerSettings {
             stamped_groups_max_age: Duration::from_hours(24),
             policies: Policies::default(),
             audit: AuditSettings::default(),
+            git: git::Settings::default(),
+            git_metrics: GitMetrics::default(),
         }
     }
 }

@@ -77,6 +77,7 @@ use crate::{
         Application, CONTROLLER, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
     },
     domain::people::Limits,
+    git::Hosts,
     runtime::{
         admin::{Gate, Readiness},
         cache::{Cache, Guarded, Scope},
@@ -116,7 +117,13 @@ pub async fn run(
     let connections = Arc::new(Connections::new(client.clone(), &settings, metrics.clone()));
     let sinks = audit::open(&settings.audit);
     connections.measure(&registry);
+    let git = Hosts::new(
+        client.clone(),
+        settings.git.clone(),
+        settings.git_metrics.clone(),
+    );
     let shared = Shared {
+        git: Arc::new(git),
         access: Access::new(client.clone()),
         connections: Arc::clone(&connections),
         settings: Arc::new(settings),
@@ -153,6 +160,7 @@ struct Shared {
     settings: Arc<ControllerSettings>,
     client: Client,
     access: Access,
+    git: Arc<Hosts>,
     connections: Arc<Connections>,
     claim: Claim,
     installation: String,
@@ -205,6 +213,7 @@ async fn engine(
         settings,
         client,
         access,
+        git,
         connections: gates,
         claim,
         installation,
@@ -274,6 +283,7 @@ async fn engine(
             stamped: settings.stamped_groups_max_age,
         },
         access,
+        git,
         recorder: Recorder::new(
             client.clone(),
             Reporter {

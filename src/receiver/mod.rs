@@ -55,6 +55,7 @@ pub use self::{
 };
 use crate::{
     access::Access,
+    git::{self, GitMetrics},
     identity::{Identity, IdentityError, PeopleSettings, Person},
     runtime::{live::LiveSecret, metrics::Metrics, telemetry},
     slack::client::SlackClient,
@@ -78,6 +79,10 @@ pub struct ReceiverSettings {
     pub people: PeopleSettings,
     /// How long a request's object stays after its end; for ever when absent.
     pub ttl: Option<Duration>,
+    /// Where repositories may be.
+    pub git: git::Settings,
+    /// Where calls of their hosts are counted.
+    pub git_metrics: GitMetrics,
     /// The time.
     pub clock: fn() -> Timestamp,
     /// Twelve random bytes.
@@ -92,6 +97,8 @@ pub struct Receiver {
     identity: Identity,
     people: Arc<Keeper>,
     access: Access,
+    /// The repositories' hosts.
+    git: Arc<git::Hosts>,
     seals: Seals,
     voice: Arc<Voice>,
     metrics: ReceiverMetrics,
@@ -120,6 +127,11 @@ impl Receiver {
         Ok(Arc::new(Self {
             seals: Seals::new(settings.bot_tokens.clone()).map_err(ReceiverError::Token)?,
             access: Access::new(client.clone()),
+            git: Arc::new(git::Hosts::new(
+                client.clone(),
+                settings.git.clone(),
+                settings.git_metrics.clone(),
+            )),
             voice: Arc::new(Voice::new(slack)),
             metrics: ReceiverMetrics::register(metrics),
             later: TaskTracker::new(),

@@ -9,6 +9,7 @@ use foredeck::{
     api::{Application, DeployRequest, Environment, SpinnakerConnection, deploy_request::Phase},
     controller::{self, ControllerSettings},
     domain::hosts::AllowedHosts,
+    git,
     identity::PeopleSettings,
     receiver::{self, Door, ReceiverSettings, Transport},
     relay::{self, RelayParts, RelaySettings},
@@ -252,6 +253,8 @@ impl Deck {
             bot_tokens: vec![self.slack.bot_token().into()],
             people: PeopleSettings::new("foredeck-system".to_owned()),
             ttl: None,
+            git: git::Settings::default(),
+            git_metrics: git::GitMetrics::default(),
             clock: Timestamp::now,
             draw: || {
                 let mut drawn = [0; 12];

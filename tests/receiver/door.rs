@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use foredeck::{
+    git,
     receiver::{self, Door, ReceiverSettings, Transport},
     runtime::{admin::Readiness, client, metrics::Metrics},
     slack::{
@@ -40,6 +41,8 @@ impl Start {
                 bot_tokens: vec![bed.slack.bot_token().into()],
                 people: bed.people.clone(),
                 ttl: None,
+                git: git::Settings::default(),
+                git_metrics: git::GitMetrics::default(),
                 clock: Timestamp::now,
                 draw: || [7; 12],
             },

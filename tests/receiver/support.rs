@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use foredeck::{
     api::{Application, DeployRequest, Environment, Person, person::PersonStatus},
+    git,
     identity::PeopleSettings,
     receiver::{self, Door, ReceiverSettings, Transport},
     runtime::{admin::Readiness, client, metrics::Metrics},
@@ -377,6 +378,8 @@ impl Replica {
                 bot_tokens: vec![bed.slack.bot_token().into()],
                 people: bed.people.clone(),
                 ttl: Some(Duration::from_hours(24 * 30)),
+                git: git::Settings::default(),
+                git_metrics: git::GitMetrics::default(),
                 clock,
                 draw: || [7; 12],
             },

@@ -5,6 +5,7 @@
 
 mod chromium;
 mod emulate;
+mod github;
 mod node;
 mod okta;
 mod openbao;
@@ -18,6 +19,10 @@ use anyhow::{Context, Result};
 
 pub use chromium::Chromium;
 pub use emulate::Emulate;
+pub use github::{
+    App as GithubApp, Deployment, DeploymentState, Github, GithubCall, GithubFault,
+    TOKEN as GITHUB_TOKEN,
+};
 pub use node::Node;
 pub use okta::{Okta, OktaFault, TOKEN as OKTA_TOKEN};
 pub use openbao::{OpenBao, OpenBaoProgram, PKI, PKI_ISSUING, ServiceAccountRole};
