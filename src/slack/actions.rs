@@ -26,6 +26,8 @@ pub const FORM_APPLICATION: &str = "form-application";
 pub const FORM_ACTION: &str = "form-action";
 /// In the form: the environment.
 pub const FORM_ENVIRONMENT: &str = "form-environment";
+/// In the form: the version, where the application's branches can be offered.
+pub const FORM_VERSION: &str = "form-version";
 /// In the form: anything that is written or chosen and changes nothing else.
 pub const FORM_VALUE: &str = "form-value";
 
