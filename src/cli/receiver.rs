@@ -209,6 +209,7 @@ pub(super) async fn work(
             ttl: Some(own.request_ttl),
             git: git.settings,
             git_metrics: git.metrics,
+            git_patience: receiver::GIT_PATIENCE,
             clock: Timestamp::now,
             draw,
         };

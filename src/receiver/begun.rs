@@ -11,14 +11,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use moka::{future::Cache, ops::compute::Op};
 
-use crate::{api::DeployRequest, domain::ids, runtime::cache::Guarded};
+use super::plan::repeat;
+use crate::{api::DeployRequest, runtime::cache::Guarded};
 
 /// How long a create is remembered: longer than one is waited for, and than a watch is usually interrupted.
 const REMEMBERED: Duration = Duration::from_mins(2);
 /// Creates remembered at most.
 const MOST: u64 = 10_000;
 
-/// The namespace, and the digest of what is asked for.
+/// The namespace, and the digest of what is asked for whatever the commit.
 type Wish = (String, String);
 
 /// The youngest create of each wish.
@@ -37,7 +38,8 @@ impl Begun {
         &self,
         request: &DeployRequest,
     ) -> Option<Arc<Guarded<DeployRequest>>> {
-        self.0.get(&wish(request)).await
+        let held = self.0.get(&wish(request)).await;
+        held.filter(|held| is_same(request, held))
     }
 
     /// Remembers that `request` is about to be created, now.
@@ -60,6 +62,7 @@ impl Begun {
                 let held = held.map(moka::Entry::into_value);
                 unseen = held.filter(|held| {
                     held.name_any() != request.name_any()
+                        && is_same(request, held)
                         && !seen.iter().any(|seen| seen.name_any() == held.name_any())
                 });
                 let put = Op::Put(own);
@@ -83,5 +86,11 @@ impl Begun {
 
 fn wish(request: &DeployRequest) -> Wish {
     let namespace = request.namespace().unwrap_or_default();
-    (namespace, ids::ask_digest(&request.spec))
+    (namespace, repeat::wish(&request.spec))
+}
+
+fn is_same(request: &DeployRequest, held: &Guarded<DeployRequest>) -> bool {
+    held.0
+        .as_ref()
+        .is_ok_and(|held| repeat::is_same(&request.spec, held))
 }

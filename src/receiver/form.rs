@@ -11,6 +11,7 @@ use super::{
     answer::planned::{self, Beside},
     plan::{Order, Plan, shown::Shown},
     sight::Sight,
+    versions::{self, Written},
 };
 use crate::{
     api::{
@@ -34,7 +35,6 @@ use crate::{
 const APPLICATION: &str = "application";
 const ACTION: &str = "action";
 const ENVIRONMENT: &str = "environment";
-const VERSION: &str = "version";
 const REASON: &str = "reason";
 /// Begins the id of a parameter's block.
 const PARAMETER: &str = "parameter";
@@ -52,6 +52,8 @@ pub(super) struct Filled {
     pub(super) application: Option<(String, String)>,
     /// The rest.
     pub(super) draft: Draft,
+    /// A branch was chosen of which nobody knows any more which one it was.
+    pub(super) version_lost: bool,
 }
 
 /// The modal. `metadata` is the sealed plan that it edits.
@@ -68,7 +70,8 @@ pub(super) fn view(sight: &Sight, filled: &Filled, metadata: String, note: Optio
         blocks.extend(choose_action(application, &action));
         let environments = sight.environments(&team);
         blocks.extend(choose_environment(filled, &team, &environments));
-        blocks.push(write_version(filled));
+        let version = filled.draft.version.as_deref();
+        blocks.push(versions::field(Some(application), version));
         let environment = filled.draft.environment.as_deref().unwrap_or_default();
         let pipeline = pipeline(application, &action, environment);
         let open = pipeline.map(|pipeline| open_parameters(application, &action, pipeline));
@@ -96,7 +99,12 @@ pub(super) fn view(sight: &Sight, filled: &Filled, metadata: String, note: Optio
     } else {
         // What was said already stays until there is an application that it is for.
         let draft = &filled.draft;
-        blocks.extend(draft.version.as_ref().map(|_| write_version(filled)));
+        blocks.extend(
+            draft
+                .version
+                .as_deref()
+                .map(|it| versions::field(None, Some(it))),
+        );
         blocks.extend(write_given(&draft.parameters, &[]));
         blocks.extend(draft.reason.as_deref().map(|it| write_reason(Some(it))));
     }
@@ -110,7 +118,8 @@ pub(super) fn view(sight: &Sight, filled: &Filled, metadata: String, note: Optio
     }
 }
 
-fn chosen_action(filled: &Filled, application: &Application) -> String {
+/// The action that a form says, or the one that it comes to.
+pub(super) fn chosen_action(filled: &Filled, application: &Application) -> String {
     let wanted = filled.draft.action.as_deref().unwrap_or(DEFAULT_ACTION);
     let actions = &application.spec.actions;
     if actions.contains_key(wanted) {
@@ -175,15 +184,6 @@ fn choose_environment(filled: &Filled, team: &str, names: &[String]) -> Option<B
     }
     let id = environment_block(team);
     Some(Input::new(id, "Environment", menu).dispatching().into())
-}
-
-fn write_version(filled: &Filled) -> Block {
-    let version = filled.draft.version.clone().unwrap_or_default();
-    let field = PlainTextInput::new(actions::FORM_VALUE)
-        .placeholder("Branch, tag, commit or image tag")
-        .max_length(253);
-    let field = field.clone().initial(version).unwrap_or(field);
-    Input::new(VERSION, "Version", field).optional().into()
 }
 
 fn write_reason(reason: Option<&str>) -> Block {
@@ -269,7 +269,8 @@ pub(super) fn application_id(team: &str, name: &str) -> String {
     short(&format!("{team}/{name}"))
 }
 
-fn short(text: &str) -> String {
+/// A digest that fits a menu's value.
+pub(super) fn short(text: &str) -> String {
     ids::sha256(text.as_bytes()).chars().take(24).collect()
 }
 
@@ -302,10 +303,10 @@ pub(super) fn filled(sight: &Sight, values: &Values, team: Option<&str>) -> Fill
     let chosen = find(APPLICATION, actions::FORM_APPLICATION);
     let application = chosen.and_then(|id| application_of(sight, id, team));
     let mut draft = Draft {
-        version: find(VERSION, actions::FORM_VALUE)
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned),
+        version: match versions::written(values) {
+            Some(Written::Version(version)) => Some(version),
+            Some(Written::Digest(_)) | None => None,
+        },
         reason: find(REASON, actions::FORM_VALUE)
             .map(str::trim)
             .filter(|text| !text.is_empty())
@@ -314,10 +315,18 @@ pub(super) fn filled(sight: &Sight, values: &Values, team: Option<&str>) -> Fill
         ..Draft::default()
     };
     let Some((team, name)) = &application else {
-        return Filled { application, draft };
+        return Filled {
+            application,
+            draft,
+            version_lost: false,
+        };
     };
     let Some(object) = sight.get::<Application>(team, name) else {
-        return Filled { application, draft };
+        return Filled {
+            application,
+            draft,
+            version_lost: false,
+        };
     };
     draft.application = Some(ApplicationRef::of(team, name));
     let action_block = format!("{ACTION}-{}", application_id(team, name));
@@ -333,6 +342,7 @@ pub(super) fn filled(sight: &Sight, values: &Values, team: Option<&str>) -> Fill
     let filled = Filled {
         application: application.clone(),
         draft,
+        version_lost: false,
     };
     let of_fields = parameters(&filled, &object, values);
     let mut filled = filled;
@@ -416,6 +426,7 @@ pub(super) fn suggestions(sight: &Sight, typed: &str, team: Option<&str>) -> Vec
 pub(super) fn complete(
     filled: &Filled,
     sight: &Sight,
+    values: &Values,
 ) -> Result<(String, Order), BTreeMap<String, Plain>> {
     let wrong = |block: String, words: &str| Err(BTreeMap::from([(block, Plain::from(words))]));
     let Some((team, name)) = &filled.application else {
@@ -442,7 +453,13 @@ pub(super) fn complete(
     if let Some(version) = &filled.draft.version
         && let Err(invalid) = version_name(version)
     {
-        return wrong(VERSION.to_owned(), &invalid.to_string());
+        return wrong(versions::block_of(values), &invalid.to_string());
+    }
+    if filled.version_lost {
+        return wrong(
+            versions::block_of(values),
+            "This branch can't be looked up now. Choose it again, or type it behind the command.",
+        );
     }
     let too_long = |text: &str| text.chars().count() > bounds::VALUE;
     if filled.draft.reason.as_deref().is_some_and(too_long) {
@@ -453,6 +470,7 @@ pub(super) fn complete(
         action: chosen_action(filled, &application),
         application: name.clone(),
         version: draft.version,
+        commit: None,
         environment,
         parameters: draft.parameters,
         reason: draft.reason,
@@ -504,6 +522,7 @@ pub(super) fn filled_from(plan: &Plan) -> Filled {
             reason: order.reason,
             target: order.target,
         },
+        version_lost: false,
     }
 }
 

@@ -8,6 +8,7 @@
 mod answer;
 mod begun;
 mod cancelling;
+mod commits;
 mod conversation;
 mod deciding;
 mod directory;
@@ -23,11 +24,13 @@ mod people;
 mod persist;
 pub mod plan;
 mod presses;
+mod repository;
 mod seals;
 mod sight;
 mod steps;
 pub mod team;
 mod tell;
+mod versions;
 mod voice;
 mod work;
 
@@ -46,11 +49,13 @@ use self::{
     occasion::{Occasion, Trouble},
     people::Keeper,
     plan::{PlanId, seal::Nonce},
+    repository::Asker,
     seals::Seals,
     voice::Voice,
 };
 pub use self::{
     error::ReceiverError,
+    repository::PATIENCE as GIT_PATIENCE,
     work::{Door, Transport, run},
 };
 use crate::{
@@ -83,6 +88,8 @@ pub struct ReceiverSettings {
     pub git: git::Settings,
     /// Where calls of their hosts are counted.
     pub git_metrics: GitMetrics,
+    /// How long a plan waits for its repository: [`GIT_PATIENCE`], since Slack wants an answer within three seconds.
+    pub git_patience: Duration,
     /// The time.
     pub clock: fn() -> Timestamp,
     /// Twelve random bytes.
@@ -97,8 +104,8 @@ pub struct Receiver {
     identity: Identity,
     people: Arc<Keeper>,
     access: Access,
-    /// The repositories' hosts.
-    git: Arc<git::Hosts>,
+    /// Asks the repositories' hosts.
+    git: Asker,
     seals: Seals,
     voice: Arc<Voice>,
     metrics: ReceiverMetrics,
@@ -124,17 +131,16 @@ impl Receiver {
         directory: Arc<Directory>,
         metrics: &Metrics,
     ) -> Result<Arc<Self>, ReceiverError> {
+        let later = TaskTracker::new();
+        let (hosts, counted) = (settings.git.clone(), settings.git_metrics.clone());
+        let hosts = git::Hosts::new(client.clone(), hosts, counted);
         Ok(Arc::new(Self {
             seals: Seals::new(settings.bot_tokens.clone()).map_err(ReceiverError::Token)?,
             access: Access::new(client.clone()),
-            git: Arc::new(git::Hosts::new(
-                client.clone(),
-                settings.git.clone(),
-                settings.git_metrics.clone(),
-            )),
+            git: Asker::new(hosts, settings.git_patience, later.clone()),
             voice: Arc::new(Voice::new(slack)),
             metrics: ReceiverMetrics::register(metrics),
-            later: TaskTracker::new(),
+            later,
             heard: Cache::builder()
                 .max_capacity(HEARD)
                 .time_to_live(REDELIVERED)

@@ -11,7 +11,7 @@ use super::{
     plan::{Order, Plan, PlanId, seal::Purpose},
     presses::bound_team,
     sight::Sight,
-    steps::{self, Stage},
+    steps::Stage,
     team::Found,
 };
 use crate::{
@@ -86,6 +86,7 @@ impl Receiver {
                 .map(|reference| reference.name)
                 .unwrap_or_default(),
             version: draft.version,
+            commit: None,
             environment: draft.environment.unwrap_or_default(),
             parameters: draft.parameters,
             reason: draft.reason,
@@ -147,8 +148,8 @@ impl Receiver {
         let opened = self.open(sight, &view.private_metadata, Purpose::Form);
         let opened = opened.await?;
         let stub = self.young(occasion, opened).await?;
-        let filled = form::filled(sight, &view.state, bound_team(&stub));
-        let (namespace, order) = match form::complete(&filled, sight) {
+        let filled = self.filled(sight, &view.state, bound_team(&stub)).await;
+        let (namespace, order) = match form::complete(&filled, sight, &view.state) {
             Ok(complete) => complete,
             Err(wrong) => return Ok(Err(wrong)),
         };
@@ -161,18 +162,19 @@ impl Receiver {
             },
             ..stub
         };
+        let stage = Stage::Filled;
+        let prepared = match self.prepare(occasion, sight, plan.clone(), stage).await? {
+            Ok(prepared) => prepared,
+            Err(answer) => return Ok(Ok(answer)),
+        };
         // What a field is to blame for is said at that field.
-        if let Ok(found) = steps::find(sight, &plan)
-            && !found.shown.is_possible()
-        {
-            let wrong = form::blame(&plan, &found.shown, &view.state);
+        if !prepared.shown.is_possible() {
+            let wrong = form::blame(&plan, &prepared.shown, &view.state);
             if !wrong.is_empty() {
                 return Ok(Err(wrong));
             }
         }
-        self.consider(occasion, sight, plan, Stage::Filled)
-            .await
-            .map(Ok)
+        self.proceed(occasion, sight, prepared, stage).await.map(Ok)
     }
 
     async fn plan_submitted(
@@ -197,7 +199,8 @@ impl Receiver {
         occasion: &Occasion,
         asked: &BlockSuggestion,
     ) -> Vec<Choice> {
-        if asked.action_id != actions::FORM_APPLICATION {
+        let is_version = asked.action_id == actions::FORM_VERSION;
+        if !is_version && asked.action_id != actions::FORM_APPLICATION {
             return Vec::new();
         }
         self.directory.opened().await;
@@ -211,7 +214,11 @@ impl Receiver {
         let Ok(opened) = opened.await else {
             return Vec::new();
         };
-        form::suggestions(&sight, &asked.value, bound_team(&opened.plan))
+        let team = bound_team(&opened.plan);
+        if is_version {
+            return self.versions_suggested(&sight, asked, team).await;
+        }
+        form::suggestions(&sight, &asked.value, team)
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::plan::Plan;
-use crate::{api::DeployRequest, domain::ids, identity::Person};
+use super::plan::{Plan, repeat};
+use crate::{api::DeployRequest, identity::Person};
 
 /// Which application a request is for, to be selected by.
 const APPLICATION_LABEL: &str = "foredeck.dev/application";
@@ -55,7 +55,7 @@ pub(super) fn likeness(plan: &Plan, existing: &DeployRequest) -> Likeness {
     let same_team = existing.metadata.namespace.as_deref() == Some(plan.namespace.as_str());
     if !same_plan {
         Likeness::Foreign
-    } else if same_team && ids::ask_digest(spec) == ids::ask_digest(&plan.order.spec(None, None)) {
+    } else if same_team && repeat::is_same(&plan.order.spec(None, None), existing) {
         Likeness::Same
     } else {
         Likeness::OtherCopy
@@ -143,6 +143,14 @@ mod tests {
         let mut edited = own.clone();
         edited.spec.version = Some("other".to_owned());
         assert_eq!(likeness(&plan, &edited), Likeness::OtherCopy);
+        let at = |commit: char| Some(commit.to_string().repeat(40));
+        let (mut at_plan, mut at_request) = (plan.clone(), own.clone());
+        at_plan.order.commit = at('a');
+        assert_eq!(likeness(&at_plan, &own), Likeness::Same, "nobody knew");
+        at_request.spec.commit = at('a');
+        assert_eq!(likeness(&at_plan, &at_request), Likeness::Same);
+        at_request.spec.commit = at('b');
+        assert_eq!(likeness(&at_plan, &at_request), Likeness::OtherCopy);
         let mut moved = own.clone();
         moved.metadata.namespace = Some("bank".to_owned());
         assert_eq!(likeness(&plan, &moved), Likeness::OtherCopy);

@@ -65,6 +65,9 @@ impl Receiver {
             (id, _) if id.starts_with(actions::REQUEST_CANCEL) => {
                 self.cancel_pressed(occasion, value).await
             }
+            (id, open) if id == actions::COMMITS || id.starts_with(actions::COMMITS_PAGE) => {
+                self.commits_pressed(occasion, value, open).await
+            }
             (actions::APPROVE, _) => self.approve_pressed(occasion, value).await,
             (actions::REJECT, _) => self.reject_pressed(occasion, value).await,
             (actions::JUDGE_CHOOSE, _) => self.choose_pressed(occasion, value).await,
@@ -179,7 +182,7 @@ impl Receiver {
             return Ok(());
         };
         let team = bound_team(&opened.plan);
-        let filled = form::filled(&sight, &view.state, team);
+        let filled = self.filled(&sight, &view.state, team).await;
         let changed = form::view(&sight, &filled, view.private_metadata.clone(), None);
         self.voice.update(view, &changed).await;
         Ok(())

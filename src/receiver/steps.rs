@@ -21,6 +21,7 @@ use super::{
     persist::{self, Created, Settled},
     plan::{
         Plan,
+        asked::Moved,
         repeat::{self, Repeat},
         seal::Purpose,
         shown::{self, Shown, Sights, Step},
@@ -29,10 +30,7 @@ use super::{
 };
 use crate::{
     access::Permission,
-    api::{
-        Application, DeployRequest, DeployTarget, Environment, deploy_request::Phase,
-        environment::Confirm,
-    },
+    api::{Application, DeployRequest, DeployTarget, Environment, deploy_request::Phase},
     runtime::{cache::Guarded, telemetry},
     slack::{blocks::Message, elements::Value, ids::ChannelId},
 };
@@ -53,10 +51,35 @@ pub(super) enum Stage {
 
 /// What the directory has for a plan.
 pub(super) struct Found {
+    application: Application,
+    environment: Environment,
+    targets: Vec<Arc<Guarded<DeployTarget>>>,
+    requests: Vec<Arc<Guarded<DeployRequest>>>,
+}
+
+impl Found {
+    /// As a plan is judged by.
+    fn with<T>(&self, judge: impl FnOnce(Sights<'_>) -> T) -> T {
+        judge(Sights {
+            application: &self.application,
+            environment: &self.environment,
+            targets: &decoded(&self.targets).collect::<Vec<_>>(),
+            requests: &decoded(&self.requests).collect::<Vec<_>>(),
+        })
+    }
+
+    fn notify(&self) -> Option<ChannelId> {
+        let notify = self.environment.spec.notify.as_ref()?;
+        ChannelId::new(notify.slack.as_ref()?.channel.as_deref()?).ok()
+    }
+}
+
+/// A plan that its asker may have, as things stand.
+pub(super) struct Prepared {
+    plan: Plan,
+    found: Found,
     pub(super) shown: Shown,
-    confirm: Confirm,
-    allow_shared: bool,
-    notify: Option<ChannelId>,
+    moved: Option<Moved>,
 }
 
 impl Receiver {
@@ -69,14 +92,31 @@ impl Receiver {
         plan: Plan,
         stage: Stage,
     ) -> Result<Answer, Trouble> {
+        match self.prepare(occasion, sight, plan, stage).await? {
+            Ok(prepared) => self.proceed(occasion, sight, prepared, stage).await,
+            Err(answer) => Ok(answer),
+        }
+    }
+
+    /// What a plan would do as things stand, for somebody who may have it done. The repository is asked last: for nobody
+    /// who may not.
+    ///
+    /// # Errors
+    /// The inner one: it was carried out already.
+    pub(super) async fn prepare(
+        &self,
+        occasion: &Occasion,
+        sight: &Sight,
+        plan: Plan,
+        stage: Stage,
+    ) -> Result<Result<Prepared, Answer>, Trouble> {
         if let Some(existing) = self.existing(&plan) {
             let likeness = object::likeness(&plan, &existing);
-            return Ok(Answer::Replace(started::existing(
-                &existing, likeness, &plan,
-            )));
+            let told = started::existing(&existing, likeness, &plan);
+            return Ok(Err(Answer::Replace(told)));
         }
         let found = find(sight, &plan).map_err(Trouble::Told)?;
-        if !found.allow_shared {
+        if !found.environment.spec.protection.allow_shared {
             self.among_ourselves(occasion, &plan).await?;
         }
         let order = &plan.order;
@@ -95,6 +135,46 @@ impl Receiver {
             let text = refusing::not_allowed(&sight.person, &plan, &missing);
             return Err(Trouble::Told(text));
         }
+        // Only what was shown holds where nobody says anything now.
+        let confirms = matches!(stage, Stage::Confirmed | Stage::Again);
+        let before = plan.order.commit.clone().filter(|_| confirms);
+        let question = found.with(|sights| shown::question(&plan.namespace, order, sights));
+        let said = self
+            .git
+            .ask(
+                &found.application,
+                &question,
+                before.as_deref(),
+                occasion.by,
+            )
+            .await;
+        let shown = found.with(|sights| shown::shown(&plan.namespace, order, sights, &said));
+        let mut plan = plan;
+        let named = plan.order.version.as_deref().filter(|_| confirms);
+        let moved = Moved::between(named, before.as_deref(), shown.commit.as_deref());
+        plan.order.commit = shown.commit.clone().filter(|_| shown.version_given);
+        Ok(Ok(Prepared {
+            plan,
+            found,
+            shown,
+            moved,
+        }))
+    }
+
+    /// From a plan that its asker may have to its answer.
+    pub(super) async fn proceed(
+        &self,
+        occasion: &Occasion,
+        sight: &Sight,
+        prepared: Prepared,
+        stage: Stage,
+    ) -> Result<Answer, Trouble> {
+        let Prepared {
+            plan,
+            found,
+            shown,
+            moved,
+        } = prepared;
         let request = object::request(&plan, &sight.person, self.settings.ttl);
         let equal = self.equal(&request).await;
         let other;
@@ -105,7 +185,7 @@ impl Receiver {
             decoded(&equal),
             self.now(),
         );
-        let digest = found.shown.digest_beside(repeat);
+        let digest = shown.digest_beside(repeat);
         let confirms = matches!(stage, Stage::Confirmed | Stage::Again);
         // For Again that is also so if it is another equal request than the one it was shown beside.
         let changed = confirms && plan.shown != digest;
@@ -113,10 +193,11 @@ impl Receiver {
             shown: digest,
             ..plan
         };
-        let start = match (stage, found.shown.step(found.confirm, repeat)) {
+        let confirm = found.environment.spec.protection.confirm;
+        let start = match (stage, shown.step(confirm, repeat)) {
             (_, Step::Refuse) => {
                 let edit = self.value(&plan, Purpose::Edit);
-                return Ok(Answer::Replace(planned::impossible(&found.shown, edit)));
+                return Ok(Answer::Replace(planned::impossible(&shown, edit)));
             }
             (Stage::Again, _)
             | (Stage::Confirmed | Stage::Said, Step::Create)
@@ -125,21 +206,22 @@ impl Receiver {
         };
         if start {
             match self.begun.begin(&request, &equal, self.now()).await {
-                Ok(()) => return self.start(occasion, &plan, request, &found.shown).await,
+                Ok(()) => return self.start(occasion, &plan, request, &shown).await,
                 Err(begun) => {
                     other = begun;
                     repeat = other.0.as_ref().ok().map(Repeat::Waiting);
-                    plan.shown = found.shown.digest_beside(repeat);
+                    plan.shown = shown.digest_beside(repeat);
                 }
             }
         }
         let beside = Beside {
             expires: plan.expires_at(),
             changed,
-            telling: self.telling(occasion, &plan, found.notify.as_ref()).await,
+            moved,
+            telling: self.telling(occasion, &plan, found.notify().as_ref()).await,
             repeat,
         };
-        Ok(self.offer(occasion, &plan, &found.shown, &beside))
+        Ok(self.offer(occasion, &plan, &shown, &beside))
     }
 
     /// Where people of another organisation read along, nothing is asked for.
@@ -336,8 +418,8 @@ fn told(
     }
 }
 
-/// What the plan would do as things stand.
-pub(super) fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
+/// What the directory has for a plan, of what its asker may see.
+fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
     let (namespace, order) = (&plan.namespace, &plan.order);
     let Some(application) = sight.get::<Application>(namespace, &order.application) else {
         return Err(refusing::no_application(plan));
@@ -367,23 +449,11 @@ pub(super) fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
             && request.metadata.namespace.as_ref() == Some(namespace)
             && request.spec.application == order.application
     });
-    let shown = shown::shown(
-        namespace,
-        order,
-        Sights {
-            application: &application,
-            environment: &environment,
-            targets: &decoded(&targets).collect::<Vec<_>>(),
-            requests: &decoded(&requests).collect::<Vec<_>>(),
-        },
-    );
-    let notify = environment.spec.notify.and_then(|notify| notify.slack);
-    let notify = notify.and_then(|slack| slack.channel);
     Ok(Found {
-        shown,
-        confirm: environment.spec.protection.confirm,
-        allow_shared: environment.spec.protection.allow_shared,
-        notify: notify.and_then(|channel| ChannelId::new(channel).ok()),
+        application,
+        environment,
+        targets,
+        requests,
     })
 }
 

@@ -255,6 +255,7 @@ impl Deck {
             ttl: None,
             git: git::Settings::default(),
             git_metrics: git::GitMetrics::default(),
+            git_patience: receiver::GIT_PATIENCE,
             clock: Timestamp::now,
             draw: || {
                 let mut drawn = [0; 12];

@@ -43,6 +43,7 @@ impl Start {
                 ttl: None,
                 git: git::Settings::default(),
                 git_metrics: git::GitMetrics::default(),
+                git_patience: receiver::GIT_PATIENCE,
                 clock: Timestamp::now,
                 draw: || [7; 12],
             },

@@ -19,3 +19,4 @@ mod speaking;
 mod support;
 mod teams;
 mod vault;
+mod versions;

@@ -47,6 +47,9 @@ pub(crate) struct Bed {
     pub(crate) slack: StandInSlack,
     /// Who counts: this test's own people, by their addresses and without groups.
     pub(crate) people: PeopleSettings,
+    /// Where repositories may be, and how long a plan waits for one.
+    pub(crate) git: git::Settings,
+    pub(crate) git_patience: Duration,
 }
 
 impl Bed {
@@ -66,6 +69,9 @@ impl Bed {
             people: PeopleSettings::new(namespace.clone()),
             namespace,
             slack: StandInSlack::start().await?,
+            git: git::Settings::default(),
+            // No test is about a machine that is busy, unless it says so.
+            git_patience: Duration::from_secs(2),
         };
         bed.furnish(&bed.namespace).await?;
         bed.allow(
@@ -378,8 +384,9 @@ impl Replica {
                 bot_tokens: vec![bed.slack.bot_token().into()],
                 people: bed.people.clone(),
                 ttl: Some(Duration::from_hours(24 * 30)),
-                git: git::Settings::default(),
+                git: bed.git.clone(),
                 git_metrics: git::GitMetrics::default(),
+                git_patience: bed.git_patience,
                 clock,
                 draw: || [7; 12],
             },

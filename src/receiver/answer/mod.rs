@@ -4,6 +4,7 @@
 //! [`Mrkdwn`](crate::slack::text::Mrkdwn) or a block that isn't parsed.
 
 pub(super) mod cancelled;
+pub(super) mod commits;
 pub(super) mod deciding;
 pub(super) mod planned;
 pub(super) mod reading;
@@ -12,5 +13,7 @@ mod running;
 pub(super) mod standing;
 pub(super) mod started;
 
+#[cfg(test)]
+mod commits_tests;
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::standing;
+use super::{commits, standing};
 use crate::{
-    api::deploy_request::DEFAULT_ACTION,
+    api::{artifact::Artifact, deploy_request::DEFAULT_ACTION},
+    domain::version,
     receiver::plan::{
+        asked::Moved,
         repeat::Repeat,
         shown::{Needed, Shown, Wait, Warning},
     },
@@ -21,6 +23,8 @@ use crate::{
 
 /// Parameters shown one by one.
 const MOST_PARAMETERS: usize = 30;
+/// Artifacts shown one by one.
+const MOST_ARTIFACTS: usize = 10;
 /// How much of a parameter's value is shown.
 const MOST_VALUE: usize = 120;
 /// How much of a name that may be long.
@@ -35,6 +39,8 @@ pub(in crate::receiver) struct Beside<'a> {
     pub(in crate::receiver) expires: Timestamp,
     /// It is shown because another one was confirmed that is no longer true.
     pub(in crate::receiver) changed: bool,
+    /// The version is another commit than it was when it was confirmed.
+    pub(in crate::receiver) moved: Option<Moved>,
     /// An equal request, which makes this plan a second thought.
     pub(in crate::receiver) repeat: Option<Repeat<'a>>,
     /// Where it will be told how it goes, if not here.
@@ -115,12 +121,30 @@ pub(in crate::receiver) fn first(shown: &Shown, beside: &Beside<'_>) -> Mrkdwn {
         let sign = standing::sign(standing::phase(repeat.request()));
         return Mrkdwn::fixed(before) + wish(shown) + ", " + sign + ".";
     }
+    if let Some(moved) = &beside.moved {
+        return self::moved(moved) + ", so nothing was started. The plan now: " + wish(shown) + ".";
+    }
     let before = if beside.changed {
         "Something has changed since you saw the plan, so nothing was started. The plan now: "
     } else {
         "Plan: "
     };
     Mrkdwn::fixed(before) + wish(shown) + "."
+}
+
+/// What became of a version while somebody looked at the plan.
+fn moved(moved: &Moved) -> Mrkdwn {
+    let name = Mrkdwn::code_within(&moved.version, MOST_NAME);
+    let commit = |commit: &str| Mrkdwn::code(version::short(commit));
+    match (&moved.from, &moved.to) {
+        (Some(from), Some(to)) => {
+            name + " moved from " + commit(from) + " to " + commit(to) + " while you looked"
+        }
+        (None, Some(to)) => {
+            Mrkdwn::fixed("Which commit ") + name + " is, is known now: " + commit(to)
+        }
+        (_, None) => Mrkdwn::fixed("Which commit ") + name + " is, is not known any more",
+    }
 }
 
 /// What is planned, without its buttons.
@@ -143,6 +167,12 @@ pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block
         ));
     }
     blocks.push(Section::of_fields(fields(shown)).into());
+    if let Some(difference) = &shown.difference {
+        blocks.extend(commits::changes(difference, shown.repository.as_deref()));
+    }
+    if !shown.artifacts.is_empty() {
+        blocks.extend(Block::sections(&artifacts(&shown.artifacts)));
+    }
     if !shown.parameters.is_empty() {
         blocks.extend(Block::sections(&parameters(shown)));
     }
@@ -155,7 +185,11 @@ pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block
             .as_ref()
             .map(|needed| Block::section(approvals(needed))),
     );
-    let warnings: Vec<Mrkdwn> = shown.warnings.iter().map(warning).collect();
+    let warnings: Vec<Mrkdwn> = shown
+        .warnings
+        .iter()
+        .map(|one| warning(one, shown))
+        .collect();
     if !warnings.is_empty() {
         blocks.extend(Block::sections(&Mrkdwn::join(warnings, "\n")));
     }
@@ -174,7 +208,7 @@ fn wish(shown: &Shown) -> Mrkdwn {
     standing::wish(
         &shown.action,
         &shown.application,
-        shown.version.as_deref(),
+        commits::named(shown.version.as_deref(), shown.commit.as_deref()).as_deref(),
         &shown.environment,
     )
 }
@@ -182,14 +216,21 @@ fn wish(shown: &Shown) -> Mrkdwn {
 fn fields(shown: &Shown) -> Vec<Mrkdwn> {
     let pair = |name: &'static str, value: Mrkdwn| Mrkdwn::fixed(name) + "\n" + value;
     let application = Mrkdwn::name(&shown.namespace) + " / " + Mrkdwn::name(&shown.application);
+    let page = shown.repository.as_deref();
     let place = Mrkdwn::code_within(&shown.place.account, MOST_NAME)
         + ", namespace "
         + Mrkdwn::code_within(&shown.place.namespace, MOST_NAME);
     let current = shown.current.as_ref().map_or_else(
         || Mrkdwn::fixed("nothing deployed from here yet"),
-        |current| version(current.version.as_deref()) + " since " + Mrkdwn::date(current.since),
+        |current| {
+            let ran = version(
+                (current.version.as_deref(), current.commit.as_deref()),
+                page,
+            );
+            ran + " since " + Mrkdwn::date(current.since)
+        },
     );
-    let mut planned = version(shown.version.as_deref());
+    let mut planned = version((shown.version.as_deref(), shown.commit.as_deref()), page);
     if !shown.version_given && shown.version.is_some() {
         planned += ", as no other is named";
     }
@@ -213,11 +254,40 @@ fn fields(shown: &Shown) -> Vec<Mrkdwn> {
     fields
 }
 
-fn version(version: Option<&str>) -> Mrkdwn {
-    version.map_or_else(
-        || Mrkdwn::fixed("none named"),
-        |version| Mrkdwn::code_within(version, MOST_NAME),
-    )
+fn version((version, commit): (Option<&str>, Option<&str>), page: Option<&str>) -> Mrkdwn {
+    let named = version.filter(|version| commit.is_none_or(|commit| !commit.starts_with(version)));
+    let named = named.map(|version| Mrkdwn::code_within(version, MOST_NAME));
+    let commit = commit.map(|sha| commits::commit(sha, page));
+    match (named, commit) {
+        (Some(named), Some(commit)) => named + " (" + commit + ")",
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => Mrkdwn::fixed("none named"),
+    }
+}
+
+fn artifacts(artifacts: &[Artifact]) -> Mrkdwn {
+    let lines = artifacts.iter().take(MOST_ARTIFACTS).map(|one| {
+        let name = Mrkdwn::code_within(&one.name, MOST_VALUE);
+        let mut line = Mrkdwn::fixed("• ") + Mrkdwn::code_within(&one.kind, MOST_NAME) + " " + name;
+        for (what, value) in [
+            (" version ", &one.version),
+            (" in ", &one.location),
+            (" from ", &one.reference),
+            (" by account ", &one.artifact_account),
+        ] {
+            if let Some(value) = value {
+                line += what;
+                line += Mrkdwn::code_within(value, MOST_VALUE);
+            }
+        }
+        line
+    });
+    let mut text = Mrkdwn::fixed("*Artifacts*\n") + Mrkdwn::join(lines, "\n");
+    let rest = artifacts.len().saturating_sub(MOST_ARTIFACTS);
+    if rest > 0 {
+        text = text + "\n… and " + Mrkdwn::number(rest as u64) + " more";
+    }
+    text
 }
 
 fn parameters(shown: &Shown) -> Mrkdwn {
@@ -244,9 +314,36 @@ fn parameters(shown: &Shown) -> Mrkdwn {
     text
 }
 
-fn warning(warning: &Warning) -> Mrkdwn {
+fn warning(warning: &Warning, shown: &Shown) -> Mrkdwn {
+    let version = || Mrkdwn::code_within(shown.version.as_deref().unwrap_or_default(), MOST_NAME);
     Mrkdwn::fixed(":warning: ")
         + match warning {
+            Warning::Unresolved {
+                sentence,
+                missing: false,
+            } => {
+                Mrkdwn::code_within(sentence, MOST_SENTENCE)
+                    + " Which commit "
+                    + version()
+                    + " is will be found when it is accepted."
+            }
+            Warning::Unresolved { sentence, .. } => {
+                Mrkdwn::code_within(sentence, MOST_SENTENCE)
+                    + " The environment takes it all the same: "
+                    + version()
+                    + " goes as it is named, without a commit."
+            }
+            Warning::NotAskedAgain { sentence } => {
+                Mrkdwn::fixed("Whether ")
+                    + version()
+                    + " has moved since you saw the plan can't be asked now: "
+                    + Mrkdwn::code_within(sentence, MOST_SENTENCE)
+                    + " The commit is the one that you saw."
+            }
+            Warning::NeedsCommit => Mrkdwn::fixed(
+                "What it hands to the pipeline names the commit: parameters and artifacts are found when the commit is, and it \
+                 doesn't start before.",
+            ),
             Warning::SameVersion => Mrkdwn::fixed(
                 "What runs there has this version already; if it is a branch, it may have moved on.",
             ),
@@ -358,7 +455,16 @@ fn row(shown: &Shown, beside: &Beside<'_>, buttons: Buttons) -> Block {
     let dismiss = Button::new(actions::PLAN_CANCEL, "Cancel")
         .value(buttons.dismiss)
         .spoken("Take this plan away; nothing is started");
-    Block::actions([go, edit, dismiss].map(Element::from))
+    let mut row = [go, edit, dismiss].map(Element::from).to_vec();
+    row.extend(show_all(shown));
+    Block::actions(row)
+}
+
+/// The button that lists all commits, where the plan lists some.
+fn show_all(shown: &Shown) -> Option<Element> {
+    let difference = shown.difference.as_ref()?;
+    let application = (&*shown.namespace, &*shown.application);
+    commits::show_all(&difference.changes, application, shown.commit.as_deref()?)
 }
 
 /// What the button that starts it is called.

@@ -56,7 +56,7 @@ fn plan() -> Plan {
     .unwrap()
 }
 
-fn at() -> Timestamp {
+pub(super) fn at() -> Timestamp {
     "2026-01-02T03:04:05Z".parse().unwrap()
 }
 
@@ -81,7 +81,7 @@ pub(super) fn request(status: &Value) -> DeployRequest {
     .unwrap()
 }
 
-fn shown() -> Shown {
+pub(super) fn shown() -> Shown {
     Shown {
         namespace: "shop".to_owned(),
         action: "deploy".to_owned(),
@@ -92,8 +92,13 @@ fn shown() -> Shown {
         version: Some("v1.3".to_owned()),
         version_given: true,
         pipeline: Some("Deploy to production".to_owned()),
+        commit: None,
+        repository: None,
+        difference: None,
+        artifacts: Vec::new(),
         current: Some(Current {
             version: Some("v1.2".to_owned()),
+            commit: None,
             request: "slack-0".to_owned(),
             requester: Some("bob@corp.example".to_owned()),
             since: at(),
@@ -127,16 +132,17 @@ fn shown() -> Shown {
     }
 }
 
-fn beside(repeat: Option<Repeat<'_>>) -> planned::Beside<'_> {
+pub(super) fn beside(repeat: Option<Repeat<'_>>) -> planned::Beside<'_> {
     planned::Beside {
         expires: at(),
         changed: false,
+        moved: None,
         repeat,
         telling: planned::Telling::Here,
     }
 }
 
-fn buttons() -> planned::Buttons {
+pub(super) fn buttons() -> planned::Buttons {
     let value = |text: &str| Carried::new(text).unwrap();
     planned::Buttons {
         go: value("go"),

@@ -4,7 +4,9 @@
 //! that it began with and kept by every edit; the request's name is made of that alone. So of all copies, clicks,
 //! devices and edits of a plan the first Deploy creates the request, and later ones find it there.
 
+pub mod asked;
 mod id;
+mod pipeline;
 pub mod repeat;
 pub mod seal;
 pub mod shown;
@@ -40,6 +42,10 @@ pub struct Order {
     pub application: String,
     /// The version; what that means when left out is the action's matter.
     pub version: Option<String>,
+    /// The commit that the version meant when the plan was shown, where its repository said so. Whatever makes an order
+    /// anew leaves it out, and it is asked for anew.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// The Environment.
     pub environment: String,
     /// The pipeline's parameters that the asker sets.
@@ -59,6 +65,7 @@ impl Order {
             action: act.action.clone(),
             application: act.application.name.clone(),
             version: act.version.clone(),
+            commit: None,
             environment: act.environment.clone()?,
             parameters: act.parameters.clone(),
             reason: act.reason.clone(),
@@ -77,7 +84,8 @@ impl Order {
             environment: self.environment.clone(),
             action: self.action.clone(),
             version: self.version.clone(),
-            commit: None,
+            // What wasn't named comes from what ran, with its commit: the controller finds both there.
+            commit: self.commit.clone().filter(|_| self.version.is_some()),
             parameters: self.parameters.clone(),
             target: self.target.clone(),
             reason: self.reason.clone(),

@@ -39,8 +39,7 @@ impl<'a> Repeat<'a> {
 /// The request of `namespace` that asks for the same as `asked`, is active, waits, or ended less than [`RECENT`] ago:
 /// an active one before one that waits, that before one that ended, of several the youngest.
 ///
-/// Same is what has one [`ask_digest`]: application, environment, place, action, version as it was typed, parameters.
-/// Who asks and why doesn't matter. `own` is the name that the request itself is to have: that is no repetition, but the
+/// Same is what [`is_same`] calls so. Who asks and why doesn't matter. `own` is the name that the request itself is to have: that is no repetition, but the
 /// same. Dry runs are no deployments.
 pub fn repeat<'a>(
     asked: &DeployRequestSpec,
@@ -49,7 +48,7 @@ pub fn repeat<'a>(
     requests: impl IntoIterator<Item = &'a DeployRequest>,
     now: Timestamp,
 ) -> Option<Repeat<'a>> {
-    let digest = ask_digest(asked);
+    let wish = wish(asked);
     requests
         .into_iter()
         .filter(|request| {
@@ -58,7 +57,8 @@ pub fn repeat<'a>(
                 && request.spec.application == asked.application
                 && request.spec.environment == asked.environment
                 && request.spec.dry_run == asked.dry_run
-                && ask_digest(&request.spec) == digest
+                && self::wish(&request.spec) == wish
+                && !are_apart(asked.commit.as_deref(), commit(request))
         })
         .filter_map(|request| counted(request, now))
         .max_by_key(|repeat| {
@@ -70,6 +70,36 @@ pub fn repeat<'a>(
             let created = repeat.request().creation_timestamp().map(|time| time.0);
             (rank, created, repeat.request().uid())
         })
+}
+
+/// The digest of what is asked for whatever the commit: application, environment, place, action, version as it was typed,
+/// parameters.
+pub fn wish(spec: &DeployRequestSpec) -> String {
+    ask_digest(&DeployRequestSpec {
+        commit: None,
+        ..spec.clone()
+    })
+}
+
+/// Whether the request is what is asked for. A branch at another commit is something else; where one of both commits isn't
+/// known, it isn't known to be.
+pub fn is_same(asked: &DeployRequestSpec, request: &DeployRequest) -> bool {
+    wish(asked) == wish(&request.spec) && !are_apart(asked.commit.as_deref(), commit(request))
+}
+
+/// Whether both are known and differ.
+pub fn are_apart(one: Option<&str>, other: Option<&str>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one != other)
+}
+
+/// The commit that a request is for, as far as it or the controller says.
+pub fn commit(request: &DeployRequest) -> Option<&str> {
+    let resolved = request
+        .status
+        .as_ref()
+        .and_then(|status| status.resolved.as_ref());
+    let found = resolved.and_then(|resolved| resolved.commit.as_deref());
+    request.spec.commit.as_deref().or(found)
 }
 
 fn counted(request: &DeployRequest, now: Timestamp) -> Option<Repeat<'_>> {

@@ -36,7 +36,7 @@ pub const BUTTON: usize = 2000;
 pub const METADATA: usize = 3000;
 
 /// The first byte. Another layout gets another number, and values of the old one are told as altered.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// What the key is for: the same token yields other keys for other uses.
 const LABEL: &[u8] = b"foredeck.dev/plan/v1";
 
@@ -161,6 +161,8 @@ struct Compact {
     application: String,
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
     #[serde(rename = "e")]
     environment: String,
     #[serde(rename = "p", default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -347,6 +349,7 @@ fn compact(plan: &Plan, stub: bool) -> Compact {
         action: order.action,
         application: order.application,
         version: order.version,
+        commit: order.commit,
         environment: order.environment,
         parameters,
         reason,
@@ -379,6 +382,7 @@ fn plan_of(compact: Compact, asker: &SlackPerson) -> Option<Plan> {
             action: compact.action,
             application: compact.application,
             version: compact.version,
+            commit: compact.commit,
             environment: compact.environment,
             parameters: compact.parameters,
             reason: compact.reason,

@@ -4,28 +4,32 @@
 //! Judged as the controller will judge, from what the controller wrote into the Application's status, by the same
 //! functions. It is an early word and not the last: the controller asks Spinnaker itself, at the moment of starting.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use super::{Order, repeat::Repeat};
+use super::{
+    Order,
+    asked::{self, Difference, Question, Said},
+    pipeline::{about_pipeline, differences, judged},
+    repeat::Repeat,
+};
 use crate::{
     api::{
         Application, DeployRequest, DeployTarget, Environment,
-        application::{ParameterDescription, PipelineDescription},
+        application::{Action, PipelineDescription},
+        artifact::Artifact,
         conditions::{self, ConditionType, Reason},
         deploy_request::{DEFAULT_ACTION, Phase, Place},
-        deploy_target::Active,
+        deploy_target::{Active, DeployTargetStatus, Run},
         environment::{Concurrency, Confirm},
     },
     domain::{
-        access, approvals, ids,
-        parameters::{self, refuse_expression},
+        access, ids,
+        parameters::refuse_expression,
         refusal::Refusal,
-        resolve,
-        version::{self, Version},
+        repository, resolve,
+        version::{self, Settled, Unresolved, Version},
     },
 };
 
@@ -64,6 +68,14 @@ pub struct Shown {
     pub version: Option<String>,
     /// Whether somebody named that version.
     pub version_given: bool,
+    /// The commit that it stands for, as far as that is known.
+    pub commit: Option<String>,
+    /// The page of the application's repository, if it names one.
+    pub repository: Option<String>,
+    /// What changes there, where a commit and something that runs are known.
+    pub difference: Option<Difference>,
+    /// What the pipeline would get beside parameters.
+    pub artifacts: Vec<Artifact>,
     /// The pipeline's name, where the Application's status describes it.
     pub pipeline: Option<String>,
     /// What runs there now.
@@ -87,6 +99,8 @@ pub struct Shown {
 pub struct Current {
     /// The version.
     pub version: Option<String>,
+    /// The commit that it stood for, as far as that is known.
+    pub commit: Option<String>,
     /// The request that brought it.
     pub request: String,
     /// Who asked for that, by their Kubernetes user name.
@@ -144,6 +158,20 @@ pub enum Warning {
     /// This version runs there already. If it names a commit or an image there is nothing to deploy; a branch may have
     /// moved on.
     SameVersion,
+    /// The repository doesn't say which commit the version is, and it may go all the same.
+    Unresolved {
+        /// Why not.
+        sentence: String,
+        /// Whether it was said that there is no such version: then it goes as it is named.
+        missing: bool,
+    },
+    /// Which commit it is was said before, and nobody says now whether it still is.
+    NotAskedAgain {
+        /// Why not.
+        sentence: String,
+    },
+    /// The templates name the commit, which isn't known yet: it waits for that, and what it sends isn't known here.
+    NeedsCommit,
     /// The Environment is not in order.
     EnvironmentNotReady {
         /// What its condition says.
@@ -202,15 +230,26 @@ fn is_about_no_earlier_version(problem: &Problem) -> bool {
     problem.reason == Reason::NoEarlierVersion.to_string()
 }
 
-/// What a plan shows.
-pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
+/// What a plan asks for, before anybody asked its repository.
+struct Wanted<'a> {
+    request: DeployRequest,
+    place: Place,
+    /// The target's name.
+    name: String,
+    target: Option<&'a DeployTargetStatus>,
+    version: Version,
+    problems: Vec<Problem>,
+}
+
+fn wanted<'a>(namespace: &str, order: &Order, sights: Sights<'a>) -> Wanted<'a> {
     let mut request = DeployRequest::new("plan", order.spec(None, None));
+    // What it was, when it was shown: asked for anew.
+    request.spec.commit = None;
     request.metadata.namespace = Some(namespace.to_owned());
     let mut problems = Vec::new();
-    let own_place = &sights.environment.spec.target;
     let place = resolve::place(&request, sights.environment).unwrap_or_else(|refusal| {
         problems.push(refusal.into());
-        own_place.clone()
+        sights.environment.spec.target.clone()
     });
     let name = ids::target_name(&order.application, &order.environment, &place);
     let target = sights
@@ -225,6 +264,84 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
             Version::default()
         }
     };
+    Wanted {
+        request,
+        place,
+        name,
+        target,
+        version,
+        problems,
+    }
+}
+
+/// What a plan's repository is to be asked.
+pub fn question(namespace: &str, order: &Order, sights: Sights<'_>) -> Question {
+    let wanted = wanted(namespace, order, sights);
+    let current = wanted.target.and_then(|target| target.current.as_ref());
+    let base = current.and_then(|run| run.commit.as_deref());
+    Question::of(sights.application, &wanted.version, base)
+}
+
+/// The version as it may go; or what speaks against it.
+fn settled(
+    version: Version,
+    sights: Sights<'_>,
+    said: &Said,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Warning>,
+) -> Settled {
+    let asked = version::question(&version, sights.application).is_some();
+    let answer = said.commit.clone().filter(|_| asked);
+    let late = || {
+        Err(Unresolved::Unclear(
+            "the repository hasn't answered in time.".to_owned(),
+        ))
+    };
+    let answer = answer.or_else(|| asked.then(late));
+    let settled = match version::settle(version.clone(), sights.environment, answer) {
+        Ok(settled) => settled,
+        Err(refusal) => {
+            let environment = sights.environment.name_any();
+            let rule = format!(
+                " Environment {environment:?} takes no version whose commit isn't known (spec.protection.unresolvedVersions)."
+            );
+            let hint = if refusal.waiting_for.is_some() {
+                " Ask again in a moment."
+            } else {
+                " Name a branch, a tag or a commit that is there."
+            };
+            let message = format!("{}{rule}{hint}", refusal.message);
+            problems.push(Refusal { message, ..refusal }.into());
+            Settled {
+                version,
+                problem: None,
+            }
+        }
+    };
+    if let Some(problem) = &settled.problem {
+        warnings.push(Warning::Unresolved {
+            sentence: problem.sentence().to_owned(),
+            missing: matches!(problem, Unresolved::Missing(_)),
+        });
+    }
+    if let Some(sentence) = &said.not_again {
+        let sentence = sentence.clone();
+        warnings.push(Warning::NotAskedAgain { sentence });
+    }
+    settled
+}
+
+/// What a plan shows.
+pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>, said: &Said) -> Shown {
+    let Wanted {
+        request,
+        place,
+        name,
+        target,
+        version,
+        mut problems,
+    } = wanted(namespace, order, sights);
+    let own_place = &sights.environment.spec.target;
     for (what, text) in [
         ("the version", &order.version),
         ("the reason", &order.reason),
@@ -233,44 +350,61 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
             problems.push(refusal.into());
         }
     }
-    let described = described(order, sights.application);
     let mut warnings = Vec::new();
+    let Settled { version, problem } = settled(version, sights, said, &mut problems, &mut warnings);
+    let described = described(order, sights.application);
     let rules = sights.environment.spec.protection.approvals.as_ref();
-    if let (Some(rules), Some(version)) = (rules, &order.version)
-        && let Err(refusal) = approvals::fixed(rules, version)
-    {
-        match refusal.waiting_for {
-            None => problems.push(refusal.into()),
-            Some(_) => warnings.push(Warning::EnvironmentNotReady {
-                message: refusal.message,
-            }),
+    let action = sights.application.spec.actions.get(&order.action);
+    if let (Some(rules), Some(action)) = (rules, action) {
+        let previous = target.and_then(resolve::previous);
+        if let Err(refusal) = resolve::fixed(&request, action, rules, &version, previous.as_ref()) {
+            match refusal.waiting_for {
+                // What can't go for want of its commit is told once.
+                None if problems.iter().any(is_about_the_commit) => {}
+                None => problems.push(refusal.into()),
+                Some(_) => warnings.push(Warning::EnvironmentNotReady {
+                    message: refusal.message,
+                }),
+            }
         }
     }
-    let secret = sights
-        .application
-        .spec
-        .actions
-        .get(&order.action)
-        .map(|action| action.secret_parameters.as_slice());
+    let secret = action.map(|action| action.secret_parameters.as_slice());
     let secret = secret.unwrap_or_default();
-    let mut differing = Vec::new();
-    match resolve::values(&request, sights.application, &place, target, &version) {
-        Ok(values) => {
+    let (mut differing, mut artifacts) = (Vec::new(), Vec::new());
+    let rendered = resolve::values(&request, sights.application, &place, target, &version)
+        .and_then(|values| {
+            let artifacts =
+                resolve::artifacts(&request, sights.application, &place, target, &version)?;
+            Ok((values, artifacts))
+        });
+    match rendered {
+        Ok((values, handed)) => {
             let declared = described.map_or(&[][..], |pipeline| &pipeline.parameters);
             differing = differences(&values, declared, order, secret);
             problems.extend(judged(described, &values, secret));
+            artifacts = handed;
         }
-        // A rollback to nothing is told once.
-        Err(_) if problems.iter().any(is_about_no_earlier_version) => {}
+        // A rollback to nothing is told once, and so is a version that can't go for want of its commit.
+        Err(_)
+            if problems.iter().any(|problem| {
+                is_about_no_earlier_version(problem) || is_about_the_commit(problem)
+            }) => {}
+        Err(refusal)
+            if matches!(
+                refusal.reason,
+                Reason::TemplateFailed | Reason::CommitUnknown
+            ) && matches!(problem, Some(Unresolved::Unclear(_)))
+                && action.is_some_and(names_commit) =>
+        {
+            warnings.push(Warning::NeedsCommit);
+        }
         Err(refusal) => problems.push(refusal.into()),
     }
     warnings.extend(about_pipeline(described, &mut problems));
     warnings.extend(about_environment(sights.environment));
     let current = target.and_then(|target| target.current.as_ref());
-    let running = current.and_then(|run| run.version.as_deref());
-    if order.action == DEFAULT_ACTION && running.is_some() && version.name.as_deref() == running {
-        warnings.push(Warning::SameVersion);
-    }
+    let difference = difference(sights.application, current, &version, said);
+    warnings.extend(same(order, current, &version));
     let (waits, warning) = waits(
         &name,
         target.and_then(|target| target.active.as_ref()),
@@ -296,9 +430,19 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
         place,
         version: version.name,
         version_given: order.version.is_some(),
+        commit: version.commit,
+        repository: sights
+            .application
+            .spec
+            .repository
+            .as_ref()
+            .map(repository::page),
+        difference,
+        artifacts,
         pipeline: described.map(|pipeline| pipeline.name.clone()),
         current: current.map(|run| Current {
             version: run.version.clone(),
+            commit: run.commit.clone(),
             request: run.name.clone(),
             requester: run.requester.clone(),
             since: run.finished_at.0,
@@ -316,17 +460,57 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>) -> Shown {
     }
 }
 
+fn is_about_the_commit(problem: &Problem) -> bool {
+    [Reason::VersionNotFound, Reason::CommitUnknown]
+        .iter()
+        .any(|reason| problem.reason == reason.to_string())
+}
+
+fn names_commit(action: &Action) -> bool {
+    ["commit", "short_commit"]
+        .iter()
+        .any(|name| resolve::names(action, name))
+}
+
+/// What changes, where the application has a repository and something runs that a commit can be compared with.
+fn difference(
+    application: &Application,
+    current: Option<&Run>,
+    version: &Version,
+    said: &Said,
+) -> Option<Difference> {
+    application.spec.repository.as_ref()?;
+    let head = version.commit.as_deref()?;
+    let base = current?.commit.as_deref();
+    Some(asked::difference(base, head, said.between.as_ref()))
+}
+
+/// That what is asked runs there already, by its name. Where both commits are known, what changes says it.
+fn same(order: &Order, current: Option<&Run>, version: &Version) -> Option<Warning> {
+    let current = current.filter(|_| order.action == DEFAULT_ACTION)?;
+    let known = current.commit.is_some() && version.commit.is_some();
+    let same = current.version.is_some() && current.version == version.name;
+    (same && !known).then_some(Warning::SameVersion)
+}
+
 impl Shown {
     /// The digest of what is shown, 32 hexadecimal digits. At the click it is made anew: if it differs, what the asker
     /// confirmed is not what would happen now, and they are shown a new plan.
     ///
     /// How long the line is doesn't count: it moves all the time in a busy place, and changes when it happens, not what.
+    /// Nor does what lies between two commits, which follows from them, and why a repository doesn't say something.
     pub fn digest(&self) -> String {
         let mut lasting = self.clone();
         lasting.waits = Vec::new();
+        lasting.difference = None;
+        lasting
+            .warnings
+            .retain(|warning| !matches!(warning, Warning::NotAskedAgain { .. }));
         for warning in &mut lasting.warnings {
-            if let Warning::Supersedes { requests } = warning {
-                *requests = 1;
+            match warning {
+                Warning::Supersedes { requests } => *requests = 1,
+                Warning::Unresolved { sentence, .. } => sentence.clear(),
+                _ => {}
             }
         }
         let canonical = serde_json::to_value(&lasting)
@@ -375,121 +559,6 @@ pub fn described<'a>(
     status.pipelines.iter().find(|pipeline| {
         pipeline.action == order.action && pipeline.environment == order.environment
     })
-}
-
-fn differences(
-    values: &BTreeMap<String, String>,
-    declared: &[ParameterDescription],
-    order: &Order,
-    secret: &[String],
-) -> Vec<Differing> {
-    values
-        .iter()
-        .map(|(name, value)| Differing {
-            name: name.clone(),
-            value: value.clone(),
-            default: declared
-                .iter()
-                .find(|parameter| parameter.name == *name)
-                .and_then(|parameter| parameter.default.clone()),
-            asked: order.parameters.contains_key(name),
-        })
-        .filter(|parameter| parameter.default.as_ref() != Some(&parameter.value))
-        .map(|parameter| {
-            if !secret.contains(&parameter.name) {
-                return parameter;
-            }
-            Differing {
-                value: parameters::MASK.to_owned(),
-                default: None,
-                ..parameter
-            }
-        })
-        .collect()
-}
-
-/// What the pipeline would not take, as far as its description goes.
-fn judged(
-    described: Option<&PipelineDescription>,
-    values: &BTreeMap<String, String>,
-    secret: &[String],
-) -> Vec<Problem> {
-    let Some(pipeline) = described.filter(|pipeline| pipeline.id.is_some()) else {
-        // Whatever the pipeline is, an expression is refused.
-        return values
-            .iter()
-            .filter_map(|(name, value)| {
-                let refusal = refuse_expression(&format!("parameter {name:?}"), value).err()?;
-                Some(about(name, refusal))
-            })
-            .collect();
-    };
-    let declared = &pipeline.parameters;
-    let one = |name: &String, value: &String| {
-        let cut = declared
-            .iter()
-            .any(|parameter| parameter.name == *name && parameter.incomplete);
-        let refusal = parameters::takes(&pipeline.name, declared, name, Some(value)).err()?;
-        let known = match refusal.reason {
-            Reason::ParameterUnknown => !pipeline.incomplete,
-            Reason::ParameterNotOffered => !cut,
-            _ => true,
-        };
-        let hidden = refusal.reason == Reason::ParameterNotOffered && secret.contains(name);
-        let refusal = if hidden {
-            let message = format!(
-                "what is given for {name:?}, which is secret, is not among the values that pipeline {:?} offers for it.",
-                pipeline.name
-            );
-            Refusal { message, ..refusal }
-        } else {
-            refusal
-        };
-        known.then(|| about(name, refusal))
-    };
-    let taken = values.iter().filter_map(|(name, value)| one(name, value));
-    let missing = parameters::missing(declared, values).map(|parameter| Problem {
-        reason: Reason::ParameterMissing.to_string(),
-        parameter: Some(parameter.name.clone()),
-        message: format!(
-            "pipeline {:?} requires parameter {:?}; add {}=… to what you type, or fill it in in the form.",
-            pipeline.name, parameter.name, parameter.name
-        ),
-    });
-    taken.chain(missing).collect()
-}
-
-fn about(parameter: &str, refusal: Refusal) -> Problem {
-    Problem {
-        parameter: Some(parameter.to_owned()),
-        ..refusal.into()
-    }
-}
-
-fn about_pipeline(
-    described: Option<&PipelineDescription>,
-    problems: &mut Vec<Problem>,
-) -> Option<Warning> {
-    let Some(pipeline) = described else {
-        return Some(Warning::NotDescribed);
-    };
-    if pipeline.disabled {
-        problems.push(Problem {
-            reason: Reason::PipelineDisabled.to_string(),
-            parameter: None,
-            message: format!(
-                "pipeline {:?} is disabled; enable it in Spinnaker and ask again.",
-                pipeline.name
-            ),
-        });
-        return None;
-    }
-    match &pipeline.problem {
-        Some(message) => Some(Warning::Pipeline {
-            message: message.clone(),
-        }),
-        None => pipeline.incomplete.then_some(Warning::NotDescribed),
-    }
 }
 
 fn about_environment(environment: &Environment) -> Option<Warning> {

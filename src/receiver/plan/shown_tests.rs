@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
+        asked::Said,
         repeat::Repeat,
         tests::{order, request, wish},
     },
-    Shown, Sights, Step, Wait, Warning, shown,
+    Shown, Sights, Step, Wait, Warning, question, shown,
 };
 use crate::{
     api::{
@@ -16,7 +17,7 @@ use crate::{
         deploy_request::Place,
         environment::{Concurrency, Confirm},
     },
-    domain::ids,
+    domain::{ids, version::Unresolved},
 };
 
 struct World {
@@ -80,6 +81,14 @@ fn run(version: &str, at: &str) -> Value {
 
 impl World {
     fn shown(&self, text: &str) -> Shown {
+        self.told(text, &Said::default())
+    }
+
+    fn told(&self, text: &str, said: &Said) -> Shown {
+        self.with(|sights| shown("shop", &order(text), sights, said))
+    }
+
+    fn with<T>(&self, judge: impl FnOnce(Sights<'_>) -> T) -> T {
         let targets: Vec<&DeployTarget> = self.targets.iter().collect();
         let requests: Vec<&DeployRequest> = self.requests.iter().collect();
         let sights = Sights {
@@ -88,7 +97,7 @@ impl World {
             targets: &targets,
             requests: &requests,
         };
-        shown("shop", &order(text), sights)
+        judge(sights)
     }
 
     fn reasons(&self, text: &str) -> Vec<String> {
@@ -351,4 +360,136 @@ fn what_is_secret_is_not_shown() {
         world.reasons("checkout main to staging ticket=a size=hunter3"),
         ["ParameterNotOffered"]
     );
+}
+
+fn sha(digit: char) -> String {
+    digit.to_string().repeat(40)
+}
+
+/// An application whose commits are somewhere, and of which `a` runs.
+fn in_git() -> World {
+    let mut world = world();
+    let spec = &mut world.application.spec;
+    spec.repository = serde_json::from_value(json!({"github": "shop/checkout"})).unwrap();
+    let deploy = spec.actions.get_mut("deploy").unwrap();
+    deploy.artifacts = serde_json::from_value(json!([
+        {"type": "docker/image", "name": "shop/checkout", "version": "{{ short_commit }}"},
+    ]))
+    .unwrap();
+    let current = world.targets[0].status.as_mut().unwrap();
+    current.current.as_mut().unwrap().commit = Some(sha('a'));
+    world
+}
+
+fn said(commit: Result<String, Unresolved>) -> Said {
+    Said::again(commit, None)
+}
+
+fn unclear() -> Result<String, Unresolved> {
+    Err(Unresolved::Unclear("GitHub doesn't answer.".to_owned()))
+}
+
+const MAIN: &str = "checkout main to staging ticket=1";
+
+#[test]
+fn a_version_is_shown_with_its_commit_and_what_is_made_of_it() {
+    let world = in_git();
+    let shown = world.told(MAIN, &said(Ok(sha('b'))));
+    assert!(shown.is_possible(), "{:?}", shown.problems);
+    assert_eq!(shown.commit, Some(sha('b')));
+    assert_eq!(shown.artifacts[0].version.as_deref(), Some("bbbbbbb"));
+    assert_eq!(
+        shown.repository.as_deref(),
+        Some("https://github.com/shop/checkout")
+    );
+    let asked = world.with(|sights| question("shop", &order(MAIN), sights));
+    assert_eq!(asked.name.as_deref(), Some("main"));
+    assert_eq!(asked.span(Some(&Ok(sha('b')))), Some((sha('a'), sha('b'))));
+}
+
+#[test]
+fn another_commit_is_another_plan_and_what_lies_between_is_none() {
+    let world = in_git();
+    let digest = |said: &Said| world.told(MAIN, said).digest();
+    let first = said(Ok(sha('b')));
+    assert_ne!(digest(&first), digest(&said(Ok(sha('c')))));
+    let silent = Said {
+        between: Some(Err("late".to_owned())),
+        not_again: Some("GitHub is down".to_owned()),
+        ..first.clone()
+    };
+    assert_eq!(digest(&first), digest(&silent));
+    let mut untagged = in_git();
+    let deploy = untagged.application.spec.actions.get_mut("deploy");
+    deploy.unwrap().artifacts[0].name = "shop/other".to_owned();
+    assert_ne!(digest(&first), untagged.told(MAIN, &first).digest());
+}
+
+#[test]
+fn an_unknown_commit_goes_where_the_environment_lets_it() {
+    let mut world = in_git();
+    let shown = world.told(MAIN, &said(unclear()));
+    let unresolved = Warning::Unresolved {
+        sentence: "GitHub doesn't answer.".to_owned(),
+        missing: false,
+    };
+    assert!(shown.is_possible(), "{:?}", shown.problems);
+    assert_eq!(shown.warnings, [unresolved, Warning::NeedsCommit]);
+    let late = world.told(MAIN, &Said::default());
+    assert!(matches!(
+        late.warnings[0],
+        Warning::Unresolved { missing: false, .. }
+    ));
+    assert_eq!(late.digest(), shown.digest(), "why is no part of what");
+    let rules = json!({"approvals": {"required": 1, "groups": []}});
+    world.environment.spec.protection = serde_json::from_value(rules).unwrap();
+    let refused = world.told(MAIN, &said(unclear())).problems;
+    let reasons: Vec<&str> = refused.iter().map(|one| &*one.reason).collect();
+    assert_eq!(reasons, ["CommitUnknown"]);
+    assert!(
+        refused[0].message.contains("unresolvedVersions"),
+        "{}",
+        refused[0].message
+    );
+    let known = world.told(MAIN, &said(Ok(sha('b'))));
+    let reasons: Vec<&str> = known.problems.iter().map(|one| &*one.reason).collect();
+    assert_eq!(
+        reasons,
+        ["VersionMoves"],
+        "its name is handed to the pipeline"
+    );
+    let deploy = world.application.spec.actions.get_mut("deploy").unwrap();
+    let commit = ("branch".to_owned(), "{{ commit }}".to_owned());
+    deploy.parameters = [commit].into();
+    let known = world.told(MAIN, &said(Ok(sha('b'))));
+    assert!(known.is_possible(), "{:?}", known.problems);
+}
+
+#[test]
+fn a_version_that_is_not_there_is_refused_or_goes_by_its_name() {
+    let mut world = in_git();
+    let missing = || said(Err(Unresolved::Missing("there is no `main`.".to_owned())));
+    let reasons = |world: &World| -> Vec<String> {
+        let problems = world.told(MAIN, &missing()).problems;
+        problems.into_iter().map(|problem| problem.reason).collect()
+    };
+    let deploy = world.application.spec.actions.get_mut("deploy").unwrap();
+    deploy.artifacts.clear();
+    assert_eq!(reasons(&world), Vec::<String>::new());
+    let rule = json!({"unresolvedVersions": "Refuse"});
+    world.environment.spec.protection = serde_json::from_value(rule).unwrap();
+    assert_eq!(reasons(&world), ["VersionNotFound"]);
+}
+
+#[test]
+fn the_name_says_nothing_where_both_commits_are_known() {
+    let mut world = in_git();
+    world.targets[0].status.as_mut().unwrap().current =
+        serde_json::from_value(run("main", "2026-03-01T10:00:00Z")).unwrap();
+    let unknown = world.told(MAIN, &said(Ok(sha('b'))));
+    assert_eq!(unknown.warnings, [Warning::SameVersion]);
+    let current = world.targets[0].status.as_mut().unwrap();
+    current.current.as_mut().unwrap().commit = Some(sha('a'));
+    let other = world.told(MAIN, &said(Ok(sha('b'))));
+    assert_eq!(other.warnings, []);
 }
