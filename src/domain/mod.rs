@@ -20,6 +20,7 @@ pub mod people;
 pub mod readiness;
 pub mod refusal;
 pub mod renewal;
+pub mod repository;
 pub mod resolve;
 pub mod roles;
 pub mod sharing;

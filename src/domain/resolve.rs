@@ -21,6 +21,7 @@ use super::{
 use crate::api::{
     Application, DeployRequest, Environment, SpinnakerConnection,
     application::{Action, ParameterDescription},
+    artifact::Artifact,
     conditions::Reason,
     deploy_request::{Phase, PipelineRef, Place, ROLLBACK_ACTION, Resolved, WaitingFor},
     deploy_target::{DeployTargetStatus, Run},
@@ -244,17 +245,7 @@ pub fn resolve(
         fixed(request, action, rules, version, previous.as_ref())?;
     }
     let values = values(request, configuration.application, place, target, version)?;
-    let artifacts = {
-        let previous = target.and_then(previous);
-        let scope = scope(
-            request,
-            configuration.application,
-            place,
-            version,
-            previous.as_ref(),
-        );
-        artifacts::rendered(action, &scope)?
-    };
+    let artifacts = artifacts(request, configuration.application, place, target, version)?;
     let secret = &action.secret_parameters;
     parameters::validate(&pipeline.name, &pipeline.parameters, &values, secret)?;
     let connection = configuration.environment.spec.connection.as_str();
@@ -306,11 +297,7 @@ pub fn fixed(
     version: &Version,
     previous: Option<&Version>,
 ) -> Result<(), Refusal> {
-    // A template that can't be read is refused where it is rendered.
-    let uses = |name: &str| {
-        templates(action)
-            .any(|template| template::names(template).is_ok_and(|names| names.contains(name)))
-    };
+    let uses = |name: &str| names(action, name);
     if let Some(name) = &version.name
         && (uses("version") || (version.commit.is_none() && request.spec.version.is_some()))
     {
@@ -416,6 +403,27 @@ pub fn values(
         values.insert(name.clone(), value.clone());
     }
     Ok(values)
+}
+
+/// Every artifact that would be handed over, rendered.
+pub fn artifacts(
+    request: &DeployRequest,
+    application: &Application,
+    place: &Place,
+    target: Option<&DeployTargetStatus>,
+    version: &Version,
+) -> Result<Vec<Artifact>, Refusal> {
+    let action = action(request, application)?;
+    let previous = target.and_then(previous);
+    let scope = scope(request, application, place, version, previous.as_ref());
+    artifacts::rendered(action, &scope)
+}
+
+/// Whether one of the action's templates names this.
+pub fn names(action: &Action, name: &str) -> bool {
+    // A template that can't be read is refused where it is rendered.
+    templates(action)
+        .any(|template| template::names(template).is_ok_and(|names| names.contains(name)))
 }
 
 /// Whether Spinnaker would start this pipeline for this Application, and the connection lets it through.

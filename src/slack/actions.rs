@@ -50,6 +50,13 @@ pub const CHOOSING: &str = "choosing";
 /// In those modals: the field and its element.
 pub const ANSWER: &str = "answer";
 
+/// Opens the modal with all commits between what runs and what is asked. Value: [`Span`].
+pub const COMMITS: &str = "commits";
+/// The modal that lists them.
+pub const COMMITS_LIST: &str = "commits-list";
+/// In that modal: begins the id of a button that turns a page. Value: [`Span`] with its page.
+pub const COMMITS_PAGE: &str = "commits-page";
+
 /// A link; Slack reports its press too.
 pub const LINK: &str = "link";
 
@@ -78,14 +85,6 @@ impl Target {
     pub fn read(value: &str) -> Option<Self> {
         let mut parts = value.split('/');
         let (namespace, name, uid) = (parts.next()?, parts.next()?, parts.next()?);
-        let name_like = |text: &str| {
-            (1..=253).contains(&text.len())
-                && text.bytes().all(|byte| {
-                    byte.is_ascii_lowercase()
-                        || byte.is_ascii_digit()
-                        || matches!(byte, b'-' | b'.')
-                })
-        };
         let fine = parts.next().is_none() && [namespace, name, uid].into_iter().all(name_like);
         fine.then(|| Self {
             namespace: namespace.to_owned(),
@@ -142,9 +141,99 @@ impl Question {
     }
 }
 
+/// The commits between two of an application's repository. As little proven as a [`Target`]: whoever shows them asks anew
+/// whether the person may see the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The application's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub application: String,
+    /// The commit that runs, or ran: a whole SHA-1 in lower case.
+    pub base: String,
+    /// The commit that is asked: the same.
+    pub head: String,
+    /// Which page of the list, from 0 on.
+    pub page: u8,
+}
+
+impl Span {
+    /// As a button carries it.
+    ///
+    /// # Errors
+    /// When names are longer than Kubernetes allows.
+    pub fn value(&self) -> Result<Value, TooLong> {
+        Value::new(format!(
+            "{}/{}/{}/{}/{}",
+            self.namespace, self.application, self.base, self.head, self.page
+        ))
+    }
+
+    /// What a button carried, if it can be one.
+    pub fn read(value: &str) -> Option<Self> {
+        let mut parts = value.split('/');
+        let (namespace, application) = (parts.next()?, parts.next()?);
+        let (base, head, page) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_commit = |text: &str| {
+            text.len() == 40
+                && text
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let fine = parts.next().is_none()
+            && name_like(namespace)
+            && name_like(application)
+            && is_commit(base)
+            && is_commit(head);
+        let page = page.parse().ok()?;
+        fine.then(|| Self {
+            namespace: namespace.to_owned(),
+            application: application.to_owned(),
+            base: base.to_owned(),
+            head: head.to_owned(),
+            page,
+        })
+    }
+}
+
+/// Whether it can be the name of an object.
+fn name_like(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_comes_back_as_it_was_sent_and_nothing_else_does() {
+        let (base, head) = ("a".repeat(40), "0".repeat(40));
+        let span = Span {
+            namespace: "shop".to_owned(),
+            application: "checkout".to_owned(),
+            base: base.clone(),
+            head: head.clone(),
+            page: 3,
+        };
+        let value = span.value().unwrap();
+        assert_eq!(Span::read(value.as_str()), Some(span));
+        for bad in [
+            String::new(),
+            format!("shop/checkout/{base}/{head}"),
+            format!("shop/checkout/{base}/{head}/0/0"),
+            format!("shop/checkout/{base}/main/0"),
+            format!("shop/checkout/{}/{head}/0", &base[1..]),
+            format!("shop/checkout/{}/{head}/0", base.to_uppercase()),
+            format!("shop//{base}/{head}/0"),
+            format!("../checkout/{base}/{head}/x"),
+            format!("shop/checkout/{base}/{head}/256"),
+        ] {
+            assert_eq!(Span::read(&bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_target_comes_back_as_it_was_sent_and_nothing_else_does() {
