@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     absences::Absences,
+    announcing::Announcing,
     audit::{Audit, AuditSettings},
     catalog::Catalog,
     connections::Connections,
-    dereference::{Behind, BehindGround, Plans},
+    dereference::{Behind, BehindGround, Commits, Plans},
     error::ControllerError,
     lookup::Connected,
     metrics::ControllerMetrics,
@@ -66,10 +67,14 @@ pub(super) struct Context {
     pub behind_ground: BehindGround,
     /// What the plans of those were made of who wait for people.
     pub plans: Plans,
+    /// What the versions of requests stand for that aren't accepted yet.
+    pub commits: Commits,
     /// Kubernetes events.
     pub recorder: Recorder,
     /// What was told of the decisions.
     pub audit: Audit,
+    /// What repositories are told.
+    pub announcing: Announcing,
     /// Who may do what.
     pub access: Access,
     /// What vouches for who asked.
@@ -88,6 +93,8 @@ pub(super) struct Context {
     pub neighbours: Neighbours,
     /// Wakes a request.
     pub wake_request: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
+    /// Wakes what a repository is to be told of a request.
+    pub wake_announcement: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
     /// Wakes an approval.
     pub wake_approval: UnboundedSender<ObjectRef<Guarded<DeployApproval>>>,
     /// Wakes a target.

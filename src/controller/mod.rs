@@ -4,6 +4,7 @@
 
 mod absences;
 mod act;
+mod announcing;
 #[cfg(test)]
 mod any_answer_tests;
 mod approvals;
@@ -133,6 +134,7 @@ pub async fn run(
         metrics,
         sinks,
         audit_metrics: audit::AuditMetrics::register(&registry),
+        announcing_metrics: announcing::AnnouncingMetrics::register(&registry),
         neighbours: Neighbours::default(),
         registry,
         shutdown,
@@ -167,6 +169,7 @@ struct Shared {
     metrics: ControllerMetrics,
     sinks: audit::Sinks,
     audit_metrics: audit::AuditMetrics,
+    announcing_metrics: announcing::AnnouncingMetrics,
     neighbours: Neighbours,
     registry: Metrics,
     shutdown: CancellationToken,
@@ -220,6 +223,7 @@ async fn engine(
         metrics,
         sinks,
         audit_metrics,
+        announcing_metrics,
         neighbours,
         registry,
         shutdown,
@@ -243,6 +247,7 @@ async fn engine(
     let (persons, person_changes) =
         Cache::<Person>::start(client.clone(), &people, registry.watches(), drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
+    let (wake_announcement, woken_announcements) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
     let (wake_application, woken_applications) = unbounded_channel();
@@ -275,7 +280,9 @@ async fn engine(
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
         plans: dereference::Plans::default(),
+        commits: dereference::Commits::default(),
         audit: audit::Audit::new(&sinks, audit_metrics),
+        announcing: announcing::Announcing::new(announcing_metrics),
         policies: settings.policies.clone(),
         holders: Holders::new(client.clone()),
         limits: Limits {
@@ -310,6 +317,7 @@ async fn engine(
         },
         neighbours,
         wake_request,
+        wake_announcement,
         wake_approval,
         wake_target,
         catalog: Catalog {
@@ -379,8 +387,16 @@ async fn engine(
         let requests = drive(
             driver::reconcile,
             &context,
-            request_store,
+            request_store.clone(),
             woken_requests,
+            shutdown.clone(),
+        );
+        let announcements = drive_as(
+            "Announcement",
+            announcing::reconcile,
+            &context,
+            request_store,
+            woken_announcements,
             shutdown.clone(),
         );
         let targets = drive(
@@ -424,6 +440,7 @@ async fn engine(
         let passes = async {
             tokio::join!(
                 requests,
+                announcements,
                 targets,
                 approvals,
                 applications,
@@ -432,7 +449,7 @@ async fn engine(
             );
             drained.cancel();
         };
-        tokio::join!(audit, passes);
+        tokio::join!(audit, announcing::follow(&context, &shutdown), passes);
         Ok(())
     };
     tokio::select! {
@@ -463,7 +480,22 @@ async fn drive<K, Work>(
     K: objects::Object,
     Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
 {
-    let depth = context.registry.queue(kind::<K>());
+    drive_as(kind::<K>(), reconcile, context, store, woken, shutdown).await;
+}
+
+/// As [`drive`], with a word of its own for the depth of the queue.
+async fn drive_as<K, Work>(
+    word: &'static str,
+    reconcile: impl Fn(Arc<Guarded<K>>, Arc<Context>) -> Work + Clone + Send + 'static,
+    context: &Arc<Context>,
+    store: Store<Guarded<K>>,
+    woken: UnboundedReceiver<ObjectRef<Guarded<K>>>,
+    shutdown: CancellationToken,
+) where
+    K: objects::Object,
+    Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
+{
+    let depth = context.registry.queue(word);
     let (waiting, gone) = (depth.clone(), depth.clone());
     let queue = received(woken)
         .inspect(move |object| {

@@ -4,8 +4,10 @@
 //! What is asked is remembered: a commit's neighbours for ever, all else with its `ETag`, so that asking again costs GitHub
 //! nothing. Nothing is retried here; whoever asks decides what an answer that didn't come means.
 
+mod github;
 mod hosts;
 mod metrics;
+mod secret;
 
 use std::{sync::Arc, time::Duration};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Memo, Named};
+use super::{Memo, Named, version as commit};
 use crate::{
     api::{
         Application, DeployRequest, Environment, SpinnakerConnection,
@@ -47,6 +47,8 @@ pub(super) fn known(request: &DeployRequest, named: &Named, waits: bool) -> Opti
     let environment = named.environment.as_ref()?;
     Some(Plan {
         resolved: status.resolved.clone()?,
+        changes: status.changes.clone(),
+        found: false,
         concurrency: environment.spec.protection.concurrency,
         start: None,
     })
@@ -90,9 +92,15 @@ pub(super) async fn make(
         environment,
         connection,
     };
-    let settled = version::settle(version::named(request, status)?, environment, None)?;
+    let found = commit::find(context, request, (application, environment), status, memo).await?;
+    let settled = found.settled;
     let version = &settled.version;
-    let pipeline_name = resolve::pipeline_name(request, configuration, &place, status, version)?;
+    let lacking = |refusal| {
+        let left = found.patience;
+        commit::patient(version::explained(refusal, settled.problem.as_ref()), left)
+    };
+    let pipeline_name =
+        resolve::pipeline_name(request, configuration, &place, status, version).map_err(lacking)?;
     let gate = context.connections.gate_to_start_at(connection).await?;
     let gate = gate.of(request);
     let spinnaker_application = resolve::spinnaker_application(application);
@@ -100,24 +108,39 @@ pub(super) async fn make(
         .pipeline
         .as_ref()
         .filter(|asked| asked.application == spinnaker_application && asked.name == pipeline_name);
-    let config = match known {
-        Some(asked) => asked.config.clone(),
-        None => pipeline(&gate, spinnaker_application, &pipeline_name)
-            .await
-            .map_err(|error| {
-                if error.refuses_login() {
-                    context.connections.distrust(connection);
-                }
-                refusal(&environment.spec.connection, &error)
-            })?,
+    let known = known.map(|asked| asked.config.clone());
+    let reading = async {
+        match known {
+            Some(config) => Ok(config),
+            None => pipeline(&gate, spinnaker_application, &pipeline_name).await,
+        }
     };
+    // One wait for both.
+    let (config, changes) = tokio::join!(
+        reading,
+        Box::pin(commit::changes(
+            context,
+            request,
+            application,
+            status,
+            &settled,
+            memo
+        ))
+    );
+    let config = config.map_err(|error| {
+        if error.refuses_login() {
+            context.connections.distrust(connection);
+        }
+        refusal(&environment.spec.connection, &error)
+    })?;
     memo.pipeline = Some(Asked {
         application: spinnaker_application.to_owned(),
         name: pipeline_name,
         config: config.clone(),
     });
     let pipeline = described(&config);
-    let resolution = resolve::resolve(request, configuration, &place, status, version, &pipeline)?;
+    let resolution = resolve::resolve(request, configuration, &place, status, version, &pipeline)
+        .map_err(lacking)?;
     let resolved = resolution.resolved;
     let (uid, namespace) = (
         request.uid().unwrap_or_default(),
@@ -166,6 +189,8 @@ pub(super) async fn make(
     let plan = Plan {
         concurrency: environment.spec.protection.concurrency,
         resolved,
+        changes,
+        found: found.new,
         start: Some(Start {
             attempt,
             body: bytes.into(),
