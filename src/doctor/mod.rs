@@ -11,7 +11,10 @@ pub mod reader;
 mod repositories;
 pub mod seen;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -39,8 +42,8 @@ use self::{
     seen::{Seen, Unseen},
 };
 use crate::{
-    access::policies::Policies,
-    api::{SpinnakerConnection, conditions::Reason},
+    access::{self, policies::Policies},
+    api::{Application, SpinnakerConnection, conditions::Reason},
     domain::hosts::{self, HostPattern},
     git::{self, GitMetrics, Hosts},
     runtime::{
@@ -248,6 +251,7 @@ impl Common {
             None => installation::vouching(),
         };
         let extent = Extent {
+            repositories: &self.logins_of_repositories().await,
             home: &self.settings.home,
             scopes: &scopes,
             lease_namespace: &self.settings.lease_namespace,
@@ -266,6 +270,21 @@ impl Common {
             ));
         }
         lines
+    }
+
+    /// The Secrets that Applications name for repositories at hosts that are allowed.
+    async fn logins_of_repositories(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let namespaces = &self.settings.namespaces;
+        let seen: Seen<Vec<Application>> = self
+            .reader
+            .list_in(resource(OURS, "applications"), namespaces)
+            .await;
+        let mut applications = seen.unwrap_or_default();
+        applications.retain(|one| {
+            let repository = one.spec.repository.as_ref();
+            repository.is_some_and(|named| repositories::allowed(named, &self.settings.git))
+        });
+        access::rights::repositories(&applications)
     }
 
     /// As whom we ask.

@@ -7,18 +7,34 @@ use futures::{StreamExt, stream};
 use kube::ResourceExt;
 
 use super::{
-    judge::repositories::{Looked, repositories},
+    judge::{
+        objects::host,
+        repositories::{Looked, repositories},
+    },
     page::Finding,
 };
 use crate::{
     api::{Application, version::Repository},
-    git::{Described, GitError, Hosts},
+    domain::hosts,
+    git::{Described, GITHUB, GitError, Hosts, Settings},
 };
 
 /// Repositories that are asked, at most: each question counts towards its host's limit.
 const MOST: usize = 30;
 /// And at once.
 const AT_ONCE: usize = 5;
+
+/// Whether its host may be asked at all.
+pub(super) fn allowed(repository: &Repository, settings: &Settings) -> bool {
+    let (name, port) = match &repository.api_url {
+        None => (GITHUB.to_owned(), 443),
+        Some(url) => match host(url) {
+            Some(at) => at,
+            None => return false,
+        },
+    };
+    hosts::allow(&settings.allowed, &name, port)
+}
 
 /// What each Application's repository says, with a deadline each.
 pub(super) async fn asked(
