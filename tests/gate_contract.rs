@@ -336,6 +336,109 @@ async fn a_disabled_pipeline_is_refused_and_leaves_a_terminal_record_under_our_i
     assert!(record.get("startTime").is_none() && record.get("endTime").is_none());
 }
 
+/// An expected artifact with the id `e-1`: an image of that name, and these further fields.
+fn expecting(name: &str, fields: &Value) -> Value {
+    let mut expected = json!({
+        "id": "e-1", "displayName": "image", "usePriorArtifact": false, "useDefaultArtifact": false,
+        "matchArtifact": {"type": "docker/image", "name": name},
+    });
+    for (key, value) in fields.as_object().unwrap() {
+        expected[key] = value.clone();
+    }
+    json!({"expectedArtifacts": [expected]})
+}
+
+/// A trigger with images of these names for the expected ones with these ids.
+fn handing(id: &str, names: &[&str], ids: &[&str]) -> Value {
+    let artifacts: Vec<Value> = names
+        .iter()
+        .map(|name| json!({"type": "docker/image", "name": name, "version": "1"}))
+        .collect();
+    let mut trigger = manual(id);
+    trigger["artifacts"] = json!(artifacts);
+    trigger["expectedArtifactIds"] = json!(ids);
+    trigger
+}
+
+#[tokio::test]
+async fn an_artifact_is_bound_when_the_trigger_names_the_expected_one() {
+    let gate = Gate::new().await;
+    let stages = json!([stage("1", "wait", &json!({"waitTime": 0}))]);
+    let config = gate
+        .pipeline(stages, expecting("shop/.*", &json!({})))
+        .await;
+    let id = new_id();
+    let trigger = handing(&id, &["shop/checkout", "other"], &["e-1"]);
+    let answer = gate.start_with(&config, &id, trigger).await;
+    reference_of(answer, StatusCode::OK).await;
+    let trigger = gate.read(&id).await["trigger"].clone();
+    let bound = &trigger["resolvedExpectedArtifacts"][0];
+    assert_eq!(bound["id"], "e-1");
+    assert_eq!(bound["boundArtifact"]["name"], "shop/checkout");
+    assert_eq!(trigger["artifacts"].as_array().unwrap().len(), 2);
+    // Whom nobody names is passed over, met or not.
+    let id = new_id();
+    let answer = gate
+        .start_with(&config, &id, handing(&id, &["shop/checkout"], &[]))
+        .await;
+    reference_of(answer, StatusCode::OK).await;
+    let trigger = gate.read(&id).await["trigger"].clone();
+    assert_eq!(trigger["resolvedExpectedArtifacts"], json!([]));
+}
+
+#[tokio::test]
+async fn an_expected_artifact_that_nothing_or_too_much_matches_refuses_the_start_and_leaves_a_record()
+ {
+    let gate = Gate::new().await;
+    let stages = json!([stage("1", "wait", &json!({"waitTime": 0}))]);
+    let config = gate
+        .pipeline(stages, expecting("shop/.*", &json!({})))
+        .await;
+    for (names, said) in [
+        // The whole name has to match, not a part of it.
+        (vec!["a/shop/checkout"], "Unmatched expected artifact"),
+        (vec![], "Unmatched expected artifact"),
+        (vec!["shop/a", "shop/b"], "matches multiple artifacts"),
+    ] {
+        let id = new_id();
+        let answer = gate
+            .start_with(&config, &id, handing(&id, &names, &["e-1"]))
+            .await;
+        let refusal = json_of(answer, StatusCode::BAD_REQUEST).await;
+        let message = refusal["message"].as_str().unwrap();
+        assert!(message.contains(said), "{message}");
+        let record = gate.read(&id).await;
+        assert_eq!(record["status"], "TERMINAL");
+        let why = record["cancellationReason"].as_str().unwrap();
+        assert!(
+            why.starts_with("Failed on startup: ") && why.contains(said),
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_default_artifact_is_taken_in_silence() {
+    let gate = Gate::new().await;
+    let stages = json!([stage("1", "wait", &json!({"waitTime": 0}))]);
+    let default = json!({
+        "useDefaultArtifact": true,
+        "defaultArtifact": {"type": "docker/image", "name": "shop/checkout", "version": "old"},
+    });
+    let config = gate
+        .pipeline(stages, expecting("shop/checkout", &default))
+        .await;
+    let id = new_id();
+    let answer = gate.start_with(&config, &id, manual(&id)).await;
+    reference_of(answer, StatusCode::OK).await;
+    let trigger = gate.read(&id).await["trigger"].clone();
+    assert_eq!(trigger["artifacts"][0]["version"], "old");
+    assert_eq!(
+        trigger["resolvedExpectedArtifacts"][0]["boundArtifact"]["version"],
+        "old"
+    );
+}
+
 #[tokio::test]
 async fn a_start_without_the_configs_id_is_refused_and_leaves_nothing() {
     let gate = Gate::new().await;

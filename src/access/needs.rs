@@ -1,7 +1,7 @@
 //! What each role has to be allowed to do, as the chart's rights allow it. Touches nothing.
 //!
 //! Left out is what only a part of the installations needs, and is missed where it is used: making tokens of
-//! `foredeck-vault`, reading a connection's Secrets, naming who holds a verb.
+//! `foredeck-vault`, reading the Secrets of connections and repositories, naming who holds a verb.
 
 use crate::{
     api::GROUP,

@@ -1,8 +1,9 @@
-//! Which rights a controller needs for the connections that there are: exactly the Secrets that they name, and the
-//! `ServiceAccount` by which they log in to Vault. Pure: connections in, YAML out.
+//! Which rights the roles need for the connections and repositories that there are: exactly the Secrets that they name, and
+//! the `ServiceAccount` by which connections log in to Vault. Pure: connections and Applications in, YAML out.
 //!
-//! The chart gives no right on any Secret. What is made here is for whoever keeps the namespaces to read and to apply:
-//! a Role with the names of the Secrets in each namespace that has a connection, and its binding.
+//! The chart gives no right on any Secret. What is made here is for whoever keeps the namespaces to read and to apply: in
+//! each namespace a Role with the names of the Secrets of its connections, for the controller, and one with those of its
+//! Applications' repositories, for controller and receiver; and their bindings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,14 +11,18 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::api::{
-    SpinnakerConnection,
+    Application, SpinnakerConnection,
     connection::{Trust, VaultLogin},
 };
 
 /// The name of the Role in a connection's namespace, and of its binding.
 pub const ROLE: &str = "foredeck-connections";
+/// The name of the Role for the logins of repositories in an Application's namespace, and of its binding.
+pub const REPOSITORIES_ROLE: &str = "foredeck-repositories";
 /// The `ServiceAccount` of the controller.
 pub const CONTROLLER: &str = "foredeck-controller";
+/// The `ServiceAccount` of the receiver.
+pub const RECEIVER: &str = "foredeck-receiver";
 /// The `ServiceAccount` of a connection's namespace by whose tokens foredeck logs in to Vault.
 pub const VAULT_ACCOUNT: &str = "foredeck-vault";
 
@@ -81,14 +86,38 @@ pub fn needs<'a>(
     all
 }
 
-/// The manifests that give the controller of `home_namespace` what these connections need, and nothing more: one YAML stream,
-/// for `kubectl apply`. Empty where they need nothing.
+/// The Secrets that the Applications of each namespace name for their repositories.
+pub fn repositories<'a>(
+    applications: impl IntoIterator<Item = &'a Application>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for application in applications {
+        let repository = application.spec.repository.as_ref();
+        if let Some(name) = repository.and_then(|repository| repository.secret_name.clone()) {
+            all.entry(application.namespace().unwrap_or_default())
+                .or_default()
+                .insert(name);
+        }
+    }
+    all
+}
+
+/// The manifests that give the controller and the receiver of `home_namespace` what these connections and repositories need,
+/// and nothing more: one YAML stream, for `kubectl apply`. Empty where they need nothing.
 ///
-/// Whoever may write a connection chooses the names in it: somebody has to read this before it is applied.
+/// Whoever may write a connection or an Application chooses the names in it: somebody has to read this before it is applied.
 pub fn manifests<'a>(
     connections: impl IntoIterator<Item = &'a SpinnakerConnection>,
+    applications: impl IntoIterator<Item = &'a Application>,
     home_namespace: &str,
 ) -> String {
+    let of_repositories =
+        repositories(applications)
+            .into_iter()
+            .flat_map(|(namespace, secrets)| {
+                let name = (namespace.as_str(), REPOSITORIES_ROLE);
+                role(name, &secrets, &[CONTROLLER, RECEIVER], home_namespace)
+            });
     let documents = needs(connections)
         .into_iter()
         .flat_map(|(namespace, needs)| {
@@ -97,10 +126,12 @@ pub fn manifests<'a>(
                 documents.push(account(&namespace));
             }
             if !needs.secrets.is_empty() {
-                documents.extend(role(&namespace, &needs.secrets, home_namespace));
+                let name = (namespace.as_str(), ROLE);
+                documents.extend(role(name, &needs.secrets, &[CONTROLLER], home_namespace));
             }
             documents
-        });
+        })
+        .chain(of_repositories);
     let texts: Vec<String> = documents
         // A Value is always YAML.
         .map(|document| serde_saphyr::to_string(&document).unwrap_or_default())
@@ -117,19 +148,27 @@ fn account(namespace: &str) -> Value {
     })
 }
 
-fn role(namespace: &str, secrets: &BTreeSet<String>, home_namespace: &str) -> [Value; 2] {
+/// A Role that names these Secrets and no others, for these `ServiceAccount`s of foredeck's own namespace.
+fn role(
+    (namespace, name): (&str, &str),
+    secrets: &BTreeSet<String>,
+    accounts: &[&str],
+    home_namespace: &str,
+) -> [Value; 2] {
     let group = "rbac.authorization.k8s.io";
     let version = format!("{group}/v1");
-    let metadata = json!({"name": ROLE, "namespace": namespace});
+    let metadata = json!({"name": name, "namespace": namespace});
     let rule = json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": secrets, "verbs": ["get"]});
-    let subject =
-        json!({"kind": "ServiceAccount", "name": CONTROLLER, "namespace": home_namespace});
+    let subjects: Vec<Value> = accounts
+        .iter()
+        .map(|account| json!({"kind": "ServiceAccount", "name": account, "namespace": home_namespace}))
+        .collect();
     [
         json!({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": [rule]}),
         json!({
             "apiVersion": version, "kind": "RoleBinding", "metadata": metadata,
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": ROLE},
-            "subjects": [subject],
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+            "subjects": subjects,
         }),
     ]
 }
@@ -225,7 +264,7 @@ mod tests {
                 &vault(&json!({"jwt": {"role": "r", "audience": "a"}})),
             ),
         ];
-        let text = manifests(&all, "home");
+        let text = manifests(&all, [], "home");
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
         let what: Vec<String> = documents
             .iter()
@@ -261,7 +300,48 @@ mod tests {
                 assert_eq!(rule["resources"], json!(["secrets"]));
             }
         }
-        assert_eq!(manifests(&all[2..3], "home"), "");
+        assert_eq!(manifests(&all[2..3], [], "home"), "");
+    }
+
+    fn application(namespace: &str, repository: &Value) -> Application {
+        serde_json::from_value(json!({
+            "apiVersion": "foredeck.dev/v1alpha1", "kind": "Application",
+            "metadata": {"name": "checkout", "namespace": namespace},
+            "spec": {"repository": repository, "actions": {"deploy": {"pipeline": "Deploy"}}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn controller_and_receiver_read_the_secrets_that_repositories_name_and_no_others() {
+        let named = |name: &str| json!({"github": "acme/shop", "secretName": name});
+        let all = [
+            application("shop", &named("b")),
+            application("shop", &named("a")),
+            application("shop", &named("a")),
+            application("shop", &Value::Null),
+            application("open", &json!({"github": "acme/open"})),
+        ];
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&manifests([], &all, "home")).unwrap();
+        let metadata = json!({"name": "foredeck-repositories", "namespace": "shop"});
+        let account =
+            |name: &str| json!({"kind": "ServiceAccount", "name": name, "namespace": "home"});
+        assert_eq!(documents.len(), 2, "{documents:#?}");
+        assert_eq!(documents[0]["kind"], "Role");
+        assert_eq!(
+            documents[0]["rules"],
+            json!([{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a", "b"], "verbs": ["get"]}])
+        );
+        assert_eq!(documents[1]["roleRef"]["name"], "foredeck-repositories");
+        assert_eq!(documents[1]["roleRef"]["kind"], "Role");
+        for document in &documents {
+            assert_eq!(document["metadata"], metadata);
+        }
+        assert_eq!(
+            documents[1]["subjects"],
+            json!([account("foredeck-controller"), account("foredeck-receiver")])
+        );
     }
 
     #[test]
@@ -272,7 +352,8 @@ mod tests {
             &Value::Null,
             &json!({"basic": {"secretName": name}}),
         )];
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&manifests(&all, "home")).unwrap();
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&manifests(&all, [], "home")).unwrap();
         assert_eq!(documents.len(), 2);
         assert_eq!(documents[0]["rules"][0]["resourceNames"], json!([name]));
     }

@@ -77,6 +77,10 @@ pub(super) struct ControllerFlags {
     #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
     test_refresh: Option<Duration>,
 
+    /// Look after what targets say of what runs there after this time
+    #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
+    test_upkeep: Option<Duration>,
+
     /// Believe what a connection's Secrets hold for this time
     #[arg(long, hide = true, value_name = "DURATION", value_parser = values::duration)]
     test_secret_age: Option<Duration>,
@@ -114,6 +118,7 @@ pub(super) async fn work(
         namespaces: process.namespaces.clone(),
         minimum_settle: own.test_minimum_settle,
         refresh: own.test_refresh,
+        upkeep: own.test_upkeep,
         secret_age: own.test_secret_age,
         home_namespace: people.home_namespace,
         hosts: AllowedHosts {

@@ -1,17 +1,21 @@
 //! `foredeck doctor`: its flags, and with which tokens others are asked. Touches what [`crate::doctor`] touches, Slack and
 //! Okta, and the files that hold their tokens.
 
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
-use kube::{Api, ResourceExt, api::ListParams, core::DeserializeGuard};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt, api::ListParams, core::DeserializeGuard};
 use reqwest::Url;
+use serde::de::DeserializeOwned;
 
 use super::{
-    explain, print,
+    explain,
+    git::GitArguments,
+    print,
     process::Process,
     secret::{Secrets, Source},
     slack::{SlackArguments, is},
@@ -20,7 +24,7 @@ use super::{
 };
 use crate::{
     access::{policies::Policies, rights},
-    api::SpinnakerConnection,
+    api::{Application, SpinnakerConnection},
     doctor::{
         self, DoctorSettings, Outside,
         judge::slack::{Asked, BotFacts},
@@ -86,7 +90,7 @@ pub(super) struct DoctorArguments {
     #[arg(long, short, value_enum, default_value_t)]
     output: Output,
 
-    /// Print instead what the connections' login needs of RBAC, as YAML to read and to apply
+    /// Print instead what the logins of connections and repositories need of RBAC, as YAML to read and to apply
     #[arg(long)]
     print_rbac: bool,
 
@@ -109,6 +113,9 @@ pub(super) struct DoctorArguments {
     /// Where Vault holds Okta's API token
     #[arg(long, value_name = "PATH#KEY", env = "OKTA_API_TOKEN_VAULT")]
     okta_token_vault: Option<KeyInVault>,
+
+    #[command(flatten)]
+    git: GitArguments,
 
     #[command(flatten)]
     slack: SlackArguments,
@@ -154,6 +161,7 @@ async fn look(arguments: DoctorArguments) -> Result<ExitCode> {
         policies,
         gate_hosts: (!arguments.gate_hosts.is_empty()).then_some(arguments.gate_hosts),
         vault_hosts: arguments.vault_hosts,
+        git: arguments.git.settings(),
         deadline: arguments.timeout,
         clock: Timestamp::now,
     };
@@ -174,34 +182,60 @@ async fn look(arguments: DoctorArguments) -> Result<ExitCode> {
 }
 
 async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result<ExitCode> {
-    let mut connections = Vec::new();
-    for namespace in with_connections(&arguments.namespaces, &arguments.home_namespace) {
-        let api: Api<DeserializeGuard<SpinnakerConnection>> = match namespace {
+    let home = &arguments.home_namespace;
+    let places = with_connections(&arguments.namespaces, home);
+    let connections = listed::<SpinnakerConnection>(&client, arguments.timeout, &places).await?;
+    let places = match arguments.namespaces.as_slice() {
+        [] => vec![None],
+        names => names.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let applications = listed::<Application>(&client, arguments.timeout, &places).await?;
+    let yaml = rights::manifests(&connections, &applications, home);
+    if yaml.is_empty() {
+        eprintln!(
+            "foredeck: no SpinnakerConnection and no Application's repository names a Secret, so nothing has to be allowed"
+        );
+    }
+    print::page(&yaml)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every object of a kind in these places; one that can't be read is told, and left out.
+async fn listed<K>(
+    client: &kube::Client,
+    limit: Duration,
+    places: &[Option<&str>],
+) -> Result<Vec<K>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug,
+{
+    let kind = K::kind(&());
+    let mut all = Vec::new();
+    for place in places {
+        let api: Api<DeserializeGuard<K>> = match place {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
         let parameters = ListParams::default();
-        let listing = tokio::time::timeout(arguments.timeout, api.list(&parameters)).await;
-        let listed = listing
-            .context("the API server doesn't show the SpinnakerConnections in time")?
-            .context("the API server doesn't show the SpinnakerConnections")?;
+        let listed = tokio::time::timeout(limit, api.list(&parameters))
+            .await
+            .with_context(|| format!("the API server doesn't show the {kind}s in time"))?
+            .with_context(|| format!("the API server doesn't show the {kind}s"))?;
         for one in listed.items {
             let (namespace, name) = (one.namespace().unwrap_or_default(), one.name_any());
             match one.0 {
-                Ok(connection) => connections.push(connection),
+                Ok(read) => all.push(read),
                 Err(invalid) => eprintln!(
-                    "foredeck: the SpinnakerConnection {namespace}/{name} is left out, since it can't be read: {:?}",
+                    "foredeck: the {kind} {namespace}/{name} is left out, since it can't be read: {:?}",
                     invalid.error
                 ),
             }
         }
     }
-    let yaml = rights::manifests(&connections, &arguments.home_namespace);
-    if yaml.is_empty() {
-        eprintln!("foredeck: no SpinnakerConnection names a Secret, so nothing has to be allowed");
-    }
-    print::page(&yaml)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(all)
 }
 
 /// Where connections are that the controller may use, each namespace once: where it works, and foredeck's own, whose connections

@@ -33,13 +33,18 @@ pub(super) struct Git {
 }
 
 impl GitArguments {
+    /// How repositories are asked.
+    pub(super) fn settings(self) -> git::Settings {
+        git::Settings {
+            allowed: self.git_hosts,
+            ..git::Settings::default()
+        }
+    }
+
     /// Once in a process, since what is counted is registered here.
     pub(super) fn open(self, metrics: &Metrics) -> Git {
         Git {
-            settings: git::Settings {
-                allowed: self.git_hosts,
-                ..git::Settings::default()
-            },
+            settings: self.settings(),
             metrics: GitMetrics::register(metrics),
         }
     }

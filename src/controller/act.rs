@@ -74,6 +74,8 @@ impl Pass<'_> {
         match effect {
             Effect::MarkSeen => self.mark_seen().await?,
             Effect::PrepareTarget => self.prepare_target(gathered).await?,
+            // The driver records it, as it does whatever is decided.
+            Effect::Accept => {}
             Effect::Claim(active) => {
                 let next = |status: &DeployTargetStatus| {
                     let mut active = *active.clone();
@@ -255,7 +257,7 @@ impl Pass<'_> {
                 return Ok(());
             }
         };
-        self.mark_request(&resolved, start, gathered).await?;
+        self.mark_request(&plan, start, gathered).await?;
         context.may_begin()?;
         let ask = ids::ask_digest(&self.request.spec);
         let marked = |status: &DeployTargetStatus| {
@@ -336,7 +338,7 @@ impl Pass<'_> {
 
     async fn mark_request(
         &mut self,
-        resolved: &Resolved,
+        plan: &Plan,
         start: &Start,
         gathered: &Gathered,
     ) -> Result<(), ControllerError> {
@@ -353,11 +355,12 @@ impl Pass<'_> {
         let next = Next::of(&self.request, now).with(|status| {
             // Fixed at first sight, which this is for who never waited.
             status.idempotency_key = status.idempotency_key.take().or(key);
+            status.changes.clone_from(&plan.changes);
         });
         let status = next.starting(
             &self.request,
             &gathered.facts.gates,
-            resolved,
+            &plan.resolved,
             active.map_or_else(|| start.attempt.clone(), |active| active.attempt),
             &self.context.holder,
         );

@@ -21,6 +21,8 @@ pub(super) struct Contents<'a> {
     pub resolved: &'a Resolved,
     /// With their real values, unlike those of `resolved`.
     pub parameters: &'a BTreeMap<String, String>,
+    /// The ids of the expected artifacts that those of `resolved` meet: Orca binds no other.
+    pub expected: &'a [String],
     pub mark: &'a Mark,
     pub execution_id: &'a str,
     pub correlation_id: &'a str,
@@ -35,6 +37,11 @@ pub(super) fn body(mode: TriggerMode, config: &Value, contents: &Contents<'_>) -
         "correlationId": contents.correlation_id,
         "foredeck": contents.mark,
     });
+    let artifacts = &contents.resolved.artifacts;
+    if !artifacts.is_empty() {
+        trigger["artifacts"] = json!(artifacts);
+        trigger["expectedArtifactIds"] = json!(contents.expected);
+    }
     let body = match mode {
         TriggerMode::Start => {
             let mut body = config.clone();

@@ -19,13 +19,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     absences::Absences,
+    announcing::Announcing,
     audit::{Audit, AuditSettings},
     catalog::Catalog,
     connections::Connections,
-    dereference::{Behind, BehindGround, Plans},
+    dereference::{Behind, BehindGround, Commits, Plans},
     error::ControllerError,
     lookup::Connected,
     metrics::ControllerMetrics,
+    upkeep::Upkeep,
 };
 use crate::{
     access::{Access, holders::Holders, policies::Policies},
@@ -66,10 +68,14 @@ pub(super) struct Context {
     pub behind_ground: BehindGround,
     /// What the plans of those were made of who wait for people.
     pub plans: Plans,
+    /// What the versions of requests stand for that aren't accepted yet.
+    pub commits: Commits,
     /// Kubernetes events.
     pub recorder: Recorder,
     /// What was told of the decisions.
     pub audit: Audit,
+    /// What repositories are told.
+    pub announcing: Announcing,
     /// Who may do what.
     pub access: Access,
     /// What vouches for who asked.
@@ -88,10 +94,16 @@ pub(super) struct Context {
     pub neighbours: Neighbours,
     /// Wakes a request.
     pub wake_request: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
+    /// Wakes what a repository is to be told of a request.
+    pub wake_announcement: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
     /// Wakes an approval.
     pub wake_approval: UnboundedSender<ObjectRef<Guarded<DeployApproval>>>,
     /// Wakes a target.
     pub wake_target: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
+    /// Has a target looked after.
+    pub wake_upkeep: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
+    /// What is said of what runs on targets.
+    pub upkeep: Upkeep,
     /// What is said of the configuration.
     pub catalog: Catalog,
 }
@@ -239,6 +251,8 @@ pub struct ControllerSettings {
     pub minimum_settle: Option<Duration>,
     /// How often configuration that is in order is looked at again; 3 min unless a test is in a hurry.
     pub refresh: Option<Duration>,
+    /// How often a target is looked after: what ran there besides, and how far it is behind; 5 min unless a test is in a hurry.
+    pub upkeep: Option<Duration>,
     /// How long what a connection's Secrets hold is believed; 30 s unless a test is in a hurry.
     pub secret_age: Option<Duration>,
     /// Foredeck's own namespace: where Persons count, and whose connections may be shared.
@@ -265,6 +279,7 @@ impl Default for ControllerSettings {
             namespaces: Vec::new(),
             minimum_settle: None,
             refresh: None,
+            upkeep: None,
             secret_age: None,
             home_namespace: "foredeck-system".to_owned(),
             hosts: AllowedHosts::default(),

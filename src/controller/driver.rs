@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::DeployRequest,
-    api::deploy_request::{Phase, WaitingFor},
+    api::deploy_request::{DeployRequestStatus, Phase, WaitingFor},
     domain::{Effect, access, backoff, decide},
     runtime::{cache::Guarded, traces},
 };
@@ -118,6 +118,13 @@ pub(super) async fn pass(
             Some(Effect::Delete) if context.audit.is_behind(&pass.request) => {
                 return Ok(Action::requeue(UNTOLD));
             }
+            Some(Effect::Accept) => {
+                if let Some(written) = recorded(context, &pass, &decision.status).await? {
+                    pass.request = written;
+                }
+                pass.memo.accepted = true;
+                pass.memo.fresh = true;
+            }
             Some(effect) => {
                 let span = traces::step(step(&effect), &pass.request);
                 let acting = pass.act(effect, &mut gathered);
@@ -133,9 +140,7 @@ pub(super) async fn pass(
             }
             None => {
                 if pass.memo.gone_from.is_none() {
-                    let written = record::record(context, &pass.request, &decision.status).await?;
-                    audit::tell(context, written.as_ref().unwrap_or(&pass.request)).await;
-                    approvals::say_all(context, &pass.memo.verdicts).await;
+                    recorded(context, &pass, &decision.status).await?;
                 }
                 return Ok(decision
                     .requeue
@@ -146,11 +151,24 @@ pub(super) async fn pass(
     Ok(Action::requeue(AGAIN))
 }
 
+/// Writes what was decided, and tells it: the request as it was written, where anything differed.
+async fn recorded(
+    context: &Context,
+    pass: &Pass<'_>,
+    status: &DeployRequestStatus,
+) -> Result<Option<DeployRequest>, ControllerError> {
+    let written = record::record(context, &pass.request, status).await?;
+    audit::tell(context, written.as_ref().unwrap_or(&pass.request)).await;
+    approvals::say_all(context, &pass.memo.verdicts).await;
+    Ok(written)
+}
+
 /// What an effect is called in traces.
 fn step(effect: &Effect) -> &'static str {
     match effect {
         Effect::MarkSeen => "request.see",
         Effect::PrepareTarget => "target.prepare",
+        Effect::Accept => "request.accept",
         Effect::Claim(_) => "target.claim",
         Effect::Send(_) => "start.send",
         Effect::Adopt(_) => "execution.adopt",

@@ -18,7 +18,11 @@ use prometheus_client::{
 };
 
 use crate::{
-    api::{DeployRequest, deploy_request::Phase},
+    api::{
+        DeployRequest, DeployTarget,
+        conditions::{self, ConditionType, Reason},
+        deploy_request::Phase,
+    },
     domain::backoff,
     runtime::{cache::Guarded, metrics::Metrics},
     spinnaker::GateMetrics,
@@ -64,6 +68,7 @@ pub(super) struct ControllerMetrics {
     started_after: Histogram,
     ended_after: Family<InPhase, Histogram, fn() -> Histogram>,
     requests: Requests,
+    targets: Targets,
 }
 
 impl Default for ControllerMetrics {
@@ -77,6 +82,7 @@ impl Default for ControllerMetrics {
             started_after: seconds(),
             ended_after: Family::new_with_constructor(seconds),
             requests: Requests::default(),
+            targets: Targets::default(),
         }
     }
 }
@@ -128,6 +134,7 @@ impl ControllerMetrics {
                 own.renewals.clone(),
             );
             registry.register_collector(Box::new(own.requests.clone()));
+            registry.register_collector(Box::new(own.targets.clone()));
         });
         own
     }
@@ -164,9 +171,14 @@ impl ControllerMetrics {
         }
     }
 
-    /// Has the requests of this cache counted by phase too.
-    pub(super) fn look_at(&self, requests: &Store<Guarded<DeployRequest>>) {
+    /// Has the requests of this cache counted by phase too, and its targets by what is known of them.
+    pub(super) fn look_at(
+        &self,
+        requests: &Store<Guarded<DeployRequest>>,
+        targets: &Store<Guarded<DeployTarget>>,
+    ) {
         self.requests.stores().push(requests.clone());
+        self.targets.stores().push(targets.clone());
     }
 }
 
@@ -213,6 +225,59 @@ impl Collector for Requests {
         for (phase, count) in counts {
             let labels = [("phase", phase.word())];
             ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// How many targets there are, by whether what is said to run there is known to.
+#[derive(Clone, Default)]
+struct Targets(Arc<Mutex<Vec<Store<Guarded<DeployTarget>>>>>);
+
+impl Targets {
+    fn stores(&self) -> std::sync::MutexGuard<'_, Vec<Store<Guarded<DeployTarget>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Targets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Targets")
+    }
+}
+
+impl Collector for Targets {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let stores = self.stores().clone();
+        let mut counts = [
+            Reason::Succeeded,
+            Reason::LastRequestFailed,
+            Reason::ExecutionRerun,
+            Reason::RanElsewhere,
+        ]
+        .map(|reason| (reason.to_string(), 0_i64));
+        for object in stores.iter().flat_map(Store::state) {
+            let status = object
+                .0
+                .as_ref()
+                .ok()
+                .and_then(|target| target.status.as_ref());
+            let known = status
+                .and_then(|status| conditions::find(&status.conditions, ConditionType::Known));
+            let Some(known) = known else { continue };
+            for (reason, count) in &mut counts {
+                *count += i64::from(known.reason == *reason);
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "targets",
+            "Targets on which something ran, by whether what runs there is known",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (reason, count) in &counts {
+            let labels = [("known", reason.as_str())];
+            ConstGauge::new(*count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

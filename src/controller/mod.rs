@@ -4,6 +4,7 @@
 
 mod absences;
 mod act;
+mod announcing;
 #[cfg(test)]
 mod any_answer_tests;
 mod approvals;
@@ -24,6 +25,7 @@ mod record;
 mod sighting;
 mod survey;
 mod targets;
+mod upkeep;
 mod wake;
 
 use std::{
@@ -65,6 +67,7 @@ use self::{
     context::{Caches, Context, Neighbour, Neighbours, Persons},
     lookup::Connected,
     metrics::ControllerMetrics,
+    upkeep::Upkeep,
 };
 pub use self::{
     audit::{AuditServer, AuditSettings, NoFile, NoServer},
@@ -133,6 +136,7 @@ pub async fn run(
         metrics,
         sinks,
         audit_metrics: audit::AuditMetrics::register(&registry),
+        announcing_metrics: announcing::AnnouncingMetrics::register(&registry),
         neighbours: Neighbours::default(),
         registry,
         shutdown,
@@ -167,6 +171,7 @@ struct Shared {
     metrics: ControllerMetrics,
     sinks: audit::Sinks,
     audit_metrics: audit::AuditMetrics,
+    announcing_metrics: announcing::AnnouncingMetrics,
     neighbours: Neighbours,
     registry: Metrics,
     shutdown: CancellationToken,
@@ -220,6 +225,7 @@ async fn engine(
         metrics,
         sinks,
         audit_metrics,
+        announcing_metrics,
         neighbours,
         registry,
         shutdown,
@@ -227,9 +233,9 @@ async fn engine(
     let watches = &registry.watches().apart();
     let (requests, request_changes) =
         Cache::<DeployRequest>::start(client.clone(), &scope, watches, drop_nothing);
-    metrics.look_at(&requests.0);
     let (deploy_targets, target_changes) =
         Cache::<DeployTarget>::start(client.clone(), &scope, watches, drop_nothing);
+    metrics.look_at(&requests.0, &deploy_targets.0);
     let (applications, application_changes) =
         Cache::<Application>::start(client.clone(), &scope, watches, drop_pipelines);
     let (environments, environment_changes) =
@@ -243,8 +249,10 @@ async fn engine(
     let (persons, person_changes) =
         Cache::<Person>::start(client.clone(), &people, registry.watches(), drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
+    let (wake_announcement, woken_announcements) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
+    let (wake_upkeep, woken_upkeep) = unbounded_channel();
     let (wake_application, woken_applications) = unbounded_channel();
     let (wake_environment, woken_environments) = unbounded_channel();
     let (wake_connection, woken_connections) = unbounded_channel();
@@ -275,7 +283,9 @@ async fn engine(
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
         plans: dereference::Plans::default(),
+        commits: dereference::Commits::default(),
         audit: audit::Audit::new(&sinks, audit_metrics),
+        announcing: announcing::Announcing::new(announcing_metrics),
         policies: settings.policies.clone(),
         holders: Holders::new(client.clone()),
         limits: Limits {
@@ -310,8 +320,11 @@ async fn engine(
         },
         neighbours,
         wake_request,
+        wake_announcement,
         wake_approval,
         wake_target,
+        wake_upkeep,
+        upkeep: Upkeep::new(settings.upkeep),
         catalog: Catalog {
             wake_application,
             wake_environment,
@@ -325,7 +338,10 @@ async fn engine(
     });
     let watching = stream::select_all([
         told(&context, request_changes, wake::request_changed),
-        told(&context, target_changes, wake::target_changed),
+        told(&context, target_changes, |context, object| {
+            wake::target_changed(context, object);
+            upkeep::target_changed(context, object);
+        }),
         told(&context, application_changes, |context, object| {
             catalog::application_changed(context, object);
             wake::configuration_changed(context, object, |request, name| {
@@ -379,8 +395,16 @@ async fn engine(
         let requests = drive(
             driver::reconcile,
             &context,
-            request_store,
+            request_store.clone(),
             woken_requests,
+            shutdown.clone(),
+        );
+        let announcements = drive_as(
+            "Announcement",
+            announcing::reconcile,
+            &context,
+            request_store,
+            woken_announcements,
             shutdown.clone(),
         );
         let targets = drive(
@@ -421,10 +445,13 @@ async fn engine(
         // What is decided or deleted while passes end is told, too.
         let drained = CancellationToken::new();
         let audit = audit::deliver(&context, &drained);
+        let upkeep = upkeep::keep(context.clone(), woken_upkeep);
         let passes = async {
             tokio::join!(
                 requests,
+                announcements,
                 targets,
+                upkeep,
                 approvals,
                 applications,
                 environments,
@@ -432,7 +459,7 @@ async fn engine(
             );
             drained.cancel();
         };
-        tokio::join!(audit, passes);
+        tokio::join!(audit, announcing::follow(&context, &shutdown), passes);
         Ok(())
     };
     tokio::select! {
@@ -463,7 +490,22 @@ async fn drive<K, Work>(
     K: objects::Object,
     Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
 {
-    let depth = context.registry.queue(kind::<K>());
+    drive_as(kind::<K>(), reconcile, context, store, woken, shutdown).await;
+}
+
+/// As [`drive`], with a word of its own for the depth of the queue.
+async fn drive_as<K, Work>(
+    word: &'static str,
+    reconcile: impl Fn(Arc<Guarded<K>>, Arc<Context>) -> Work + Clone + Send + 'static,
+    context: &Arc<Context>,
+    store: Store<Guarded<K>>,
+    woken: UnboundedReceiver<ObjectRef<Guarded<K>>>,
+    shutdown: CancellationToken,
+) where
+    K: objects::Object,
+    Work: Future<Output = Result<Action, ControllerError>> + Send + 'static,
+{
+    let depth = context.registry.queue(word);
     let (waiting, gone) = (depth.clone(), depth.clone());
     let queue = received(woken)
         .inspect(move |object| {

@@ -2,7 +2,7 @@
 
 use kube::{Resource, ResourceExt};
 
-use super::{approvals, context::Context, dereference};
+use super::{announcing, approvals, context::Context, dereference};
 use crate::{
     api::{DeployRequest, DeployTarget, SpinnakerConnection, deploy_request::Phase},
     runtime::cache::{Guarded, named, reference},
@@ -15,15 +15,24 @@ pub(super) fn request_changed(context: &Context, object: &Guarded<DeployRequest>
     let present = stored.is_some();
     let same = stored.is_some_and(|stored| stored.meta().uid == object.meta().uid);
     match &object.0 {
-        Ok(request) => context.audit.seen(request, !same),
+        Ok(request) => {
+            context.audit.seen(request, !same);
+            if !same {
+                context.announcing.gone(request);
+            } else if announcing::concerns(request) {
+                drop(context.wake_announcement.send(reference(object)));
+            }
+        }
         Err(_) if !same => context.audit.vanished(object.meta()),
         Err(_) => {}
     }
     if !present {
         let uid = object.uid().unwrap_or_default();
         context.audit.forget(&uid);
+        context.announcing.forget(&uid);
         context.behind_ground.over(&uid);
         context.plans.over(&uid);
+        context.commits.over(&uid);
     }
     let Ok(request) = &object.0 else { return };
     let namespace = request.namespace().unwrap_or_default();
@@ -39,6 +48,9 @@ pub(super) fn request_changed(context: &Context, object: &Guarded<DeployRequest>
         return;
     };
     let phase = request.status.as_ref().and_then(|status| status.phase);
+    if phase.is_some_and(Phase::is_terminal) {
+        context.commits.over(&request.uid().unwrap_or_default());
+    }
     if !present {
         drop(context.wake_target.send(named(&namespace, &target)));
     }
@@ -53,6 +65,9 @@ pub(super) fn request_changed(context: &Context, object: &Guarded<DeployRequest>
 /// A target changed: itself, who holds it, and who may be next.
 pub(super) fn target_changed(context: &Context, object: &Guarded<DeployTarget>) {
     drop(context.wake_target.send(reference(object)));
+    if let Ok(target) = &object.0 {
+        context.announcing.target_changed(target);
+    }
     let namespace = object.meta().namespace.clone().unwrap_or_default();
     let active = object
         .0

@@ -1,5 +1,5 @@
 //! Whether an installation is well: looked at from outside, by whoever asks, and changed in nothing. Touches the API server
-//! (reads and access reviews), Vault (its health), and whatever [`Outside`] asks.
+//! (reads and access reviews), Vault (its health), the hosts of repositories, and whatever [`Outside`] asks.
 //!
 //! `judge` is pure: facts in, lines out. Here facts are gathered, each with a deadline, all at once; no trouble of one keeps
 //! another from being found.
@@ -8,9 +8,13 @@ mod health;
 pub mod judge;
 pub mod page;
 pub mod reader;
+mod repositories;
 pub mod seen;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -38,9 +42,10 @@ use self::{
     seen::{Seen, Unseen},
 };
 use crate::{
-    access::policies::Policies,
-    api::{SpinnakerConnection, conditions::Reason},
+    access::{self, policies::Policies},
+    api::{Application, SpinnakerConnection, conditions::Reason},
     domain::hosts::{self, HostPattern},
+    git::{self, GitMetrics, Hosts},
     runtime::{
         cache::Scope,
         rights::{Lack, Right, lack},
@@ -74,6 +79,8 @@ pub struct DoctorSettings {
     pub gate_hosts: Option<Vec<HostPattern>>,
     /// The hosts at which connections' Vaults may be: no other is asked anything.
     pub vault_hosts: Vec<HostPattern>,
+    /// The hosts at which repositories may be: no other is asked anything.
+    pub git: git::Settings,
     /// How long one answer may take.
     pub deadline: Duration,
     /// The clock.
@@ -244,6 +251,7 @@ impl Common {
             None => installation::vouching(),
         };
         let extent = Extent {
+            repositories: &self.logins_of_repositories().await,
             home: &self.settings.home,
             scopes: &scopes,
             lease_namespace: &self.settings.lease_namespace,
@@ -262,6 +270,21 @@ impl Common {
             ));
         }
         lines
+    }
+
+    /// The Secrets that Applications name for repositories at hosts that are allowed.
+    async fn logins_of_repositories(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let namespaces = &self.settings.namespaces;
+        let seen: Seen<Vec<Application>> = self
+            .reader
+            .list_in(resource(OURS, "applications"), namespaces)
+            .await;
+        let mut applications = seen.unwrap_or_default();
+        applications.retain(|one| {
+            let repository = one.spec.repository.as_ref();
+            repository.is_some_and(|named| repositories::allowed(named, &self.settings.git))
+        });
+        access::rights::repositories(&applications)
     }
 
     /// As whom we ask.
@@ -443,10 +466,20 @@ impl Common {
                 .list_in(resource(OURS, "environments"), namespaces)
         );
         let now = (self.settings.clock)();
-        vec![
+        let mut lines = vec![
             objects::applications(&applications, now),
             objects::environments(&environments, now),
-        ]
+        ];
+        if let Ok(applications) = &applications {
+            let hosts = Hosts::new(
+                self.reader.client().clone(),
+                self.settings.git.clone(),
+                GitMetrics::default(),
+            );
+            let deadline = self.settings.deadline;
+            lines.extend(repositories::asked(applications, hosts, deadline).await);
+        }
+        lines
     }
 
     /// That of the roles' own secrets, and those of connections, where hosts are listed at which they may be.

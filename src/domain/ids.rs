@@ -229,6 +229,33 @@ mod tests {
     }
 
     #[test]
+    fn a_branch_at_another_commit_is_another_wish_and_one_without_is_what_it_always_was() {
+        let at = |commit: &str| {
+            let mut spec = spec("main");
+            spec.commit = Some(commit.repeat(40));
+            spec
+        };
+        assert_ne!(ask_digest(&at("a")), ask_digest(&at("b")));
+        assert_eq!(ask_digest(&at("a")), ask_digest(&at("a")));
+        let key = |spec: &DeployRequestSpec| idempotency_key("shop", "one", spec);
+        assert_ne!(key(&at("a")), key(&at("b")));
+        let mut keyed = at("a");
+        keyed.idempotency_key = Some("mine".to_owned());
+        assert_eq!(
+            key(&keyed),
+            "mine",
+            "whoever gives one says what is the same"
+        );
+        let before = serde_json::json!({"action": "deploy", "application": "checkout", "environment": "staging",
+            "parameters": {}, "target": null, "version": "main"});
+        assert_eq!(
+            ask_digest(&spec("main")),
+            sha256(before.to_string().as_bytes()),
+            "what targets remember of earlier requests still counts"
+        );
+    }
+
+    #[test]
     fn places_of_one_environment_are_different_targets() {
         let place = |namespace: &str| Place {
             account: "eks".to_owned(),

@@ -25,6 +25,7 @@ pub mod resolve;
 pub mod roles;
 pub mod sharing;
 pub mod speaking;
+pub mod standing;
 pub mod status;
 pub mod target;
 pub mod template;

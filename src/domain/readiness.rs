@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
-    approvals,
+    approvals, artifacts,
     login::LoginState,
     parameters,
     refusal::Refusal,
@@ -106,6 +106,15 @@ impl Verdict {
             reason: Reason::ConfigurationValid,
             message,
         }
+    }
+
+    /// With what is wrong beside it, and keeps nobody from using it.
+    #[must_use]
+    pub fn noting(mut self, note: Option<String>) -> Self {
+        if let Some(note) = note {
+            self.message = format!("{} {note}", self.message);
+        }
+        self
     }
 
     /// Makes it the condition `Ready`.
@@ -402,11 +411,15 @@ fn accepted(
     let request = sample(application, environment, name);
     let version = sample_version();
     let scope = sample_scope(&request, application, environment, &version);
-    action.parameters.iter().try_for_each(|(parameter, value)| {
-        let value = fixed(value, &scope, &format!("{name}.parameters.{parameter}"))?;
-        let declared = &pipeline.parameters;
-        parameters::takes(&pipeline.name, declared, parameter, value.as_deref())
-    })
+    action
+        .parameters
+        .iter()
+        .try_for_each(|(parameter, value)| {
+            let value = fixed(value, &scope, &format!("{name}.parameters.{parameter}"))?;
+            let declared = &pipeline.parameters;
+            parameters::takes(&pipeline.name, declared, parameter, value.as_deref())
+        })?;
+    artifacts::possible(pipeline, action)
 }
 
 /// What a template yields whatever is asked for; `None` when that depends on the request.
@@ -470,6 +483,20 @@ fn sample_scope<'a>(
 ) -> Scope<'a> {
     let place = &environment.spec.target;
     resolve::scope(request, application, place, version, Some(version))
+}
+
+/// What is to be said of an Application's repository, as it was asked: that it is archived, or why it can't be read. Nothing
+/// where it can.
+pub fn repository(name: &str, asked: Result<bool, &str>) -> Option<String> {
+    match asked {
+        Ok(false) => None,
+        Ok(true) => Some(format!(
+            "The repository {name} is archived, so that nothing new comes there; if it has moved, whoever keeps this Application can correct spec.repository."
+        )),
+        Err(trouble) => Some(format!(
+            "The repository {name} can't be read: {trouble}. Until that is mended commits aren't known: rollbacks and restarts go by the ones that ran, and other versions as spec.protection.unresolvedVersions of their Environment says."
+        )),
+    }
 }
 
 /// What an Application's look comes to.

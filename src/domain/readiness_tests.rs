@@ -415,3 +415,22 @@ fn an_application_is_ready_when_every_description_is() {
         assert!(verdict.message.contains(message), "{}", verdict.message);
     }
 }
+
+#[test]
+fn a_repository_that_can_not_be_read_is_told_and_keeps_nobody_from_deploying() {
+    let good = || application(&[]);
+    assert_eq!(good().noting(repository("acme/shop", Ok(false))), good());
+    for (asked, words) in [
+        (Ok(true), "acme/shop is archived"),
+        (
+            Err("there is no repository acme/shop"),
+            "acme/shop can't be read: there is no repository acme/shop.",
+        ),
+    ] {
+        let verdict = good().noting(repository("acme/shop", asked));
+        assert_eq!(verdict.ready, Some(true));
+        assert_eq!(verdict.reason, good().reason);
+        assert!(verdict.message.starts_with(&good().message), "{verdict:?}");
+        assert!(verdict.message.contains(words), "{verdict:?}");
+    }
+}

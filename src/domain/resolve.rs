@@ -14,7 +14,7 @@ use regex_lite::Regex;
 use super::{
     approvals, artifacts, ids, parameters,
     refusal::Refusal,
-    template::{self, Scope},
+    template::{self, Scope, Wanted},
     version::{self, Version},
     wildcard,
 };
@@ -22,9 +22,10 @@ use crate::api::{
     Application, DeployRequest, Environment, SpinnakerConnection,
     application::{Action, ParameterDescription},
     artifact::Artifact,
+    bounds,
     conditions::Reason,
     deploy_request::{Phase, PipelineRef, Place, ROLLBACK_ACTION, Resolved, WaitingFor},
-    deploy_target::{DeployTargetStatus, Run},
+    deploy_target::DeployTargetStatus,
     environment::ApprovalRules,
 };
 
@@ -68,6 +69,8 @@ pub struct Resolution {
     pub resolved: Resolved,
     /// Every parameter with its real value, for the bytes that are sent and for nothing else.
     pub parameters: BTreeMap<String, String>,
+    /// The ids of the expected artifacts that the request's meet, for the trigger.
+    pub expected: Vec<String>,
 }
 
 impl fmt::Debug for Resolution {
@@ -182,23 +185,28 @@ pub fn action<'a>(
 }
 
 /// The latest run that succeeded before the current version's first success, rollbacks skipped. Two runs of one branch are
-/// two versions where their commits differ.
+/// two versions where their commits differ; one whose commit nobody wrote down may be what runs now, and is passed over.
 pub fn previous(target: &DeployTargetStatus) -> Option<Version> {
-    let current = target.current.as_ref()?;
-    let name = |run: &Run| run.commit.clone().or_else(|| run.version.clone());
-    let running = name(current)?;
-    let succeeded: Vec<&Run> = target
+    let current = Version::that_ran(target.current.as_ref()?);
+    let is_current = |ran: &Version| match (&ran.commit, &current.commit) {
+        (Some(ran), Some(current)) => ran == current,
+        (None, None) => ran.name == current.name,
+        _ => false,
+    };
+    let may_be_current =
+        |ran: &Version| is_current(ran) || (ran.commit.is_none() && ran.name == current.name);
+    let succeeded: Vec<(Version, bool)> = target
         .history
         .iter()
         .filter(|run| run.phase == Phase::Succeeded && run.version.is_some())
+        .map(|run| (Version::that_ran(run), run.action == ROLLBACK_ACTION))
         .collect();
-    let first = succeeded
-        .iter()
-        .rposition(|run| name(run).as_ref() == Some(&running))?;
-    succeeded[first + 1..]
-        .iter()
-        .find(|run| run.action != ROLLBACK_ACTION)
-        .map(|run| Version::that_ran(run))
+    let first = succeeded.iter().rposition(|(ran, _)| is_current(ran))?;
+    succeeded
+        .into_iter()
+        .skip(first + 1)
+        .find(|(ran, rolled_back)| !rolled_back && !may_be_current(ran))
+        .map(|(ran, _)| ran)
 }
 
 /// The pipeline's name or id, as the Application's template says it.
@@ -246,6 +254,7 @@ pub fn resolve(
     }
     let values = values(request, configuration.application, place, target, version)?;
     let artifacts = artifacts(request, configuration.application, place, target, version)?;
+    let expected = artifacts::bound(pipeline, &artifacts, action.allow_default_artifact)?;
     let secret = &action.secret_parameters;
     parameters::validate(&pipeline.name, &pipeline.parameters, &values, secret)?;
     let connection = configuration.environment.spec.connection.as_str();
@@ -285,6 +294,7 @@ pub fn resolve(
             digest,
         },
         parameters: values,
+        expected,
     })
 }
 
@@ -498,14 +508,58 @@ fn listed(
 
 pub(super) fn render(template: &str, scope: &Scope<'_>) -> Result<String, Refusal> {
     template::render(template, scope).map_err(|message| {
-        Refusal::permanent(
-            Reason::TemplateFailed,
-            format!(
-                "the Application's action {:?} can't be rendered for this request: {message}; correct the template, or give the request what it names.",
-                scope.action
-            ),
+        let wanted = template::wanted_commit(template, scope);
+        wanted.map_or_else(
+            || {
+                Refusal::permanent(
+                    Reason::TemplateFailed,
+                    format!(
+                        "the Application's action {:?} can't be rendered for this request: {message}; correct the template, or give the request what it names.",
+                        scope.action
+                    ),
+                )
+            },
+            |wanted| without_commit(template, scope, wanted),
         )
     })
+}
+
+/// That a template names a commit which nobody knows; [`version::explained`] says why.
+fn without_commit(template: &str, scope: &Scope<'_>, wanted: Wanted<'_>) -> Refusal {
+    let template = bounds::cut(template, bounds::NAME);
+    let says = |what: &str| {
+        format!(
+            "template {template:?} of the Application's action {:?} names the commit of {what}",
+            scope.action
+        )
+    };
+    let application = scope.application.get("name").copied().unwrap_or_default();
+    match wanted {
+        Wanted::Version(version) if scope.in_repository => {
+            let version = bounds::cut(version, bounds::NAME);
+            let message = format!(
+                "{}, which isn't known.",
+                says(&format!("version `{version}`"))
+            );
+            Refusal::permanent(Reason::CommitUnknown, message)
+        }
+        Wanted::Version(version) => {
+            let version = bounds::cut(version, bounds::NAME);
+            let message = format!(
+                "{}, and no repository says which that is; name one in spec.repository of Application `{application}`, then make a new request.",
+                says(&format!("version `{version}`"))
+            );
+            Refusal::permanent(Reason::TemplateFailed, message)
+        }
+        Wanted::Previous(version) => {
+            let version = bounds::cut(version, bounds::NAME);
+            let message = format!(
+                "{}, and it wasn't written down when that ran; correct the template, or deploy twice with spec.repository of Application `{application}` named.",
+                says(&format!("`{version}`, which ran before"))
+            );
+            Refusal::permanent(Reason::TemplateFailed, message)
+        }
+    }
 }
 
 /// What the templates of a request may name.
@@ -538,6 +592,7 @@ pub(super) fn scope<'a>(
                 metadata.namespace.as_deref().unwrap_or_default(),
             ),
         ]),
+        in_repository: application.spec.repository.is_some(),
     }
 }
 

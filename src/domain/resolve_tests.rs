@@ -21,6 +21,9 @@ struct Case {
     /// The connection's namespace.
     home: &'static str,
     place: Place,
+    /// What the version was found to be.
+    commit: Option<&'static str>,
+    repository: bool,
 }
 
 fn case() -> Case {
@@ -47,8 +50,13 @@ fn case() -> Case {
             account: "eks".to_owned(),
             namespace: "shop".to_owned(),
         },
+        commit: None,
+        repository: false,
     }
 }
+
+const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 impl Case {
     fn resolve(&self) -> Result<Resolution, Refusal> {
@@ -58,8 +66,12 @@ impl Case {
     fn resolve_on(&self, target: Option<&DeployTargetStatus>) -> Result<Resolution, Refusal> {
         let mut request: DeployRequest = object("r", &self.request);
         request.metadata.uid = Some(self.uid.to_owned());
-        let application: Application =
+        let mut application: Application =
             object("checkout", &json!({"actions": {"deploy": self.action}}));
+        if self.repository {
+            let repository = json!({"github": "shop/checkout"});
+            application.spec.repository = serde_json::from_value(repository).unwrap();
+        }
         let environment: Environment = object(
             "production",
             &json!({"connection": "gate", "target": {"account": "eks", "namespace": "shop"}, "protection": self.protection}),
@@ -74,7 +86,8 @@ impl Case {
             environment: &environment,
             connection: &connection,
         };
-        let version = version::named(&request, target)?;
+        let mut version = version::named(&request, target)?;
+        version.commit = self.commit.map(str::to_owned).or(version.commit);
         resolve(
             &request,
             configuration,
@@ -118,6 +131,10 @@ fn the_digest_covers_everything_and_each_change_is_named() {
     );
     let shared = case.changed(|case| case.home = "foredeck-system");
     assert_eq!(told(&shared), told(&secret), "another of the same name");
+    let commit = case.changed(|case| case.commit = Some(A));
+    assert_eq!(told(&commit), "the commit");
+    let moved = case.changed(|case| case.commit = Some(B));
+    assert_ne!(moved.digest, commit.digest, "of one branch");
     let place = case.changed(|case| case.place.namespace = "shop-2".to_owned());
     assert_eq!(told(&place), "the cluster or namespace");
     let environment = case.changed(|case| case.request["environment"] = json!("production-2"));
@@ -211,4 +228,152 @@ fn where_approvals_are_wanted_a_version_that_moves_is_refused_if_anything_hangs_
         None,
         "nobody approves anything there"
     );
+}
+
+/// What ran on a target, the newest first: action, version, commit.
+fn ran(runs: &[(&str, &str, Option<&str>)]) -> DeployTargetStatus {
+    let runs: Vec<Value> = runs
+        .iter()
+        .map(|(action, version, commit)| {
+            json!({"uid": "x", "name": "x", "action": action, "version": version, "commit": commit, "connection": "gate",
+                "phase": "Succeeded", "reason": "Succeeded", "sentAt": "2026-11-22T12:00:00Z", "finishedAt": "2026-11-22T12:00:00Z"})
+        })
+        .collect();
+    serde_json::from_value(json!({
+        "initialized": "2026-11-22T12:00:00Z", "current": runs.first(), "history": runs,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_branch_whose_commit_is_known_may_be_approved_unless_its_name_is_handed_on() {
+    let with = |commit: Option<&'static str>, templates: Value| {
+        let mut case = case();
+        case.protection = json!({"approvals": {"required": 1}});
+        case.request["version"] = json!("main");
+        case.action = json!({"pipeline": "Deploy", "parameters": templates});
+        case.commit = commit;
+        case
+    };
+    let reason = |case: &Case| case.resolve().err().map(|refusal| refusal.reason);
+    let moves = Some(Reason::VersionMoves);
+    let (by_commit, by_name) = (
+        json!({"tag": "{{ short_commit }}"}),
+        json!({"tag": "{{ version }}-{{ commit }}"}),
+    );
+    assert_eq!(reason(&with(Some(A), by_commit.clone())), None);
+    assert_eq!(reason(&with(Some(A), json!({}))), None);
+    assert_eq!(reason(&with(Some(A), by_name.clone())), moves);
+    assert_eq!(reason(&with(None, by_commit)), moves);
+    let mut artifact = with(Some(A), json!({}));
+    artifact.action["artifacts"] =
+        json!([{"type": "docker/image", "name": "shop/checkout", "version": "{{ version }}"}]);
+    assert_eq!(reason(&artifact), moves, "an artifact hands it on, too");
+    let mut tag = with(Some(A), by_name);
+    tag.request["version"] = json!("v1.2.3");
+    assert_eq!(reason(&tag), None);
+}
+
+#[test]
+fn runs_of_one_branch_are_told_apart_by_their_commits() {
+    let before = |runs: &[(&str, &str, Option<&str>)]| {
+        let found = previous(&ran(runs));
+        found.map(|version| (version.name.unwrap_or_default(), version.commit))
+    };
+    let known = |name: &str, commit: &str| Some((name.to_owned(), Some(commit.to_owned())));
+    let unknown = |name: &str| Some((name.to_owned(), None));
+    let main = |commit| ("deploy", "main", Some(commit));
+    let (forgotten, tag) = (("deploy", "main", None), ("deploy", "v1", None));
+    assert_eq!(before(&[main(B), main(A)]), known("main", A));
+    assert_eq!(
+        before(&[main(B), main(B), main(A)]),
+        known("main", A),
+        "one that ran twice is one"
+    );
+    assert_eq!(
+        before(&[("deploy", "release", Some(A)), main(A), tag]),
+        unknown("v1"),
+        "one commit under two names is one"
+    );
+    assert_eq!(
+        before(&[("rollback", "main", Some(A)), main(B), main(A), tag]),
+        unknown("v1"),
+        "a second rollback goes further back"
+    );
+    assert_eq!(
+        before(&[main(B), ("rollback", "v1", None), main(A)]),
+        known("main", A)
+    );
+    assert_eq!(
+        before(&[main(B), forgotten, tag]),
+        unknown("v1"),
+        "nobody knows whether that is another one"
+    );
+    assert_eq!(before(&[forgotten, forgotten, tag]), unknown("v1"));
+    assert_eq!(before(&[forgotten, main(A)]), known("main", A));
+    assert_eq!(before(&[main(A)]), None);
+    let (one, two) = ("1".repeat(40), "2".repeat(40));
+    assert_eq!(
+        before(&[("deploy", &one, None), ("deploy", &two, None)]),
+        known(&two, &two),
+        "a whole SHA-1 says itself which commit it is"
+    );
+}
+
+#[test]
+fn a_template_that_needs_a_commit_nobody_knows_says_so() {
+    let with = |template: &str, repository: bool| {
+        let mut case = case();
+        case.request["version"] = json!("main");
+        case.action = json!({"pipeline": "Deploy", "parameters": {"tag": template}});
+        case.repository = repository;
+        case
+    };
+    let refusal = |case: &Case| case.resolve().unwrap_err();
+    for template in [
+        "{{ commit }}",
+        "app:{{ short_commit }}",
+        "{{ commit[:12] }}",
+    ] {
+        let lacking = refusal(&with(template, true));
+        assert_eq!(lacking.reason, Reason::CommitUnknown, "{}", lacking.message);
+        for part in [template, "`main`", "\"deploy\""] {
+            assert!(lacking.message.contains(part), "{}", lacking.message);
+        }
+        assert!(!lacking.message.contains("undefined"));
+    }
+    let unnamed = refusal(&with("{{ commit }}", false));
+    assert_eq!(unnamed.reason, Reason::TemplateFailed);
+    assert!(
+        unnamed
+            .message
+            .contains("spec.repository of Application `checkout`"),
+        "{}",
+        unnamed.message
+    );
+    let mistaken = refusal(&with("{{ commit }} {{ versoin }}", true));
+    assert_eq!(mistaken.reason, Reason::TemplateFailed, "it lacks more");
+    assert!(
+        with("{{ commit | default('none') }}", true)
+            .resolve()
+            .is_ok()
+    );
+    let mut known = with("{{ commit }}/{{ short_commit }}", true);
+    known.commit = Some(A);
+    assert_eq!(
+        known.resolve().unwrap().resolved.parameters["tag"],
+        format!("{A}/{}", &A[..7])
+    );
+    let back = with("{{ previous.short_commit }}", true);
+    let forgotten = ran(&[("deploy", "v2", None), ("deploy", "v1", None)]);
+    let lacking = back.resolve_on(Some(&forgotten)).unwrap_err();
+    assert_eq!(lacking.reason, Reason::TemplateFailed);
+    assert!(
+        lacking.message.contains("`v1`, which ran before"),
+        "{}",
+        lacking.message
+    );
+    let remembered = ran(&[("deploy", "v2", None), ("deploy", "v1", Some(B))]);
+    let found = back.resolve_on(Some(&remembered)).unwrap();
+    assert_eq!(found.resolved.parameters["tag"], &B[..7]);
 }

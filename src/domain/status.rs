@@ -10,6 +10,7 @@ use super::{
     gates::Gates,
     outcome::{Observation, Outcome},
     refusal::Refusal,
+    version,
 };
 use crate::api::{
     DeployRequest, bounds,
@@ -93,6 +94,26 @@ impl Next {
             &message,
         );
         self.set(ConditionType::Stalled, stalled, refusal.reason, &message);
+        self.phase(phase, message)
+    }
+
+    /// What exactly is to run is found, and is written down before anything is done for it.
+    pub fn accepted(mut self, phase: Phase, resolved: &Resolved) -> DeployRequestStatus {
+        self.status.waiting = None;
+        self.status.next_attempt_at = None;
+        let version = bounds::cut(
+            resolved.version.as_deref().unwrap_or_default(),
+            bounds::NAME,
+        );
+        let message = match &resolved.commit {
+            Some(commit) => format!(
+                "version `{version}` is commit {}, whatever becomes of `{version}` from now on.",
+                version::short(commit)
+            ),
+            None => format!("version `{version}` goes as it was typed; its commit isn't known."),
+        };
+        self.set(ConditionType::Reconciling, true, Reason::Accepted, &message);
+        self.set(ConditionType::Stalled, false, Reason::Accepted, "");
         self.phase(phase, message)
     }
 

@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
     bounds,
     deploy_request::Phase,
     deploy_target::{Active, DeployTargetStatus, KeyRecord, Run, Seen},
+    version::Drift,
 };
 
 /// The active request, if it is this one.
@@ -141,6 +142,19 @@ pub fn released(status: &DeployTargetStatus, uid: &str) -> Option<DeployTargetSt
         active: None,
         ..status.clone()
     })
+}
+
+/// What is said of what runs there; nothing else changes.
+pub fn looked_after(
+    status: &DeployTargetStatus,
+    conditions: Vec<Condition>,
+    drift: Option<Drift>,
+) -> DeployTargetStatus {
+    DeployTargetStatus {
+        drift,
+        conditions,
+        ..status.clone()
+    }
 }
 
 fn settle(status: &mut DeployTargetStatus, run: Run) {

@@ -37,6 +37,41 @@ pub struct Scope<'a> {
     pub reason: &'a str,
     /// `request.name`, `request.namespace`.
     pub request: BTreeMap<&'static str, &'a str>,
+    /// Whether a repository is named, so that somebody could say which commit it is; nothing that a template may name.
+    #[serde(skip)]
+    pub in_repository: bool,
+}
+
+/// A commit for trying whether a template lacks nothing else.
+const SOME_COMMIT: &str = "0000000000000000000000000000000000000000";
+
+/// Which version's commit a template can't do without, of those that aren't known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// The commit of the version that is to run.
+    Version(&'a str),
+    /// The commit of the one that ran before.
+    Previous(&'a str),
+}
+
+/// Whose commit it is that keeps a template from being rendered, if it is that and nothing else.
+pub fn wanted_commit<'a>(template: &str, scope: &Scope<'a>) -> Option<Wanted<'a>> {
+    let mut fuller = scope.clone();
+    if let (Some(version), None) = (scope.version, scope.commit) {
+        fuller.commit = Some(SOME_COMMIT);
+        fuller.short_commit = Some(SOME_COMMIT);
+        if render(template, &fuller).is_ok() {
+            return Some(Wanted::Version(version));
+        }
+    }
+    let previous = fuller.previous.as_mut()?;
+    let version = *previous.get("version")?;
+    for name in ["commit", "short_commit"] {
+        previous.entry(name).or_insert(SOME_COMMIT);
+    }
+    render(template, &fuller)
+        .is_ok()
+        .then_some(Wanted::Previous(version))
 }
 
 /// Renders one template.
@@ -97,6 +132,7 @@ mod tests {
                 previous: None,
                 reason: "",
                 request: BTreeMap::new(),
+                in_repository: false,
             },
         )
     }

@@ -3,13 +3,13 @@
 //! A branch moves, so what it means is asked once, when a request is planned or accepted; from then on the commit is what
 //! counts. Whoever asks the repository hands its answer in.
 
-use super::{refusal::Refusal, resolve};
+use super::{approvals, refusal::Refusal, resolve, target};
 use crate::api::{
-    Application, DeployRequest, Environment,
+    Application, DeployRequest, Environment, bounds,
     conditions::Reason,
     deploy_request::{ROLLBACK_ACTION, WaitingFor},
     deploy_target::{DeployTargetStatus, Run},
-    environment::UnresolvedVersions,
+    environment::{ApprovalRules, UnresolvedVersions},
 };
 
 /// Digits of a commit that people read, and that images are usually tagged with.
@@ -38,11 +38,12 @@ pub struct Version {
 }
 
 impl Version {
-    /// What a request ran.
+    /// What a request ran. A whole SHA-1 is its own commit, also where nobody wrote that down.
     pub fn that_ran(run: &Run) -> Self {
+        let own = run.version.as_ref().filter(|name| is_commit(name));
         Self {
             name: run.version.clone(),
-            commit: run.commit.clone(),
+            commit: run.commit.as_ref().or(own).cloned(),
         }
     }
 }
@@ -104,6 +105,83 @@ pub fn named(
     })
 }
 
+/// What stands written of the commit of a request's version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// It was accepted as this one, or planned so.
+    Commit(String),
+    /// It was accepted without one; why, where a repository should have said.
+    Without(Option<String>),
+    /// Nothing: it isn't accepted yet.
+    Nothing,
+}
+
+/// What stands written of it: from its acceptance to its start that is what counts, whatever became of the branch.
+///
+/// Its target's word comes first, since that is what was claimed; then its own status, then what it was planned with. Each
+/// counts only for the version of that name: what a rollback goes back to may be another one by now.
+pub fn written(
+    request: &DeployRequest,
+    target: Option<&DeployTargetStatus>,
+    version: &Version,
+) -> Written {
+    let uid = request.metadata.uid.as_deref().unwrap_or_default();
+    let status = request.status.as_ref();
+    let resolved = status
+        .and_then(|status| status.resolved.as_ref())
+        .filter(|resolved| resolved.version == version.name);
+    let active = target
+        .and_then(|target| target::held_by(target, uid))
+        .filter(|active| active.version == version.name);
+    // What ran is in the history, and that may say by now what it didn't then.
+    let planned = version.commit.as_ref();
+    let ran = planned.filter(|_| request.spec.version.is_none());
+    let commit = active
+        .and_then(|active| active.commit.as_ref())
+        .or(ran)
+        .or_else(|| resolved.and_then(|resolved| resolved.commit.as_ref()))
+        .or(planned);
+    if let Some(commit) = commit {
+        return Written::Commit(commit.clone());
+    }
+    let problem = status
+        .and_then(|status| status.changes.as_ref())
+        .and_then(|changes| changes.problem.clone())
+        .filter(|_| resolved.is_some());
+    match (active, problem) {
+        (Some(_), problem) => Written::Without(problem),
+        (None, Some(problem)) => Written::Without(Some(problem)),
+        (None, None) => Written::Nothing,
+    }
+}
+
+/// Why nobody can be asked which commit it is: it ran before commits were written down, and its name may mean something
+/// else by now. A tag or a commit means what it meant.
+pub fn forgotten(
+    request: &DeployRequest,
+    environment: &Environment,
+    version: &Version,
+) -> Option<Unresolved> {
+    let name = version.name.as_deref()?;
+    if request.spec.version.is_some() || version.commit.is_some() {
+        return None;
+    }
+    let usual = ApprovalRules {
+        required: 1,
+        requester_may_approve: false,
+        expire_after: None,
+        groups: Vec::new(),
+        fixed_versions: None,
+        mention: Vec::new(),
+    };
+    let rules = environment.spec.protection.approvals.as_ref();
+    approvals::fixed(rules.unwrap_or(&usual), name).err()?;
+    Some(Unresolved::Missing(format!(
+        "which commit ran as `{}` was not written down then, and it may be another one by now; name a version in spec.version.",
+        bounds::cut(name, bounds::NAME)
+    )))
+}
+
 /// What a repository has to be asked: the version's name, where there is a repository and the commit isn't known yet.
 pub fn question<'a>(version: &'a Version, application: &Application) -> Option<&'a str> {
     application.spec.repository.as_ref()?;
@@ -135,10 +213,22 @@ pub fn settle(
             problem: None,
         }),
         Some(Err(problem)) if may_go(environment) => Ok(Settled {
-            version,
+            version: unverified(version, &problem),
             problem: Some(problem),
         }),
         Some(Err(problem)) => Err(refused(&problem)),
+    }
+}
+
+/// A whole SHA-1 that nobody could look up is what it says, as long as nobody says that it isn't there.
+fn unverified(version: Version, problem: &Unresolved) -> Version {
+    let own = version.name.clone().filter(|name| is_commit(name));
+    match problem {
+        Unresolved::Unclear(_) => Version {
+            commit: own,
+            ..version
+        },
+        Unresolved::Missing(_) => version,
     }
 }
 
@@ -161,3 +251,18 @@ pub fn refused(problem: &Unresolved) -> Refusal {
         }
     }
 }
+
+/// A refusal for want of a commit, with why it isn't known: it waits where that may come right. Any other is as it was.
+pub fn explained(refusal: Refusal, problem: Option<&Unresolved>) -> Refusal {
+    let Some(problem) = problem.filter(|_| refusal.reason == Reason::CommitUnknown) else {
+        return refusal;
+    };
+    Refusal {
+        message: format!("{} {}", refusal.message, problem.sentence()),
+        ..refused(problem)
+    }
+}
+
+#[cfg(test)]
+#[path = "version_tests.rs"]
+mod tests;

@@ -19,6 +19,7 @@ mod standing;
 #[cfg(test)]
 mod testing;
 mod trouble;
+mod unasked;
 mod update;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};

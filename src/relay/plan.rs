@@ -10,10 +10,11 @@ use super::{
     message::{self, Readers},
     place::{Places, Spot},
     purpose::Purpose,
+    unasked::Unasked,
 };
 use crate::{
     api::{
-        Application, DeployRequest, Environment, SEEN_ANNOTATION, bounds,
+        Application, DeployRequest, Environment, SEEN_ANNOTATION,
         conditions::{self, ConditionType, Reason},
         deploy_request::{EarlierMessage, Phase, SlackMessage, SlackStatus},
     },
@@ -140,52 +141,6 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// When time alone will bring more.
     pub look_again: Option<Duration>,
-}
-
-/// The most characters of what is said of that.
-const MOST_UNASKED: usize = 300;
-
-/// Why nobody who may approve a request is asked to in Slack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unasked {
-    /// The question is in a direct message to who asked for the request.
-    Alone,
-    /// The Environment names whom to mention, and no channel.
-    NoChannel,
-}
-
-impl Unasked {
-    const ALL: [Self; 2] = [Self::Alone, Self::NoChannel];
-
-    /// What the status says of it.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::Alone => {
-                "Nobody but who asked was asked in Slack to approve it: the question is in a direct message. It can be approved by kubectl, with a DeployApproval."
-            }
-            Self::NoChannel => {
-                "Nobody was asked in Slack to approve it: the Environment names whom to mention, but no channel (spec.notify.slack.channel). It can be approved by kubectl, with a DeployApproval."
-            }
-        }
-    }
-
-    /// What the status is to say is wrong, after all else that it says.
-    pub fn problem(unasked: Option<Self>, told: Option<&str>) -> Option<String> {
-        let mut rest = told.unwrap_or_default();
-        for other in Self::ALL {
-            let without = rest.strip_suffix(other.sentence());
-            rest = without.unwrap_or(rest).trim_end();
-        }
-        let Some(unasked) = unasked else {
-            return (!rest.is_empty()).then(|| rest.to_owned());
-        };
-        let sentence = unasked.sentence();
-        if rest.is_empty() {
-            return Some(sentence.to_owned());
-        }
-        let rest = bounds::cut(rest, bounds::MESSAGE - 2 * MOST_UNASKED);
-        Some(format!("{rest} {sentence}"))
-    }
 }
 
 /// What is to be done in Slack about this request.
@@ -626,7 +581,7 @@ fn message_for(
     let (request, url) = (facts.request, facts.live_url);
     let live = entry(facts.told, &Purpose::Live);
     match purpose {
-        Purpose::Live => message::live(request, earlier),
+        Purpose::Live => message::live(request, facts.application, earlier),
         Purpose::Link => {
             let channel = live.and_then(|live| live.channel.parse::<ChannelId>().ok());
             let named = channel.filter(|channel| !channel.is_direct());
@@ -643,7 +598,13 @@ fn message_for(
             } else {
                 Readers::Channel
             };
-            message::approval(request, facts.environment, readers, earlier)
+            message::approval(
+                request,
+                facts.environment,
+                facts.application,
+                readers,
+                earlier,
+            )
         }
         Purpose::Judgment(mark) => {
             let since = entry(facts.told, purpose).map(|entry| entry.since.0);

@@ -485,27 +485,6 @@ fn where_nobody_is_asked_to_approve_it_the_status_says_so() {
 }
 
 #[test]
-fn what_else_is_wrong_stays_said() {
-    let alone = Some(Unasked::Alone);
-    let long = "x".repeat(bounds::MESSAGE);
-    for known in [None, Some("the channel is archived."), Some(long.as_str())] {
-        let problem = Unasked::problem(alone, known).unwrap();
-        assert!(problem.ends_with(Unasked::Alone.sentence()));
-        assert!(problem.chars().count() <= bounds::MESSAGE);
-        assert_eq!(
-            Unasked::problem(alone, Some(&problem)),
-            Some(problem.clone())
-        );
-        let other = Unasked::problem(Some(Unasked::NoChannel), Some(&problem)).unwrap();
-        assert!(!other.contains(Unasked::Alone.sentence()), "{other}");
-        let after = Unasked::problem(None, Some(&problem));
-        if known != Some(long.as_str()) {
-            assert_eq!(after.as_deref(), known);
-        }
-    }
-}
-
-#[test]
 fn what_speaks_of_a_request_that_goes_is_its_live_message_and_its_open_questions() {
     let spoken = |scene: &Scene| {
         let found = speaking(&scene.facts(&Timing::default()));

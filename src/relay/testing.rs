@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::api::{DeployRequest, Environment, deploy_request::Phase};
+use crate::api::{Application, DeployRequest, Environment, deploy_request::Phase};
 
 /// The moment at which all of these tests take place: five minutes after the request was made.
 pub(super) fn now() -> Timestamp {
@@ -107,6 +107,15 @@ pub(super) fn judged(patch: &Value) -> DeployRequest {
     }});
     merge(&mut object, patch);
     changed(Phase::Running, &object)
+}
+
+/// checkout, whose commits are on GitHub.
+pub(super) fn application() -> Application {
+    serde_json::from_value(json!({
+        "apiVersion": "foredeck.dev/v1alpha1", "kind": "Application", "metadata": {"name": "checkout", "namespace": "shop"},
+        "spec": {"repository": {"github": "shop/checkout"}, "actions": {"deploy": {"pipeline": "Deploy"}}},
+    }))
+    .unwrap()
 }
 
 /// production, which asks for approvals.

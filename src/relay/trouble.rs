@@ -16,8 +16,9 @@ use super::{
     message,
     pass::{Done, Scene},
     place::Spot,
-    plan::{self, Posting, Unasked},
+    plan::{self, Posting},
     purpose::Purpose,
+    unasked::Unasked,
     update,
 };
 use crate::{

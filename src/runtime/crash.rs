@@ -59,6 +59,18 @@ pub const AUDIT_POINTS: &[&str] = &[
     "after-audit-mark",
 ];
 
+/// The controller's as well: around the mark on the request, the new deployment, each of its states, and the record of it.
+pub const GIT_POINTS: &[&str] = &[
+    "before-git-mark",
+    "after-git-mark",
+    "before-git-announce",
+    "after-git-announce",
+    "before-git-tell",
+    "after-git-tell",
+    "before-git-record",
+    "after-git-record",
+];
+
 /// The relay's: before and after each effect.
 pub const RELAY_POINTS: &[&str] = &[
     "before-slack-intent",
@@ -82,7 +94,13 @@ pub const RECEIVER_POINTS: &[&str] = &[
 ];
 
 fn all() -> impl Iterator<Item = &'static str> {
-    let lists = [POINTS, AUDIT_POINTS, RELAY_POINTS, RECEIVER_POINTS];
+    let lists = [
+        POINTS,
+        AUDIT_POINTS,
+        GIT_POINTS,
+        RELAY_POINTS,
+        RECEIVER_POINTS,
+    ];
     lists.into_iter().flatten().copied()
 }
 

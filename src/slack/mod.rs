@@ -7,6 +7,7 @@
 pub mod actions;
 pub mod blocks;
 pub mod client;
+pub mod commits;
 pub mod elements;
 pub mod http;
 pub mod ids;

@@ -36,7 +36,7 @@ pub use judgment::{Given, JudgmentStage, Moment, verdict};
 pub use metrics::GateMetrics;
 pub use model::{Execution, Paused, Stage, Status, Task};
 pub use outcome::{Handed, Lookup, Sent};
-pub use pipeline::{Parameter, PipelineConfig};
+pub use pipeline::{ExpectedArtifact, Parameter, PipelineConfig};
 pub use polling::Poller;
 pub use settings::{Credentials, GateLogin, GateSettings, Rate, SettingsError};
 pub use text::clean;

@@ -18,6 +18,8 @@ pub struct PipelineConfig {
     pub disabled: bool,
     /// What it takes.
     pub parameters: Vec<Parameter>,
+    /// The artifacts that it expects.
+    pub expected_artifacts: Vec<ExpectedArtifact>,
     /// The whole definition, as `/pipelines/start` wants it back.
     pub raw: Value,
 }
@@ -35,6 +37,29 @@ pub struct Parameter {
     pub required: bool,
     /// The values that it may have; empty when it may have any.
     pub options: Vec<String>,
+}
+
+/// One artifact that a pipeline expects. Each field that is there has to match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExpectedArtifact {
+    /// Its id, by which stages and triggers name it.
+    pub id: String,
+    /// As people see it.
+    pub name: String,
+    /// The type, equal or as a regular expression of Java's; so are those that follow.
+    pub kind: Option<String>,
+    /// The artifact's name.
+    pub artifact: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Its location.
+    pub location: Option<String>,
+    /// Its reference.
+    pub reference: Option<String>,
+    /// Whether there is one that is taken where none is given.
+    pub has_default: bool,
+    /// Whether one of the newest execution is taken where none is given.
+    pub takes_earlier: bool,
 }
 
 impl PipelineConfig {
@@ -64,14 +89,40 @@ impl PipelineConfig {
             .and_then(Value::as_array)
             .map(|entries| entries.iter().filter_map(Parameter::decode).collect())
             .unwrap_or_default();
+        let expected_artifacts = raw
+            .get("expectedArtifacts")
+            .and_then(Value::as_array)
+            .map(|entries| entries.iter().map(ExpectedArtifact::decode).collect())
+            .unwrap_or_default();
         Ok(Self {
             id,
             name,
             application,
             disabled: is_true(&raw, "disabled"),
             parameters,
+            expected_artifacts,
             raw,
         })
+    }
+}
+
+impl ExpectedArtifact {
+    fn decode(entry: &Value) -> Self {
+        let text = |value: &Value, key: &str| value.get(key).and_then(scalar);
+        let wanted = |key| text(&entry["matchArtifact"], key);
+        Self {
+            id: text(entry, "id").unwrap_or_default(),
+            name: text(entry, "displayName").unwrap_or_default(),
+            kind: wanted("type"),
+            artifact: wanted("name"),
+            version: wanted("version"),
+            location: wanted("location"),
+            reference: wanted("reference"),
+            // Deck keeps an empty default beside the switch.
+            has_default: is_true(entry, "useDefaultArtifact")
+                && entry.get("defaultArtifact").is_some_and(Value::is_object),
+            takes_earlier: is_true(entry, "usePriorArtifact"),
+        }
     }
 }
 
@@ -147,6 +198,34 @@ mod tests {
         assert_eq!(replicas.default.as_deref(), Some("3"));
         assert_eq!(replicas.description.as_deref(), Some("How many"));
         assert_eq!(colour.options, ["blue", "2", "green"]);
+    }
+
+    #[test]
+    fn expected_artifacts_are_read_as_orca_reads_them() {
+        let raw = json!({
+            "id": "4f0a", "name": "Deploy", "application": "shop",
+            "expectedArtifacts": [
+                {
+                    "id": "e-1", "displayName": "image", "useDefaultArtifact": false, "usePriorArtifact": "true",
+                    "matchArtifact": {"type": "docker/image", "name": "checkout", "version": 3, "artifactAccount": "docker"},
+                    "defaultArtifact": {"customKind": true},
+                },
+                {"id": "e-2", "useDefaultArtifact": true, "defaultArtifact": {"name": "old"}},
+                {"id": "e-3", "useDefaultArtifact": true, "matchArtifact": null},
+            ],
+        });
+        let config = PipelineConfig::decode(raw).unwrap();
+        let [first, second, third] = config.expected_artifacts.as_slice() else {
+            panic!("{:?}", config.expected_artifacts)
+        };
+        assert_eq!(first.kind.as_deref(), Some("docker/image"));
+        assert_eq!(
+            (first.version.as_deref(), first.location.as_deref()),
+            (Some("3"), None)
+        );
+        assert!(first.takes_earlier && !first.has_default);
+        assert!(second.has_default && second.kind.is_none());
+        assert!(!third.has_default && third.name.is_empty());
     }
 
     #[test]

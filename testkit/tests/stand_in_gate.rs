@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use foredeck_testkit::StandInGate;
 use foredeck_testkit::gate::{
-    Authentication, Effect, FailurePlace, Fault, LaunchKind, Operation, Parameter, Pipeline,
-    Recording, Stage, Status, Timing,
+    Authentication, Effect, ExpectedArtifact, FailurePlace, Fault, LaunchKind, Operation,
+    Parameter, Pipeline, Recording, Stage, Status, Timing,
 };
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -725,4 +725,81 @@ async fn a_cancelled_parent_cancels_its_child() {
         .await
         .unwrap();
     bench.gate.wait_for(&child, Status::Canceled).await.unwrap();
+}
+
+/// A start that hands over these artifacts for the expected ones with these ids.
+async fn start_with(bench: &Bench, id: &str, artifacts: Value, ids: Value) -> (StatusCode, Value) {
+    let mut body = bench.config.clone();
+    body["executionId"] = json!(id);
+    body["trigger"] = json!({"type": "manual", "artifacts": artifacts, "expectedArtifactIds": ids});
+    let url = format!("{}/pipelines/start", bench.gate.url());
+    let answer = reqwest::Client::new()
+        .post(url)
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    (answer.status(), answer.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn artifacts_are_bound_refused_or_fall_back() {
+    let image = |version: &str| json!({"type": "docker/image", "name": "shop/checkout", "version": version});
+    let bench =
+        Bench::new(quick().expects(ExpectedArtifact::new("e-1", "docker/image", ".*checkout")))
+            .await;
+    let ours = json!(["e-1"]);
+    let (status, _) = start_with(&bench, ID, json!([image("1")]), ours.clone()).await;
+    assert_eq!(status, StatusCode::OK);
+    let started = bench.gate.wait_for(ID, Status::Succeeded).await.unwrap();
+    assert_eq!(
+        started["trigger"]["resolvedExpectedArtifacts"][0]["boundArtifact"],
+        image("1")
+    );
+    let (status, refused) = start_with(
+        &bench,
+        OTHER,
+        json!([{"type": "s3/object", "name": "x"}]),
+        ours.clone(),
+    )
+    .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.contains(
+            "Unmatched expected artifact ExpectedArtifact(matchArtifact=Artifact(type=docker/image"
+        ),
+        "{message}"
+    );
+    assert_eq!(bench.gate.status(OTHER), Some(Status::Terminal));
+    assert_eq!(bench.gate.launches().len(), 1);
+    let both = json!([image("1"), image("2")]);
+    let (_, refused) = start_with(&bench, OTHER, both, ours).await;
+    assert!(
+        refused["message"]
+            .as_str()
+            .unwrap()
+            .contains("matches multiple artifacts")
+    );
+    // Nobody asks for it by its id: it is passed over.
+    let (status, _) = start_with(&bench, OTHER, json!([]), json!([])).await;
+    assert_eq!(status, StatusCode::OK);
+
+    let old = json!({"type": "docker/image", "name": "shop/checkout", "version": "old"});
+    let expected = ExpectedArtifact::new("e-1", "docker/image", "shop/checkout");
+    let bench = Bench::new(quick().expects(expected.clone().default_artifact(old.clone()))).await;
+    start_with(&bench, ID, json!([]), json!([])).await;
+    let started = bench.gate.wait_for(ID, Status::Succeeded).await.unwrap();
+    assert_eq!(started["trigger"]["artifacts"], json!([old]));
+
+    let bench = Bench::new(quick().expects(expected.prior_artifact())).await;
+    assert_eq!(
+        start_with(&bench, ID, json!([]), json!([])).await.0,
+        StatusCode::BAD_REQUEST
+    );
+    start_with(&bench, ID, json!([image("3")]), json!([])).await;
+    bench.gate.wait_for(ID, Status::Succeeded).await.unwrap();
+    start_with(&bench, OTHER, json!([]), json!([])).await;
+    let started = bench.gate.wait_for(OTHER, Status::Succeeded).await.unwrap();
+    assert_eq!(started["trigger"]["artifacts"], json!([image("3")]));
 }

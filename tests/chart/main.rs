@@ -6,6 +6,7 @@
 mod applies;
 mod approvals;
 mod cancel;
+mod commits;
 mod helm_install;
 mod install;
 mod install_docs;

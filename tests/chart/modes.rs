@@ -142,6 +142,7 @@ pub(crate) fn everything() -> Value {
             "groupPrefix": "slack:corp-", "requestTtl": "24h",
         },
         "okta": {"url": "https://corp.okta.com", "groupPrefix": "okta:"},
+        "git": {"enabled": true, "allowHosts": ["api.github.com", "github.corp.example"]},
         "tracing": {"endpoint": "http://collector.observability:4318"},
         "identity": {
             "emailDomains": ["corp.example"], "usernameFormat": "oidc:{email}", "usernames": ["kube-alice"],

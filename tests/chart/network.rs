@@ -34,6 +34,12 @@ const GATE: [&str; 2] = [
 ];
 const GATE_OPEN: [&str; 2] = ["10.9.0.0/24 TCP 8084", "10.9.0.0/24 TCP 8085"];
 
+/// Repositories on an Enterprise Server.
+const GIT: [&str; 2] = [
+    "git.enabled=true",
+    "git.allowHosts={github.corp.example:8443}",
+];
+
 /// Some values, and what each component may reach with them, DNS and the API server aside.
 type Row<'a> = (&'a [&'a str], &'a [(&'a str, &'a [&'a str])]);
 
@@ -81,8 +87,15 @@ async fn each_role_reaches_what_it_speaks_to_and_nothing_else() -> Result<()> {
         "tracing.endpoint=http://collector.observability:4318",
         "networkPolicy.tracing.pods[0].namespace=observability",
     ];
+    let repositories = [SLACK, "git.enabled=true"];
+    let enterprise = [
+        SLACK,
+        GIT[0],
+        GIT[1],
+        "networkPolicy.git.cidrs={10.5.0.1/32}",
+    ];
     let internet_but = "0.0.0.0/0 but 10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 203.0.113.0/24 TCP 443";
-    let rows: [Row; 11] = [
+    let rows: [Row; 14] = [
         (&[], &[("controller", &[])]),
         (&GATE, &[("controller", &GATE_OPEN)]),
         (
@@ -174,6 +187,39 @@ async fn each_role_reaches_what_it_speaks_to_and_nothing_else() -> Result<()> {
                 ),
             ],
         ),
+        // The relay tells what others found.
+        (
+            &repositories,
+            &[
+                ("controller", &INTERNET),
+                ("receiver", &INTERNET),
+                ("relay", &INTERNET),
+            ],
+        ),
+        (
+            &enterprise,
+            &[
+                (
+                    "controller",
+                    &["10.5.0.1/32 TCP 443", "10.5.0.1/32 TCP 8443"],
+                ),
+                (
+                    "receiver",
+                    &[
+                        INTERNET[0],
+                        INTERNET[1],
+                        "10.5.0.1/32 TCP 443",
+                        "10.5.0.1/32 TCP 8443",
+                    ],
+                ),
+                ("relay", &INTERNET),
+            ],
+        ),
+        // Without its switch the hosts open nothing.
+        (
+            &[GIT[1], "networkPolicy.git.cidrs={10.5.0.1/32}"],
+            &[("controller", &[])],
+        ),
         (
             &[SLACK, "networkPolicy.internalCidrs={203.0.113.0/24}"],
             &[
@@ -252,7 +298,7 @@ async fn no_value_opens_everything_and_what_would_close_too_much_is_refused() ->
         &["networkPolicy.egressProxy.cidrs={10.7.0.1/32}"],
     ]
     .concat();
-    let refusals: [(&[&str], &str); 23] = [
+    let refusals: [(&[&str], &str); 24] = [
         (
             &["networkPolicy.apiServer.cidrs=null"],
             "kubectl get endpointslices",
@@ -308,6 +354,10 @@ async fn no_value_opens_everything_and_what_would_close_too_much_is_refused() ->
             "would open every port",
         ),
         (&["networkPolicy.gat.cidrs={10.0.0.1/32}"], "schema"),
+        (
+            &[cilium, "git.enabled=true", "git.allowHosts={*}"],
+            "networkPolicy.git.cidrs",
+        ),
         (
             &[cilium, "controller.allowGateHosts={*}"],
             "stands for hosts that are no one's",
@@ -379,6 +429,13 @@ async fn with_cilium_hosts_are_known_by_their_names() -> Result<()> {
         assert_eq!(seen, wanted, "{component}");
         let seen = open_to_cilium(&policies, component, "ingress")?;
         assert_eq!(seen, [SCRAPED.to_owned()].into(), "{component}");
+    }
+    let with_repositories = [&values[..], &GIT].concat();
+    let policies = documents(&rendered(&with_repositories, "ciliumnetworkpolicies").await?)?;
+    for (component, reaches) in [("controller", true), ("receiver", true), ("relay", false)] {
+        let seen = open_to_cilium(&policies, component, "egress")?;
+        let host = "github.corp.example TCP 8443";
+        assert_eq!(seen.contains(host), reaches, "{component}: {seen:?}");
     }
     let behind_a_proxy = [
         &values[..],

@@ -58,7 +58,7 @@ async fn values_that_open_a_door_are_refused() -> Result<()> {
 }
 
 /// Values that don't go together or can't be, and words of the sentence that refuses them.
-const REFUSED: [(&[&str], &str); 37] = [
+const REFUSED: [(&[&str], &str); 40] = [
     (&["mode=both"], "/mode"),
     (&["controler.replicas=1"], "controler"),
     (&["controller.replica=1"], "replica"),
@@ -85,6 +85,18 @@ const REFUSED: [(&[&str], &str); 37] = [
     (
         &["controller.allowGateHosts={https://gate.example}"],
         "/controller/allowGateHosts/0",
+    ),
+    (
+        &["git.allowHosts={https://api.github.com}"],
+        "/git/allowHosts/0",
+    ),
+    (
+        &["git.allowHosts={a token@github.example}"],
+        "/git/allowHosts/0",
+    ),
+    (
+        &["git.enabled=true", "git.allowHosts=null"],
+        "git.allowHosts is empty",
     ),
     (
         &["controller.extraArguments={run}"],

@@ -8,12 +8,13 @@ use foredeck::api::{
 };
 use foredeck_testkit::{
     gate::{Authentication, Operation, Parameter, Pipeline},
+    toolbox::{Github, GithubFault, Node},
     wait_for,
 };
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::{
     ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -457,4 +458,78 @@ async fn until_event(bed: &Bed, kind: &str, name: &str, reason: &str) -> Result<
         Ok(())
     })
     .await
+}
+
+/// Everything works without it, minus commits; and the refusal is taken back.
+#[tokio::test]
+async fn a_repository_that_can_not_be_read_is_said_and_leaves_the_application_ready() -> Result<()>
+{
+    let Some(node) = Node::fetch().await? else {
+        return Ok(());
+    };
+    let github = Github::start(&node, "acme/checkout").await?;
+    let bed = Bed::new("repository", QUICK).await?;
+    let allowed = ["--allow-git-hosts", "127.0.0.1"];
+    let _controller = bed.controller_with(&[OFTEN, &allowed].concat())?;
+    let good = "every action finds its pipeline in every Environment of this namespace.";
+    let ready = async |says: &str| {
+        until::<Application>(&bed, "checkout", "True", "ConfigurationValid", says).await
+    };
+    let name = async |repository: Value| -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"repository": repository}}));
+        let applications = bed.api::<Application>();
+        applications
+            .patch("checkout", &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    };
+    let secrets = bed.api::<Secret>();
+    let hold = async |name: &str, token: &str| -> Result<()> {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"token": token},
+        });
+        secrets
+            .create(&PostParams::default(), &serde_json::from_value(secret)?)
+            .await?;
+        Ok(())
+    };
+    hold("right", github.token()).await?;
+    hold("wrong", "github_pat_nobodys").await?;
+    let at = |name: &str, api: &str, secret: &str| json!({"github": name, "apiUrl": api, "secretName": secret});
+    let url = github.url();
+    ready(good).await?;
+    for (repository, says) in [
+        (
+            at(
+                "acme/checkout",
+                "https://github.corp.example/api/v3",
+                "right",
+            ),
+            "none of the hosts",
+        ),
+        (at("acme/checkout", &url, "missing"), "does not exist"),
+        (at("acme/checkout", &url, "wrong"), "refuses our login"),
+        (
+            at("acme/elsewhere", &url, "right"),
+            "no repository acme/elsewhere",
+        ),
+    ] {
+        name(repository).await?;
+        let application = ready(says).await?;
+        let said = application["status"]["conditions"].to_string();
+        assert!(said.contains(good), "{said}");
+        assert!(!said.contains("github_pat"), "{said}");
+    }
+    name(at("acme/checkout", &url, "right")).await?;
+    wait_for("the repository to be read", PATIENCE, async || {
+        let application = bed.api::<Application>().get("checkout").await?;
+        let said = serde_json::to_string(&application.status)?;
+        ensure!(!said.contains("The repository"), "{said}");
+        Ok(())
+    })
+    .await?;
+    github.set_fault(Some(GithubFault::Limited(3600)));
+    ready("its rate limit is used up").await?;
+    github.set_fault(None);
+    Ok(())
 }

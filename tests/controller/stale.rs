@@ -6,6 +6,7 @@ mod approvals;
 mod gates;
 mod lag;
 mod soak;
+mod versions;
 
 use std::{collections::BTreeSet, time::Duration};
 

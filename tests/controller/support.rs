@@ -415,6 +415,11 @@ impl Bed {
             } else {
                 ["--allow-gate-host", "127.0.0.1"].as_slice()
             })
+            .args(if arguments.contains(&"--allow-git-hosts") {
+                [].as_slice()
+            } else {
+                ["--allow-git-hosts", "127.0.0.1"].as_slice()
+            })
             .args(if arguments.contains(&"--admission-policies") {
                 [].as_slice()
             } else {

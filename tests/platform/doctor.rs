@@ -12,6 +12,7 @@ use foredeck_testkit::{
     ApiProxy,
     api_proxy::{ApiEffect, ApiFault},
     tls::Authority,
+    toolbox::{Github, Node},
 };
 use kube::{
     Api,
@@ -175,6 +176,7 @@ async fn each_fault_has_its_line_and_a_healthy_installation_has_none() -> Result
     rights(&bed).await?;
     outside(&bed).await?;
     mesh(&bed).await?;
+    repositories(&bed).await?;
     connection(&bed).await?;
 
     // And well again.
@@ -416,6 +418,58 @@ async fn mesh(bed: &Bed) -> Result<()> {
         json!({"metadata": {"labels": {"istio-injection": null}}}),
     )
     .await?;
+    Ok(())
+}
+
+/// A repository at a host that isn't allowed, with a login that isn't there, that nobody may read for the roles, that is
+/// refused; and one that can be read.
+async fn repositories(bed: &Bed) -> Result<()> {
+    let Some(node) = Node::fetch().await? else {
+        return Ok(());
+    };
+    let github = Github::start(&node, "acme/checkout").await?;
+    let repository = json!({
+        "github": "acme/checkout", "apiUrl": github.url(), "secretName": "github",
+    });
+    let spec = json!({"repository": repository, "actions": {"deploy": {"pipeline": "Deploy"}}});
+    bed.ours("Application", "versioned", &spec).await?;
+    let ours = ["--allow-git-hosts", "127.0.0.1"];
+    page(doctor(bed, &[]))?.has(&[
+        "✗ fail",
+        "repositories",
+        "shop/versioned",
+        "none of the hosts",
+        "git.allowHosts",
+    ])?;
+    let seen = page(doctor(bed, &ours))?;
+    seen.has(&["✗ fail", "repositories", "shop/versioned", "does not exist"])?;
+    for role in ["controller", "receiver"] {
+        let lacks = format!("The {role} may not: get secrets github in shop.");
+        seen.has(&["✗ fail", "rights", &lacks, "--print-rbac"])?;
+    }
+    bed.allow_secrets().await?;
+    bed.secret("github", "nobodys").await?;
+    let seen = page(doctor(bed, &ours))?;
+    seen.has(&["✗ fail", "repositories", "refuses our login"])?;
+    ensure!(!seen.text.contains("nobodys"), "{}", seen.text);
+    for role in ["controller", "receiver"] {
+        seen.has(&["✓ ok", "rights", &format!("The {role} may all")])?;
+    }
+    bed.secret("github", github.token()).await?;
+    let line = ["✓ ok", "repositories", "shop/versioned", "branch is main"];
+    page(doctor(bed, &ours))?.has(&line)?;
+    let printed = finished(doctor(bed, &[&ours[..], &["--output", "json"]].concat()))?;
+    let read: Value = serde_json::from_slice(&printed.stdout).context("JSON")?;
+    let findings = read["findings"].as_array().context("findings")?;
+    let mut told = findings.iter().filter(|one| one["check"] == "repositories");
+    ensure!(told.all(|one| one["state"] == "ok"), "{read}");
+    let version = GroupVersionKind::gvk("foredeck.dev", "v1alpha1", "Application");
+    let resource = ApiResource::from_gvk_with_plural(&version, "applications");
+    let applications: Api<DynamicObject> =
+        Api::namespaced_with(bed.plane.admin(), "shop", &resource);
+    applications
+        .delete("versioned", &DeleteParams::default())
+        .await?;
     Ok(())
 }
 

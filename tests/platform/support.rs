@@ -118,6 +118,12 @@ impl Bed {
             .await
     }
 
+    /// A Secret of the team's with this under `token`.
+    pub(crate) async fn secret(&self, name: &str, token: &str) -> Result<()> {
+        let data = json!({"token": token});
+        self.object("v1", "Secret", name, "stringData", &data).await
+    }
+
     async fn object(
         &self,
         version: &str,

@@ -5,7 +5,7 @@ use axum::http::{Method, Request};
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::support::{HOME, Installation, OUTSIDE, TEAM, account};
+use crate::support::{GIT_TOKEN, HOME, Installation, OUTSIDE, TEAM, account};
 
 /// A call that is tried: by whom, what it is, and where.
 struct Try {
@@ -183,6 +183,21 @@ fn of_one_role() -> Vec<Try> {
             "read a Secret that a connection names",
             format!("{}/gate-token", secrets(TEAM)),
         ),
+        get(
+            receiver,
+            "read a Secret that no repository names",
+            format!("{}/stranger", secrets(TEAM)),
+        ),
+        get(
+            receiver,
+            "read a repository's login where no Role names it",
+            format!("{}/{GIT_TOKEN}", secrets(OUTSIDE)),
+        ),
+        get(
+            relay,
+            "read a repository's login",
+            format!("{}/{GIT_TOKEN}", secrets(TEAM)),
+        ),
         post(
             receiver,
             "tell an event",
@@ -249,6 +264,11 @@ fn of_one_role() -> Vec<Try> {
             controller,
             "read that name in a namespace of no connection",
             format!("{}/gate-token", secrets(OUTSIDE)),
+        ),
+        get(
+            controller,
+            "read a repository's login where no Role names it",
+            format!("{}/{GIT_TOKEN}", secrets(OUTSIDE)),
         ),
         get(controller, "list namespaces", "/api/v1/namespaces"),
         get(controller, "list events", events),

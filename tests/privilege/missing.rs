@@ -1,14 +1,15 @@
 //! What people read while a right is missing that no role can look for beforehand: in the status of what needs it. It goes
 //! on when the right is there.
 
-use anyhow::{Context, Result};
-use foredeck::api::{DeployRequest, SpinnakerConnection, deploy_request::Phase};
+use anyhow::{Context, Result, ensure};
+use foredeck::api::{Application, DeployRequest, SpinnakerConnection, deploy_request::Phase};
+use foredeck_testkit::wait_for;
 use kube::Api;
 use serde_json::json;
 
 use crate::{
     rights::{identity, without},
-    support::{Installation, PATIENCE, TEAM, create},
+    support::{GIT_TOKEN, Installation, PATIENCE, TEAM, create},
 };
 
 /// Takes one right of the controller away, and waits until the API server has noticed.
@@ -18,9 +19,19 @@ async fn take(
     resource: &str,
     name: Option<&str>,
 ) -> Result<()> {
+    take_from(installation, "foredeck-controller", verb, resource, name).await
+}
+
+async fn take_from(
+    installation: &Installation,
+    role: &str,
+    verb: &str,
+    resource: &str,
+    name: Option<&str>,
+) -> Result<()> {
     let all = installation.rights();
     let right = all.iter().find(|right| {
-        right.role == "foredeck-controller"
+        right.role == role
             && right.verb == verb
             && right.resource == resource
             && right.name.as_deref() == name
@@ -130,4 +141,42 @@ async fn what_a_controller_lacks_is_said_where_it_is_needed() -> Result<()> {
         .until_said::<SpinnakerConnection>(TEAM, "later", &words)
         .await?;
     Ok(())
+}
+
+/// Who deploys goes on without commits, and is told why there are none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_of_a_repository_that_nobody_may_read_is_said_by_name() -> Result<()> {
+    let installation = Installation::new(&[], &[]).await?;
+    if installation.github.is_none() {
+        return Ok(());
+    }
+    let controller = installation
+        .start("controller", "foredeck-controller")
+        .await?;
+    controller.until_ready(PATIENCE).await?;
+    let good = "every action finds its pipeline";
+    installation
+        .until_said::<Application>(TEAM, "checkout", &["\"True\"", good])
+        .await?;
+    take(&installation, "get", "secrets", Some(GIT_TOKEN)).await?;
+    let said = installation
+        .until_said::<Application>(TEAM, "checkout", &["\"True\"", good, "can't be read"])
+        .await?;
+    assert!(said.contains(GIT_TOKEN), "{said}");
+    ask(&installation, "unread").await?;
+    let request = installation.until_phase("unread", Phase::Succeeded).await?;
+    let status = request.status.unwrap_or_default();
+    assert_eq!(status.resolved.and_then(|resolved| resolved.commit), None);
+
+    give_back(&installation).await?;
+    wait_for("the repository to be read", PATIENCE, async || {
+        let object = installation
+            .api::<Application>(TEAM)
+            .get("checkout")
+            .await?;
+        let status = serde_json::to_string(&object.status)?;
+        ensure!(!status.contains("can't be read"), "{status}");
+        Ok(())
+    })
+    .await
 }

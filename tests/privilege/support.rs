@@ -14,6 +14,7 @@ use foredeck_testkit::{
     gate::{Parameter, Pipeline, Stage},
     helm,
     slack::Message,
+    toolbox::{Github, Node},
     wait_for,
 };
 use k8s_openapi::{NamespaceResourceScope, api::authorization::v1::SubjectAccessReview};
@@ -34,6 +35,9 @@ pub(crate) const HOME: &str = "foredeck-system";
 pub(crate) const TEAM: &str = "shop";
 /// Another's, where foredeck doesn't work if it is told where it does.
 pub(crate) const OUTSIDE: &str = "outside";
+/// The application's repository, and the Secret with its login.
+const REPOSITORY: &str = "acme/checkout";
+pub(crate) const GIT_TOKEN: &str = "github-token";
 /// Where requests are told.
 pub(crate) const CHANNEL: &str = "deploys";
 /// How long the stages of a deployment take.
@@ -69,7 +73,9 @@ pub(crate) struct Installation {
     pub(crate) gate: StandInGate,
     pub(crate) slack: StandInSlack,
     pub(crate) vault: FalseVault,
-    /// What the chart gives, and the rights that the connections need.
+    /// The repository; without Node there is none, and no right for it.
+    pub(crate) github: Option<Github>,
+    /// What the chart gives, and the rights that the connections and the repository need.
     pub(crate) documents: Vec<Value>,
     /// What the roles are told on their command line.
     arguments: Vec<String>,
@@ -99,6 +105,7 @@ impl Installation {
             gate: StandInGate::start().await?,
             slack: StandInSlack::start().await?,
             vault: FalseVault::start().await?,
+            github: repository().await?,
             documents: Vec::new(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
             policies,
@@ -106,7 +113,9 @@ impl Installation {
         };
         installed.apply(&documents).await?;
         let connections = installed.furnish().await?;
-        let needed = rights::documents(&manifests(&connections, HOME))?;
+        let applications = installed.api::<Application>(TEAM);
+        let applications = applications.list(&ListParams::default()).await?.items;
+        let needed = rights::documents(&manifests(&connections, &applications, HOME))?;
         installed.apply(&needed).await?;
         documents.extend(needed);
         installed.documents = documents;
@@ -143,6 +152,15 @@ impl Installation {
             secret("stranger", TEAM),
         ])
         .await?;
+        if let Some(github) = &self.github {
+            for namespace in [TEAM, OUTSIDE] {
+                let login = json!({
+                    "apiVersion": "v1", "kind": "Secret", "metadata": {"name": GIT_TOKEN, "namespace": namespace},
+                    "stringData": {"token": github.token()},
+                });
+                self.apply(&[login]).await?;
+            }
+        }
         let token = json!({"token": {"secretName": "gate-token"}});
         let shared = json!({"matchLabels": {"team": "shop"}});
         let mut connections = Vec::new();
@@ -189,7 +207,12 @@ impl Installation {
         let parameters = json!({"branch": "{{ version }}", "account": "{{ target.account }}", "namespace": "{{ target.namespace }}"});
         let deploy =
             json!({"pipeline": "Deploy to {{ environment.name }}", "parameters": parameters});
-        let spec = json!({"actions": {"deploy": deploy}, "slack": {"channels": [channel]}});
+        let repository = self.github.as_ref().map(
+            |github| json!({"github": REPOSITORY, "apiUrl": github.url(), "secretName": GIT_TOKEN}),
+        );
+        let spec = json!({
+            "repository": repository, "actions": {"deploy": deploy}, "slack": {"channels": [channel]},
+        });
         self.create::<Application>(namespace, "checkout", spec)
             .await?;
         for (name, connection, protection) in [
@@ -273,8 +296,10 @@ impl Installation {
             "--allow-vault-host",
             "127.0.0.1",
         ];
+        let repositories = ["--allow-git-hosts", "127.0.0.1"];
         let own = match role {
-            "controller" | "run" => [&often[..], &hosts].concat(),
+            "controller" | "run" => [&often[..], &hosts, &repositories].concat(),
+            "receiver" => repositories.to_vec(),
             _ => Vec::new(),
         };
         RoleCommand::new(env!("CARGO_BIN_EXE_foredeck"), role, self.plane.directory())?
@@ -410,6 +435,19 @@ where
     }))?;
     let created = api.create(&PostParams::default(), &object).await;
     created.with_context(|| format!("create {} {name}", K::kind(&())))
+}
+
+/// With the versions that are asked for here.
+async fn repository() -> Result<Option<Github>> {
+    let Some(node) = Node::fetch().await? else {
+        return Ok(None);
+    };
+    let github = Github::start(&node, REPOSITORY).await?;
+    for version in ["1.4.1", "1.4.2", "1.4.3"] {
+        let commit = github.commit("main", "A change", "Robin").await?;
+        github.tag(version, &commit).await?;
+    }
+    Ok(Some(github))
 }
 
 fn pipeline(environment: &str, stages: Vec<Stage>) -> Pipeline {

@@ -112,6 +112,7 @@ impl<'a> Asked<'a> {
             None => message::approval(
                 &request,
                 environment.as_ref(),
+                None,
                 message::Readers::Channel,
                 None,
             ),

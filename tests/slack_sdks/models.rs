@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use foredeck::{
-    api::DeployRequest,
+    api::{Application, DeployRequest},
     relay::message,
     slack::{
         blocks::{Actions, Block, Input, Message, RichText, Section},
@@ -172,11 +172,22 @@ async fn the_sdk_would_say_what_is_wrong() {
     }
 }
 
+/// checkout, whose commits are on GitHub.
+fn application() -> Application {
+    serde_json::from_value(json!({
+        "apiVersion": "foredeck.dev/v1alpha1", "kind": "Application", "metadata": {"name": "checkout", "namespace": "shop"},
+        "spec": {"repository": {"github": "shop/checkout"}, "actions": {"deploy": {"pipeline": "Deploy"}}},
+    }))
+    .unwrap()
+}
+
 /// checkout, with this wherever a text comes from outside.
 fn asked(phase: &str, text: &str) -> DeployRequest {
     let at = "2026-03-04T10:03:00Z";
     let cut: String = text.chars().take(1000).collect();
     let given = json!({"name": "a", "by": cut, "at": at, "comment": cut});
+    let commit = json!({"sha": "3f".repeat(20), "title": cut, "author": cut});
+    let artifact = json!({"type": cut, "name": cut, "version": cut, "location": cut, "reference": cut, "artifactAccount": cut});
     let parameters: BTreeMap<String, &str> = (0..64)
         .map(|number| (format!("p{number}"), cut.as_str()))
         .collect();
@@ -187,7 +198,10 @@ fn asked(phase: &str, text: &str) -> DeployRequest {
         "status": {
             "phase": phase,
             "resolved": {"connection": "c", "pipeline": {"application": "a", "name": cut, "id": "p"}, "parameters": parameters,
-                         "target": {"account": cut, "namespace": "n"}, "deployTarget": "t", "digest": "d"},
+                         "target": {"account": cut, "namespace": "n"}, "deployTarget": "t", "digest": "d",
+                         "commit": "3f".repeat(20), "artifacts": vec![artifact; 20]},
+            "changes": {"from": "9d".repeat(20), "relation": "Diverged", "added": 40, "removed": 2, "problem": cut,
+                        "commits": vec![commit; 10]},
             "approvals": {"required": 20, "given": vec![given; 20], "missingGroups": [cut]},
             "waiting": {"for": "Approval", "message": cut, "since": at, "until": at},
             "execution": {"id": "01J", "url": "https://deck.example/", "status": "RUNNING"},
@@ -212,9 +226,17 @@ async fn the_sdk_parses_what_people_are_asked() {
             .as_mut()
             .and_then(|status| status.judgment.as_mut());
         judgment.unwrap().roles.clear();
+        let application = application();
         for message in [
-            message::approval(&waiting, None, message::Readers::RequesterOnly, None),
-            message::approval(&running, None, message::Readers::Channel, None),
+            message::approval(
+                &waiting,
+                None,
+                Some(&application),
+                message::Readers::RequesterOnly,
+                None,
+            ),
+            message::approval(&running, None, None, message::Readers::Channel, None),
+            message::live(&waiting, Some(&application), None),
             message::judgment(&running, None, &mark, None, None),
             message::judgment(&open, None, &mark, None, None),
         ] {

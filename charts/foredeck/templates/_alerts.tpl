@@ -111,6 +111,22 @@ sum((increase({{ .series }}[{{ .over }}]) > 0) or ({{ .series }} > 0 unless {{ .
   expr: histogram_quantile(0.9, sum by (endpoint, le) (rate(foredeck_gate_call_seconds_bucket[10m]))) > 5
   summary: {{ `Gate answers "{{ $labels.endpoint }}" slowly` | quote }}
   description: {{ `One of ten calls takes {{ $value | humanizeDuration }} or longer. A start is given up after 20 s, and is then unknown.` | quote }}
+- alert: ForedeckGitLimited
+  needs: git
+  for: 15m
+  severity: warning
+  expr: sum(increase(foredeck_git_calls_total{outcome="limited"}[30m])) > 2
+  summary: GitHub answers no more for a while, since its rate limit is used up
+  description: Versions aren't resolved to commits until GitHub answers again. Where an approval is needed, requests wait; elsewhere they go without a commit, and say so.
+- alert: ForedeckGitUnavailable
+  needs: git
+  for: 15m
+  severity: warning
+  expr: >-
+    sum(increase(foredeck_git_calls_total{outcome="unavailable"}[15m])) /
+    sum(increase(foredeck_git_calls_total[15m])) > 0.5
+  summary: {{ `{{ $value | humanizePercentage }} of the calls to GitHub get no good answer` | quote }}
+  description: Versions aren't resolved to commits. Where an approval is needed, requests wait; elsewhere they go without a commit, and say so.
 - alert: ForedeckQueueStuck
   for: 15m
   severity: warning

@@ -11,6 +11,7 @@ their variables, so that it knows them when somebody runs it in the Pod: `kubect
 --admission-policies: FOREDECK_ADMISSION_POLICIES
 --allow-gate-host: FOREDECK_ALLOW_GATE_HOST
 --allow-vault-host: FOREDECK_ALLOW_VAULT_HOST
+--allow-git-hosts: FOREDECK_ALLOW_GIT_HOSTS
 --slack-api-url: SLACK_API_URL
 --slack-bot-token-file: SLACK_BOT_TOKEN_FILE
 --slack-bot-token-vault: SLACK_BOT_TOKEN_VAULT
@@ -67,6 +68,9 @@ their variables, so that it knows them when somebody runs it in the Pod: `kubect
 - --home-namespace={{ $home }}
 {{- if or (has "controller" .roles) (has "receiver" .roles) }}
 - {{ printf "--groups-max-age=%s" $values.identity.groupsMaxAge | quote }}
+{{- end }}
+{{- if or (has "controller" .roles) (has "receiver" .roles) }}
+{{- include "foredeck.arguments.git" . }}
 {{- end }}
 {{- if gt (len .roles) 1 }}
 - --roles-namespace={{ $home }}
@@ -178,6 +182,13 @@ their variables, so that it knows them when somebody runs it in the Pod: `kubect
 {{- include "foredeck.arguments.secret" (dict "flag" "okta-token" "vault" .vaultToken "file" "okta" "key" "token") }}
 - {{ printf "--okta-group-prefix=%s" .groupPrefix | quote }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where repositories may be. Left out, the flag would allow GitHub's own: no host has the name that allows none. */}}
+{{- define "foredeck.arguments.git" }}
+{{- range ternary .root.Values.git.allowHosts (list "none.invalid") .root.Values.git.enabled }}
+- {{ printf "--allow-git-hosts=%s" . | quote }}
 {{- end }}
 {{- end }}
 

@@ -25,6 +25,9 @@
 {{- if and $values.slack.enabled (not $values.slack.existingSecret) (include "foredeck.keys" (dict "root" . "roles" (list "receiver" "relay"))) -}}
 {{- fail "slack.existingSecret is empty, and slack.vault doesn't name all of Slack's secrets. Name a Secret, or where each is in slack.vault" -}}
 {{- end -}}
+{{- if and $values.git.enabled (not $values.git.allowHosts) -}}
+{{- fail "git.allowHosts is empty, and git.enabled is true, so that no repository could be asked. List the hosts, such as [api.github.com], or set git.enabled=false" -}}
+{{- end -}}
 {{- if and $values.okta.url (not $values.slack.enabled) -}}
 {{- fail "okta.url: Okta is asked for the groups of people in Slack, and slack.enabled is false. Set slack.enabled=true, or leave okta.url out" -}}
 {{- end -}}

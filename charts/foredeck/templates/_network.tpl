@@ -48,6 +48,7 @@ ports) and `entities`, which only Cilium knows; `dns` for the name servers.
 {{- $vaults := include "foredeck.network.ofPatterns" (dict "patterns" $values.controller.allowVaultHosts "ports" $values.networkPolicy.vault.ports) | fromYamlArray -}}
 {{- $ways = concat $ways (include "foredeck.network.direct" (dict "root" . "block" "vault" "hosts" $vaults "because" "controller.allowVaultHosts") | fromYamlArray) -}}
 {{- end -}}
+{{- $ways = concat $ways (include "foredeck.network.git" . | fromYamlArray) -}}
 {{- with dig "audit" "url" "" $values.controller -}}
 {{- $hosts := list (include "foredeck.network.ofUrl" . | fromYaml) -}}
 {{- $ways = concat $ways (include "foredeck.network.outward" (dict "root" $ "block" "audit" "hosts" $hosts) | fromYamlArray) -}}
@@ -61,8 +62,19 @@ ports) and `entities`, which only Cilium knows; `dns` for the name servers.
 {{- $hosts := list (include "foredeck.network.ofUrl" . | fromYaml) -}}
 {{- $ways = concat $ways (include "foredeck.network.outward" (dict "root" $ "block" "okta" "hosts" $hosts) | fromYamlArray) -}}
 {{- end -}}
+{{- $ways = concat $ways (include "foredeck.network.git" . | fromYamlArray) -}}
 {{- $ways = concat $ways (include "foredeck.network.secrets" (dict "root" . "role" "receiver") | fromYamlArray) -}}
 {{ toYaml $ways }}
+{{- end }}
+
+{{/* The way to repositories, where they are asked. */}}
+{{- define "foredeck.network.git" -}}
+{{- if .Values.git.enabled -}}
+{{- $hosts := include "foredeck.network.ofPatterns" (dict "patterns" .Values.git.allowHosts "ports" .Values.networkPolicy.git.ports) | fromYamlArray -}}
+{{ include "foredeck.network.outward" (dict "root" . "block" "git" "hosts" $hosts) }}
+{{- else -}}
+[]
+{{- end -}}
 {{- end }}
 
 {{- define "foredeck.network.out.relay" -}}

@@ -1,5 +1,6 @@
-//! A look at an Application: which pipeline each action finds in each Environment, and what it takes. Touches Gate: one
-//! list per connection, and a few single reads of what is not in it.
+//! A look at an Application: which pipeline each action finds in each Environment, and what it takes; and whether its
+//! repository can be read. Touches Gate (one list per connection, and a few single reads of what is not in it), and the
+//! repository's host (one question).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -81,7 +82,9 @@ impl Configured for Application {
         let troubles = all.iter().filter_map(|one| one.trouble.as_ref());
         let retry_after = troubles.filter_map(|trouble| trouble.retry_after).max();
         let generation = self.metadata.generation;
-        readiness::application(&all).set(&mut status.conditions, generation, Timestamp::now());
+        readiness::application(&all)
+            .noting(repository(self, context).await)
+            .set(&mut status.conditions, generation, Timestamp::now());
         status.observed_generation = generation;
         status.pipelines = fitting::fitted(all.into_iter().map(|one| one.shown).collect());
         Found {
@@ -89,6 +92,23 @@ impl Configured for Application {
             retry_after,
         }
     }
+}
+
+/// What is wrong with its repository, by one question: everything works without it, minus commits, so that it keeps nobody
+/// from deploying.
+async fn repository(application: &Application, context: &Context) -> Option<String> {
+    let repository = application.spec.repository.as_ref()?;
+    let namespace = application.namespace().unwrap_or_default();
+    let asked = async {
+        let host = context.git.of(&namespace, repository).await?;
+        host.described().await
+    };
+    let asked = asked
+        .await
+        .map(|described| described.archived)
+        .map_err(|error| error.to_string());
+    let asked = asked.as_ref().map(|archived| *archived);
+    readiness::repository(&repository.github, asked.map_err(String::as_str))
 }
 
 /// The Environments of its namespace, by name.

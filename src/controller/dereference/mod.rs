@@ -9,6 +9,7 @@ mod planned;
 mod queue;
 mod sight;
 mod target;
+mod version;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub(super) use self::{
     plan::{Asked, described, not_shared},
     planned::Plans,
     queue::{in_line, place_in_line},
+    version::Commits,
 };
 use super::{connections::Gate, context::Context, error::ControllerError};
 use crate::{
@@ -31,6 +33,7 @@ use crate::{
         conditions::Reason,
         deploy_request::{Phase, WaitingFor},
         deploy_target::DeployTargetStatus,
+        version::Changes,
     },
     domain::{
         Facts,
@@ -60,6 +63,10 @@ pub(super) struct Memo {
     pub target: Option<DeployTarget>,
     /// The pipeline as this pass read it.
     pub pipeline: Option<Asked>,
+    /// This pass wrote down which commit it is.
+    pub accepted: bool,
+    /// What lies between two commits, as this pass was told it.
+    pub changes: Option<(String, String, Box<Changes>)>,
     /// Who said what, as this pass read it before a start.
     pub ground: Option<Result<Ground, Refusal>>,
     /// Whether each approval counts, as this pass found last: what has been sent since is no more asked about.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Memo, Named};
+use super::{Memo, Named, version as commit};
 use crate::{
     api::{
         Application, DeployRequest, Environment, SpinnakerConnection,
@@ -19,6 +19,7 @@ use crate::{
         context::Context,
     },
     domain::{
+        artifacts::{Expected, Pattern},
         decide::{Plan, Start},
         ids,
         outcome::Mark,
@@ -28,7 +29,7 @@ use crate::{
         version,
     },
     runtime::cache::Cache,
-    spinnaker::{GateError, PipelineConfig},
+    spinnaker::{ExpectedArtifact, GateError, PipelineConfig},
 };
 
 /// A pipeline that was asked for, and what Gate answered.
@@ -47,6 +48,8 @@ pub(super) fn known(request: &DeployRequest, named: &Named, waits: bool) -> Opti
     let environment = named.environment.as_ref()?;
     Some(Plan {
         resolved: status.resolved.clone()?,
+        changes: status.changes.clone(),
+        found: false,
         concurrency: environment.spec.protection.concurrency,
         start: None,
     })
@@ -90,9 +93,15 @@ pub(super) async fn make(
         environment,
         connection,
     };
-    let settled = version::settle(version::named(request, status)?, environment, None)?;
+    let found = commit::find(context, request, (application, environment), status, memo).await?;
+    let settled = found.settled;
     let version = &settled.version;
-    let pipeline_name = resolve::pipeline_name(request, configuration, &place, status, version)?;
+    let lacking = |refusal| {
+        let left = found.patience;
+        commit::patient(version::explained(refusal, settled.problem.as_ref()), left)
+    };
+    let pipeline_name =
+        resolve::pipeline_name(request, configuration, &place, status, version).map_err(lacking)?;
     let gate = context.connections.gate_to_start_at(connection).await?;
     let gate = gate.of(request);
     let spinnaker_application = resolve::spinnaker_application(application);
@@ -100,24 +109,39 @@ pub(super) async fn make(
         .pipeline
         .as_ref()
         .filter(|asked| asked.application == spinnaker_application && asked.name == pipeline_name);
-    let config = match known {
-        Some(asked) => asked.config.clone(),
-        None => pipeline(&gate, spinnaker_application, &pipeline_name)
-            .await
-            .map_err(|error| {
-                if error.refuses_login() {
-                    context.connections.distrust(connection);
-                }
-                refusal(&environment.spec.connection, &error)
-            })?,
+    let known = known.map(|asked| asked.config.clone());
+    let reading = async {
+        match known {
+            Some(config) => Ok(config),
+            None => pipeline(&gate, spinnaker_application, &pipeline_name).await,
+        }
     };
+    // One wait for both.
+    let (config, changes) = tokio::join!(
+        reading,
+        Box::pin(commit::changes(
+            context,
+            request,
+            application,
+            status,
+            &settled,
+            memo
+        ))
+    );
+    let config = config.map_err(|error| {
+        if error.refuses_login() {
+            context.connections.distrust(connection);
+        }
+        refusal(&environment.spec.connection, &error)
+    })?;
     memo.pipeline = Some(Asked {
         application: spinnaker_application.to_owned(),
         name: pipeline_name,
         config: config.clone(),
     });
     let pipeline = described(&config);
-    let resolution = resolve::resolve(request, configuration, &place, status, version, &pipeline)?;
+    let resolution = resolve::resolve(request, configuration, &place, status, version, &pipeline)
+        .map_err(lacking)?;
     let resolved = resolution.resolved;
     let (uid, namespace) = (
         request.uid().unwrap_or_default(),
@@ -151,6 +175,7 @@ pub(super) async fn make(
     let contents = Contents {
         resolved: &resolved,
         parameters: &resolution.parameters,
+        expected: &resolution.expected,
         mark: &mark,
         execution_id: &execution_id,
         correlation_id: &correlation_id,
@@ -166,6 +191,8 @@ pub(super) async fn make(
     let plan = Plan {
         concurrency: environment.spec.protection.concurrency,
         resolved,
+        changes,
+        found: found.new,
         start: Some(Start {
             attempt,
             body: bytes.into(),
@@ -199,7 +226,7 @@ pub(in crate::controller) fn described(config: &PipelineConfig) -> Pipeline {
         name: config.name.clone(),
         disabled: config.disabled,
         revision: Some(ids::revision(&config.raw)),
-        expected: Vec::new(),
+        expected: config.expected_artifacts.iter().map(expected).collect(),
         parameters: config
             .parameters
             .iter()
@@ -212,6 +239,22 @@ pub(in crate::controller) fn described(config: &PipelineConfig) -> Pipeline {
                 incomplete: false,
             })
             .collect(),
+    }
+}
+
+fn expected(artifact: &ExpectedArtifact) -> Expected {
+    Expected {
+        id: artifact.id.clone(),
+        name: artifact.name.clone(),
+        wanted: Pattern {
+            kind: artifact.kind.clone(),
+            name: artifact.artifact.clone(),
+            version: artifact.version.clone(),
+            location: artifact.location.clone(),
+            reference: artifact.reference.clone(),
+        },
+        has_default: artifact.has_default,
+        takes_earlier: artifact.takes_earlier,
     }
 }
 

@@ -149,6 +149,8 @@ impl Looking<'_> {
             .age(self.request, &resolved.digest, basis)?;
         let plan = Plan {
             resolved: resolved.clone(),
+            changes: status.changes.clone(),
+            found: false,
             concurrency: self.named.environment.as_ref()?.spec.protection.concurrency,
             start: None,
         };

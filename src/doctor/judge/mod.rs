@@ -4,6 +4,7 @@ pub mod installation;
 pub mod kinds;
 pub mod mesh;
 pub mod objects;
+pub mod repositories;
 pub mod rights;
 pub mod server;
 pub mod slack;

@@ -1,6 +1,9 @@
 //! What each role has to be allowed, and whether it is. Touches nothing.
 
-use std::fmt::Write;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use serde_json::{Value, json};
 
@@ -20,6 +23,7 @@ use crate::{
 };
 
 const CHECK: &str = "rights";
+const SECRETS: &str = "secrets";
 
 /// A role of the binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub struct Extent<'a> {
     pub leases: &'a [String; 2],
     /// Whether a connection logs in to Vault by a `ServiceAccount`.
     pub vault: bool,
+    /// The Secrets that Applications name for their repositories, by namespace; none where no host of such may be asked.
+    pub repositories: &'a BTreeMap<String, BTreeSet<String>>,
     /// The admission policies and their bindings: the plural and the name of each.
     pub policies: &'a [(&'static str, String)],
 }
@@ -85,6 +91,18 @@ pub fn needed(role: Role, extent: &Extent<'_>) -> Vec<Right> {
         Role::Relay => needs::relay(extent.scopes, (extent.lease_namespace, relay)),
     };
     let mut rights: Vec<Right> = needs.all().cloned().collect();
+    if role != Role::Relay {
+        let secrets = extent.repositories.iter().flat_map(|(namespace, names)| {
+            names.iter().map(move |name| Right {
+                verb: "get",
+                group: "",
+                resource: SECRETS,
+                namespace: Some(namespace.clone()),
+                name: Some(name.clone()),
+            })
+        });
+        rights.extend(secrets);
+    }
     if role != Role::Controller {
         return rights;
     }
@@ -185,10 +203,18 @@ pub fn role(role: Role, asked: &Seen<Vec<(Right, Option<Lack>)>>) -> Finding {
             ),
         );
     }
+    let of_chart = reviewed
+        .iter()
+        .any(|(right, lack)| matches!(lack, Some(Lack::Missing)) && right.resource != SECRETS);
+    let todo = if of_chart {
+        "Install the chart again, with the same namespaces; its roles give all of these but those on Secrets"
+    } else {
+        "Have foredeck doctor --print-rbac print the Roles for repositories' Secrets, read them and apply them"
+    };
     Finding::fail(
         CHECK,
         &format!("The {name} may not: {}", few(&missing)),
-        "Install the chart again, with the same namespaces; its roles give all of these",
+        todo,
     )
 }
 
@@ -213,6 +239,7 @@ mod tests {
             lease_namespace: "foredeck-system",
             leases: &leases,
             vault: more,
+            repositories: &BTreeMap::new(),
             policies: &policies,
         };
         needed(role, &extent)
@@ -264,5 +291,40 @@ mod tests {
         let right = "create subjectaccessreviews".to_owned();
         let unknown = role(Role::Receiver, &Err(Unseen::Forbidden { right }));
         assert_eq!(unknown.state, State::Skip);
+    }
+
+    #[test]
+    fn controller_and_receiver_need_the_secrets_that_repositories_name() {
+        let leases = ["foredeck-controller", "foredeck-relay"].map(str::to_owned);
+        let names = BTreeSet::from(["github".to_owned()]);
+        let extent = Extent {
+            home: "foredeck-system",
+            scopes: &[Scope::Cluster],
+            lease_namespace: "foredeck-system",
+            leases: &leases,
+            vault: false,
+            repositories: &BTreeMap::from([("shop".to_owned(), names)]),
+            policies: &[],
+        };
+        let secret = "get secrets github in shop";
+        for (role, needs) in [
+            (Role::Controller, true),
+            (Role::Receiver, true),
+            (Role::Relay, false),
+        ] {
+            let all = needed(role, &extent);
+            assert_eq!(all.iter().any(|right| words(right) == secret), needs);
+        }
+        let lacking = needed(Role::Receiver, &extent).into_iter().map(|right| {
+            let lack = (right.resource == SECRETS).then_some(Lack::Missing);
+            (right, lack)
+        });
+        let finding = role(Role::Receiver, &Ok(lacking.collect()));
+        assert_eq!(finding.state, State::Fail);
+        assert!(
+            finding.found.ends_with(&format!("may not: {secret}.")),
+            "{finding:?}"
+        );
+        assert!(finding.todo.unwrap().contains("--print-rbac"));
     }
 }

@@ -39,6 +39,7 @@ use crate::api::{
     deploy_request::{Attempt, Cancel, DeployRequestStatus, Phase, Resolved, WaitingFor},
     deploy_target::{Active, DeployTargetStatus, Run, Seen},
     environment::Concurrency,
+    version::Changes,
 };
 
 /// How often an execution that may appear is looked for.
@@ -89,6 +90,10 @@ pub struct Facts {
 pub struct Plan {
     /// What.
     pub resolved: Resolved,
+    /// What changes on the target, where a repository says.
+    pub changes: Option<Box<Changes>>,
+    /// Its commit, or that it goes without one, was only just found, and stands nowhere yet.
+    pub found: bool,
     /// What happens to requests whose target is taken.
     pub concurrency: Concurrency,
     /// How it would be started now; left out while it is not its turn.
@@ -137,6 +142,8 @@ pub enum Effect {
     MarkSeen,
     /// Create the target, or rebuild its status.
     PrepareTarget,
+    /// Record the decision's status: which commit it is stands there before anything is claimed for it.
+    Accept,
     /// Claim the target, or pin the attempt anew on one that is held and unsent.
     Claim(Box<Active>),
     /// Mark it sent, then send it.
@@ -181,7 +188,7 @@ impl PartialEq for Start {
 /// What to write, what to do, when to look again.
 #[derive(Debug, Clone)]
 pub struct Decision {
-    /// The request's status, to be recorded when there is no effect.
+    /// The request's status, to be recorded when there is no effect, or when that is the effect.
     pub status: DeployRequestStatus,
     /// At most one thing to do; then everything is decided anew.
     pub effect: Option<Effect>,
@@ -208,7 +215,7 @@ pub fn decide(request: &DeployRequest, facts: &Facts, now: Timestamp) -> Decisio
         uid: request.metadata.uid.as_deref().unwrap_or_default(),
     }
     .decide();
-    if !facts.gone && decision.effect.is_none() {
+    if !facts.gone && matches!(decision.effect, None | Some(Effect::Accept)) {
         decisions::append(request, &mut decision.status, &facts.gates, now);
         say_unlisted(request, facts, &mut decision.status, now);
     }
@@ -364,6 +371,7 @@ impl Machine<'_> {
     fn plan_into(&self, status: &mut DeployRequestStatus) {
         if let Ok(plan) = &self.facts.plan {
             status.resolved = Some(plan.resolved.clone());
+            status.changes.clone_from(&plan.changes);
         }
     }
 

@@ -90,6 +90,8 @@ pub(super) fn plan() -> Plan {
             deploy_target: "checkout.staging.1".to_owned(),
             digest: "d".to_owned(),
         },
+        changes: None,
+        found: false,
         concurrency: Concurrency::Queue,
         start: Some(Start {
             attempt: attempt(false),
@@ -541,4 +543,101 @@ fn a_channel_in_which_nothing_is_told_is_named_until_it_is_listed_or_over() {
         Some(true),
         "what ended stays as it is"
     );
+}
+
+#[test]
+fn which_commit_it_is_is_written_before_anything_is_claimed() {
+    const COMMIT: &str = "3f2a1bc3f2a1bc3f2a1bc3f2a1bc3f2a1bc3f2a1";
+    let mut found = plan();
+    found.found = true;
+    found.resolved.commit = Some(COMMIT.to_owned());
+    let problem = serde_json::json!({"problem": "what changes isn't known."});
+    found.changes = serde_json::from_value(problem).unwrap();
+    for phase in [
+        None,
+        Some(Phase::Pending),
+        Some(Phase::AwaitingApproval),
+        Some(Phase::Queued),
+    ] {
+        let request = request(phase);
+        let mut facts = facts(ready(None), Sighting::NotAsked);
+        facts.plan = Ok(found.clone());
+        let decision = decide(&request, &facts, now());
+        assert_eq!(decision.effect, Some(Effect::Accept), "{phase:?}");
+        let status = decision.status;
+        assert_eq!(status.resolved.as_ref(), Some(&found.resolved), "{phase:?}");
+        assert_eq!(status.changes, found.changes, "{phase:?}");
+        assert_eq!(status.phase, phase.or(Some(Phase::Pending)));
+        assert!(
+            status
+                .message
+                .as_ref()
+                .is_some_and(|text| text.contains("3f2a1bc")),
+            "{:?}",
+            status.message
+        );
+        assert!(
+            !status.decisions.is_empty(),
+            "the write tells what it decides"
+        );
+
+        // Once that stands, it is claimed as that.
+        let mut accepted = request.clone();
+        accepted.status = Some(status);
+        facts.plan = Ok(Plan {
+            found: false,
+            ..found.clone()
+        });
+        let Some(Effect::Claim(claim)) = decide(&accepted, &facts, now()).effect else {
+            panic!("{phase:?}: it isn't claimed");
+        };
+        assert_eq!(claim.commit.as_deref(), Some(COMMIT));
+
+        // Who waits writes it down with what it waits for.
+        facts.plan = Ok(found.clone());
+        facts.ahead = Some("another".to_owned());
+        let waits = decide(&request, &facts, now());
+        assert_eq!(waits.effect, None, "{phase:?}");
+        assert_eq!(waits.status.resolved.as_ref(), Some(&found.resolved));
+        assert_eq!(waits.status.changes, found.changes);
+    }
+}
+
+#[test]
+fn who_waits_for_a_repository_holds_nothing_and_expires() {
+    let unknown = Refusal::passing(
+        WaitingFor::Repository,
+        Reason::CommitUnknown,
+        "GitHub is down.",
+    );
+    let mut facts = facts(
+        ready(Some(active(UID, false, None))),
+        Sighting::Absent(Duration::ZERO),
+    );
+    facts.plan = Err(unknown.clone());
+    assert_eq!(
+        decide(&request(Some(Phase::Starting)), &facts, now()).effect,
+        Some(Effect::Release)
+    );
+    facts.target = ready(None);
+    let waits = decide(&request(Some(Phase::Pending)), &facts, now());
+    let waiting = waits.status.waiting.unwrap();
+    assert_eq!(
+        (waits.effect, waiting.subject),
+        (None, WaitingFor::Repository)
+    );
+    assert_eq!(waiting.message, "GitHub is down.");
+    assert_eq!(
+        waits.status.next_attempt_at, None,
+        "each write would wake the next"
+    );
+    facts.plan = Err(Refusal {
+        retry_after: Some(Duration::from_mins(10)),
+        ..unknown
+    });
+    let limited = decide(&request(Some(Phase::Pending)), &facts, now());
+    assert!(limited.requeue.unwrap() >= Duration::from_mins(10));
+    facts.expire_after = Duration::from_secs(1);
+    let ended = decide(&request(Some(Phase::Pending)), &facts, now());
+    assert_eq!(ended.status.phase, Some(Phase::Expired));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decision, Effect, Machine, Plan, TargetFact};
+use super::{Decision, Effect, LOOK_AGAIN, Machine, Plan, TargetFact};
 use crate::{
     api::{
         conditions::Reason,
@@ -169,9 +169,22 @@ impl Machine<'_> {
         if let Some(trouble) = &self.facts.trouble {
             return self.wait(Phase::Queued, trouble);
         }
+        if plan.found {
+            return self.accepted(plan);
+        }
         match self.claim(plan) {
             Some(claim) => self.act(Effect::Claim(Box::new(claim))),
             None => self.keep(),
+        }
+    }
+
+    /// What its version stands for is found: from the moment that this is written nothing of it moves.
+    fn accepted(&self, plan: &Plan) -> Decision {
+        let next = self.next().with(|status| self.plan_into(status));
+        Decision {
+            status: next.accepted(self.phase().unwrap_or_default(), &plan.resolved),
+            effect: Some(Effect::Accept),
+            requeue: Some(LOOK_AGAIN),
         }
     }
 

@@ -9,6 +9,7 @@ pub(super) mod deciding;
 pub(super) mod planned;
 pub(super) mod reading;
 pub(super) mod refusing;
+mod running;
 pub(super) mod standing;
 pub(super) mod started;
 

@@ -1,6 +1,9 @@
 //! What is read: answers to `status`, `what`, `history` and `help`, and questions back. Touches nothing.
 
-use super::standing::{self, Prefix};
+use super::{
+    running,
+    standing::{self, Prefix},
+};
 use crate::{
     api::{Application, DeployRequest, deploy_target::Run},
     receiver::grammar::{ApplicationRef, Vocabulary, table},
@@ -82,7 +85,12 @@ pub(in crate::receiver) fn status(
         last.iter()
             .map(|request| Mrkdwn::fixed("Last: ") + line(request)),
     );
-    lines.extend(running.iter().take(MOST).map(|one| runs(one, prefix)));
+    lines.extend(
+        running
+            .iter()
+            .take(MOST)
+            .map(|one| running::line(one, prefix)),
+    );
     listed(first, lines)
 }
 
@@ -101,7 +109,10 @@ pub(in crate::receiver) fn what(
         );
     }
     let first = Mrkdwn::fixed("What runs") + place + ":";
-    let lines = running.iter().take(2 * MOST).map(|one| runs(one, prefix));
+    let lines = running
+        .iter()
+        .take(2 * MOST)
+        .map(|one| running::line(one, prefix));
     listed(first, lines)
 }
 
@@ -117,49 +128,12 @@ pub(in crate::receiver) fn history(running: &[Running<'_>], prefix: Prefix) -> M
         return said(Mrkdwn::fixed("Nothing of that kind ran from here yet."));
     }
     let total = all.len();
-    let lines = all.into_iter().take(MOST).map(|(one, run)| {
-        let spec = &one.target.spec;
-        let version = run.version.as_deref();
-        let wish = standing::wish(&run.action, &spec.application, version, &spec.environment);
-        prefix.of(one.target.metadata.namespace.as_deref())
-            + standing::sign(run.phase)
-            + ": "
-            + wish
-            + ", "
-            + Mrkdwn::date(run.finished_at.0)
-    });
+    let lines = all
+        .into_iter()
+        .take(MOST)
+        .map(|(one, run)| running::earlier(one, run, prefix));
     let lines: Vec<Mrkdwn> = lines.chain(more(total)).collect();
     listed(Mrkdwn::fixed("What ran, the latest first:"), lines)
-}
-
-/// What runs in one place.
-fn runs(one: &Running<'_>, prefix: Prefix) -> Mrkdwn {
-    let spec = &one.target.spec;
-    let status = one.target.status.as_ref();
-    let place = prefix.of(one.target.metadata.namespace.as_deref())
-        + Mrkdwn::name(&spec.application)
-        + " in "
-        + Mrkdwn::name(&spec.environment)
-        + ": ";
-    let current = match status.and_then(|status| status.current.as_ref()) {
-        None => Mrkdwn::fixed("nothing deployed from here yet"),
-        Some(run) => version(run.version.as_deref()) + " since " + Mrkdwn::date(run.finished_at.0),
-    };
-    let active = status.and_then(|status| status.active.as_ref());
-    let active = active.map_or_else(Mrkdwn::default, |active| {
-        Mrkdwn::fixed("; now ")
-            + Mrkdwn::name(&active.action)
-            + " "
-            + version(active.version.as_deref())
-    });
-    place + current + active
-}
-
-fn version(version: Option<&str>) -> Mrkdwn {
-    version.map_or_else(
-        || Mrkdwn::fixed("without a version"),
-        |version| Mrkdwn::code_within(version, 80),
-    )
 }
 
 fn more(total: usize) -> Option<Mrkdwn> {

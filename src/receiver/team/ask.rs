@@ -10,6 +10,7 @@ use crate::{
     api::{
         Application, DeployRequest, DeployTarget, Environment,
         deploy_request::{DeployRequestStatus, Phase},
+        version::Repository,
     },
     receiver::grammar::{ApplicationRef, CancelWhat},
 };
@@ -30,6 +31,8 @@ pub enum Answer<'a, Row> {
 pub struct Running<'a> {
     /// Where, if the Environment is still there.
     pub environment: Option<&'a Environment>,
+    /// Where its commits are, if the Application is still there and says so.
+    pub repository: Option<&'a Repository>,
     /// What runs there, what ran, and who has it.
     pub target: &'a DeployTarget,
 }
@@ -292,6 +295,11 @@ impl<'a> Sight<'a> {
                 scope.holds(namespace, &spec.application, &spec.environment)
             })
             .map(|target| Running {
+                repository: self.applications.iter().copied().find_map(|application| {
+                    let named = application.metadata.namespace == target.metadata.namespace
+                        && application.metadata.name.as_ref() == Some(&target.spec.application);
+                    application.spec.repository.as_ref().filter(|_| named)
+                }),
                 environment: self.environments.iter().copied().find(|environment| {
                     environment.meta().namespace == target.metadata.namespace
                         && environment.metadata.name.as_ref() == Some(&target.spec.environment)

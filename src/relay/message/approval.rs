@@ -2,10 +2,15 @@
 
 use kube::ResourceExt;
 
-use super::{super::purpose::Purpose, about_earlier, live, marked, words};
+use super::{
+    super::purpose::Purpose,
+    about_earlier,
+    changes::{self, Length},
+    live, marked, words,
+};
 use crate::{
     api::{
-        DeployRequest, Environment,
+        Application, DeployRequest, Environment,
         deploy_request::{
             Approvals, DecisionKind, DecisionRecord, EarlierMessage, GivenApproval, Phase,
         },
@@ -15,14 +20,14 @@ use crate::{
     slack::{
         actions::{self, Question, Target},
         blocks::{Actions, Block, Message, RichText, Section},
-        elements::{Button, Confirm, Style, Value},
+        elements::{Button, Confirm, Element, Style, Value},
         text::Mrkdwn,
     },
 };
 
 /// The most characters of all parameters, and of all that people said: Slack takes some 13,000 in one message, and without
 /// its blocks it would lose its buttons.
-const MOST_TEXT: usize = 4000;
+const MOST_TEXT: usize = 2500;
 /// The most characters of a parameter's value.
 const MOST_VALUE: usize = 120;
 /// The most characters of what somebody said.
@@ -55,6 +60,7 @@ pub enum Readers {
 pub fn approval(
     request: &DeployRequest,
     environment: Option<&Environment>,
+    application: Option<&Application>,
     readers: Readers,
     earlier: Option<EarlierMessage>,
 ) -> Message {
@@ -72,10 +78,11 @@ pub fn approval(
     };
     let mut blocks = vec![Block::section(line.clone())];
     if asked {
-        blocks.push(Section::of_fields(facts(request)).into());
+        blocks.push(Section::of_fields(facts(request, application)).into());
         if let Some(reason) = &request.spec.reason {
             blocks.push(RichText::new().quote(reason).into());
         }
+        blocks.extend(changes::blocks(request, application, Length::Whole));
         blocks.extend(Block::sections(&parameters(request)));
     }
     if let Standing::Rejected(decision) = standing {
@@ -94,8 +101,12 @@ pub fn approval(
         }
         blocks.push(Block::context(until(request)));
         let own = rules.is_some_and(|rules| rules.requester_may_approve);
-        if let Some(buttons) = buttons(request).filter(|_| own || !alone) {
-            blocks.push(buttons.into());
+        let mut buttons = buttons(request)
+            .filter(|_| own || !alone)
+            .unwrap_or_default();
+        buttons.extend(changes::show_all(request, application, Length::Whole));
+        if !buttons.is_empty() {
+            blocks.push(Actions::new(buttons).id("approval").into());
         }
     }
     blocks.extend(about_earlier(earlier));
@@ -201,7 +212,7 @@ fn mentions(rules: &ApprovalRules) -> Mrkdwn {
 }
 
 /// What exactly is to run, and who wants it.
-fn facts(request: &DeployRequest) -> Vec<Mrkdwn> {
+fn facts(request: &DeployRequest, application: Option<&Application>) -> Vec<Mrkdwn> {
     let spec = &request.spec;
     let titled = |title: &'static str, value: Mrkdwn| Mrkdwn::fixed("*") + title + "*\n" + value;
     let requester = match &spec.requester {
@@ -214,7 +225,8 @@ fn facts(request: &DeployRequest) -> Vec<Mrkdwn> {
         titled("Asked by", requester),
         titled("Action", Mrkdwn::name(&spec.action)),
     ];
-    facts.extend(words::version(request).map(|version| titled("Version", Mrkdwn::code(version))));
+    let version = changes::version(request, application);
+    facts.extend(version.map(|version| titled("Version", version)));
     if let Some(resolved) = super::status(request).and_then(|status| status.resolved.as_ref()) {
         facts.push(titled(
             "Pipeline",
@@ -329,7 +341,7 @@ fn until(request: &DeployRequest) -> Vec<Mrkdwn> {
     small
 }
 
-fn buttons(request: &DeployRequest) -> Option<Actions> {
+fn buttons(request: &DeployRequest) -> Option<Vec<Element>> {
     let digest = super::status(request)?.resolved.as_ref()?.digest.clone();
     let value = question(request, digest, None)?;
     let approve = Button::new(actions::APPROVE, "Approve")
@@ -346,7 +358,7 @@ fn buttons(request: &DeployRequest) -> Option<Actions> {
         .value(value)
         .style(Style::Danger)
         .spoken(format!("Reject {}", live::in_words(request)));
-    Some(Actions::new([approve.into(), reject.into()]).id("approval"))
+    Some(vec![approve.into(), reject.into()])
 }
 
 /// What a button carries that asks for somebody's word.

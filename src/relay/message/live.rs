@@ -5,12 +5,14 @@ use reqwest::Url;
 
 use super::{
     super::purpose::Purpose,
-    about_earlier, approval, marked,
+    about_earlier, approval,
+    changes::{self, Length},
+    marked,
     words::{self, Progress},
 };
 use crate::{
     api::{
-        DeployRequest,
+        Application, DeployRequest,
         conditions::{self, ConditionType},
         deploy_request::{DeployRequestStatus, EarlierMessage, Failure, Phase, StageStatus},
     },
@@ -29,14 +31,19 @@ const MOST_STAGES: usize = 8;
 pub(super) const MOST_FAILURE: usize = 600;
 
 /// Where the request stands, and what can be done about it.
-pub fn live(request: &DeployRequest, earlier: Option<EarlierMessage>) -> Message {
+pub fn live(
+    request: &DeployRequest,
+    application: Option<&Application>,
+    earlier: Option<EarlierMessage>,
+) -> Message {
     let first = words::first_line(request);
     let status = super::status(request);
     let mut blocks = vec![Block::section(first.clone())];
-    blocks.push(Section::of_fields(fields(request)).into());
+    blocks.push(Section::of_fields(fields(request, application)).into());
     if let Some(reason) = &request.spec.reason {
         blocks.push(RichText::new().quote(reason).into());
     }
+    blocks.extend(changes::blocks(request, application, Length::Short));
     blocks.extend(status.and_then(stage_line).map(Block::section));
     blocks.extend(status.into_iter().flat_map(waits));
     blocks.extend(canceling(request));
@@ -45,7 +52,7 @@ pub fn live(request: &DeployRequest, earlier: Option<EarlierMessage>) -> Message
     blocks.extend(rerun(request));
     blocks.extend(about_earlier(earlier));
     blocks.push(Block::context([origin(request)]));
-    let buttons = buttons(request);
+    let buttons = buttons(request, application);
     if !buttons.is_empty() {
         blocks.push(Actions::new(buttons).id("request").into());
     }
@@ -64,7 +71,7 @@ fn sentence(request: &DeployRequest, first: Mrkdwn) -> Mrkdwn {
     }
 }
 
-fn fields(request: &DeployRequest) -> Vec<Mrkdwn> {
+fn fields(request: &DeployRequest, application: Option<&Application>) -> Vec<Mrkdwn> {
     let spec = &request.spec;
     let status = super::status(request);
     let resolved = status.and_then(|status| status.resolved.as_ref());
@@ -82,7 +89,7 @@ fn fields(request: &DeployRequest) -> Vec<Mrkdwn> {
             |requester| Mrkdwn::code(&requester.username),
         )),
     );
-    field("Version", words::version(request).map(Mrkdwn::code));
+    field("Version", changes::version(request, application));
     field(
         "Pipeline",
         resolved.map(|resolved| Mrkdwn::code_within(&resolved.pipeline.name, 80)),
@@ -279,7 +286,7 @@ pub(super) fn origin(request: &DeployRequest) -> Mrkdwn {
 }
 
 /// Only those that do something now.
-fn buttons(request: &DeployRequest) -> Vec<Element> {
+fn buttons(request: &DeployRequest, application: Option<&Application>) -> Vec<Element> {
     let mut buttons: Vec<Element> = Vec::new();
     if let Some(url) = execution_url(request) {
         buttons.push(
@@ -289,6 +296,7 @@ fn buttons(request: &DeployRequest) -> Vec<Element> {
                 .into(),
         );
     }
+    buttons.extend(changes::show_all(request, application, Length::Short));
     let cancelable = !super::phase(request).is_terminal() && !access::is_canceled(request);
     let target = actions::Target {
         namespace: request.namespace().unwrap_or_default(),

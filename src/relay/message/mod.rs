@@ -4,6 +4,7 @@
 //! rich text, which Slack doesn't parse. Nothing here depends on the time: the same request says the same.
 
 mod approval;
+mod changes;
 mod judgment;
 mod lines;
 mod live;

@@ -6,13 +6,18 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::Environment,
-    relay::testing::{changed, judged, protected, request},
+    relay::testing::{application, changed, judged, protected, request},
     slack::{blocks::MOST_IN_MESSAGE, ids::UserId},
 };
 
 fn to_json(message: &Message) -> Value {
     serde_json::to_value(message).unwrap()
 }
+
+/// The commit that is asked.
+const SHA: &str = "3f2a1bc0123456789abcdef0123456789abcdef0";
+/// The commit that ran.
+const FROM: &str = "9d8e7f60123456789abcdef0123456789abcdef0";
 
 fn alice() -> UserId {
     "U01".parse().unwrap()
@@ -21,7 +26,7 @@ fn alice() -> UserId {
 #[test]
 fn live_message_of_each_phase() {
     for phase in Phase::ALL {
-        let message = live(&request(phase), None);
+        let message = live(&request(phase), None, None);
         insta::assert_json_snapshot!(format!("live-{phase:?}"), message);
     }
 }
@@ -91,7 +96,7 @@ fn the_question_for_approval_through_its_life() {
         ("expired", request(Phase::Expired)),
     ];
     for (name, request) in rows {
-        let message = approval(&request, Some(&environment), Readers::Channel, None);
+        let message = approval(&request, Some(&environment), None, Readers::Channel, None);
         insta::assert_json_snapshot!(format!("approval-{name}"), message);
     }
 }
@@ -101,7 +106,13 @@ fn the_question_for_approval_through_its_life() {
 fn who_asked_is_not_asked_to_approve_it_alone() {
     let request = request(Phase::AwaitingApproval);
     let mut environment = two_of_which_one_leads();
-    let message = approval(&request, Some(&environment), Readers::RequesterOnly, None);
+    let message = approval(
+        &request,
+        Some(&environment),
+        None,
+        Readers::RequesterOnly,
+        None,
+    );
     insta::assert_json_snapshot!("approval-alone", message);
     let text = to_json(&message).to_string();
     for part in ["<!subteam", "<@", "request-approve", "request-reject"] {
@@ -112,6 +123,7 @@ fn who_asked_is_not_asked_to_approve_it_alone() {
     let own = to_json(&approval(
         &request,
         Some(&environment),
+        None,
         Readers::RequesterOnly,
         None,
     ));
@@ -121,8 +133,13 @@ fn who_asked_is_not_asked_to_approve_it_alone() {
 
 #[test]
 fn who_asked_to_end_it_is_named() {
-    let cancel =
-        |phase, cancel: Value| live(&changed(phase, &json!({"spec": {"cancel": cancel}})), None);
+    let cancel = |phase, cancel: Value| {
+        live(
+            &changed(phase, &json!({"spec": {"cancel": cancel}})),
+            None,
+            None,
+        )
+    };
     let bob = json!({"username": "bob@corp.example"});
     let rows = [
         (
@@ -164,7 +181,7 @@ fn who_asked_to_end_it_is_named() {
 fn a_rejection_is_told_in_the_live_message_and_at_the_end() {
     let request = rejected();
     for message in [
-        live(&request, None),
+        live(&request, None, None),
         end(&request, Some(&alice()), true, None),
     ] {
         let text = to_json(&message).to_string();
@@ -182,6 +199,7 @@ fn people_are_asked_only_while_their_word_can_count() {
         let text = to_json(&approval(
             request,
             Some(&environment),
+            None,
             Readers::Channel,
             None,
         ))
@@ -215,7 +233,7 @@ fn a_cancel_that_does_not_count_is_told_and_changes_nothing_else() {
     let refused = json!({"spec": {"cancel": {}}, "status": {"conditions": [condition]}});
     let request = changed(Phase::AwaitingApproval, &refused);
     assert!(is_asked(&request));
-    let live = to_json(&live(&request, None)).to_string();
+    let live = to_json(&live(&request, None, None)).to_string();
     assert!(
         live.contains("It is not cancelled, as who wanted that"),
         "{live}"
@@ -227,6 +245,7 @@ fn a_cancel_that_does_not_count_is_told_and_changes_nothing_else() {
 fn what_is_approved_is_repeated_before_it_is_approved() {
     let message = to_json(&approval(
         &request(Phase::AwaitingApproval),
+        None,
         None,
         Readers::Channel,
         None,
@@ -315,7 +334,7 @@ fn a_judgment_that_is_over_says_who_answered_it_what() {
 }
 
 fn first_line(phase: Phase, patch: &Value) -> String {
-    live(&changed(phase, patch), None).text().to_string()
+    live(&changed(phase, patch), None, None).text().to_string()
 }
 
 #[test]
@@ -376,7 +395,7 @@ fn the_first_line_stands_alone() {
 #[test]
 fn only_buttons_that_do_something_are_there() {
     let actions = |request: &DeployRequest| -> Vec<String> {
-        let message = to_json(&live(request, None));
+        let message = to_json(&live(request, None, None));
         let blocks = message["blocks"].as_array().unwrap().clone();
         let rows = blocks.iter().filter(|block| block["type"] == "actions");
         rows.flat_map(|row| row["elements"].as_array().unwrap().clone())
@@ -408,9 +427,9 @@ fn only_buttons_that_do_something_are_there() {
 fn only_the_answer_at_the_end_mentions_somebody() {
     for phase in Phase::ALL {
         let request = request(phase);
-        let asked = approval(&request, None, Readers::Channel, None);
+        let asked = approval(&request, None, None, Readers::Channel, None);
         for message in [
-            live(&request, None),
+            live(&request, None, None),
             stages(&request),
             gone(&request, &Purpose::Live),
             asked,
@@ -429,7 +448,7 @@ fn a_run_again_after_the_end_is_said() {
         Phase::Succeeded,
         &json!({"status": {"execution": {"rerun": "RUNNING"}}}),
     );
-    let text = to_json(&live(&request, None)).to_string();
+    let text = to_json(&live(&request, None, None)).to_string();
     assert!(
         text.contains("Somebody restarted it in Spinnaker"),
         "{text}"
@@ -461,6 +480,8 @@ fn hostile(phase: Phase, text: &str) -> DeployRequest {
     let at = "2026-03-04T10:03:00Z";
     let given = json!({"name": text, "by": text, "at": at, "comment": text});
     let parameters = json!({text: text, "password": text});
+    let commit = json!({"sha": SHA, "title": text, "author": text});
+    let artifact = json!({"type": text, "name": text, "version": text, "location": text, "reference": text, "artifactAccount": text});
     changed(
         phase,
         &json!({
@@ -469,7 +490,10 @@ fn hostile(phase: Phase, text: &str) -> DeployRequest {
             "status": {
                 "message": text, "stage": text,
                 "resolved": {"connection": text, "deployTarget": text, "digest": text, "version": text, "parameters": parameters,
-                             "pipeline": {"application": text, "name": text, "id": text}, "target": {"account": text, "namespace": text}},
+                             "pipeline": {"application": text, "name": text, "id": text}, "target": {"account": text, "namespace": text},
+                             "commit": SHA, "artifacts": vec![artifact; 20]},
+                "changes": {"from": FROM, "relation": "Diverged", "added": 4000, "removed": 7, "url": text, "problem": text,
+                            "commits": vec![commit; 10]},
                 "approvals": {"required": 2, "given": [given], "missingGroups": [text]},
                 "judgment": {"stage": text, "name": text, "instructions": text, "inputs": [text, text], "roles": [text]},
                 "decisions": [{"at": at, "what": "Rejected", "by": text, "why": text}, {"at": at, "what": "Judged", "by": text, "why": text}],
@@ -502,14 +526,15 @@ fn all_messages(request: &DeployRequest, text: &str) -> Vec<Message> {
         answered
     };
     vec![
-        live(&canceling, None),
+        live(&canceling, Some(&application()), None),
         approval(
             request,
             Some(&environment),
+            Some(&application()),
             Readers::Channel,
             Some(EarlierMessage::Unknown),
         ),
-        approval(request, None, Readers::RequesterOnly, None),
+        approval(request, None, None, Readers::RequesterOnly, None),
         judgment(
             request,
             Some(&environment),
@@ -520,7 +545,7 @@ fn all_messages(request: &DeployRequest, text: &str) -> Vec<Message> {
         judgment(request, None, &mark, since, None),
         judgment(&answered, None, &mark, since, None),
         judgment(request, None, "1", since, None),
-        live(request, Some(EarlierMessage::Unchangeable)),
+        live(request, None, Some(EarlierMessage::Unchangeable)),
         stages(request),
         end(request, None, true, Some(EarlierMessage::Unknown)),
         gone(request, &Purpose::Live),
@@ -534,9 +559,15 @@ fn all_messages(request: &DeployRequest, text: &str) -> Vec<Message> {
 fn assert_tame(text: &str) {
     for opened in text.split('<').skip(1) {
         assert!(
-            ["!date^", "#C0ALSO>", "!subteam^S0LEADS>"]
-                .iter()
-                .any(|ours| opened.starts_with(ours)),
+            [
+                "!date^",
+                "#C0ALSO>",
+                "!subteam^S0LEADS>",
+                "https://github.com/shop/checkout/commit/3f2a1bc",
+                "https://github.com/shop/checkout/compare/",
+            ]
+            .iter()
+            .any(|ours| opened.starts_with(ours)),
             "{text}"
         );
     }
@@ -601,3 +632,6 @@ proptest! {
         }
     }
 }
+
+#[path = "changes_tests.rs"]
+mod changes;

@@ -10,7 +10,7 @@ use crate::{
         },
     },
     domain::access,
-    slack::text::Mrkdwn,
+    slack::{commits, text::Mrkdwn},
 };
 
 /// The sign and the word for where a request stands.
@@ -72,7 +72,7 @@ pub(super) fn subject(request: &DeployRequest) -> Mrkdwn {
     let spec = &request.spec;
     let application = Mrkdwn::name(&spec.application);
     let environment = Mrkdwn::name(&spec.environment);
-    let version = version(request).map(|version| Mrkdwn::code_within(version, 80));
+    let version = commits::version(version(request), commit(request), None);
     let dry = if spec.dry_run { "dry run: " } else { "" };
     let what = match (spec.action.as_str(), version) {
         (DEFAULT_ACTION, Some(version)) => application + " " + version + " to " + environment,
@@ -103,6 +103,18 @@ pub(super) fn version(request: &DeployRequest) -> Option<&str> {
         .and_then(|status| status.resolved.as_ref())
         .and_then(|resolved| resolved.version.as_deref());
     resolved.or(request.spec.version.as_deref())
+}
+
+/// The commit that it stands for, as far as that is known.
+pub(super) fn commit(request: &DeployRequest) -> Option<&str> {
+    let resolved = request
+        .status
+        .as_ref()
+        .and_then(|status| status.resolved.as_ref());
+    match resolved {
+        Some(resolved) => resolved.commit.as_deref(),
+        None => request.spec.commit.as_deref(),
+    }
 }
 
 /// Whether a stage has ended, runs, or is still to come.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::answers::Refusal;
+use super::artifacts;
 use super::execution::{Doom, Execution, Status, Step};
 use super::ledger::{LaunchKind, concurrency_keys};
 use super::parameters::{stored_trigger, with_parameters};
@@ -40,6 +41,17 @@ impl World {
     /// Checks an order. The check and the storing are two steps in Orca too, and nothing locks what is between them.
     pub(super) fn check(&mut self, mut order: Order) -> Result<Checked, Refusal> {
         let now = self.now();
+        // Before anything else is asked, and so over an execution that has the id.
+        let config_id = order.config.get("id").and_then(Value::as_str);
+        let prior = config_id.map_or_else(Vec::new, |id| self.artifacts_of_newest(id));
+        match artifacts::resolved(&order.config, order.trigger.as_ref(), &prior) {
+            Ok(None) => {}
+            Ok(trigger) => order.trigger = trigger,
+            Err(message) => {
+                self.store_refused(&order, now, &message);
+                return Err(Refusal::orca(400, "/orchestrate", &message));
+            }
+        }
         let correlation = correlation_of(order.trigger.as_ref());
         if let Some(correlation) = &correlation {
             let too_long = order
@@ -57,7 +69,7 @@ impl World {
             }
         }
         if order.config.get("disabled") == Some(&Value::Bool(true)) {
-            self.store_refused(&order, now);
+            self.store_refused(&order, now, DISABLED);
             return Err(Refusal::orca(400, "/orchestrate", DISABLED));
         }
         order.checked_at = now;
@@ -113,13 +125,22 @@ impl World {
         id
     }
 
-    /// A disabled pipeline's start leaves a TERMINAL record under the id that was asked for, and runs nothing.
-    fn store_refused(&mut self, order: &Order, now: u64) {
+    /// The artifacts that the newest execution of a pipeline was started with, however it ended.
+    fn artifacts_of_newest(&self, config_id: &str) -> Vec<Value> {
+        let ids = self.by_config.get(config_id).into_iter().flatten();
+        let executions = ids.filter_map(|id| self.executions.get(id));
+        let newest = executions.max_by_key(|execution| execution.start_time.unwrap_or_default());
+        let artifacts = newest.and_then(|execution| execution.trigger["artifacts"].as_array());
+        artifacts.cloned().unwrap_or_default()
+    }
+
+    /// A start that Orca refuses leaves a TERMINAL record under the id that was asked for, and runs nothing.
+    fn store_refused(&mut self, order: &Order, now: u64, why: &str) {
         let mut execution = self.execution_of(order.clone(), now);
         execution.status = Status::Terminal;
         execution.canceled = true;
         execution.canceled_by = Some("system".to_owned());
-        execution.cancellation_reason = Some(format!("Failed on startup: {DISABLED}"));
+        execution.cancellation_reason = Some(format!("Failed on startup: {why}"));
         for stage in &mut execution.stages {
             stage.context.clear();
         }

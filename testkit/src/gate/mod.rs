@@ -5,6 +5,7 @@
 //! handle ([`StandInGate::inject`]). Touches a port of 127.0.0.1 and the clock.
 
 mod answers;
+mod artifacts;
 mod call_log;
 mod control;
 mod execution;
@@ -35,6 +36,7 @@ use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+pub use self::artifacts::ExpectedArtifact;
 pub use self::call_log::{Call, Recording};
 pub use self::execution::Status;
 pub use self::faults::{Effect, Fault};

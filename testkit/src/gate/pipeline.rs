@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::artifacts::ExpectedArtifact;
+
 /// Where the script of a stage sits in its JSON.
 pub(super) const SCRIPT_KEY: &str = "standIn";
 
@@ -330,6 +332,19 @@ impl Pipeline {
     #[must_use]
     pub fn parameter(mut self, parameter: Parameter) -> Self {
         self.parameters.push(Value::Object(parameter.0));
+        self
+    }
+
+    /// Adds an artifact that it expects.
+    #[must_use]
+    pub fn expects(mut self, artifact: ExpectedArtifact) -> Self {
+        let all = self
+            .body
+            .entry("expectedArtifacts")
+            .or_insert_with(|| json!([]));
+        if let Some(all) = all.as_array_mut() {
+            all.push(Value::Object(artifact.0));
+        }
         self
     }
 

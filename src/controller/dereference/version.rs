@@ -1,0 +1,318 @@
+//! Which commit a request's version is, and what changes with it. Touches repositories' hosts (reads).
+//!
+//! What stands written counts, and a host is asked only where nothing does: until the answer is written, which is the
+//! request's acceptance, this process remembers it, so that whoever waits for something else asks once.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::Memo;
+use crate::{
+    api::{
+        Application, DeployRequest, Environment, bounds,
+        deploy_request::{Phase, WaitingFor},
+        deploy_target::DeployTargetStatus,
+        version::{Changes, Relation, Repository},
+    },
+    controller::context::Context,
+    domain::{
+        backoff, commits,
+        refusal::Refusal,
+        version::{self, Settled, Unresolved, Version, Written},
+    },
+    git::GitError,
+};
+
+/// How long a request that could start is held up for the sake of what people read.
+const CHANGES: Duration = Duration::from_secs(2);
+
+/// What is to run, as far as a repository has a say in it.
+pub(super) struct Found {
+    pub(super) settled: Settled,
+    /// It was found just now, and stands nowhere yet.
+    pub(super) new: bool,
+    /// How long it isn't worth asking again why its commit isn't known.
+    pub(super) patience: Option<Duration>,
+}
+
+/// The version that may go, with its commit.
+///
+/// # Errors
+/// There is none to go back to; or its commit isn't known, and has to be.
+pub(super) async fn find(
+    context: &Context,
+    request: &DeployRequest,
+    (application, environment): (&Application, &Environment),
+    target: Option<&DeployTargetStatus>,
+    memo: &Memo,
+) -> Result<Found, Refusal> {
+    let named = version::named(request, target)?;
+    let known = |version, problem| {
+        Ok(Found {
+            settled: Settled { version, problem },
+            new: false,
+            patience: None,
+        })
+    };
+    match version::written(request, target, &named) {
+        Written::Commit(commit) => {
+            let commit = Some(commit);
+            return known(Version { commit, ..named }, None);
+        }
+        Written::Without(None) => return known(named, None),
+        Written::Without(Some(problem)) if version::may_go(environment) => {
+            return known(named, Some(Unresolved::Unclear(problem)));
+        }
+        Written::Without(Some(_)) | Written::Nothing => {}
+    }
+    let Some((question, repository)) =
+        version::question(&named, application).zip(application.spec.repository.as_ref())
+    else {
+        return known(named, None);
+    };
+    let (answer, patience) = match version::forgotten(request, environment, &named) {
+        Some(problem) => (Err(problem), None),
+        None => asked(context, request, repository, question).await,
+    };
+    let settled = version::settle(named, environment, Some(answer));
+    let settled = settled.map_err(|refusal| patient(refusal, patience))?;
+    Ok(Found {
+        settled,
+        new: !memo.accepted,
+        patience,
+    })
+}
+
+/// A refusal that is over no sooner than it is worth asking again.
+pub(super) fn patient(refusal: Refusal, patience: Option<Duration>) -> Refusal {
+    if refusal.waiting_for != Some(WaitingFor::Repository) {
+        return refusal;
+    }
+    Refusal {
+        retry_after: refusal.retry_after.or(patience),
+        ..refusal
+    }
+}
+
+/// The host's answer, and how long it isn't worth asking again.
+async fn asked(
+    context: &Context,
+    request: &DeployRequest,
+    repository: &Repository,
+    version: &str,
+) -> (Result<String, Unresolved>, Option<Duration>) {
+    let now = Timestamp::now();
+    if let Some(known) = context.commits.known(request, repository, version, now) {
+        return known;
+    }
+    let namespace = request.namespace().unwrap_or_default();
+    let answer = match context.git.of(&namespace, repository).await {
+        Ok(host) => host.commit(version).await,
+        Err(error) => Err(error),
+    };
+    let now = Timestamp::now();
+    let remembered = match answer {
+        Ok(commit) if version::is_commit(&commit.sha) => Answer::Commit(commit.sha),
+        Ok(_) => Answer::Unknown(
+            Unresolved::Unclear(format!(
+                "{} answers with what is no commit.",
+                repository.github
+            )),
+            now + patience(request, now, None),
+        ),
+        Err(error) => {
+            tracing::debug!(%error, reason = error.reason(), "a version's commit isn't known");
+            let until = match &error {
+                GitError::Limited { until, .. } => Some(*until),
+                _ => None,
+            };
+            let until = now + patience(request, now, until);
+            Answer::Unknown(error.into(), until)
+        }
+    };
+    context
+        .commits
+        .remember(request, repository, version, remembered);
+    let known = context.commits.known(request, repository, version, now);
+    // What was just remembered is known.
+    known.unwrap_or_else(|| (Err(Unresolved::Unclear(String::new())), None))
+}
+
+/// How long a host isn't asked again: a little less than the decision waits, so that its next look asks.
+fn patience(request: &DeployRequest, now: Timestamp, until: Option<Timestamp>) -> Duration {
+    let waiting = request
+        .status
+        .as_ref()
+        .and_then(|status| status.waiting.as_ref())
+        .filter(|waiting| waiting.subject == WaitingFor::Repository);
+    let since = waiting.map_or(now, |waiting| waiting.since.0);
+    let uid = request.uid().unwrap_or_default();
+    let usual = backoff::retry(&uid, since, now, None) * 5 / 6;
+    until.map_or(usual, |until| backoff::elapsed(now, until).max(usual))
+}
+
+/// What a host said of a version.
+#[derive(Debug, Clone)]
+enum Answer {
+    Commit(String),
+    /// It is asked again from then on.
+    Unknown(Unresolved, Timestamp),
+}
+
+/// What hosts said of the versions of requests that aren't accepted yet, by uid.
+#[derive(Debug, Default)]
+pub(in crate::controller) struct Commits(Mutex<HashMap<String, Said>>);
+
+#[derive(Debug)]
+struct Said {
+    repository: Repository,
+    version: String,
+    answer: Answer,
+}
+
+impl Commits {
+    /// The request is gone, or has ended.
+    pub(in crate::controller) fn over(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn remember(
+        &self,
+        request: &DeployRequest,
+        repository: &Repository,
+        version: &str,
+        answer: Answer,
+    ) {
+        let said = Said {
+            repository: repository.clone(),
+            version: version.to_owned(),
+            answer,
+        };
+        self.lock().insert(request.uid().unwrap_or_default(), said);
+    }
+
+    /// What it said of this version, as long as that counts, and for how long it still does where it may be another soon.
+    fn known(
+        &self,
+        request: &DeployRequest,
+        repository: &Repository,
+        version: &str,
+        now: Timestamp,
+    ) -> Option<(Result<String, Unresolved>, Option<Duration>)> {
+        let all = self.lock();
+        let said = all.get(&request.uid()?)?;
+        if said.repository != *repository || said.version != version {
+            return None;
+        }
+        match &said.answer {
+            Answer::Commit(commit) => Some((Ok(commit.clone()), None)),
+            Answer::Unknown(problem, until) => {
+                let left = backoff::elapsed(now, *until);
+                (!left.is_zero()).then(|| (Err(problem.clone()), Some(left)))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Said>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What changes on the target. Only people read it: that it can't be said holds nothing up.
+///
+/// It is asked once for two commits: what the request says already stands, and is asked again only while people are waited
+/// for who would read it.
+pub(super) async fn changes(
+    context: &Context,
+    request: &DeployRequest,
+    application: &Application,
+    target: Option<&DeployTargetStatus>,
+    settled: &Settled,
+    memo: &mut Memo,
+) -> Option<Box<Changes>> {
+    let base = target
+        .and_then(|target| target.current.as_ref())
+        .and_then(|run| Version::that_ran(run).commit);
+    let Some(head) = &settled.version.commit else {
+        let problem = settled.problem.as_ref()?;
+        return Some(Box::new(unknown(base, problem.sentence())));
+    };
+    let note = settled.problem.as_ref().map(Unresolved::sentence);
+    let Some(base) = base else {
+        return note.map(|note| Box::new(unknown(None, note)));
+    };
+    let repository = application.spec.repository.as_ref()?;
+    if let Some(known) = told(request, &base, head, memo) {
+        return Some(known);
+    }
+    let mut found = if base == *head {
+        Changes {
+            relation: Some(Relation::Identical),
+            ..nothing(Some(base.clone()))
+        }
+    } else {
+        let namespace = request.namespace().unwrap_or_default();
+        let asking = async {
+            let host = context.git.of(&namespace, repository).await?;
+            host.between(&base, head, bounds::COMMITS).await
+        };
+        match tokio::time::timeout(CHANGES, asking).await {
+            Ok(Ok(comparison)) => commits::changes(&base, &comparison),
+            Ok(Err(error)) => unknown(
+                Some(base.clone()),
+                &format!("what changes isn't known: {error}."),
+            ),
+            Err(_) => unknown(
+                Some(base.clone()),
+                "what changes isn't known: the repository's host takes too long to say.",
+            ),
+        }
+    };
+    if let (None, Some(note)) = (&found.problem, note) {
+        found.problem = Some(bounds::cut(note, bounds::MESSAGE));
+    }
+    let found = Box::new(found);
+    memo.changes = Some((base, head.clone(), found.clone()));
+    Some(found)
+}
+
+/// What is known already of what lies between.
+fn told(request: &DeployRequest, base: &str, head: &str, memo: &Memo) -> Option<Box<Changes>> {
+    if let Some((from, to, changes)) = &memo.changes
+        && from == base
+        && to == head
+    {
+        return Some(changes.clone());
+    }
+    let status = request.status.as_ref()?;
+    let to = status.resolved.as_ref()?.commit.as_deref();
+    let changes = status.changes.as_ref()?;
+    let stands = to == Some(head) && changes.from.as_deref() == Some(base);
+    let read = status.phase == Some(Phase::AwaitingApproval);
+    (stands && (changes.relation.is_some() || !read)).then(|| changes.clone())
+}
+
+fn nothing(from: Option<String>) -> Changes {
+    Changes {
+        from,
+        relation: None,
+        added: 0,
+        removed: 0,
+        commits: Vec::new(),
+        url: None,
+        problem: None,
+    }
+}
+
+fn unknown(from: Option<String>, problem: &str) -> Changes {
+    Changes {
+        problem: Some(bounds::cut(problem, bounds::MESSAGE)),
+        ..nothing(from)
+    }
+}
