@@ -163,7 +163,8 @@ impl Receiver {
             ..stub
         };
         let stage = Stage::Filled;
-        let prepared = match self.prepare(occasion, sight, plan.clone(), stage).await? {
+        let preparing = Box::pin(self.prepare(occasion, sight, plan.clone(), stage));
+        let prepared = match preparing.await? {
             Ok(prepared) => prepared,
             Err(answer) => return Ok(Ok(answer)),
         };
@@ -174,7 +175,8 @@ impl Receiver {
                 return Ok(Err(wrong));
             }
         }
-        self.proceed(occasion, sight, prepared, stage).await.map(Ok)
+        let proceeding = Box::pin(self.proceed(occasion, sight, prepared, stage));
+        proceeding.await.map(Ok)
     }
 
     async fn plan_submitted(

@@ -92,8 +92,8 @@ impl Receiver {
         plan: Plan,
         stage: Stage,
     ) -> Result<Answer, Trouble> {
-        match self.prepare(occasion, sight, plan, stage).await? {
-            Ok(prepared) => self.proceed(occasion, sight, prepared, stage).await,
+        match Box::pin(self.prepare(occasion, sight, plan, stage)).await? {
+            Ok(prepared) => Box::pin(self.proceed(occasion, sight, prepared, stage)).await,
             Err(answer) => Ok(answer),
         }
     }
@@ -109,7 +109,7 @@ impl Receiver {
         sight: &Sight,
         plan: Plan,
         stage: Stage,
-    ) -> Result<Result<Prepared, Answer>, Trouble> {
+    ) -> Result<Result<Box<Prepared>, Answer>, Trouble> {
         if let Some(existing) = self.existing(&plan) {
             let likeness = object::likeness(&plan, &existing);
             let told = started::existing(&existing, likeness, &plan);
@@ -153,12 +153,12 @@ impl Receiver {
         let named = plan.order.version.as_deref().filter(|_| confirms);
         let moved = Moved::between(named, before.as_deref(), shown.commit.as_deref());
         plan.order.commit = shown.commit.clone().filter(|_| shown.version_given);
-        Ok(Ok(Prepared {
+        Ok(Ok(Box::new(Prepared {
             plan,
             found,
             shown,
             moved,
-        }))
+        })))
     }
 
     /// From a plan that its asker may have to its answer.
@@ -166,7 +166,7 @@ impl Receiver {
         &self,
         occasion: &Occasion,
         sight: &Sight,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         stage: Stage,
     ) -> Result<Answer, Trouble> {
         let Prepared {
@@ -174,7 +174,7 @@ impl Receiver {
             found,
             shown,
             moved,
-        } = prepared;
+        } = *prepared;
         let request = object::request(&plan, &sight.person, self.settings.ttl);
         let equal = self.equal(&request).await;
         let other;
