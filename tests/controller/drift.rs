@@ -31,20 +31,6 @@ fn known(status: &DeployTargetStatus) -> String {
 }
 
 impl Bed {
-    async fn until_target(
-        &self,
-        environment: &str,
-        what: &str,
-        wanted: impl Fn(&DeployTargetStatus) -> bool,
-    ) -> Result<DeployTargetStatus> {
-        wait_for(&format!("{environment}: {what}"), PATIENCE, async || {
-            let status = self.target(environment).await?.status.unwrap_or_default();
-            ensure!(wanted(&status), "{}, {:?}", known(&status), status.drift);
-            Ok(status)
-        })
-        .await
-    }
-
     async fn until_known(&self, environment: &str, beginning: &str) -> Result<String> {
         let wanted = |status: &DeployTargetStatus| known(status).starts_with(beginning);
         let status = self.until_target(environment, beginning, wanted).await?;
