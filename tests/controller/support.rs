@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use foredeck::api::{
     Application, DeployRequest, DeployTarget, Environment, SpinnakerConnection,
-    deploy_request::Phase,
+    deploy_request::Phase, deploy_target::DeployTargetStatus,
 };
 use foredeck_testkit::{
     ControlPlane, StandInGate,

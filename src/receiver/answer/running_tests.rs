@@ -30,8 +30,8 @@ fn repository(api: Option<&str>) -> Repository {
     serde_json::from_value(json!({"github": "acme/checkout", "apiUrl": api})).unwrap()
 }
 
-fn said(status: Value, repository: Option<&Repository>) -> String {
-    let target = target(&status);
+fn said(status: &Value, repository: Option<&Repository>) -> String {
+    let target = target(status);
     let one = Running {
         environment: None,
         repository,
@@ -46,7 +46,7 @@ fn what_runs_is_told_with_commit_person_and_distance() {
     let of = |behind, ahead| {
         let status =
             json!({"current": run("main", Some(&sha('a'))), "drift": drift(behind, ahead)});
-        said(status, Some(&repository(None)))
+        said(&status, Some(&repository(None)))
     };
     let three = of(3, 0);
     for part in [
@@ -66,12 +66,12 @@ fn what_runs_is_told_with_commit_person_and_distance() {
 fn links_lead_to_the_repository_that_the_application_names_and_nowhere_without_one() {
     let status = || json!({"current": run("main", Some(&sha('a')))});
     let enterprise = repository(Some("https://github.corp.example/api/v3"));
-    let there = said(status(), Some(&enterprise));
+    let there = said(&status(), Some(&enterprise));
     assert!(
         there.contains("<https://github.corp.example/acme/checkout/commit/aaa"),
         "{there}"
     );
-    let none = said(status(), None);
+    let none = said(&status(), None);
     assert!(
         none.contains("(`aaaaaaa`)") && !none.contains("http"),
         "{none}"
@@ -85,18 +85,18 @@ fn what_is_not_known_is_said_so() {
             "type": "Known", "status": "False", "reason": reason, "message": message, "lastTransitionTime": "2026-01-02T03:04:05Z",
         }]})
     };
-    let failed = said(known("LastRequestFailed", "nobody knows"), None);
+    let failed = said(&known("LastRequestFailed", "nobody knows"), None);
     assert!(
         failed.ends_with(". :grey_question: not known: `nobody knows`"),
         "{failed}"
     );
-    let others = said(known("RanElsewhere", "others did"), None);
+    let others = said(&known("RanElsewhere", "others did"), None);
     assert!(
         others.contains(":warning: run by others: `others did`"),
         "{others}"
     );
     let silent = json!({"since": "2026-01-02T03:04:05Z", "problem": "it is gone."});
-    let silent = said(json!({"current": run("v1", None), "drift": silent}), None);
+    let silent = said(&json!({"current": run("v1", None), "drift": silent}), None);
     assert!(
         silent.contains("how far behind isn't known: `it is gone.`"),
         "{silent}"
@@ -113,7 +113,7 @@ fn what_strangers_wrote_stays_text() {
         "drift": {"branch": HOSTILE, "behind": 1, "ahead": 0, "since": "2026-01-02T03:04:05Z"},
         "conditions": [{"type": "Known", "status": "False", "reason": HOSTILE, "message": HOSTILE, "lastTransitionTime": "2026-01-02T03:04:05Z"}],
     });
-    let text = said(status, Some(&repository(None)));
+    let text = said(&status, Some(&repository(None)));
     for part in ["<!channel>", "<https://evil", "\n", "\u{202e}"] {
         assert!(!text.contains(part), "{text}");
     }
