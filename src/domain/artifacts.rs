@@ -129,7 +129,7 @@ pub fn bound(
     for expected in &pipeline.expected {
         let mut met: Vec<&Artifact> = Vec::new();
         for artifact in artifacts {
-            let matches = takes(&expected.wanted, &fields(artifact, |text| Field::Is(text)))
+            let matches = takes(&expected.wanted, &fields(artifact, Field::Is))
                 .map_err(|pattern| unreadable(pipeline, expected, pattern))?;
             // Orca keeps a set: the same one twice is one.
             if matches && !met.contains(&artifact) {
@@ -173,7 +173,8 @@ pub fn possible(pipeline: &Pipeline, action: &Action) -> Result<(), Refusal> {
             // What can't be read is said of the request, which may be equal to it.
             takes(&expected.wanted, &fields(artifact, open)).unwrap_or(true)
         });
-        if !met && !(action.allow_default_artifact && falls_back(expected)) {
+        let allowed = action.allow_default_artifact && falls_back(expected);
+        if !(met || allowed) {
             return Err(unmet(pipeline, expected, &action.artifacts));
         }
     }

@@ -22,7 +22,7 @@ fn run(uid: &str, minutes: i64, phase: &str) -> Value {
     })
 }
 
-fn target(status: Value) -> DeployTarget {
+fn target(status: &Value) -> DeployTarget {
     serde_json::from_value(json!({
         "metadata": {"name": "checkout-staging", "namespace": "shop", "uid": "t"},
         "spec": {"application": "checkout", "environment": "staging", "place": {"account": "eks-1", "namespace": "shop"}},
@@ -36,7 +36,7 @@ fn after(later: &[Value]) -> DeployTarget {
     let current = run("a", 0, "Succeeded");
     let mut history = later.to_vec();
     history.push(current.clone());
-    target(json!({"initialized": at(BUILT), "current": current, "history": history}))
+    target(&json!({"initialized": at(BUILT), "current": current, "history": history}))
 }
 
 fn shown(id: &str, minutes: i64) -> Shown {
@@ -83,11 +83,11 @@ fn with_conditions(mut target: DeployTarget, conditions: Vec<Condition>) -> Depl
 
 #[test]
 fn nothing_is_said_of_a_target_on_which_nothing_ran() {
-    assert_eq!(verdict(&target(json!({})), Some(&[])), "nothing");
+    assert_eq!(verdict(&target(&json!({})), Some(&[])), "nothing");
     let mut refused = run("a", 0, "Failed");
     refused["executionId"] = Value::Null;
     refused["reason"] = json!("StartRefused");
-    let never = target(json!({"history": [refused]}));
+    let never = target(&json!({"history": [refused]}));
     assert_eq!(verdict(&never, Some(&[])), "nothing");
 }
 
@@ -104,7 +104,7 @@ fn what_failed_after_its_start_is_told_with_version_and_person_until_the_next_su
             assert!(message.contains(part), "{message}");
         }
         let again = run("c", 20, "Succeeded");
-        let mended = target(json!({
+        let mended = target(&json!({
             "current": again, "history": [again, run("b", 10, phase), run("a", 0, "Succeeded")],
             "conditions": conditions,
         }));
@@ -250,42 +250,51 @@ fn what_is_known_stays_while_spinnaker_is_silent_or_forgets_and_no_longer_than_w
         );
     }
     let later = run("c", 700, "Succeeded");
-    let next = target(json!({"current": later, "history": [later], "conditions": others}));
+    let next = target(&json!({"current": later, "history": [later], "conditions": others}));
     assert_eq!(verdict(&next, None), "True Succeeded");
 }
 
-fn told(behind: u32, ahead: u32) -> Option<Heard> {
-    Some(Heard::Compared {
+fn told(behind: u32, ahead: u32) -> Heard {
+    Heard::Compared {
         branch: "main".to_owned(),
         head: "a".repeat(40),
         behind,
         ahead,
-    })
+    }
 }
 
-fn silent(passing: bool, sentence: &str) -> Option<Heard> {
-    Some(Heard::Problem {
+fn silent(passing: bool, sentence: &str) -> Heard {
+    Heard::Problem {
         branch: None,
         head: None,
         sentence: sentence.to_owned(),
         passing,
-    })
+    }
 }
 
 #[test]
 fn since_moves_only_when_the_numbers_do_or_what_runs() {
     let mut status = after(&[]).status.unwrap();
-    let first = drift(&status, told(3, 0), now()).unwrap();
+    let first = drift(&status, Some(told(3, 0)), now()).unwrap();
     assert_eq!((first.behind, first.ahead), (Some(3), Some(0)));
     status.drift = Some(first.clone());
-    let later = now() + std::time::Duration::from_secs(600);
-    assert_eq!(drift(&status, told(3, 0), later), Some(first.clone()));
-    assert_eq!(drift(&status, told(4, 0), later).unwrap().since.0, later);
-    assert_eq!(drift(&status, silent(true, "late"), later), Some(first));
+    let later = now() + std::time::Duration::from_mins(10);
+    assert_eq!(drift(&status, Some(told(3, 0)), later), Some(first.clone()));
+    assert_eq!(
+        drift(&status, Some(told(4, 0)), later).unwrap().since.0,
+        later
+    );
+    assert_eq!(
+        drift(&status, Some(silent(true, "late")), later),
+        Some(first)
+    );
     status.current.as_mut().unwrap().finished_at = Time(later);
     let anew = later + std::time::Duration::from_secs(1);
-    assert_eq!(drift(&status, told(3, 0), anew).unwrap().since.0, anew);
-    let unknown = drift(&status, silent(true, "late"), anew).unwrap();
+    assert_eq!(
+        drift(&status, Some(told(3, 0)), anew).unwrap().since.0,
+        anew
+    );
+    let unknown = drift(&status, Some(silent(true, "late")), anew).unwrap();
     assert_eq!(
         (unknown.behind, unknown.problem.as_deref()),
         (None, Some("late"))
@@ -297,10 +306,15 @@ fn without_a_repository_or_anything_that_runs_there_is_no_drift() {
     let status = after(&[]).status.unwrap();
     assert_eq!(drift(&status, None, now()), None);
     assert_eq!(
-        drift(&DeployTargetStatus::default(), told(0, 0), now()),
+        drift(&DeployTargetStatus::default(), Some(told(0, 0)), now()),
         None
     );
-    let gone = drift(&status, silent(false, "there is no repository"), now()).unwrap();
+    let gone = drift(
+        &status,
+        Some(silent(false, "there is no repository")),
+        now(),
+    )
+    .unwrap();
     assert_eq!(
         (gone.behind, gone.problem.as_deref()),
         (None, Some("there is no repository"))

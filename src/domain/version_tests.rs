@@ -280,18 +280,18 @@ fn a_whole_sha_goes_as_itself_unless_it_is_not_there() {
 
 #[test]
 fn a_refusal_for_want_of_a_commit_says_why_and_waits_where_that_helps() {
-    let wants = Refusal::permanent(Reason::CommitUnknown, "the template names it.");
+    let refusal = Refusal::permanent(Reason::CommitUnknown, "the template names it.");
     let unclear = Unresolved::Unclear("nobody answers.".to_owned());
-    let waits = explained(wants.clone(), Some(&unclear));
+    let waits = explained(refusal.clone(), Some(&unclear));
     assert_eq!(waits.message, "the template names it. nobody answers.");
     assert_eq!(waits.waiting_for, Some(WaitingFor::Repository));
     let missing = Unresolved::Missing("there is no `main`.".to_owned());
-    let fails = explained(wants.clone(), Some(&missing));
+    let fails = explained(refusal.clone(), Some(&missing));
     assert_eq!(
         (fails.reason, fails.waiting_for),
         (Reason::VersionNotFound, None)
     );
-    assert_eq!(explained(wants.clone(), None), wants);
+    assert_eq!(explained(refusal.clone(), None), refusal);
     let other = Refusal::permanent(Reason::TemplateFailed, "a mistake.");
     assert_eq!(explained(other.clone(), Some(&unclear)), other);
 }

@@ -28,21 +28,6 @@ fn version_of(run: &Run) -> &str {
 }
 
 impl Bed {
-    /// Waits until the target of an environment is as wanted.
-    async fn until_target(
-        &self,
-        environment: &str,
-        what: &str,
-        wanted: impl Fn(&DeployTargetStatus) -> bool,
-    ) -> Result<DeployTargetStatus> {
-        wait_for(&format!("{environment}: {what}"), PATIENCE, async || {
-            let status = self.target(environment).await?.status.unwrap_or_default();
-            ensure!(wanted(&status), "{}", serde_json::to_string(&status)?);
-            Ok(status)
-        })
-        .await
-    }
-
     async fn until_held_by(&self, request: &DeployRequest) -> Result<DeployTargetStatus> {
         let uid = request.uid();
         let what = format!("held by {}", request.name_any());

@@ -31,23 +31,9 @@ fn known(status: &DeployTargetStatus) -> String {
 }
 
 impl Bed {
-    async fn until_said(
-        &self,
-        environment: &str,
-        what: &str,
-        wanted: impl Fn(&DeployTargetStatus) -> bool,
-    ) -> Result<DeployTargetStatus> {
-        wait_for(&format!("{environment}: {what}"), PATIENCE, async || {
-            let status = self.target(environment).await?.status.unwrap_or_default();
-            ensure!(wanted(&status), "{}, {:?}", known(&status), status.drift);
-            Ok(status)
-        })
-        .await
-    }
-
     async fn until_known(&self, environment: &str, beginning: &str) -> Result<String> {
         let wanted = |status: &DeployTargetStatus| known(status).starts_with(beginning);
-        let status = self.until_said(environment, beginning, wanted).await?;
+        let status = self.until_target(environment, beginning, wanted).await?;
         Ok(known(&status))
     }
 
@@ -177,25 +163,25 @@ async fn it_falls_behind_as_the_branch_moves_and_is_at_its_head_once_that_is_dep
             drift.is_some_and(|drift| (drift.behind, drift.ahead) == (Some(behind), Some(ahead)))
         }
     };
-    let zero = bed.until_said("staging", "at the head", at(0, 0)).await?;
+    let zero = bed.until_target("staging", "at the head", at(0, 0)).await?;
     github.commits("main", 3).await?;
-    let three = bed.until_said("staging", "3 behind", at(3, 0)).await?;
+    let three = bed.until_target("staging", "3 behind", at(3, 0)).await?;
     ensure!(three.current == zero.current && three.history == zero.history);
     bed.deployed("second", "production", &first).await?;
-    bed.until_said("production", "3 behind", at(3, 0)).await?;
+    bed.until_target("production", "3 behind", at(3, 0)).await?;
     github.set_fault(Some(GithubFault::Status(404)));
     let gone = |status: &DeployTargetStatus| {
         let drift = status.drift.as_ref();
         drift.is_some_and(|drift| drift.behind.is_none() && drift.problem.is_some())
     };
-    bed.until_said("production", "a problem", gone).await?;
+    bed.until_target("production", "a problem", gone).await?;
     bed.until_known("production", "True Succeeded").await?;
     github.set_fault(None);
-    bed.until_said("production", "3 behind", at(3, 0)).await?;
+    bed.until_target("production", "3 behind", at(3, 0)).await?;
     bed.deployed("third", "staging", "main").await?;
-    bed.until_said("staging", "at the head", at(0, 0)).await?;
+    bed.until_target("staging", "at the head", at(0, 0)).await?;
     github.force_push("main", &first).await?;
-    bed.until_said("staging", "3 ahead", at(0, 3)).await?;
+    bed.until_target("staging", "3 ahead", at(0, 3)).await?;
     Ok(())
 }
 

@@ -254,6 +254,21 @@ impl Bed {
         .await
     }
 
+    /// Waits until the target of an environment is as wanted.
+    pub(crate) async fn until_target(
+        &self,
+        environment: &str,
+        what: &str,
+        wanted: impl Fn(&DeployTargetStatus) -> bool,
+    ) -> Result<DeployTargetStatus> {
+        wait_for(&format!("{environment}: {what}"), PATIENCE, async || {
+            let status = self.target(environment).await?.status.unwrap_or_default();
+            ensure!(wanted(&status), "{}", serde_json::to_string(&status)?);
+            Ok(status)
+        })
+        .await
+    }
+
     pub(crate) async fn until_phase(&self, name: &str, phase: Phase) -> Result<DeployRequest> {
         let request = self
             .until(name, &format!("{phase:?}"), |request| {

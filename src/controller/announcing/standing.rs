@@ -109,7 +109,7 @@ mod tests {
         };
         standing.well(&key("a"));
         let first = standing.trouble("u-1", key("a"), &silent, now);
-        let later = standing.trouble("u-1", key("a"), &silent, now + Duration::from_secs(60));
+        let later = standing.trouble("u-1", key("a"), &silent, now + Duration::from_mins(1));
         assert!(first < Duration::from_secs(2) && later >= Duration::from_secs(30));
         standing.well(&key("a"));
         assert_eq!(standing.left(&key("a"), now), None);

@@ -25,7 +25,7 @@ impl Repository {
         self.log.lock().unwrap().push(what.to_owned());
     }
 
-    fn takes(&self, plan: &Mutex<Option<&'static str>>, what: &str) -> bool {
+    fn takes(plan: &Mutex<Option<&'static str>>, what: &str) -> bool {
         let mut plan = plan.lock().unwrap();
         let now = *plan == Some(what);
         if now {
@@ -36,11 +36,11 @@ impl Repository {
 
     fn answer<T>(&self, what: &'static str, act: impl FnOnce() -> T) -> Result<T, GitError> {
         self.did(what);
-        if self.takes(&self.refused, what) {
+        if Self::takes(&self.refused, what) {
             return Err(silent());
         }
         let answer = act();
-        if self.takes(&self.lost, what) {
+        if Self::takes(&self.lost, what) {
             return Err(silent());
         }
         Ok(answer)

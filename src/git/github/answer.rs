@@ -106,10 +106,11 @@ pub(super) fn refusal(
     match status {
         StatusCode::UNAUTHORIZED => Refusal::Login(message),
         StatusCode::FORBIDDEN => Refusal::Error(place.forbidden(message)),
-        StatusCode::NOT_FOUND => Refusal::Missing(message),
         StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Refusal::Impossible(message),
-        // Taken away by law, or for other reasons of GitHub's.
-        StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Refusal::Missing(message),
+        // Some are taken away by law, or for other reasons of GitHub's.
+        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+            Refusal::Missing(message)
+        }
         _ => {
             let what = format!("it answers with status {}", status.as_u16());
             Refusal::Error(place.unavailable(what))

@@ -211,10 +211,11 @@ impl Caller {
         let operation = asked.operation;
         let deadline = began + self.deadline;
         let late = || Refusal::Error(self.place.unavailable("it doesn't answer in time"));
-        let exchange = async {
+        // On the heap: what asks several times carries each call about with it.
+        let exchange = Box::pin(async {
             let _permit = self.budget.at_once.acquire().await.map_err(|_| late())?;
             self.follow(asked, etag).await
-        };
+        });
         let answered = timeout_at(deadline, exchange)
             .await
             .unwrap_or_else(|_| Err(late()));

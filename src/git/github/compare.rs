@@ -69,7 +69,7 @@ impl Github {
         // A page is asked for anyway.
         let wanted = if most <= PAGE { PAGE } else { MOST };
         let key = (base.to_owned(), head.to_owned(), wanted);
-        let asking = self.asked_between(base, head, wanted);
+        let asking = Box::pin(self.asked_between(base, head, wanted));
         let known = self.compared.try_get_with(key, asking).await;
         let mut known = known.map_err(|error| GitError::clone(&error))?;
         if known.commits.len() > most {

@@ -9,7 +9,7 @@ fn sha(digit: char) -> String {
     digit.to_string().repeat(40)
 }
 
-fn target(status: Value) -> DeployTarget {
+fn target(status: &Value) -> DeployTarget {
     serde_json::from_value(json!({
         "metadata": {"name": "t", "namespace": "shop"},
         "spec": {"application": "checkout", "environment": "production", "place": {"account": "a", "namespace": "n"}},
@@ -18,7 +18,7 @@ fn target(status: Value) -> DeployTarget {
     .unwrap()
 }
 
-fn run(version: &str, commit: Option<String>) -> Value {
+fn run(version: &str, commit: Option<&str>) -> Value {
     json!({
         "uid": "u", "name": "slack-1", "action": "deploy", "version": version, "commit": commit, "requester": "alice@corp.example",
         "connection": "gate", "phase": "Succeeded", "reason": "Succeeded", "sentAt": "2026-01-02T03:04:05Z",
@@ -31,7 +31,7 @@ fn repository(api: Option<&str>) -> Repository {
 }
 
 fn said(status: Value, repository: Option<&Repository>) -> String {
-    let target = target(status);
+    let target = target(&status);
     let one = Running {
         environment: None,
         repository,
@@ -44,7 +44,8 @@ fn said(status: Value, repository: Option<&Repository>) -> String {
 fn what_runs_is_told_with_commit_person_and_distance() {
     let drift = |behind, ahead| json!({"branch": "main", "head": sha('b'), "behind": behind, "ahead": ahead, "since": "2026-01-02T03:04:05Z"});
     let of = |behind, ahead| {
-        let status = json!({"current": run("main", Some(sha('a'))), "drift": drift(behind, ahead)});
+        let status =
+            json!({"current": run("main", Some(&sha('a'))), "drift": drift(behind, ahead)});
         said(status, Some(&repository(None)))
     };
     let three = of(3, 0);
@@ -63,7 +64,7 @@ fn what_runs_is_told_with_commit_person_and_distance() {
 
 #[test]
 fn links_lead_to_the_repository_that_the_application_names_and_nowhere_without_one() {
-    let status = || json!({"current": run("main", Some(sha('a')))});
+    let status = || json!({"current": run("main", Some(&sha('a')))});
     let enterprise = repository(Some("https://github.corp.example/api/v3"));
     let there = said(status(), Some(&enterprise));
     assert!(
@@ -104,7 +105,7 @@ fn what_is_not_known_is_said_so() {
 
 #[test]
 fn what_strangers_wrote_stays_text() {
-    let mut current = run(HOSTILE, Some(sha('a')));
+    let mut current = run(HOSTILE, Some(&sha('a')));
     current["requester"] = json!(HOSTILE);
     let status = json!({
         "current": current,
