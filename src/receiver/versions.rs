@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(names(&suggestions("main", &branches))[0], "=main");
         let tag = suggestions("v1.2.3", &branches);
         assert_eq!(names(&tag), ["=v1.2.3"]);
-        assert!(suggestions("a b; ${x}", &branches).is_empty());
+        assert!(suggestions("a\u{202e}b", &branches).is_empty());
     }
 
     #[test]

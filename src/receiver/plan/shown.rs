@@ -279,11 +279,17 @@ pub fn question(namespace: &str, order: &Order, sights: Sights<'_>) -> Question 
     let wanted = wanted(namespace, order, sights);
     let current = wanted.target.and_then(|target| target.current.as_ref());
     let base = current.and_then(|run| run.commit.as_deref());
-    Question::of(sights.application, &wanted.version, base)
+    let mut question = Question::of(sights.application, &wanted.version, base);
+    if version::forgotten(&wanted.request, sights.environment, &wanted.version).is_some() {
+        // What its name means now says nothing of what ran.
+        question.name = None;
+    }
+    question
 }
 
 /// The version as it may go; or what speaks against it.
 fn settled(
+    request: &DeployRequest,
     version: Version,
     sights: Sights<'_>,
     said: &Said,
@@ -291,7 +297,9 @@ fn settled(
     warnings: &mut Vec<Warning>,
 ) -> Settled {
     let asked = version::question(&version, sights.application).is_some();
-    let answer = said.commit.clone().filter(|_| asked);
+    let forgotten = version::forgotten(request, sights.environment, &version).map(Err);
+    let answer = forgotten.or_else(|| said.commit.clone());
+    let answer = answer.filter(|_| asked);
     let late = || {
         Err(Unresolved::Unclear(
             "the repository hasn't answered in time.".to_owned(),
@@ -351,7 +359,14 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>, said: &Said) ->
         }
     }
     let mut warnings = Vec::new();
-    let Settled { version, problem } = settled(version, sights, said, &mut problems, &mut warnings);
+    let Settled { version, problem } = settled(
+        &request,
+        version,
+        sights,
+        said,
+        &mut problems,
+        &mut warnings,
+    );
     let described = described(order, sights.application);
     let rules = sights.environment.spec.protection.approvals.as_ref();
     let action = sights.application.spec.actions.get(&order.action);
@@ -398,7 +413,7 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>, said: &Said) ->
         {
             warnings.push(Warning::NeedsCommit);
         }
-        Err(refusal) => problems.push(refusal.into()),
+        Err(refusal) => problems.push(version::explained(refusal, problem.as_ref()).into()),
     }
     warnings.extend(about_pipeline(described, &mut problems));
     warnings.extend(about_environment(sights.environment));
