@@ -7,7 +7,7 @@
 mod github;
 mod hosts;
 mod metrics;
-mod secret;
+pub mod secret;
 
 use std::{sync::Arc, time::Duration};
 

@@ -10,6 +10,15 @@ use secrecy::{SecretString, zeroize::Zeroize};
 
 use super::GitError;
 
+/// The key of a Secret that holds a token.
+pub const TOKEN: &str = "token";
+/// The key of a Secret that holds a GitHub App's id, or its client id.
+pub const APP_ID: &str = "app-id";
+/// The key of a Secret that holds a GitHub App's private key, PEM.
+pub const PRIVATE_KEY: &str = "private-key";
+/// The key of a Secret that says where a GitHub App is installed; may be left out.
+pub const INSTALLATION_ID: &str = "installation-id";
+
 /// How long what a Secret holds is believed.
 const AGE: Duration = Duration::from_secs(30);
 /// How long the API server may take.
@@ -149,21 +158,21 @@ struct Data(std::collections::BTreeMap<String, ByteString>);
 
 impl Data {
     fn credentials(&self) -> Result<Credentials, &'static str> {
-        if let Some(token) = self.text("token")? {
+        if let Some(token) = self.text(TOKEN)? {
             return if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 Err("holds no token under \"token\"")
             } else {
                 Ok(Credentials::Token(SecretString::from(token)))
             };
         }
-        let (Some(id), Some(key)) = (self.text("app-id")?, self.text("private-key")?) else {
+        let (Some(id), Some(key)) = (self.text(APP_ID)?, self.text(PRIVATE_KEY)?) else {
             return Err("has neither a key \"token\" nor the keys \"app-id\" and \"private-key\"");
         };
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         if id.is_empty() || !id.bytes().all(fits) {
             return Err("holds no app's id under \"app-id\"");
         }
-        let installation = match self.text("installation-id")? {
+        let installation = match self.text(INSTALLATION_ID)? {
             None => None,
             Some(number) => Some(
                 number
