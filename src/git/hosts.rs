@@ -9,7 +9,7 @@ use reqwest::Url;
 
 use super::{
     DEADLINE, GitError, Host,
-    github::{Budget, Caller, Memory, Place, Shared, memory},
+    github::{Budget, Caller, Memory, Place, Readers, Shared, memory},
     metrics::GitMetrics,
     secret::Secrets,
 };
@@ -71,6 +71,7 @@ pub struct Hosts {
     known: Cache<Key, Arc<Shared>>,
     /// By host, namespace and Secret.
     budgets: Cache<(String, Arc<str>), Arc<Budget>>,
+    readers: Arc<Readers>,
     memory: Memory,
 }
 
@@ -114,6 +115,7 @@ impl Hosts {
                 .max_capacity(REPOSITORIES)
                 .time_to_idle(IDLE)
                 .build(),
+            readers: Arc::default(),
             memory: memory(MEMORY),
         }
     }
@@ -182,6 +184,7 @@ impl Hosts {
             clock: self.settings.clock,
             metrics: self.metrics.clone(),
             budget,
+            readers: Arc::clone(&self.readers),
             memory: self.memory.clone(),
             login,
         };

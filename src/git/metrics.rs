@@ -9,12 +9,30 @@ use prometheus_client::{
 
 use crate::runtime::metrics::Metrics;
 
+/// What comes of a call, where that isn't a [`GitError`](super::GitError): some are judged only by who asked.
+pub(super) mod outcome {
+    pub(in crate::git) const OK: &str = "ok";
+    /// Answered from memory, by its `ETag`.
+    pub(in crate::git) const UNCHANGED: &str = "unchanged";
+    /// 404: a version or a repository.
+    pub(in crate::git) const MISSING: &str = "missing";
+    /// 401: perhaps asked again with another login.
+    pub(in crate::git) const LOGIN_REFUSED: &str = "login-refused";
+    /// 409 or 422.
+    pub(in crate::git) const IMPOSSIBLE: &str = "impossible";
+    /// Not sent: too many calls of the login were under way.
+    pub(in crate::git) const BUSY: &str = "busy";
+    #[cfg(test)]
+    pub(in crate::git) const ALL: [&str; 6] =
+        [OK, UNCHANGED, MISSING, LOGIN_REFUSED, IMPOSSIBLE, BUSY];
+}
+
 /// A call of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct CallLabels {
     /// What was asked, in a fixed word.
     pub operation: &'static str,
-    /// `ok`, `unchanged` (answered from memory, by its `ETag`), or an error's fixed word.
+    /// One of [`outcome`], or an error's fixed word.
     pub outcome: &'static str,
 }
 
@@ -64,10 +82,15 @@ impl GitMetrics {
         own
     }
 
-    pub(super) fn call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+    /// What wasn't sent, and why.
+    pub(super) fn unsent(&self, operation: &'static str, outcome: &'static str) {
         self.calls
             .get_or_create(&CallLabels { operation, outcome })
             .inc();
+    }
+
+    pub(super) fn call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        self.unsent(operation, outcome);
         self.seconds
             .get_or_create(&Called { operation })
             .observe(took.as_secs_f64());
@@ -77,6 +100,38 @@ impl GitMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::GitError;
+
+    #[test]
+    fn each_outcome_stands_on_the_page_of_metrics() {
+        let page = include_str!("../../docs/monitoring.md");
+        let row = page
+            .lines()
+            .find(|line| line.starts_with("| `foredeck_git_calls_total`"))
+            .unwrap();
+        let (_, told) = row.split_once("what came of them").unwrap();
+        let words: Vec<_> = told.split('`').skip(1).step_by(2).collect();
+        let host = String::new;
+        let errors = [
+            GitError::Limited {
+                host: host(),
+                until: jiff::Timestamp::UNIX_EPOCH,
+            },
+            GitError::Forbidden {
+                host: host(),
+                repository: host(),
+                message: host(),
+            },
+            GitError::Unavailable {
+                host: host(),
+                message: host(),
+            },
+        ];
+        let mut expected = outcome::ALL.to_vec();
+        expected.extend(errors.iter().map(GitError::reason));
+        let told: Vec<_> = words.into_iter().filter(|word| *word != "ETag").collect();
+        assert_eq!(told, expected);
+    }
 
     #[test]
     fn what_is_counted_is_on_the_page() {

@@ -7,7 +7,7 @@
 mod github;
 mod hosts;
 mod metrics;
-mod secret;
+pub mod secret;
 
 use std::{sync::Arc, time::Duration};
 
@@ -179,8 +179,8 @@ pub trait Host: Send + Sync {
     fn described(&self) -> BoxFuture<'_, Result<Described, GitError>>;
     /// The commit that a branch, tag, commit or the beginning of one (from 7 digits on) stands for now.
     fn commit<'a>(&'a self, version: &'a str) -> BoxFuture<'a, Result<Commit, GitError>>;
-    /// How `head` stands to `base`, with at most `most` of the commits between, newest first. Two whole SHA-1s: the answer
-    /// never changes.
+    /// How `head` stands to `base`, with at most `most` of the commits between, newest first, and the page that lists them; with
+    /// 0, how many there are and no page, which costs one small call. Two whole SHA-1s: the answer never changes.
     fn between<'a>(
         &'a self,
         base: &'a str,

@@ -10,8 +10,19 @@ use secrecy::{SecretString, zeroize::Zeroize};
 
 use super::GitError;
 
+/// The key of a Secret that holds a token.
+pub const TOKEN: &str = "token";
+/// The key of a Secret that holds a GitHub App's id, or its client id.
+pub const APP_ID: &str = "app-id";
+/// The key of a Secret that holds a GitHub App's private key, PEM.
+pub const PRIVATE_KEY: &str = "private-key";
+/// The key of a Secret that says where a GitHub App is installed; may be left out.
+pub const INSTALLATION_ID: &str = "installation-id";
+
 /// How long what a Secret holds is believed.
 const AGE: Duration = Duration::from_secs(30);
+/// How long it is believed that a Secret can't be read: shorter, since somebody is about to mend it.
+const REFUSED: Duration = Duration::from_secs(3);
 /// How long the API server may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Secrets remembered at most.
@@ -46,6 +57,8 @@ pub(super) struct Held {
 pub(super) struct Secrets {
     client: Client,
     held: Cache<(String, String), Arc<Held>>,
+    /// Why one can't be read.
+    refused: Cache<(String, String), GitError>,
 }
 
 /// One Secret, or that there is none.
@@ -64,6 +77,10 @@ impl Secrets {
                 .max_capacity(SECRETS)
                 .time_to_live(AGE)
                 .build(),
+            refused: Cache::builder()
+                .max_capacity(SECRETS)
+                .time_to_live(REFUSED)
+                .build(),
         }
     }
 
@@ -77,7 +94,7 @@ impl Secrets {
 }
 
 impl Keyring {
-    /// What the Secret holds, read at most 30 s ago.
+    /// What the Secret holds, read at most 30 s ago; or why it couldn't be read at most 3 s ago.
     pub(super) async fn current(&self) -> Result<Arc<Held>, GitError> {
         let Some(name) = &self.name else {
             return Ok(Arc::new(Held {
@@ -86,9 +103,19 @@ impl Keyring {
             }));
         };
         let key = (self.namespace.clone(), name.clone());
+        if let Some(error) = self.secrets.refused.get(&key).await {
+            return Err(error);
+        }
         let reading = self.read(name);
-        let read = self.secrets.held.try_get_with(key, reading).await;
-        read.map_err(|error| GitError::clone(&error))
+        let read = self.secrets.held.try_get_with(key.clone(), reading).await;
+        match read {
+            Ok(held) => Ok(held),
+            Err(error) => {
+                let error = GitError::clone(&error);
+                self.secrets.refused.insert(key, error.clone()).await;
+                Err(error)
+            }
+        }
     }
 
     /// What it holds now, where that isn't what was refused.
@@ -149,21 +176,21 @@ struct Data(std::collections::BTreeMap<String, ByteString>);
 
 impl Data {
     fn credentials(&self) -> Result<Credentials, &'static str> {
-        if let Some(token) = self.text("token")? {
+        if let Some(token) = self.text(TOKEN)? {
             return if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 Err("holds no token under \"token\"")
             } else {
                 Ok(Credentials::Token(SecretString::from(token)))
             };
         }
-        let (Some(id), Some(key)) = (self.text("app-id")?, self.text("private-key")?) else {
+        let (Some(id), Some(key)) = (self.text(APP_ID)?, self.text(PRIVATE_KEY)?) else {
             return Err("has neither a key \"token\" nor the keys \"app-id\" and \"private-key\"");
         };
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         if id.is_empty() || !id.bytes().all(fits) {
             return Err("holds no app's id under \"app-id\"");
         }
-        let installation = match self.text("installation-id")? {
+        let installation = match self.text(INSTALLATION_ID)? {
             None => None,
             Some(number) => Some(
                 number
@@ -198,6 +225,11 @@ impl Drop for Data {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::{Json, Router, http::StatusCode};
+    use serde_json::json;
+
     use super::*;
 
     fn credentials(entries: &[(&str, &str)]) -> Result<Credentials, &'static str> {
@@ -205,6 +237,27 @@ mod tests {
             ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))
         };
         Data(entries.iter().map(entry).collect()).credentials()
+    }
+
+    #[tokio::test]
+    async fn who_types_on_does_not_ask_again_for_a_secret_that_is_not_there() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let router = Router::new().fallback(async move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+            });
+            (StatusCode::NOT_FOUND, Json(status))
+        });
+        let secrets = Secrets::new(Client::new(router, "default"));
+        let keyring = secrets.keyring("harbor", Some("none"));
+        let first = keyring.current().await.err();
+        assert!(first.is_some());
+        for _ in 0..5 {
+            assert_eq!(keyring.current().await.err(), first);
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 
     #[test]

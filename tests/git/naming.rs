@@ -24,6 +24,8 @@ async fn branches_tags_and_commits_stand_for_a_commit() -> Result<()> {
         ("feature/one", &first),
         ("v1", &first),
         ("v2", &second),
+        ("refs/heads/main", &second),
+        ("refs/tags/v1", &first),
         (&second[..7], &second),
         (&second[..39], &second),
         (second.as_str(), &second),
@@ -98,6 +100,10 @@ async fn names_that_git_does_not_have_are_not_asked_for_and_no_name_leaves_its_p
         "a\nb",
         "a?b",
         "@{-1}",
+        "pull/7/head",
+        "pull/7/merge",
+        "refs/pull/7/head",
+        "refs/notes/commits",
         &long,
     ] {
         assert_eq!(
@@ -169,7 +175,8 @@ async fn a_branch_is_asked_for_each_time_and_costs_nothing_where_it_has_not_move
 }
 
 #[tokio::test]
-async fn who_asks_the_same_at_once_asks_once() -> Result<()> {
+async fn who_asks_while_the_same_is_asked_waits_for_the_next_question_that_all_of_them_share()
+-> Result<()> {
     let Some(bed) = Bed::new().await? else {
         return Ok(());
     };
@@ -178,7 +185,8 @@ async fn who_asks_the_same_at_once_asks_once() -> Result<()> {
     bed.github.set_fault(Some(slow));
     let answers = join_all((0..20).map(|_| host.commit("main"))).await;
     assert!(answers.into_iter().all(|answer| answer.is_ok()));
-    assert_eq!(bed.asked("/commits/main"), 1);
+    // The first one's, and that of the 19 who came after it was sent: something may have been pushed meanwhile.
+    assert_eq!(bed.asked("/commits/main"), 2);
     Ok(())
 }
 

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use foredeck::git::GitError;
+use foredeck::git::{Announcement, GitError};
 use foredeck_testkit::toolbox::GithubFault;
+use futures::future::join_all;
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::support::{Bed, reason};
 
@@ -93,6 +95,108 @@ async fn while_it_is_limited_nothing_is_sent_with_that_login() -> Result<()> {
             .commit("main")
             .await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_sent_during_a_limit_is_counted() -> Result<()> {
+    let Some(bed) = Bed::new().await? else {
+        return Ok(());
+    };
+    let host = bed.host().await?;
+    bed.github.set_fault(Some(GithubFault::Limited(600)));
+    for _ in 0..4 {
+        assert_eq!(reason(host.commit("main").await)?, "limited");
+    }
+    assert_eq!(bed.github.calls().len(), 1);
+    let page = bed.metrics.encode()?;
+    for line in [
+        "foredeck_git_calls_total{operation=\"commit\",outcome=\"limited\"} 4",
+        "foredeck_git_call_seconds_count{operation=\"commit\"} 1",
+    ] {
+        assert!(page.contains(line), "{line} is not in {page}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_that_replaces_a_limited_one_is_used() -> Result<()> {
+    let Some(bed) = Bed::new().await? else {
+        return Ok(());
+    };
+    let host = bed.host().await?;
+    bed.github.set_fault(Some(GithubFault::Limited(3600)));
+    assert_eq!(reason(host.commit("main").await)?, "limited");
+    bed.github.set_fault(None);
+    bed.secret("github", json!({"token": bed.github.token()}))
+        .await?;
+    // What a Secret holds is believed for 30 s.
+    foredeck_testkit::wait_for("the new token", Duration::from_secs(90), async || {
+        Ok(host.commit("main").await?)
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_waits_for_a_turn_does_not_use_up_the_time_of_the_answer() -> Result<()> {
+    let Some(bed) = Bed::new().await? else {
+        return Ok(());
+    };
+    let head = bed.github.head("main").await?;
+    let hosts = bed.impatient(Duration::from_secs(5));
+    let host = hosts
+        .of(&bed.namespace, &bed.repository(Some("github")))
+        .await?;
+    // Three rounds of eight.
+    bed.github
+        .set_fault(Some(GithubFault::Slow(Duration::from_secs(2))));
+    let answers = join_all((10..34).map(|digits| host.commit(&head[..digits]))).await;
+    for answer in answers {
+        assert_eq!(answer?.sha, head);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_leaves_room_for_versions() -> Result<()> {
+    let Some(bed) = Bed::new().await? else {
+        return Ok(());
+    };
+    let host = bed.host().await?;
+    bed.github
+        .set_fault_for("/deployments", GithubFault::Slow(Duration::from_mins(1)));
+    let announcement = Announcement {
+        commit: bed.github.head("main").await?,
+        environment: "prod".to_owned(),
+        action: "deploy".to_owned(),
+        description: String::new(),
+        uid: "u1".to_owned(),
+    };
+    let looking = join_all((0..20).map(|_| host.deployment(&announcement)));
+    tokio::select! {
+        biased;
+        _ = looking => anyhow::bail!("no version was answered meanwhile"),
+        commit = host.commit("main") => assert_eq!(commit?.sha, announcement.commit),
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_that_is_far_too_long_is_not_read() -> Result<()> {
+    let Some(bed) = Bed::new().await? else {
+        return Ok(());
+    };
+    let host = bed.host().await?;
+    let long = GithubFault::Garbage(" ".repeat(3 << 20));
+    bed.github.set_fault(Some(long));
+    let error = host.commit("main").await.unwrap_err().to_string();
+    assert!(error.contains("longer than we read"), "{error}");
+    // A comparison shows what changed in files.
+    let (one, other) = ("0".repeat(40), "1".repeat(40));
+    let error = host.between(&one, &other, 10).await.unwrap_err();
+    let error = error.to_string();
+    assert!(!error.contains("longer than we read"), "{error}");
     Ok(())
 }
 

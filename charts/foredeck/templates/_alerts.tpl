@@ -115,7 +115,7 @@ sum((increase({{ .series }}[{{ .over }}]) > 0) or ({{ .series }} > 0 unless {{ .
   needs: git
   for: 15m
   severity: warning
-  expr: sum(increase(foredeck_git_calls_total{outcome="limited"}[30m])) > 2
+  expr: {{ printf "%s > 2" (include "foredeck.alerts.rose" (dict "series" "foredeck_git_calls_total{outcome=\"limited\"}" "over" "30m")) | quote }}
   summary: GitHub answers no more for a while, since its rate limit is used up
   description: Versions aren't resolved to commits until GitHub answers again. Where an approval is needed, requests wait; elsewhere they go without a commit, and say so.
 - alert: ForedeckGitUnavailable

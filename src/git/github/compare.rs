@@ -6,7 +6,7 @@
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{Asking, Github, Listed, answer::Refusal};
+use super::{Asking, Github, Listed, answer::Refusal, call::Kind};
 use crate::{
     api::version::Relation,
     domain::{
@@ -21,7 +21,7 @@ const PAGE: usize = 100;
 /// The most that is listed.
 const MOST: usize = 500;
 
-/// A question, and how many commits are to be known.
+/// A question, and how many commits are to be known; 0 for how many there are.
 pub(super) type Between = (String, String, usize);
 
 #[derive(Deserialize)]
@@ -40,6 +40,36 @@ enum Status {
     Behind,
     Diverged,
     Identical,
+}
+
+impl Compared {
+    /// How it stands, by how many commits ahead and behind.
+    fn stands(&self) -> (Relation, u32, u32) {
+        match self.status {
+            Status::Identical => (Relation::Identical, 0, 0),
+            Status::Ahead => (Relation::Ahead, self.ahead_by, 0),
+            Status::Diverged => (Relation::Diverged, self.ahead_by, self.behind_by),
+            Status::Behind => (Relation::Behind, 0, self.behind_by),
+        }
+    }
+
+    fn counted(self) -> Comparison {
+        let (relation, ahead, behind) = self.stands();
+        Comparison {
+            ahead,
+            behind,
+            ..alone(relation)
+        }
+    }
+}
+
+/// Without what it lists.
+fn counted(known: Comparison) -> Comparison {
+    Comparison {
+        ahead: known.ahead,
+        behind: known.behind,
+        ..alone(known.relation)
+    }
 }
 
 /// How much of memory an answer takes.
@@ -67,8 +97,18 @@ impl Github {
             return Ok(alone(Relation::Identical));
         }
         // A page is asked for anyway.
-        let wanted = if most <= PAGE { PAGE } else { MOST };
-        let key = (base.to_owned(), head.to_owned(), wanted);
+        let wanted = match most {
+            0 => 0,
+            ..=PAGE => PAGE,
+            _ => MOST,
+        };
+        let key = |wanted| (base.to_owned(), head.to_owned(), wanted);
+        if wanted == 0
+            && let Some(listed) = self.compared.get(&key(PAGE)).await
+        {
+            return Ok(counted(listed));
+        }
+        let key = key(wanted);
         let asking = Box::pin(self.asked_between(base, head, wanted));
         let known = self.compared.try_get_with(key, asking).await;
         let mut known = known.map_err(|error| GitError::clone(&error))?;
@@ -85,7 +125,12 @@ impl Github {
         head: &str,
         wanted: usize,
     ) -> Result<Comparison, GitError> {
-        match self.page(base, head, 1).await {
+        let first = match wanted {
+            0 => self.counts(base, head).await,
+            _ => self.page(base, head, 1).await,
+        };
+        match first {
+            Ok(first) if wanted == 0 => Ok(first.counted()),
             Ok(first) => self.listed(base, head, wanted, first).await,
             Err(Refusal::Missing(message)) if message.contains("No common ancestor") => {
                 Ok(alone(Relation::Unrelated))
@@ -109,13 +154,10 @@ impl Github {
         first: Compared,
     ) -> Result<Comparison, GitError> {
         let place = |refusal| self.error(refusal);
-        let (relation, ahead, behind) = match first.status {
-            Status::Identical => return Ok(alone(Relation::Identical)),
-            Status::Ahead => (Relation::Ahead, first.ahead_by, 0),
-            Status::Diverged => (Relation::Diverged, first.ahead_by, first.behind_by),
-            Status::Behind => (Relation::Behind, 0, first.behind_by),
-        };
-        let url = first.html_url.clone();
+        let (relation, ahead, behind) = first.stands();
+        if relation == Relation::Identical {
+            return Ok(alone(relation));
+        }
         let (base, head, first, total) = if relation == Relation::Behind {
             // What is given up is what the other way round would be new.
             let other = self.page(head, base, 1).await.map_err(place)?;
@@ -123,6 +165,8 @@ impl Github {
         } else {
             (base, head, first, ahead)
         };
+        // The page that lists just these.
+        let url = first.html_url.clone();
         let total = usize::try_from(total).unwrap_or(usize::MAX);
         let newest = self.newest(base, head, wanted, first, total).await;
         let commits = newest.map_err(place)?;
@@ -162,12 +206,29 @@ impl Github {
         Ok(commits)
     }
 
+    /// How many there are: the files that changed come along with the first page alone.
+    async fn counts(&self, base: &str, head: &str) -> Result<Compared, Refusal> {
+        let query = [("per_page", "1"), ("page", "2")];
+        self.comparison(base, head, &query, Kind::Background).await
+    }
+
     async fn page(&self, base: &str, head: &str, number: usize) -> Result<Compared, Refusal> {
-        let both = format!("{base}...{head}");
         let (size, number) = (PAGE.to_string(), number.to_string());
         let query = [("per_page", size.as_str()), ("page", number.as_str())];
-        let url = self.caller.repository(&["compare", &both], &query)?;
+        self.comparison(base, head, &query, Kind::Long).await
+    }
+
+    async fn comparison(
+        &self,
+        base: &str,
+        head: &str,
+        query: &[(&str, &str)],
+        kind: Kind,
+    ) -> Result<Compared, Refusal> {
+        let both = format!("{base}...{head}");
+        let url = self.caller.repository(&["compare", &both], query)?;
         self.ask(Asking {
+            kind,
             operation: "compare",
             method: Method::GET,
             url,

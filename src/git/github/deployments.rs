@@ -6,7 +6,7 @@ use reqwest::{Method, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Asking, Github, answer::Refusal};
+use super::{Asking, Github, answer::Refusal, call::Kind};
 use crate::{
     domain::commits,
     git::{Announcement, GitError, Told},
@@ -141,6 +141,7 @@ impl Github {
         let url = self.caller.repository(&parts, query);
         let url = url.map_err(|refusal| self.error(refusal))?;
         let asking = Asking {
+            kind: Kind::Background,
             operation,
             method,
             url,

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::{
     answer::Refusal,
-    call::{Asked, Caller},
+    call::{Asked, Caller, Kind},
 };
 use crate::git::{
     GitError,
@@ -42,7 +42,7 @@ struct Issued {
 
 /// What was shown, and by which version of the Secret.
 pub(super) struct Shown {
-    version: String,
+    pub(super) version: String,
     pub(super) token: Option<Arc<SecretString>>,
 }
 
@@ -134,7 +134,7 @@ impl Login {
                     Some(Arc::clone(&good.token))
                 } else {
                     let app = own_token(caller, id, key)?;
-                    let new = issue(caller, &app, *installation).await?;
+                    let new = issue(caller, &app, &held.version, *installation).await?;
                     let token = Arc::new(new.token);
                     *issued = Some(Issued {
                         version: held.version.clone(),
@@ -175,14 +175,17 @@ fn own_token(caller: &Caller, id: &str, key: &SecretString) -> Result<SecretStri
 async fn issue(
     caller: &Caller,
     app: &SecretString,
+    version: &str,
     installation: Option<u64>,
 ) -> Result<AccessToken, Refusal> {
     let ask = |operation, method, url| Asked {
+        kind: Kind::Usual,
         operation,
         method,
         url,
         body: None,
         token: Some(app),
+        version,
     };
     let missing = |what: &'static str| {
         move |refusal| match refusal {

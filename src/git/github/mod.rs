@@ -23,9 +23,14 @@ use tokio::time::Instant;
 
 pub(super) use self::{
     answer::Place,
-    call::{Budget, Caller, Memory, memory},
+    call::{Budget, Caller, Memory, Readers, memory},
 };
-use self::{answer::Refusal, call::Asked, compare::Between, login::Login};
+use self::{
+    answer::Refusal,
+    call::{Asked, Kind},
+    compare::Between,
+    login::Login,
+};
 use super::{Announcement, Described, GitError, Host, Told, secret::Keyring};
 use crate::domain::{
     commits::{Commit, Comparison},
@@ -39,6 +44,9 @@ const BRANCHES: Duration = Duration::from_mins(1);
 /// The most branches, and those of a page.
 const MOST_BRANCHES: usize = 500;
 const PAGE: usize = 100;
+/// Names whose questions are known, and how long one is that nobody asks for.
+const QUESTIONS: u64 = 1000;
+const IDLE: Duration = Duration::from_mins(1);
 /// What is remembered of comparisons, in bytes.
 const COMPARED: u64 = 4 << 20;
 
@@ -95,14 +103,17 @@ pub(super) struct Github {
     caller: Caller,
     login: Login,
     described: Cache<(), Described>,
-    /// Questions that are under way: nobody asks the same meanwhile.
-    commits: Cache<String, Commit>,
+    /// The last question of each name, held while it is under way.
+    commits: Cache<String, Arc<Question>>,
     compared: Cache<Between, Comparison>,
     branches: Mutex<Option<Known>>,
     /// Held while they are asked for.
     listing: tokio::sync::Mutex<()>,
     refreshing: AtomicBool,
 }
+
+/// When a name was asked for, and what came of it.
+type Question = tokio::sync::Mutex<Option<(Instant, Result<Commit, GitError>)>>;
 
 /// The branches, and since when.
 #[derive(Clone)]
@@ -113,6 +124,7 @@ struct Known {
 
 /// What is asked with the login.
 struct Asking<'a> {
+    kind: Kind,
     operation: &'static str,
     method: Method,
     url: Url,
@@ -128,7 +140,10 @@ impl Github {
                 .max_capacity(1)
                 .time_to_live(DESCRIBED)
                 .build(),
-            commits: Cache::builder().max_capacity(1000).build(),
+            commits: Cache::builder()
+                .max_capacity(QUESTIONS)
+                .time_to_idle(IDLE)
+                .build(),
             compared: Cache::builder()
                 .max_capacity(COMPARED)
                 .weigher(compare::weight)
@@ -151,13 +166,12 @@ impl Github {
         url: &Url,
     ) -> Result<T, Refusal> {
         let shown = self.login.shown(&self.caller).await?;
-        let token = shown.token.as_deref();
-        let answered = self.caller.get(operation, url, token).await;
+        let answered = self.caller.get(operation, url, &shown).await;
         if !matches!(answered, Err(Refusal::Login(_))) {
             return answered;
         }
         match self.login.another_than(&self.caller, &shown).await? {
-            Some(new) => self.caller.get(operation, url, new.token.as_deref()).await,
+            Some(new) => self.caller.get(operation, url, &new).await,
             None => answered,
         }
     }
@@ -198,18 +212,27 @@ impl Github {
         })
     }
 
-    /// Asked of GitHub each time, conditionally; those who ask the same at once get one answer.
+    /// Asked of GitHub each time, conditionally. Those who ask while the same is under way share the next question: an answer
+    /// to what was asked earlier may be older than what they know of, a push for example.
     async fn commit_of(&self, version: &str) -> Result<Commit, GitError> {
         if !names::is_name(version) {
             return Err(self.caller.place.no_version(version));
         }
-        let key = version.to_owned();
-        let asked = self
+        let wanted = Instant::now();
+        let question = self
             .commits
-            .try_get_with(key, self.commit_now(version))
+            .get_with(version.to_owned(), async { Arc::default() })
             .await;
-        self.commits.invalidate(version).await;
-        asked.map_err(|error| GitError::clone(&error))
+        let mut last = question.lock().await;
+        if let Some((asked, answer)) = last.as_ref()
+            && *asked >= wanted
+        {
+            return answer.clone();
+        }
+        let asked = Instant::now();
+        let answer = self.commit_now(version).await;
+        *last = Some((asked, answer.clone()));
+        answer
     }
 
     async fn commit_now(&self, version: &str) -> Result<Commit, GitError> {
@@ -305,11 +328,13 @@ impl<'a> Asking<'a> {
         'a: 'b,
     {
         Asked {
+            kind: self.kind,
             operation: self.operation,
             method: self.method.clone(),
             url: self.url.clone(),
             body: self.body,
             token: shown.token.as_deref(),
+            version: &shown.version,
         }
     }
 }

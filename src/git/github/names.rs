@@ -6,7 +6,8 @@ const LONGEST: usize = 255;
 const LEAST_DIGITS: usize = 7;
 
 /// Whether git could have a branch or a tag of that name; a commit, whole or its beginning, looks like one too. These are the
-/// rules of `git check-ref-format --allow-onelevel`, by which no name reads as an expression (`main~1`) or as another path.
+/// rules of `git check-ref-format --allow-onelevel`, by which no name reads as an expression (`main~1`) or as another path; and
+/// it is no other ref, such as a pull request's, which whoever opened it moves.
 pub(super) fn is_name(text: &str) -> bool {
     let forbidden = |char: char| {
         char.is_ascii_control() || matches!(char, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\')
@@ -20,6 +21,17 @@ pub(super) fn is_name(text: &str) -> bool {
         && !text.contains("@{")
         && !text.contains(forbidden)
         && text.split('/').all(is_component)
+        && !is_other_ref(text)
+}
+
+/// Whether it is a ref that is neither a branch nor a tag. What git doesn't find otherwise it looks for below `refs/`.
+fn is_other_ref(text: &str) -> bool {
+    if let Some(rest) = text.strip_prefix("refs/") {
+        return !rest.starts_with("heads/") && !rest.starts_with("tags/");
+    }
+    let mut parts = text.split('/');
+    let is_number = |part: &str| part.bytes().all(|digit| digit.is_ascii_digit());
+    parts.next() == Some("pull") && parts.next().is_some_and(is_number) && parts.next().is_some()
 }
 
 fn is_component(part: &str) -> bool {
@@ -58,14 +70,49 @@ mod tests {
             "a\"b",
             "a+b",
             "HEAD",
+            "refs/heads/main",
+            "refs/tags/v1",
+            "pull/up",
+            "pull/7",
+            "repull/7/head",
         ] {
             assert!(is_name(name), "{name:?}");
         }
         let longer = "b".repeat(256);
         for name in [
-            "", "@", "..", "../..", "a/../b", "a b", "a\nb", "a\tb", "main~1", "main^", "a:b",
-            "a?b", "a*", "[a", "a\\b", "/a", "a/", "a//b", ".a", "a/.b", "a.lock", "a.lock/b",
-            "a.", "@{-1}", "main@{1}", "-x", "\u{7f}", &longer,
+            "",
+            "@",
+            "..",
+            "../..",
+            "a/../b",
+            "a b",
+            "a\nb",
+            "a\tb",
+            "main~1",
+            "main^",
+            "a:b",
+            "a?b",
+            "a*",
+            "[a",
+            "a\\b",
+            "/a",
+            "a/",
+            "a//b",
+            ".a",
+            "a/.b",
+            "a.lock",
+            "a.lock/b",
+            "a.",
+            "@{-1}",
+            "main@{1}",
+            "-x",
+            "\u{7f}",
+            &longer,
+            "pull/7/head",
+            "pull/7/merge",
+            "refs/pull/7/head",
+            "refs/notes/x",
+            "refs/heads",
         ] {
             assert!(!is_name(name), "{name:?}");
         }
