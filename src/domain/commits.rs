@@ -6,6 +6,9 @@ use crate::api::{
     version::{Changes, CommitLine, Relation},
 };
 
+/// The most commits that are asked for to count them without merge commits.
+pub const COUNTED: usize = 100;
+
 /// What stands for a message without words.
 const UNTITLED: &str = "(no message)";
 /// What stands for an author without a name.
