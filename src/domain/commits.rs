@@ -103,6 +103,24 @@ pub fn changes(from: &str, comparison: &Comparison) -> Changes {
     }
 }
 
+/// What is said where nothing was compared with what runs (`from`): that both are the same, or why not, where there is a
+/// reason.
+pub fn not_compared(
+    from: Option<&str>,
+    relation: Option<Relation>,
+    problem: Option<&str>,
+) -> Changes {
+    Changes {
+        from: from.map(str::to_owned),
+        relation,
+        added: 0,
+        removed: 0,
+        commits: Vec::new(),
+        url: None,
+        problem: problem.map(|problem| bounds::cut(problem, bounds::MESSAGE)),
+    }
+}
+
 /// Text of strangers on one line, cut to `most` characters: without what doesn't show, or turns the direction of writing.
 /// It isn't escaped for any markup.
 pub fn plain(text: &str, most: usize) -> String {
