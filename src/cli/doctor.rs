@@ -204,7 +204,7 @@ async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result
     let yaml = rights::manifests(&connections, &applications, home);
     if yaml.is_empty() && whole {
         eprintln!(
-            "foredeck: no SpinnakerConnection and no Application's repository at a host of --allow-git-hosts names a Secret, so nothing has to be allowed"
+            "foredeck: no SpinnakerConnection and no Application's repository at a host of --allow-git-host names a Secret, so nothing has to be allowed"
         );
     }
     print::page(&yaml)?;
@@ -224,7 +224,7 @@ fn at_allowed_hosts(mut all: Vec<Application>, settings: &git::Settings) -> Vec<
         let allowed = repositories::allowed(repository, settings);
         if !allowed && repository.secret_name.is_some() {
             eprintln!(
-                "foredeck: the Secret of the repository of the Application {}/{} is left out, since --allow-git-hosts doesn't list its host",
+                "foredeck: the Secret of the repository of the Application {}/{} is left out, since --allow-git-host doesn't list its host",
                 one.namespace().unwrap_or_default(),
                 one.name_any()
             );

@@ -15,9 +15,9 @@ pub(super) struct GitArguments {
     /// Host that an Application's repository may be at, perhaps with a port (`github.corp.example:8443`); `*` stands for any
     /// characters. Repeat it or separate with commas
     #[arg(
-        long = "allow-git-hosts",
+        long = "allow-git-host",
         value_name = "HOST",
-        env = "FOREDECK_ALLOW_GIT_HOSTS",
+        env = "FOREDECK_ALLOW_GIT_HOST",
         value_delimiter = ',',
         default_value = git::GITHUB,
         value_parser = values::host_pattern
@@ -75,10 +75,10 @@ mod tests {
     fn githubs_own_is_allowed_unless_others_are_named() {
         assert_eq!(hosts("").unwrap(), ["api.github.com"]);
         assert_eq!(
-            hosts("--allow-git-hosts github.corp.example,*.git.example:8443").unwrap(),
+            hosts("--allow-git-host github.corp.example,*.git.example:8443").unwrap(),
             ["github.corp.example", "*.git.example:8443"]
         );
-        let refused = hosts("--allow-git-hosts https://github.com").unwrap_err();
+        let refused = hosts("--allow-git-host https://github.com").unwrap_err();
         assert!(refused.contains("not a host"), "{refused}");
     }
 }

@@ -70,7 +70,7 @@ pub enum GitError {
     },
     /// The role's operators don't allow the host.
     #[error(
-        "{host} is none of the hosts that --allow-git-hosts lists (git.enabled and git.allowHosts of the chart)"
+        "{host} is none of the hosts that --allow-git-host lists (git.enabled and git.allowHosts of the chart)"
     )]
     HostNotAllowed {
         /// The host.

@@ -7,18 +7,17 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
-
 use tokio_util::task::TaskTracker;
 
 use super::plan::asked::{Question, Said};
 use crate::{
     api::{Application, version::Repository},
-    domain::{commits::Comparison, version::Unresolved},
+    domain::{
+        commits::{self, Comparison},
+        version::Unresolved,
+    },
     git::{GitError, Host, Hosts},
 };
-
-/// Commits that a plan asks for: ten are listed, and of so many merge commits can be counted and left out.
-const MOST_COUNTED: usize = 100;
 
 /// How long a plan waits for its repository.
 pub const PATIENCE: Duration = Duration::from_millis(1500);
@@ -80,7 +79,7 @@ impl Asker {
         if let Some((base, head)) = question.span(said.commit.as_ref()) {
             let between = match host {
                 Ok(host) => {
-                    self.between(&host, repository, (base, head), MOST_COUNTED, by)
+                    self.between(&host, repository, (base, head), commits::COUNTED, by)
                         .await
                 }
                 Err(error) => Err(error),

@@ -469,7 +469,7 @@ async fn a_repository_that_can_not_be_read_is_said_and_leaves_the_application_re
     };
     let github = Github::start(&node, "acme/checkout").await?;
     let bed = Bed::new("repository", QUICK).await?;
-    let allowed = ["--allow-git-hosts", "127.0.0.1"];
+    let allowed = ["--allow-git-host", "127.0.0.1"];
     let _controller = bed.controller_with(&[OFTEN, &allowed].concat())?;
     let good = "every action finds its pipeline in every Environment of this namespace.";
     let ready = async |says: &str| {

@@ -430,10 +430,10 @@ impl Bed {
             } else {
                 ["--allow-gate-host", "127.0.0.1"].as_slice()
             })
-            .args(if arguments.contains(&"--allow-git-hosts") {
+            .args(if arguments.contains(&"--allow-git-host") {
                 [].as_slice()
             } else {
-                ["--allow-git-hosts", "127.0.0.1"].as_slice()
+                ["--allow-git-host", "127.0.0.1"].as_slice()
             })
             .args(if arguments.contains(&"--admission-policies") {
                 [].as_slice()

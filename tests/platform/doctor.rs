@@ -433,7 +433,7 @@ async fn repositories(bed: &Bed) -> Result<()> {
     });
     let spec = json!({"repository": repository, "actions": {"deploy": {"pipeline": "Deploy"}}});
     bed.ours("Application", "versioned", &spec).await?;
-    let ours = ["--allow-git-hosts", "127.0.0.1"];
+    let ours = ["--allow-git-host", "127.0.0.1"];
     page(doctor(bed, &[]))?.has(&[
         "! warn",
         "repositories",

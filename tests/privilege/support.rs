@@ -296,7 +296,7 @@ impl Installation {
             "--allow-vault-host",
             "127.0.0.1",
         ];
-        let repositories = ["--allow-git-hosts", "127.0.0.1"];
+        let repositories = ["--allow-git-host", "127.0.0.1"];
         let own = match role {
             "controller" | "run" => [&often[..], &hosts, &repositories].concat(),
             "receiver" => repositories.to_vec(),

@@ -11,7 +11,7 @@ their variables, so that it knows them when somebody runs it in the Pod: `kubect
 --admission-policies: FOREDECK_ADMISSION_POLICIES
 --allow-gate-host: FOREDECK_ALLOW_GATE_HOST
 --allow-vault-host: FOREDECK_ALLOW_VAULT_HOST
---allow-git-hosts: FOREDECK_ALLOW_GIT_HOSTS
+--allow-git-host: FOREDECK_ALLOW_GIT_HOST
 --slack-api-url: SLACK_API_URL
 --slack-bot-token-file: SLACK_BOT_TOKEN_FILE
 --slack-bot-token-vault: SLACK_BOT_TOKEN_VAULT
@@ -188,7 +188,7 @@ their variables, so that it knows them when somebody runs it in the Pod: `kubect
 {{/* Where repositories may be. Left out, the flag would allow GitHub's own: no host has the name that allows none. */}}
 {{- define "foredeck.arguments.git" }}
 {{- range ternary .root.Values.git.allowHosts (list "none.invalid") .root.Values.git.enabled }}
-- {{ printf "--allow-git-hosts=%s" . | quote }}
+- {{ printf "--allow-git-host=%s" . | quote }}
 {{- end }}
 {{- end }}
 
