@@ -64,7 +64,7 @@ impl Compared {
 }
 
 /// Without what it lists.
-fn counted(known: Comparison) -> Comparison {
+fn counted(known: &Comparison) -> Comparison {
     Comparison {
         ahead: known.ahead,
         behind: known.behind,
@@ -99,14 +99,14 @@ impl Github {
         // A page is asked for anyway.
         let wanted = match most {
             0 => 0,
-            ..=PAGE => PAGE,
+            1..=PAGE => PAGE,
             _ => MOST,
         };
         let key = |wanted| (base.to_owned(), head.to_owned(), wanted);
         if wanted == 0
             && let Some(listed) = self.compared.get(&key(PAGE)).await
         {
-            return Ok(counted(listed));
+            return Ok(counted(&listed));
         }
         let key = key(wanted);
         let asking = Box::pin(self.asked_between(base, head, wanted));
