@@ -26,6 +26,10 @@ pub const RECEIVER: &str = "foredeck-receiver";
 /// The `ServiceAccount` of a connection's namespace by whose tokens foredeck logs in to Vault.
 pub const VAULT_ACCOUNT: &str = "foredeck-vault";
 
+/// What somebody who reads a Role for repositories has to know.
+const WITHOUT_SLACK: &str =
+    "# Where nobody asks in Slack there is no foredeck-receiver: leave it out here.\n";
+
 /// What the connections of one namespace need there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -134,7 +138,17 @@ pub fn manifests<'a>(
         .chain(of_repositories);
     let texts: Vec<String> = documents
         // A Value is always YAML.
-        .map(|document| serde_saphyr::to_string(&document).unwrap_or_default())
+        .map(|document| {
+            let text = serde_saphyr::to_string(&document).unwrap_or_default();
+            let is_shared = document["subjects"]
+                .as_array()
+                .is_some_and(|all| all.len() > 1);
+            if is_shared {
+                format!("{WITHOUT_SLACK}{text}")
+            } else {
+                text
+            }
+        })
         .collect();
     texts.join("---\n")
 }
@@ -322,8 +336,9 @@ mod tests {
             application("shop", &Value::Null),
             application("open", &json!({"github": "acme/open"})),
         ];
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(&manifests([], &all, "home")).unwrap();
+        let text = manifests([], &all, "home");
+        assert!(text.contains(WITHOUT_SLACK), "{text}");
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
         let metadata = json!({"name": "foredeck-repositories", "namespace": "shop"});
         let account =
             |name: &str| json!({"kind": "ServiceAccount", "name": name, "namespace": "home"});

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    artifact::Artifact,
     bounds,
     deploy_request::{Attempt, Phase, PipelineRef, Place},
     version::{COMMIT, Drift},
@@ -171,6 +172,10 @@ pub struct Active {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), regex(pattern = COMMIT))]
     pub commit: Option<String>,
+    /// The artifacts that it hands to Spinnaker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::ARTIFACTS))]
+    pub artifacts: Vec<Artifact>,
     /// Who asked for it, by their Kubernetes user name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]
@@ -221,6 +226,10 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40), regex(pattern = COMMIT))]
     pub commit: Option<String>,
+    /// The artifacts that it handed to Spinnaker. Runs of long ago have none, where they are much to write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bounds::ARTIFACTS))]
+    pub artifacts: Vec<Artifact>,
     /// Who asked for it, by their Kubernetes user name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bounds::NAME))]

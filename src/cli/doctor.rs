@@ -28,8 +28,10 @@ use crate::{
     doctor::{
         self, DoctorSettings, Outside,
         judge::slack::{Asked, BotFacts},
+        repositories,
     },
     domain::hosts::HostPattern,
+    git,
     identity::groups::{
         GroupPrefix,
         okta::{OktaGroups, OktaSettings},
@@ -189,15 +191,47 @@ async fn print_rbac(client: kube::Client, arguments: &DoctorArguments) -> Result
         [] => vec![None],
         names => names.iter().map(|name| Some(name.as_str())).collect(),
     };
-    let applications = listed::<Application>(&client, arguments.timeout, &places).await?;
-    let yaml = rights::manifests(&connections, &applications, home);
-    if yaml.is_empty() {
+    let listed = listed::<Application>(&client, arguments.timeout, &places).await;
+    let whole = listed.is_ok();
+    let applications = listed.unwrap_or_else(|error| {
         eprintln!(
-            "foredeck: no SpinnakerConnection and no Application's repository names a Secret, so nothing has to be allowed"
+            "foredeck: the Roles for repositories are left out: {}",
+            explain(&error)
+        );
+        Vec::new()
+    });
+    let applications = at_allowed_hosts(applications, &arguments.git.clone().settings());
+    let yaml = rights::manifests(&connections, &applications, home);
+    if yaml.is_empty() && whole {
+        eprintln!(
+            "foredeck: no SpinnakerConnection and no Application's repository at a host of --allow-git-hosts names a Secret, so nothing has to be allowed"
         );
     }
     print::page(&yaml)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The Applications whose repositories may be asked; the others' Secrets are read by nobody, which is told.
+fn at_allowed_hosts(mut all: Vec<Application>, settings: &git::Settings) -> Vec<Application> {
+    all.retain(|one| {
+        let Some(repository) = &one.spec.repository else {
+            return false;
+        };
+        let allowed = repositories::allowed(repository, settings);
+        if !allowed && repository.secret_name.is_some() {
+            eprintln!(
+                "foredeck: the Secret of the repository of the Application {}/{} is left out, since --allow-git-hosts doesn't list its host",
+                one.namespace().unwrap_or_default(),
+                one.name_any()
+            );
+        }
+        allowed
+    });
+    all
 }
 
 /// Every object of a kind in these places; one that can't be read is told, and left out.
@@ -372,7 +406,46 @@ fn okta(arguments: &DoctorArguments, secrets: Secrets) -> BoxFuture<'static, Ask
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn secrets_of_repositories_that_nobody_may_ask_are_left_out() {
+        let application = |name: &str, address: Option<&str>| -> Application {
+            serde_json::from_value(json!({
+                "apiVersion": "foredeck.dev/v1alpha1", "kind": "Application",
+                "metadata": {"name": name, "namespace": "shop"},
+                "spec": {
+                    "repository": {"github": "acme/shop", "apiUrl": address, "secretName": name},
+                    "actions": {"deploy": {"pipeline": "Deploy"}},
+                },
+            }))
+            .unwrap()
+        };
+        let all = || {
+            vec![
+                application("usual", None),
+                application("own", Some("https://github.corp.example/api/v3")),
+                application("theirs", Some("https://evil.example")),
+            ]
+        };
+        for (hosts, left) in [
+            (&[][..], &[][..]),
+            (&["api.github.com"], &["usual"]),
+            (&["api.github.com", "*.corp.example"], &["usual", "own"]),
+        ] {
+            let settings = git::Settings {
+                allowed: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+                ..git::Settings::default()
+            };
+            let names: Vec<String> = at_allowed_hosts(all(), &settings)
+                .iter()
+                .map(ResourceExt::name_any)
+                .collect();
+            assert_eq!(names, left, "{hosts:?}");
+        }
+    }
 
     #[test]
     fn connections_that_are_shared_are_looked_for_wherever_foredeck_works() {

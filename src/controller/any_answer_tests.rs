@@ -258,6 +258,7 @@ impl Subject {
                     action: "deploy".to_owned(),
                     version: None,
                     commit: None,
+                    artifacts: Vec::new(),
                     requester: None,
                     attempt,
                     sends: 1,

@@ -29,6 +29,9 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// How soon a request whose time is over is looked at again that an audit sink doesn't know all of.
 const UNTOLD: Duration = Duration::from_mins(1);
 
+/// How soon a request is looked at again whose acceptance could not be written.
+const UNWRITTEN: Duration = Duration::from_secs(15);
+
 /// One pass over a request that a watch or a timer brought up.
 pub(super) async fn reconcile(
     object: Arc<Guarded<DeployRequest>>,
@@ -122,6 +125,10 @@ pub(super) async fn pass(
                 if let Some(written) = recorded(context, &pass, &decision.status).await? {
                     pass.request = written;
                 }
+                // A status that the API server refused is written without what it was to say.
+                if !stands(&pass.request, &decision.status) {
+                    return Ok(Action::requeue(UNWRITTEN));
+                }
                 pass.memo.accepted = true;
                 pass.memo.fresh = true;
             }
@@ -149,6 +156,15 @@ pub(super) async fn pass(
         }
     }
     Ok(Action::requeue(AGAIN))
+}
+
+/// Whether the request says of itself what it was to be accepted as.
+fn stands(request: &DeployRequest, decided: &DeployRequestStatus) -> bool {
+    let resolved = |status: &DeployRequestStatus| {
+        let resolved = status.resolved.as_ref()?;
+        Some((resolved.digest.clone(), resolved.commit.clone()))
+    };
+    request.status.as_ref().and_then(resolved) == resolved(decided)
 }
 
 /// Writes what was decided, and tells it: the request as it was written, where anything differed.
@@ -199,4 +215,36 @@ fn backing_off(request: &DeployRequest) -> Option<Duration> {
         && request.meta().generation == status.observed_generation
         && left > Duration::ZERO)
         .then_some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn status(resolved: &Value) -> Value {
+        json!({"phase": "Pending", "resolved": resolved})
+    }
+
+    #[test]
+    fn an_acceptance_counts_only_where_it_was_written() {
+        let resolved = |commit: &str| {
+            json!({
+                "connection": "gate", "pipeline": {"application": "checkout", "name": "Deploy", "id": "p"},
+                "version": "main", "commit": commit.repeat(40), "target": {"account": "eks", "namespace": "shop"},
+                "deployTarget": "t", "digest": "d",
+            })
+        };
+        let request = |resolved: &Value| -> DeployRequest {
+            let spec = json!({"application": "checkout", "environment": "staging"});
+            let metadata = json!({"name": "first", "namespace": "shop"});
+            let whole = json!({"metadata": metadata, "spec": spec, "status": status(resolved)});
+            serde_json::from_value(whole).unwrap()
+        };
+        let decided: DeployRequestStatus = serde_json::from_value(status(&resolved("a"))).unwrap();
+        assert!(stands(&request(&resolved("a")), &decided));
+        assert!(!stands(&request(&resolved("b")), &decided));
+        assert!(!stands(&request(&Value::Null), &decided));
+    }
 }

@@ -343,6 +343,7 @@ fn active_request(request: &DeployRequest) -> Option<Active> {
         action: request.spec.action.clone(),
         version: resolved.version.clone(),
         commit: resolved.commit.clone(),
+        artifacts: resolved.artifacts.clone(),
         requester: request.spec.requester_name(),
         sends: 1,
         execution: status.execution.as_ref().map(|execution| Seen {
@@ -404,6 +405,7 @@ pub(super) fn active_execution(
             .commit
             .clone()
             .filter(|commit| version::is_commit(commit)),
+        artifacts: Vec::new(),
         requester: None,
         attempt: Attempt {
             execution_id: bounds::cut(&execution.id, 26),

@@ -8,7 +8,7 @@ mod health;
 pub mod judge;
 pub mod page;
 pub mod reader;
-mod repositories;
+pub mod repositories;
 pub mod seen;
 
 use std::{
@@ -477,7 +477,8 @@ impl Common {
                 GitMetrics::default(),
             );
             let deadline = self.settings.deadline;
-            lines.extend(repositories::asked(applications, hosts, deadline).await);
+            let client = self.reader.client();
+            lines.extend(repositories::asked(applications, client, hosts, deadline).await);
         }
         lines
     }

@@ -4,7 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, ResourceExt};
 
 use super::{
     judge::{
@@ -25,7 +26,7 @@ const MOST: usize = 30;
 const AT_ONCE: usize = 5;
 
 /// Whether its host may be asked at all.
-pub(super) fn allowed(repository: &Repository, settings: &Settings) -> bool {
+pub fn allowed(repository: &Repository, settings: &Settings) -> bool {
     let (name, port) = match &repository.api_url {
         None => (GITHUB.to_owned(), 443),
         Some(url) => match host(url) {
@@ -39,6 +40,7 @@ pub(super) fn allowed(repository: &Repository, settings: &Settings) -> bool {
 /// What each Application's repository says, with a deadline each.
 pub(super) async fn asked(
     applications: &[Application],
+    client: &Client,
     hosts: Hosts,
     deadline: Duration,
 ) -> Vec<Finding> {
@@ -58,7 +60,15 @@ pub(super) async fn asked(
             let hosts = Arc::clone(&hosts);
             async move {
                 let said = described(&hosts, &namespace, &repository, deadline).await;
+                let secret = repository.secret_name.as_deref();
+                let hidden = match (&said, secret) {
+                    (Err(GitError::Credentials { .. }), Some(name)) => {
+                        hidden(client, &namespace, name, deadline).await
+                    }
+                    _ => false,
+                };
                 Looked {
+                    hidden,
                     application: format!("{namespace}/{name}"),
                     login: repository.secret_name.is_some(),
                     repository: repository.github,
@@ -68,6 +78,13 @@ pub(super) async fn asked(
         });
     let all: Vec<Looked> = stream::iter(looks).buffered(AT_ONCE).collect().await;
     repositories(&all, left)
+}
+
+/// Whether the API server shows a Secret to nobody like us. Of one that may be read nothing but its metadata is.
+async fn hidden(client: &Client, namespace: &str, name: &str, deadline: Duration) -> bool {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let seen = tokio::time::timeout(deadline, secrets.get_metadata(name)).await;
+    matches!(seen, Ok(Err(kube::Error::Api(status))) if status.code == 403)
 }
 
 async fn described(

@@ -1,3 +1,5 @@
+//! What a pipeline expects and what it gets: which fields match, what is refused, and what falls back.
+
 use proptest::prelude::*;
 
 use super::*;

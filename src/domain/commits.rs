@@ -6,6 +6,9 @@ use crate::api::{
     version::{Changes, CommitLine, Relation},
 };
 
+/// The most commits that are asked for to count them without merge commits.
+pub const COUNTED: usize = 100;
+
 /// What stands for a message without words.
 const UNTITLED: &str = "(no message)";
 /// What stands for an author without a name.
@@ -97,6 +100,24 @@ pub fn changes(from: &str, comparison: &Comparison) -> Changes {
         commits: comparison.lines().take(listed).collect(),
         url: comparison.url.clone().filter(|url| is_address(url)),
         problem: None,
+    }
+}
+
+/// What is said where nothing was compared with what runs (`from`): that both are the same, or why not, where there is a
+/// reason.
+pub fn not_compared(
+    from: Option<&str>,
+    relation: Option<Relation>,
+    problem: Option<&str>,
+) -> Changes {
+    Changes {
+        from: from.map(str::to_owned),
+        relation,
+        added: 0,
+        removed: 0,
+        commits: Vec::new(),
+        url: None,
+        problem: problem.map(|problem| bounds::cut(problem, bounds::MESSAGE)),
     }
 }
 

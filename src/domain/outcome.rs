@@ -113,6 +113,7 @@ impl Outcome {
             action: active.action.clone(),
             version: active.version.clone(),
             commit: active.commit.clone(),
+            artifacts: active.artifacts.clone(),
             requester: active.requester.clone(),
             execution_id: execution
                 .map(|execution| execution.id.clone())

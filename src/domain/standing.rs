@@ -33,6 +33,8 @@ pub struct Shown {
     pub pipeline: String,
     /// Our mark, if it carries one.
     pub mark: Option<Mark>,
+    /// The target that the mark names remembers it: anybody can write a mark.
+    pub remembered: bool,
     /// Who started it, or what, as Spinnaker says.
     pub by: Option<String>,
     /// The parameters that it was started with.
@@ -250,13 +252,7 @@ fn elsewhere(
 
 /// Whether the execution is one that we started: for this target, as it remembers, or for another one.
 fn is_ours(target: &DeployTarget, status: &DeployTargetStatus, shown: &Shown) -> bool {
-    let id = Some(&shown.id);
-    if status
-        .history
-        .iter()
-        .chain(&status.current)
-        .any(|run| run.execution_id.as_ref() == id)
-    {
+    if ran(status, &shown.id) {
         return true;
     }
     let Some(mark) = &shown.mark else {
@@ -268,7 +264,22 @@ fn is_ours(target: &DeployTarget, status: &DeployTargetStatus, shown: &Shown) ->
             .namespace
             .as_ref()
             .is_none_or(|of| Some(of) == namespace);
-    if !of_this {
+    if of_this {
+        remembers(status, mark, &shown.id)
+    } else {
+        shown.remembered
+    }
+}
+
+/// Whether a target knows the execution with this id as what it ran.
+fn ran(status: &DeployTargetStatus, id: &str) -> bool {
+    let mut runs = status.history.iter().chain(&status.current);
+    runs.any(|run| run.execution_id.as_deref() == Some(id))
+}
+
+/// Whether the target that a mark names knows the execution with this id as its own.
+pub fn remembers(status: &DeployTargetStatus, mark: &Mark, id: &str) -> bool {
+    if ran(status, id) {
         return true;
     }
     // Spinnaker's "run again" copies the mark: another execution than the one that was seen is somebody else's.
@@ -279,7 +290,7 @@ fn is_ours(target: &DeployTarget, status: &DeployTargetStatus, shown: &Shown) ->
     let seen = active.map(|active| active.execution.as_ref().map(|seen| &seen.id));
     let known = status.keys.iter().find(|record| record.uid == mark.uid);
     let seen = seen.or_else(|| known.map(|record| record.execution_id.as_ref()));
-    seen.is_some_and(|seen| seen.is_none_or(|seen| *seen == shown.id))
+    seen.is_some_and(|seen| seen.is_none_or(|seen| seen == id))
 }
 
 /// Whether the other execution went elsewhere: where ours named the target's place, it named another.

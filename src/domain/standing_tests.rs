@@ -45,6 +45,7 @@ fn shown(id: &str, minutes: i64) -> Shown {
         id: id.to_owned(),
         pipeline: "P".to_owned(),
         mark: None,
+        remembered: false,
         by: Some("mallory".to_owned()),
         parameters: BTreeMap::new(),
         over: true,
@@ -197,6 +198,12 @@ fn what_others_ran_is_told_and_what_we_ran_is_not() {
     let other = Shown {
         mark: mark("z", "checkout-production"),
         ..shown("X", 10)
+    };
+    let forged = told(other.clone());
+    assert_eq!(forged, "False RanElsewhere", "no other target knows it");
+    let other = Shown {
+        remembered: true,
+        ..other
     };
     assert_eq!(told(other), "True Succeeded", "ours, for another target");
     let copied = Shown {

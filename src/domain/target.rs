@@ -9,11 +9,15 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
+    artifact::Artifact,
     bounds,
     deploy_request::Phase,
     deploy_target::{Active, DeployTargetStatus, KeyRecord, Run, Seen},
     version::Drift,
 };
+
+/// How much of artifacts a history holds, in bytes: a status that etcd refuses would jam the target.
+const ARTIFACTS: usize = 100_000;
 
 /// The active request, if it is this one.
 pub fn held_by<'a>(status: &'a DeployTargetStatus, uid: &str) -> Option<&'a Active> {
@@ -171,6 +175,27 @@ fn settle(status: &mut DeployTargetStatus, run: Run) {
     }
     status.history.insert(0, run);
     status.history.truncate(bounds::HISTORY);
+    let mut left = ARTIFACTS;
+    for run in &mut status.history {
+        let size = run.artifacts.iter().map(size).sum();
+        match left.checked_sub(size) {
+            Some(rest) => left = rest,
+            // Neither has any that is older.
+            None => (left, run.artifacts) = (0, Vec::new()),
+        }
+    }
+}
+
+/// What an artifact takes in a status, in bytes, about.
+fn size(artifact: &Artifact) -> usize {
+    let others = [
+        &artifact.version,
+        &artifact.location,
+        &artifact.reference,
+        &artifact.artifact_account,
+    ];
+    let others = others.into_iter().flatten().map(String::len);
+    artifact.kind.len() + artifact.name.len() + others.sum::<usize>()
 }
 
 /// What is known of a target that lost its status: from its requests, and from the executions that carry our mark.
@@ -216,4 +241,40 @@ pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
         remember(&mut status, &ask, sent);
     }
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(uid: usize, artifacts: usize) -> Run {
+        let artifact = json!({"type": "docker/image", "name": "n".repeat(bounds::VALUE)});
+        serde_json::from_value(json!({
+            "uid": uid.to_string(), "name": "r", "action": "deploy", "version": "v1", "connection": "gate",
+            "phase": "Succeeded", "reason": "Succeeded", "sentAt": "2026-01-02T03:04:05Z",
+            "finishedAt": "2026-01-02T03:04:05Z", "artifacts": vec![artifact; artifacts],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_ran_keeps_its_artifacts_as_long_as_all_of_them_fit() {
+        let mut status = DeployTargetStatus::default();
+        for uid in 0..bounds::HISTORY {
+            settle(&mut status, run(uid, bounds::ARTIFACTS));
+        }
+        let current = status.current.as_ref().map(|run| run.artifacts.len());
+        assert_eq!(current, Some(bounds::ARTIFACTS));
+        assert_eq!(status.history.len(), bounds::HISTORY);
+        let kept: Vec<usize> = status
+            .history
+            .iter()
+            .map(|run| run.artifacts.len())
+            .collect();
+        assert_eq!(kept[..5], [20, 20, 20, 20, 0]);
+        assert!(kept[5..].iter().all(|kept| *kept == 0));
+        assert!(serde_json::to_vec(&status).unwrap().len() < 200_000);
+    }
 }

@@ -148,10 +148,9 @@ pub fn written(
         .and_then(|status| status.changes.as_ref())
         .and_then(|changes| changes.problem.clone())
         .filter(|_| resolved.is_some());
-    match (active, problem) {
-        (Some(_), problem) => Written::Without(problem),
-        (None, Some(problem)) => Written::Without(Some(problem)),
-        (None, None) => Written::Nothing,
+    match (active.is_some() || resolved.is_some(), problem) {
+        (true, problem) => Written::Without(problem),
+        (false, _) => Written::Nothing,
     }
 }
 
@@ -261,6 +260,20 @@ pub fn explained(refusal: Refusal, problem: Option<&Unresolved>) -> Refusal {
         message: format!("{} {}", refusal.message, problem.sentence()),
         ..refused(problem)
     }
+}
+
+/// A refusal of what was accepted without a commit, for want of that: nobody is asked for it any more, so that waiting
+/// would not help. Any other is as it was.
+pub fn too_late(refusal: Refusal, problem: Option<&Unresolved>) -> Refusal {
+    if refusal.reason != Reason::CommitUnknown {
+        return refusal;
+    }
+    let why = problem.map_or("", Unresolved::sentence);
+    let message = format!(
+        "{} The request was accepted without it; make a new one. {why}",
+        refusal.message
+    );
+    Refusal::permanent(Reason::CommitUnknown, message.trim_end())
 }
 
 #[cfg(test)]

@@ -134,8 +134,8 @@ fn what_goes_without_a_commit_goes_on_without_one() {
     let unasked = accepted("main", None, None);
     assert_eq!(
         written_of(&request(&spec, &unasked), None),
-        Written::Nothing,
-        "no repository was named when it was resolved"
+        Written::Without(None),
+        "no repository was named when it was accepted, and none is asked that is named since"
     );
 }
 
@@ -292,6 +292,13 @@ fn a_refusal_for_want_of_a_commit_says_why_and_waits_where_that_helps() {
         (Reason::VersionNotFound, None)
     );
     assert_eq!(explained(refusal.clone(), None), refusal);
+    let late = too_late(refusal.clone(), Some(&unclear));
+    assert_eq!(
+        (late.reason, late.waiting_for),
+        (Reason::CommitUnknown, None)
+    );
+    assert!(late.message.ends_with("make a new one. nobody answers."));
     let other = Refusal::permanent(Reason::TemplateFailed, "a mistake.");
+    assert_eq!(too_late(other.clone(), Some(&unclear)), other);
     assert_eq!(explained(other.clone(), Some(&unclear)), other);
 }

@@ -69,7 +69,9 @@ pub enum GitError {
         message: String,
     },
     /// The role's operators don't allow the host.
-    #[error("{host} is none of the hosts that --allow-git-hosts lists")]
+    #[error(
+        "{host} is none of the hosts that --allow-git-hosts lists (git.enabled and git.allowHosts of the chart)"
+    )]
     HostNotAllowed {
         /// The host.
         host: String,

@@ -5,6 +5,7 @@
 //! it to markup.
 
 pub mod actions;
+pub mod artifacts;
 pub mod blocks;
 pub mod client;
 pub mod commits;

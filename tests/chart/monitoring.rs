@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 
 use crate::support::{HOME, render, root};
 
-const ALL: [&str; 4] = [
+const ALL: [&str; 5] = [
+    "git.enabled=true",
     "slack.enabled=true",
     "monitoring.podMonitor.enabled=true",
     "monitoring.prometheusRule.enabled=true",

@@ -76,6 +76,12 @@ async fn the_execution_gets_the_actions_artifacts_and_starts_with_no_other() -> 
     );
     let resolved = ended.status.and_then(|status| status.resolved);
     ensure!(json!(resolved.context("not resolved")?.artifacts) == json!([image("v1")]));
+    bed.until_free().await?;
+    let target = bed.target("staging").await?.status.unwrap_or_default();
+    for run in target.history.iter().chain(&target.current) {
+        ensure!(json!(run.artifacts) == json!([image("v1")]), "{run:?}");
+    }
+    ensure!(target.current.is_some() && target.history.len() == 1);
 
     let starts = bed.gate.count_calls(Operation::Start);
     bed.give(json!([{"type": "docker/image", "name": "other"}]), false)

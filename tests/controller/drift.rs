@@ -54,7 +54,13 @@ impl Bed {
             application.as_str().unwrap_or_default(),
             name.as_str().unwrap_or_default().replace(' ', "%20"),
         );
-        let body = json!({"type": "manual", "user": "mallory", "parameters": parameters});
+        // A mark is text that anybody can write.
+        let mark = json!({
+            "uid": "forged", "digest": "d", "target": "no-such-target", "namespace": self.namespace,
+        });
+        let body = json!({
+            "type": "manual", "user": "mallory", "parameters": parameters, "foredeck": mark,
+        });
         let answer = reqwest::Client::builder().no_proxy().build()?;
         let answer = answer.post(url).json(&body).send().await?;
         let text = answer.error_for_status()?.text().await?;
@@ -113,6 +119,15 @@ async fn what_others_ran_is_told_and_what_we_ran_for_another_target_is_not() -> 
         "{}",
         known(&elsewhere)
     );
+    // What still ran when ours began could have changed what runs after it.
+    let (_, rest) = said.split_once("execution ").context("no execution")?;
+    let id = rest.split(',').next().unwrap_or_default();
+    wait_for("the other one to end", PATIENCE, async || {
+        let shown = bed.gate.execution(id).context("no execution")?;
+        ensure!(shown["status"] == "SUCCEEDED", "{shown}");
+        Ok(())
+    })
+    .await?;
     bed.deployed("third", "staging", "v3").await?;
     bed.until_known("staging", "True Succeeded").await?;
     Ok(())

@@ -20,6 +20,12 @@ impl Bed {
             return Ok(None);
         };
         let github = Github::start(&node, REPOSITORY).await?;
+        self.is_in(&github).await?;
+        Ok(Some(github))
+    }
+
+    /// Checkout names the repository of this GitHub from now on.
+    pub(crate) async fn is_in(&self, github: &Github) -> Result<()> {
         let secret: Secret = serde_json::from_value(json!({
             "metadata": {"name": "github"}, "stringData": {"token": github.token()},
         }))?;
@@ -30,7 +36,7 @@ impl Bed {
             json!({"github": REPOSITORY, "apiUrl": github.url(), "secretName": "github"});
         let named = json!({"spec": {"repository": repository}});
         self.merge::<Application>("checkout", named).await?;
-        Ok(Some(github))
+        Ok(())
     }
 
     /// From now on Spinnaker gets this for the version of what checkout deploys, and of what it goes back to.

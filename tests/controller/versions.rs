@@ -429,6 +429,76 @@ async fn what_changes_holds_nothing_up() -> Result<()> {
     let told = changes(&told).context("no changes")?;
     ensure!(told.added == 3 && told.problem.is_none(), "{told:?}");
     ensure!(asked(&github, "/compare/") == 1, "{:?}", github.calls());
+
+    github.commits("main", 3).await?;
+    github.set_fault_for("/compare/", GithubFault::Slow(ENDLESS));
+    let slow = run(&bed, "slow", deploy("staging", "main")).await?;
+    ensure!(problem(&slow).contains("too long"), "{:?}", slow.status);
+    github.set_fault(None);
+
+    // Merge commits are counted nowhere, also where more lies between than is listed.
+    run(&bed, "before", deploy("staging", "main")).await?;
+    for number in 0..6 {
+        let (branch, head) = (format!("own-{number}"), github.head("main").await?);
+        github.branch(&branch, &head).await?;
+        github.commit(&branch, "Own", "Robin").await?;
+        github.merge("main", &branch).await?;
+    }
+    let merged = run(&bed, "merged", deploy("staging", "main")).await?;
+    let told = changes(&merged).context("no changes")?;
+    ensure!(told.added == 6 && told.commits.len() == 6, "{told:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_is_shown_to_who_approves_as_soon_as_it_is_known() -> Result<()> {
+    let bed = Bed::new("late-changes", QUICK).await?;
+    let Some(github) = bed.repository().await? else {
+        return Ok(());
+    };
+    bed.sends(SHORT).await?;
+    bed.let_people_write().await?;
+    bed.let_them(ALICE, &["deploy"], "production").await?;
+    let _controller = bed.controller_lasting("30s", &[])?;
+    run(&bed, "one", deploy("production", "main")).await?;
+    bed.protect("production", json!({"approvals": {"required": 1}}))
+        .await?;
+    github.commits("main", 3).await?;
+    // Longer than is waited for it, and shorter than a call may take.
+    let slow = GithubFault::Slow(Duration::from_secs(3));
+    github.set_fault_for("/compare/", slow);
+    let alice = bed.somebody(ALICE, &[]);
+    bed.request_as(&alice, "two", deploy("production", "main"))
+        .await?;
+    bed.until("two", "what changes", |request| {
+        changes(request).is_some_and(|changes| changes.added == 3)
+    })
+    .await?;
+    let waits = bed.until_phase("two", Phase::AwaitingApproval).await?;
+    ensure!(problem(&waits).is_empty(), "{:?}", waits.status);
+    ensure!(asked(&github, "/compare/") == 1, "{:?}", github.calls());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archived_repository_is_said_and_hinders_nothing() -> Result<()> {
+    let bed = Bed::new("archived", QUICK).await?;
+    let Some(github) = bed.repository().await? else {
+        return Ok(());
+    };
+    github.archive().await?;
+    let _controller = bed.controller_lasting("30s", &[])?;
+    for (name, base) in [("first", false), ("second", true)] {
+        let ended = run(&bed, name, deploy("staging", "main")).await?;
+        ensure!(commit_of(&ended).is_some(), "{:?}", ended.status);
+        ensure!(
+            problem(&ended).contains("is archived"),
+            "{:?}",
+            ended.status
+        );
+        let told = changes(&ended).context("no changes")?;
+        ensure!(told.from.is_some() == base, "{told:?}");
+    }
     Ok(())
 }
 

@@ -26,7 +26,7 @@ const OIDC_BOB: &str = "oidc:bob";
 
 impl Bed {
     /// One approval is needed for this environment from now on.
-    async fn guard(&self, environment: &str) -> Result<()> {
+    pub(crate) async fn guard(&self, environment: &str) -> Result<()> {
         let guarded = json!({"spec": {"protection": {"approvals": {"required": 1}}}});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(&guarded));
         let api = self.api::<Environment>();
@@ -85,7 +85,7 @@ impl Bed {
         ])
     }
 
-    async fn bind(&self, name: &str, rules: Value, subjects: Value) -> Result<()> {
+    pub(crate) async fn bind(&self, name: &str, rules: Value, subjects: Value) -> Result<()> {
         let role: Role =
             serde_json::from_value(json!({"metadata": {"name": name}, "rules": rules}))?;
         let binding: RoleBinding = serde_json::from_value(json!({

@@ -6,3 +6,4 @@ mod faults;
 mod life;
 mod support;
 mod telemetry;
+mod versions;

@@ -331,6 +331,7 @@ impl Bed {
             .env("RUST_LOG", "foredeck=debug,warn")
             .env("SLACK_API_URL", self.slack.api_url())
             .env("FOREDECK_ALLOW_GATE_HOST", "127.0.0.1")
+            .env("FOREDECK_ALLOW_GIT_HOSTS", "127.0.0.1")
             .env("SLACK_BOT_TOKEN", self.slack.bot_token())
             .env("SLACK_APP_TOKEN", self.slack.app_token())
             .env("SLACK_SIGNING_SECRET", self.slack.signing_secret())

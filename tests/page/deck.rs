@@ -30,7 +30,7 @@ use foredeck_testkit::{
     ControlPlane, StandInGate, StandInSlack,
     gate::{Parameter, Pipeline, Stage},
     slack::RequestUrls,
-    toolbox::SlackModels,
+    toolbox::{Github, SlackModels},
     wait_for,
 };
 use jiff::Timestamp;
@@ -181,6 +181,18 @@ impl Deck {
         Ok(())
     }
 
+    /// From now on checkout's commits are here, and Spinnaker gets the commit.
+    pub(crate) async fn keep_commits_at(&self, github: &Github) -> Result<()> {
+        let named = json!({"spec": {
+            "repository": {"github": "acme/checkout", "apiUrl": github.url()},
+            "actions": {"deploy": {"parameters": {"branch": "{{ commit }}"}}},
+        }});
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&named));
+        let api = self.api::<Application>();
+        api.patch("checkout", &parameters, &patch).await?;
+        Ok(())
+    }
+
     fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
@@ -223,6 +235,7 @@ impl Deck {
                 vault: Vec::new(),
             },
             policies: Policies::from_file(&Path::new(INSTALL).join("admission.yaml"))?,
+            git: git_settings()?,
             ..ControllerSettings::default()
         };
         let shutdown = self.shutdown.clone();
@@ -253,7 +266,7 @@ impl Deck {
             bot_tokens: vec![self.slack.bot_token().into()],
             people: PeopleSettings::new("foredeck-system".to_owned()),
             ttl: None,
-            git: git::Settings::default(),
+            git: git_settings()?,
             git_metrics: git::GitMetrics::default(),
             git_patience: receiver::GIT_PATIENCE,
             clock: Timestamp::now,
@@ -363,6 +376,14 @@ impl Deck {
         self.shutdown.cancel();
         Ok(())
     }
+}
+
+/// GitHub is on this machine.
+fn git_settings() -> Result<git::Settings> {
+    Ok(git::Settings {
+        allowed: vec!["127.0.0.1".parse()?],
+        ..git::Settings::default()
+    })
 }
 
 /// A pipeline that fails in its second stage when the branch is `broken`.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use foredeck::api::deploy_request::Phase;
-use foredeck_testkit::browser::Place;
+use foredeck_testkit::{
+    browser::Place,
+    toolbox::{Github, Node},
+};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -49,6 +52,42 @@ async fn a_deployment_is_typed_confirmed_and_watched_to_its_end() -> Result<()> 
         .await?;
     let uid = request.uid().unwrap_or_default();
     assert_eq!(deck.gate.launches_of(&uid).len(), 1);
+    screen.close().await?;
+    deck.end().await
+}
+
+#[tokio::test]
+async fn which_commit_main_is_and_what_it_changes_is_seen_before_it_is_confirmed() -> Result<()> {
+    let Some(node) = Node::fetch().await? else {
+        return Ok(());
+    };
+    let github = Github::start(&node, "acme/checkout").await?;
+    let deck = Deck::new("depot", Duration::from_secs(2)).await?;
+    deck.keep_commits_at(&github).await?;
+    let Some(screen) = Screen::open(&deck.slack).await? else {
+        return Ok(());
+    };
+    screen.say("/deploy checkout main to staging").await?;
+    screen.page.click(&Place::button("Deploy")).await?;
+    deck.until(Phase::Succeeded).await?;
+    for (title, author) in [
+        ("Round totals to the cent", "Ada Lovelace"),
+        ("Retry the payment provider once", "Grace Hopper"),
+        ("Show when a parcel arrives", "Alan Turing"),
+    ] {
+        github.commit("main", title, author).await?;
+    }
+    let head = github.head("main").await?;
+    screen.say("/deploy checkout main to staging").await?;
+    screen.page.see("3 commits", PATIENCE).await?;
+    screen.page.see(&head[..7], PATIENCE).await?;
+    screen
+        .page
+        .see("Round totals to the cent", PATIENCE)
+        .await?;
+    screen.picture("plan.png").await?;
+    screen.page.click(&Place::button("Deploy")).await?;
+    screen.page.see("checkout main (", PATIENCE).await?;
     screen.close().await?;
     deck.end().await
 }

@@ -435,11 +435,11 @@ async fn repositories(bed: &Bed) -> Result<()> {
     bed.ours("Application", "versioned", &spec).await?;
     let ours = ["--allow-git-hosts", "127.0.0.1"];
     page(doctor(bed, &[]))?.has(&[
-        "✗ fail",
+        "! warn",
         "repositories",
         "shop/versioned",
         "none of the hosts",
-        "git.allowHosts",
+        "git.enabled",
     ])?;
     let seen = page(doctor(bed, &ours))?;
     seen.has(&["✗ fail", "repositories", "shop/versioned", "does not exist"])?;

@@ -179,3 +179,29 @@ async fn a_login_of_a_repository_that_nobody_may_read_is_said_by_name() -> Resul
     })
     .await
 }
+
+/// It is the receiver's own right: what the controller may read is of no use to a plan.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_the_receiver_may_not_read_is_said_in_the_plan() -> Result<()> {
+    let installation = Installation::new(&[], &[]).await?;
+    if installation.github.is_none() {
+        return Ok(());
+    }
+    let role = "foredeck-receiver";
+    take_from(&installation, role, "get", "secrets", Some(GIT_TOKEN)).await?;
+    let receiver = installation.start("receiver", role).await?;
+    receiver.until_ready(PATIENCE).await?;
+    let plan = installation.plan("alice", "1.4.1", "staging").await?;
+    let said = json!(plan.blocks).to_string();
+    for words in ["can't be read", GIT_TOKEN, "foredeck doctor --print-rbac"] {
+        ensure!(said.contains(words), "{words}: {said}");
+    }
+    give_back(&installation).await?;
+    wait_for("a plan with a commit", PATIENCE, async || {
+        let plan = installation.plan("alice", "1.4.1", "staging").await?;
+        let said = json!(plan.blocks).to_string();
+        ensure!(said.contains("1.4.1 ("), "{said}");
+        Ok(())
+    })
+    .await
+}

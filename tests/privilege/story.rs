@@ -113,7 +113,13 @@ impl Installation {
         .await
     }
 
-    async fn plan(&self, who: &str, version: &str, environment: &str) -> Result<Ephemeral> {
+    /// What somebody is shown who asks for that.
+    pub(crate) async fn plan(
+        &self,
+        who: &str,
+        version: &str,
+        environment: &str,
+    ) -> Result<Ephemeral> {
         let before = self.slack.ephemerals(who).len();
         let line = format!("/deploy checkout {version} to {environment}");
         self.slack.user(who).command(CHANNEL, &line)?;

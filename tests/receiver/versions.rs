@@ -174,7 +174,7 @@ async fn a_plan_shows_its_commit_and_the_commits_between_and_asks_once_for_each(
         .await?;
     scene.planned(STAGING, &["2 commits"]).await?;
     scene.github.forget_calls();
-    let named = format!("main ({})", short(&head));
+    let named = format!("`main` (`{}`)", short(&head));
     let plan = scene
         .planned(STAGING, &[&named, "`Faster start` `Ada`", "2 commits"])
         .await?;
@@ -299,7 +299,7 @@ async fn a_slow_repository_is_not_waited_for_and_the_request_goes_without_its_co
 }
 
 #[tokio::test]
-async fn where_approvals_are_required_a_version_without_its_commit_is_refused() -> Result<()> {
+async fn where_approvals_are_required_a_version_waits_until_its_commit_is_known() -> Result<()> {
     let Some(scene) = Scene::new("plan-approvals").await? else {
         return Ok(());
     };
@@ -317,10 +317,14 @@ async fn where_approvals_are_required_a_version_without_its_commit_is_refused() 
     let plan = scene.planned(STAGING, &[short(&head), approval]).await?;
     assert!(buttons(&plan.blocks).contains(&"plan-deploy".to_owned()));
     scene.github.set_fault(Some(GithubFault::Limited(600)));
-    let refused = scene
-        .planned(STAGING, &["rate limit is used up", "unresolvedVersions"])
+    let waits = "it waits until the repository says which commit `main` is";
+    let plan = scene
+        .planned(STAGING, &["rate limit is used up", waits])
         .await?;
-    assert!(!buttons(&refused.blocks).contains(&"plan-deploy".to_owned()));
+    assert!(buttons(&plan.blocks).contains(&"plan-deploy".to_owned()));
+    let accepted = scene.bed.pressed("alice", &plan, "plan-deploy").await?;
+    assert!(accepted.text.contains("Accepted"), "{}", text(&accepted));
+    assert_eq!(scene.bed.request().await?.spec.commit, None);
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! knows before it is told, so a successor may do it again. No deployment is made for one.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -16,13 +16,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PATIENCE, git_of, is_over, is_refusal, lock, repository,
+    PATIENCE, git_of, is_over, is_refusal, is_told, lock,
     standing::Key,
-    steps::Trouble,
+    steps::{SETTLE, Trouble},
     wanted::{Case, is_final},
 };
 use crate::{
-    api::{DeployRequest, DeployTarget, conditions::Reason, deploy_request::Phase},
+    api::{
+        DeployRequest, DeployTarget, conditions::Reason, deploy_request::Phase, version::Repository,
+    },
     controller::context::Context,
     domain::backoff,
     runtime::{cache::named, telemetry},
@@ -32,8 +34,8 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(5);
 /// How long the caches may be behind: what nobody holds by then was not started.
 const BEHIND: Duration = Duration::from_secs(15);
-/// How old an end may be that a new process looks after.
-const LATELY: Duration = Duration::from_mins(10);
+/// How old an end may be that a new process looks after: as old as one that is still tried to be told.
+const LATELY: Duration = PATIENCE;
 
 /// One of them.
 #[derive(Debug, Clone)]
@@ -41,7 +43,11 @@ struct Orphan {
     case: Case,
     /// GitHub's id of its deployment, where it stood in the request.
     deployment: Option<i64>,
+    /// The repository that was told last, for when its Application is gone too.
+    repository: Option<Repository>,
     since: Instant,
+    /// Not before: a deployment may be under way that nobody has written down.
+    settled: Instant,
     due: Instant,
 }
 
@@ -49,18 +55,18 @@ struct Orphan {
 #[derive(Default)]
 pub(super) struct Orphans {
     all: Mutex<HashMap<String, Orphan>>,
-    /// Whose end was told.
-    done: Mutex<HashSet<String>>,
+    /// Whose end was told, and when.
+    done: Mutex<HashMap<String, Instant>>,
     changed: Notify,
 }
 
 impl Orphans {
-    pub(super) fn gone(&self, request: &DeployRequest) {
+    pub(super) fn gone(&self, request: &DeployRequest, repository: Option<Repository>) {
         let git = git_of(request);
         let Some(case) = Case::of(request).filter(|case| case.begun && !is_over(&git)) else {
             return;
         };
-        self.add(case, git.deployment);
+        self.add(case, git.deployment, repository);
     }
 
     /// Whether the requests still exist is asked later, when all caches are filled.
@@ -78,17 +84,24 @@ impl Orphans {
             .filter(|run| lately(run.finished_at.0))
             .filter_map(|run| Case::of_run(target, run));
         for case in held.into_iter().chain(ended) {
-            if !lock(&self.done).contains(&case.uid) {
-                self.add(case, None);
+            if !lock(&self.done).contains_key(&case.uid) {
+                self.add(case, None, None);
             }
         }
     }
 
-    fn add(&self, case: Case, deployment: Option<i64>) {
+    fn add(&self, case: Case, deployment: Option<i64>, repository: Option<Repository>) {
         let now = Instant::now();
+        let settled = if deployment.is_some() {
+            now
+        } else {
+            now + SETTLE
+        };
         let orphan = Orphan {
             deployment,
+            repository: repository.clone(),
             since: now,
+            settled,
             due: now,
             case,
         };
@@ -96,6 +109,10 @@ impl Orphans {
         all.entry(orphan.case.uid.clone())
             .and_modify(|known| {
                 known.deployment = known.deployment.or(deployment);
+                known.repository = repository.or(known.repository.take());
+                if known.deployment.is_some() {
+                    known.settled = now;
+                }
                 known.due = now;
             })
             .or_insert(orphan);
@@ -112,6 +129,15 @@ impl Orphans {
 
     fn over(&self, uid: &str) {
         lock(&self.all).remove(uid);
+    }
+
+    /// Its end was told. What ended longer ago than [`LATELY`] isn't looked at again, so nobody has to remember it.
+    fn told(&self, uid: &str, now: Instant) {
+        let mut done = lock(&self.done);
+        done.retain(|_, since| now.duration_since(*since) <= LATELY);
+        done.insert(uid.to_owned(), now);
+        drop(done);
+        self.over(uid);
     }
 
     fn again(&self, uid: &str, wait: Duration) {
@@ -141,10 +167,7 @@ pub(in crate::controller) async fn follow(context: &Arc<Context>, shutdown: &Can
                 let uid = &orphan.case.uid;
                 match look(context, &orphan).await {
                     Next::Over => orphans.over(uid),
-                    Next::Told => {
-                        lock(&orphans.done).insert(uid.clone());
-                        orphans.over(uid);
-                    }
+                    Next::Told => orphans.told(uid, Instant::now()),
                     Next::Again(wait) => orphans.again(uid, wait),
                 }
             }
@@ -176,12 +199,16 @@ async fn look(context: &Context, orphan: &Orphan) -> Next {
     let Some(case) = end(context, orphan) else {
         return Next::Again(LOOK);
     };
+    let unsettled = orphan.settled.saturating_duration_since(Instant::now());
+    if !unsettled.is_zero() {
+        return Next::Again(unsettled);
+    }
     let announcing = &context.announcing;
-    let Some(repository) = repository(context, &case) else {
+    let Some(repository) = repository(context, orphan) else {
         return Next::Over;
     };
     let key = Key::of(&case.namespace, &repository);
-    if let Some(left) = announcing.standing.left(&key, Timestamp::now()) {
+    if let Some(left) = announcing.standing.left(&case.uid, &key, Timestamp::now()) {
         return Next::Again(left);
     }
     if orphan.since.elapsed() > PATIENCE {
@@ -196,7 +223,7 @@ async fn look(context: &Context, orphan: &Orphan) -> Next {
     let uid = case.uid.clone();
     match tell(context, case, orphan.deployment, &repository).await {
         Ok(outcome) => {
-            announcing.standing.well(&key);
+            announcing.standing.well(&uid, &key);
             if let Some(outcome) = outcome {
                 announcing.metrics.count(outcome);
             }
@@ -206,7 +233,7 @@ async fn look(context: &Context, orphan: &Orphan) -> Next {
         Err(Trouble::Host(error)) => {
             announcing.metrics.count(error.reason());
             tracing::info!(uid, error = %telemetry::chain(&error), "a repository was not told the end of a request that is gone");
-            if is_refusal(&error) {
+            if is_refusal(&error, orphan.deployment) {
                 return Next::Told;
             }
             Next::Again(
@@ -216,6 +243,17 @@ async fn look(context: &Context, orphan: &Orphan) -> Next {
             )
         }
     }
+}
+
+/// The repository to be told: what its Application says, or said last if it is gone too.
+fn repository(context: &Context, orphan: &Orphan) -> Option<Repository> {
+    let case = &orphan.case;
+    let applications = &context.caches.applications;
+    match applications.get(&case.namespace, &case.application) {
+        Some(application) => application.spec.repository,
+        None => orphan.repository.clone(),
+    }
+    .filter(is_told)
 }
 
 /// How it ended; nothing while its target still holds it, or may.
@@ -259,7 +297,7 @@ async fn tell(
     context: &Context,
     case: Case,
     deployment: Option<i64>,
-    repository: &crate::api::version::Repository,
+    repository: &Repository,
 ) -> Result<Option<&'static str>, Trouble> {
     let Some((case, wanted)) = super::wanted(context, Some(case)) else {
         return Ok(None);
@@ -276,4 +314,51 @@ async fn tell(
     context.may_begin()?;
     host.tell(id, &wanted.told).await?;
     Ok(Some("told"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request(git: &Value) -> DeployRequest {
+        serde_json::from_value(json!({
+            "metadata": {"name": "one", "namespace": "shop", "uid": "u-1"},
+            "spec": {"application": "checkout", "environment": "production", "version": "main"},
+            "status": {"phase": "Queued", "git": git, "resolved": {
+                "connection": "gate", "pipeline": {"application": "checkout", "name": "Deploy", "id": "p"},
+                "version": "main", "commit": "3f2a1bc0aabbccddeeff00112233445566778899",
+                "target": {"account": "eks-1", "namespace": "checkout"}, "deployTarget": "t", "digest": "d",
+            }},
+        }))
+        .unwrap()
+    }
+
+    fn unsettled(orphans: &Orphans) -> Duration {
+        let all = lock(&orphans.all);
+        all["u-1"].settled.saturating_duration_since(Instant::now())
+    }
+
+    #[test]
+    fn what_may_be_under_way_is_waited_for_and_what_is_known_is_not() {
+        let orphans = Orphans::default();
+        orphans.gone(
+            &request(&json!({"tellingSince": "2026-11-22T10:00:00Z"})),
+            None,
+        );
+        assert!(unsettled(&orphans) > SETTLE / 2);
+        orphans.gone(&request(&json!({"deployment": 7, "state": "queued"})), None);
+        assert_eq!(unsettled(&orphans), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_was_told_is_forgotten_once_nothing_would_tell_it_again() {
+        let (orphans, start) = (Orphans::default(), Instant::now());
+        orphans.told("u-1", start);
+        orphans.told("u-2", start + LATELY);
+        assert_eq!(lock(&orphans.done).len(), 2);
+        orphans.told("u-3", start + LATELY + Duration::from_secs(1));
+        assert!(!lock(&orphans.done).contains_key("u-1"));
+    }
 }

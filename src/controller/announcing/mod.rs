@@ -3,7 +3,7 @@
 //!
 //! It is level-based: what is wanted follows from the request as it is, what was told stands in `status.git`, and where they
 //! differ it is told. It has passes and a queue of its own, so that no start waits for a repository. What comes to nothing is
-//! tried again until some hours after the request's end; what the host refuses for good is written down and not tried again.
+//! tried again until some hours after the request's end; only a login that may not make one is written down at once and not tried again.
 
 mod gone;
 mod metrics;
@@ -12,7 +12,7 @@ mod steps;
 mod wanted;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -53,6 +53,8 @@ pub(super) struct Announcing {
     sure: Mutex<HashSet<String>>,
     /// By uid: for which something went wrong since this process began.
     troubled: Mutex<HashSet<String>>,
+    /// By uid: the repository that is told, for when its Application goes with the request.
+    repositories: Mutex<HashMap<String, Repository>>,
     /// Which hosts are not asked now.
     standing: Standing,
     /// Requests that are gone, and whose deployments have not come to an end.
@@ -67,6 +69,7 @@ impl Announcing {
         Self {
             sure: Mutex::default(),
             troubled: Mutex::default(),
+            repositories: Mutex::default(),
             standing: Standing::default(),
             orphans: Orphans::default(),
             slots: Semaphore::new(AT_ONCE),
@@ -78,11 +81,15 @@ impl Announcing {
     pub(super) fn forget(&self, uid: &str) {
         lock(&self.sure).remove(uid);
         lock(&self.troubled).remove(uid);
+        lock(&self.repositories).remove(uid);
+        self.standing.forget(uid);
     }
 
     /// A watch brought the last version of a request that is gone.
     pub(super) fn gone(&self, request: &DeployRequest) {
-        self.orphans.gone(request);
+        let uid = request.uid().unwrap_or_default();
+        let repository = lock(&self.repositories).get(&uid).cloned();
+        self.orphans.gone(request, repository);
     }
 
     /// A target changed: it may hold, or have ended, a request that is gone.
@@ -141,6 +148,7 @@ async fn pass(context: &Context, request: &DeployRequest) -> Result<Action, Cont
     let Some(repository) = repository(context, &case) else {
         return Ok(Action::await_change());
     };
+    lock(&announcing.repositories).insert(case.uid.clone(), repository.clone());
     let mut page = Page {
         context,
         request: request.clone(),
@@ -157,7 +165,7 @@ async fn pass(context: &Context, request: &DeployRequest) -> Result<Action, Cont
         return Ok(Action::await_change());
     }
     let key = Key::of(&case.namespace, &repository);
-    if let Some(left) = announcing.standing.left(&key, Timestamp::now()) {
+    if let Some(left) = announcing.standing.left(&case.uid, &key, Timestamp::now()) {
         return Ok(Action::requeue(left));
     }
     let waiting = context.unless_stopping(announcing.slots.acquire());
@@ -165,7 +173,7 @@ async fn pass(context: &Context, request: &DeployRequest) -> Result<Action, Cont
         return Ok(Action::await_change());
     };
     // Another may have learned meanwhile that nobody answers.
-    if let Some(left) = announcing.standing.left(&key, Timestamp::now()) {
+    if let Some(left) = announcing.standing.left(&case.uid, &key, Timestamp::now()) {
         return Ok(Action::requeue(left));
     }
     let told = tell(context, &mut page, (&case, &wanted), &repository).await;
@@ -174,7 +182,7 @@ async fn pass(context: &Context, request: &DeployRequest) -> Result<Action, Cont
         Err(Trouble::Own(error)) => return Err(error),
         Err(Trouble::Host(error)) => return trouble(&mut page, &case.uid, key, error).await,
     };
-    announcing.standing.well(&key);
+    announcing.standing.well(&case.uid, &key);
     announcing.metrics.count(match outcome {
         Came::Announced => "announced",
         Came::Told => "told",
@@ -216,9 +224,11 @@ fn wanted(context: &Context, case: Option<Case>) -> Option<(Case, Wanted)> {
 fn repository(context: &Context, case: &Case) -> Option<Repository> {
     let applications = &context.caches.applications;
     let application = applications.get(&case.namespace, &case.application)?;
-    let repository = application.spec.repository?;
-    let told = repository.deployments != Deployments::Never && repository.secret_name.is_some();
-    told.then_some(repository)
+    application.spec.repository.filter(is_told)
+}
+
+fn is_told(repository: &Repository) -> bool {
+    repository.deployments != Deployments::Never && repository.secret_name.is_some()
 }
 
 async fn trouble(
@@ -231,7 +241,7 @@ async fn trouble(
     announcing.metrics.count(error.reason());
     let reason = error.reason();
     tracing::info!(reason, error = %telemetry::chain(&error), "a repository was not told how a deployment goes");
-    if is_refusal(&error) {
+    if is_refusal(&error, page.git().deployment) {
         page.problem(&format!("{error}.")).await?;
         return Ok(Action::await_change());
     }
@@ -242,17 +252,10 @@ async fn trouble(
     Ok(Action::requeue(wait))
 }
 
-/// Whether asking again would bring the same answer.
-fn is_refusal(error: &GitError) -> bool {
-    match error {
-        GitError::NoSuchVersion { .. }
-        | GitError::NoSuchRepository { .. }
-        | GitError::Forbidden { .. }
-        | GitError::HostNotAllowed { .. } => true,
-        GitError::Limited { .. } | GitError::Unavailable { .. } | GitError::Credentials { .. } => {
-            false
-        }
-    }
+/// Whether asking again would bring the same answer: who may not make a deployment. What was made comes to its end, and all
+/// else may be put right meanwhile: a login that is replaced, a name, a list of hosts.
+fn is_refusal(error: &GitError, deployment: Option<i64>) -> bool {
+    deployment.is_none() && matches!(error, GitError::Forbidden { .. })
 }
 
 fn git_of(request: &DeployRequest) -> GitStatus {

@@ -14,7 +14,7 @@ use crate::{
         deploy_request::{Phase, Place},
         deploy_target::{Active, Run},
     },
-    domain::ids,
+    domain::{commits, ids},
     git::{Announcement, State, Told},
 };
 
@@ -57,7 +57,7 @@ pub(super) struct Case {
     pub commit: String,
     /// Where it stands.
     pub phase: Phase,
-    /// The fixed reason beside its end.
+    /// The fixed reason beside its end, or why it waits in line for somebody to mend something.
     pub reason: String,
     /// Whether anything was told of it, or may have been.
     pub begun: bool,
@@ -80,7 +80,13 @@ impl Case {
             return None;
         }
         let git = status.git.as_deref();
-        let end = conditions::find(&status.conditions, ConditionType::Succeeded);
+        let phase = status.phase.unwrap_or_default();
+        let beside = if phase == Phase::Queued {
+            ConditionType::Stalled
+        } else {
+            ConditionType::Succeeded
+        };
+        let beside = conditions::find(&status.conditions, beside);
         Some(Self {
             uid: request.uid()?,
             name: request.name_any(),
@@ -92,8 +98,10 @@ impl Case {
             action: request.spec.action.clone(),
             version: resolved.version.clone(),
             commit: resolved.commit.clone()?,
-            phase: status.phase.unwrap_or_default(),
-            reason: end.map(|end| end.reason.clone()).unwrap_or_default(),
+            phase,
+            reason: beside
+                .map(|condition| condition.reason.clone())
+                .unwrap_or_default(),
             begun: git.is_some_and(|git| git.deployment.is_some() || git.telling_since.is_some()),
             sent: status
                 .attempt
@@ -178,13 +186,18 @@ impl Case {
         })
     }
 
-    /// GitHub's state. What was never accepted is never told; what was told comes to an end.
+    /// GitHub's state. What was never accepted and approved is never told; what was told comes to an end.
     fn state(&self) -> Option<State> {
         let known = self.begun || self.sent;
         match self.phase {
-            // Whether whoever asked may isn't known before the phases that follow.
-            Phase::Pending => self.begun.then_some(State::Queued),
-            Phase::AwaitingApproval | Phase::Queued | Phase::Starting => Some(State::Queued),
+            // Nothing is told before whoever asked may and others said yes: a deployment that is made starts the workflows that
+            // stand in its commit.
+            Phase::Pending | Phase::AwaitingApproval => self.begun.then_some(State::Queued),
+            // Whether it is approved wasn't asked yet.
+            Phase::Queued if self.reason == Reason::TargetUnreadable.to_string() => {
+                self.begun.then_some(State::Queued)
+            }
+            Phase::Queued | Phase::Starting => Some(State::Queued),
             // Whether it runs can't be known *yet*: it still holds its target, and GitHub takes `error` for an end.
             Phase::Running | Phase::Unknown => Some(State::InProgress),
             // A copy of what ran before ends as that did, and is told of nobody.
@@ -229,6 +242,7 @@ impl Case {
 
     /// One sentence, whose end is never cut away.
     fn sentence(&self, how: &str) -> String {
+        let clean = |text: &str| commits::plain(text, SENTENCE);
         let place = clean(&self.environment);
         let what = match &self.version {
             Some(version) => format!("{} of {} to {place}", clean(&self.action), clean(version)),
@@ -267,17 +281,6 @@ pub(super) fn is_final(word: &str) -> bool {
     ]
     .iter()
     .any(|state| state.word() == word)
-}
-
-/// Without characters that change how a line is read: what is written in a version is anybody's.
-fn clean(text: &str) -> String {
-    let unseen = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
-    };
-    text.chars()
-        .filter(|character| !unseen(*character))
-        .collect()
 }
 
 /// Whether GitHub may show it: encrypted, and without a login in it.

@@ -46,7 +46,10 @@ fn each_phase_has_its_state() {
     use State::{Failure, InProgress, Inactive, Queued, Success};
     let table = [
         (Phase::Pending, [None, Some(Queued), None, Some(Queued)]),
-        (Phase::AwaitingApproval, [Some(Queued); 4]),
+        (
+            Phase::AwaitingApproval,
+            [None, Some(Queued), None, Some(Queued)],
+        ),
         (Phase::Queued, [Some(Queued); 4]),
         (Phase::Starting, [Some(Queued); 4]),
         (Phase::Running, [Some(InProgress); 4]),
@@ -105,6 +108,35 @@ fn an_end_that_nobody_knows_is_an_error_and_one_that_is_known_a_failure() {
 }
 
 #[test]
+fn in_line_without_anybody_having_asked_for_a_yes_nothing_is_made() {
+    let unread = |begun| Case {
+        reason: Reason::TargetUnreadable.to_string(),
+        begun,
+        ..case(Phase::Queued)
+    };
+    assert_eq!(state(&unread(false)), None);
+    assert_eq!(state(&unread(true)), Some(State::Queued));
+    let request: DeployRequest = serde_json::from_value(json!({
+        "metadata": {"name": "one", "namespace": "shop", "uid": "u-1"},
+        "spec": {"application": "checkout", "environment": "production", "version": "main"},
+        "status": {
+            "phase": "Queued",
+            "conditions": [{
+                "type": "Stalled", "status": "True", "reason": "TargetUnreadable", "message": "it can't be read.",
+                "lastTransitionTime": "2026-11-22T10:00:00Z",
+            }],
+            "resolved": {
+                "connection": "gate", "pipeline": {"application": "checkout", "name": "Deploy", "id": "p"},
+                "version": "main", "commit": COMMIT, "target": {"account": "eks-1", "namespace": "checkout"},
+                "deployTarget": "t", "digest": "d",
+            },
+        },
+    }))
+    .unwrap();
+    assert_eq!(state(&Case::of(&request).unwrap()), None);
+}
+
+#[test]
 fn teams_and_applications_that_share_a_repository_have_environments_of_their_own() {
     let name =
         |case: &Case, usual: Option<&Place>| case.wanted(usual).unwrap().announcement.environment;
@@ -158,8 +190,12 @@ fn only_an_encrypted_link_without_a_login_is_shown() {
 #[test]
 fn a_sentence_says_what_where_and_how() {
     let told = |case: &Case| case.wanted(None).unwrap().told.description;
+    let waits = Case {
+        begun: true,
+        ..case(Phase::AwaitingApproval)
+    };
     assert_eq!(
-        told(&case(Phase::AwaitingApproval)),
+        told(&waits),
         "deploy of main to production: waits for approval."
     );
     let failed = Case {
@@ -168,10 +204,10 @@ fn a_sentence_says_what_where_and_how() {
     };
     assert_eq!(told(&failed), "deploy of main to production: failed.");
     let hostile = Case {
-        version: Some("m\u{202e}ain\n\u{200b}x\u{7}".into()),
+        version: Some("m\u{202e}a\u{ad}in\n\u{200b}x\u{7}".into()),
         ..case(Phase::Running)
     };
-    assert_eq!(told(&hostile), "deploy of mainx to production: runs.");
+    assert_eq!(told(&hostile), "deploy of main x to production: runs.");
 }
 
 #[test]

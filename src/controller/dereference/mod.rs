@@ -66,7 +66,7 @@ pub(super) struct Memo {
     /// This pass wrote down which commit it is.
     pub accepted: bool,
     /// What lies between two commits, as this pass was told it.
-    pub changes: Option<(String, String, Box<Changes>)>,
+    pub changes: Option<(Option<String>, String, Box<Changes>)>,
     /// Who said what, as this pass read it before a start.
     pub ground: Option<Result<Ground, Refusal>>,
     /// Whether each approval counts, as this pass found last: what has been sent since is no more asked about.

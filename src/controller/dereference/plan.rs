@@ -26,7 +26,6 @@ use crate::{
         refusal::Refusal,
         resolve::{self, Configuration, Pipeline, missing},
         sharing::{self, Reach},
-        version,
     },
     runtime::cache::Cache,
     spinnaker::{ExpectedArtifact, GateError, PipelineConfig},
@@ -94,12 +93,8 @@ pub(super) async fn make(
         connection,
     };
     let found = commit::find(context, request, (application, environment), status, memo).await?;
-    let settled = found.settled;
-    let version = &settled.version;
-    let lacking = |refusal| {
-        let left = found.patience;
-        commit::patient(version::explained(refusal, settled.problem.as_ref()), left)
-    };
+    let version = &found.settled.version;
+    let lacking = |refusal| commit::lacking(refusal, &found);
     let pipeline_name =
         resolve::pipeline_name(request, configuration, &place, status, version).map_err(lacking)?;
     let gate = context.connections.gate_to_start_at(connection).await?;
@@ -124,7 +119,7 @@ pub(super) async fn make(
             request,
             application,
             status,
-            &settled,
+            &found,
             memo
         ))
     );

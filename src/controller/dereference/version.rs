@@ -11,6 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use tokio::time::Instant;
 
 use super::Memo;
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
         version::{self, Settled, Unresolved, Version, Written},
     },
     git::GitError,
+    runtime::cache::named,
 };
 
 /// How long a request that could start is held up for the sake of what people read.
@@ -37,6 +39,8 @@ pub(super) struct Found {
     pub(super) settled: Settled,
     /// It was found just now, and stands nowhere yet.
     pub(super) new: bool,
+    /// It was accepted without a commit: nobody is asked for one any more.
+    pub(super) without: bool,
     /// How long it isn't worth asking again why its commit isn't known.
     pub(super) patience: Option<Duration>,
 }
@@ -57,6 +61,7 @@ pub(super) async fn find(
         Ok(Found {
             settled: Settled { version, problem },
             new: false,
+            without: false,
             patience: None,
         })
     };
@@ -65,11 +70,14 @@ pub(super) async fn find(
             let commit = Some(commit);
             return known(Version { commit, ..named }, None);
         }
-        Written::Without(None) => return known(named, None),
-        Written::Without(Some(problem)) if version::may_go(environment) => {
-            return known(named, Some(Unresolved::Unclear(problem)));
+        Written::Without(problem) if problem.is_none() || version::may_go(environment) => {
+            let found = known(named, problem.map(Unresolved::Unclear));
+            return found.map(|found| Found {
+                without: true,
+                ..found
+            });
         }
-        Written::Without(Some(_)) | Written::Nothing => {}
+        Written::Without(_) | Written::Nothing => {}
     }
     let Some((question, repository)) =
         version::question(&named, application).zip(application.spec.repository.as_ref())
@@ -85,12 +93,22 @@ pub(super) async fn find(
     Ok(Found {
         settled,
         new: !memo.accepted,
+        without: false,
         patience,
     })
 }
 
+/// A refusal of what was found, with why its commit isn't known; it waits where asking again may mend that.
+pub(super) fn lacking(refusal: Refusal, found: &Found) -> Refusal {
+    let problem = found.settled.problem.as_ref();
+    if found.without {
+        return version::too_late(refusal, problem);
+    }
+    patient(version::explained(refusal, problem), found.patience)
+}
+
 /// A refusal that is over no sooner than it is worth asking again.
-pub(super) fn patient(refusal: Refusal, patience: Option<Duration>) -> Refusal {
+fn patient(refusal: Refusal, patience: Option<Duration>) -> Refusal {
     if refusal.waiting_for != Some(WaitingFor::Repository) {
         return refusal;
     }
@@ -233,9 +251,10 @@ pub(super) async fn changes(
     request: &DeployRequest,
     application: &Application,
     target: Option<&DeployTargetStatus>,
-    settled: &Settled,
+    found: &Found,
     memo: &mut Memo,
 ) -> Option<Box<Changes>> {
+    let settled = &found.settled;
     let base = target
         .and_then(|target| target.current.as_ref())
         .and_then(|run| Version::that_ran(run).commit);
@@ -243,49 +262,114 @@ pub(super) async fn changes(
         let problem = settled.problem.as_ref()?;
         return Some(Box::new(unknown(base, problem.sentence())));
     };
-    let note = settled.problem.as_ref().map(Unresolved::sentence);
-    let Some(base) = base else {
-        return note.map(|note| Box::new(unknown(None, note)));
-    };
-    let repository = application.spec.repository.as_ref()?;
-    if let Some(known) = told(request, &base, head, memo) {
+    if let Some(known) = told(request, base.as_deref(), head, memo) {
         return Some(known);
     }
-    let mut found = if base == *head {
-        Changes {
-            relation: Some(Relation::Identical),
-            ..nothing(Some(base.clone()))
+    let repository = application.spec.repository.as_ref()?;
+    let (mut changes, archived) = tokio::join!(
+        between(context, request, repository, base.as_deref(), head),
+        async {
+            if found.new {
+                archived(context, request, repository).await
+            } else {
+                None
+            }
         }
-    } else {
-        let namespace = request.namespace().unwrap_or_default();
-        let asking = async {
-            let host = context.git.of(&namespace, repository).await?;
-            host.between(&base, head, bounds::COMMITS).await
-        };
-        match tokio::time::timeout(CHANGES, asking).await {
-            Ok(Ok(comparison)) => commits::changes(&base, &comparison),
-            Ok(Err(error)) => unknown(
-                Some(base.clone()),
-                &format!("what changes isn't known: {error}."),
-            ),
-            Err(_) => unknown(
-                Some(base.clone()),
-                "what changes isn't known: the repository's host takes too long to say.",
-            ),
-        }
-    };
-    if let (None, Some(note)) = (&found.problem, note) {
-        found.problem = Some(bounds::cut(note, bounds::MESSAGE));
+    );
+    let note = settled.problem.as_ref().map(Unresolved::sentence);
+    if let (None, Some(note)) = (&changes.problem, note.or(archived.as_deref())) {
+        changes.problem = Some(bounds::cut(note, bounds::MESSAGE));
     }
-    let found = Box::new(found);
-    memo.changes = Some((base, head.clone(), found.clone()));
-    Some(found)
+    if base.is_none() && changes.problem.is_none() {
+        return None;
+    }
+    let changes = Box::new(changes);
+    memo.changes = Some((base, head.clone(), changes.clone()));
+    Some(changes)
+}
+
+/// What lies between two commits, as far as that is said in time. What is said later is in memory then, and the request
+/// is looked at again.
+async fn between(
+    context: &Context,
+    request: &DeployRequest,
+    repository: &Repository,
+    base: Option<&str>,
+    head: &str,
+) -> Changes {
+    let Some(base) = base else {
+        return nothing(None);
+    };
+    if base == head {
+        return Changes {
+            relation: Some(Relation::Identical),
+            ..nothing(Some(base.to_owned()))
+        };
+    }
+    let namespace = request.namespace().unwrap_or_default();
+    let asking = async {
+        let host = context.git.of(&namespace, repository).await?;
+        let (from, to) = (base.to_owned(), head.to_owned());
+        let (wake, own) = (
+            context.wake_request.clone(),
+            named(&namespace, &request.name_any()),
+        );
+        let began = Instant::now();
+        let asked = tokio::spawn(async move {
+            let said = host.between(&from, &to, commits::COUNTED).await;
+            if said.is_ok() && began.elapsed() >= CHANGES {
+                drop(wake.send(own));
+            }
+            said
+        });
+        // It isn't dropped with this wait.
+        asked.await.unwrap_or_else(|broken| {
+            Err(GitError::Unavailable {
+                host: repository.github.clone(),
+                message: broken.to_string(),
+            })
+        })
+    };
+    let from = Some(base.to_owned());
+    match tokio::time::timeout(CHANGES, asking).await {
+        Ok(Ok(comparison)) => commits::changes(base, &comparison),
+        Ok(Err(error)) => unknown(from, &format!("what changes isn't known: {error}.")),
+        Err(_) => unknown(
+            from,
+            "what changes isn't known: the repository's host takes too long to say.",
+        ),
+    }
+}
+
+/// That the repository is archived, where its host says so in time.
+async fn archived(
+    context: &Context,
+    request: &DeployRequest,
+    repository: &Repository,
+) -> Option<String> {
+    let namespace = request.namespace().unwrap_or_default();
+    let asking = async {
+        let host = context.git.of(&namespace, repository).await?;
+        host.described().await
+    };
+    let described = tokio::time::timeout(CHANGES, asking).await.ok()?.ok()?;
+    described.archived.then(|| {
+        format!(
+            "{} is archived: nothing can be pushed to it any more.",
+            repository.github
+        )
+    })
 }
 
 /// What is known already of what lies between.
-fn told(request: &DeployRequest, base: &str, head: &str, memo: &Memo) -> Option<Box<Changes>> {
+fn told(
+    request: &DeployRequest,
+    base: Option<&str>,
+    head: &str,
+    memo: &Memo,
+) -> Option<Box<Changes>> {
     if let Some((from, to, changes)) = &memo.changes
-        && from == base
+        && from.as_deref() == base
         && to == head
     {
         return Some(changes.clone());
@@ -293,9 +377,10 @@ fn told(request: &DeployRequest, base: &str, head: &str, memo: &Memo) -> Option<
     let status = request.status.as_ref()?;
     let to = status.resolved.as_ref()?.commit.as_deref();
     let changes = status.changes.as_ref()?;
-    let stands = to == Some(head) && changes.from.as_deref() == Some(base);
+    let stands = to == Some(head) && changes.from.as_deref() == base;
     let read = status.phase == Some(Phase::AwaitingApproval);
-    (stands && (changes.relation.is_some() || !read)).then(|| changes.clone())
+    let asked = base.is_none() || changes.relation.is_some();
+    (stands && (asked || !read)).then(|| changes.clone())
 }
 
 fn nothing(from: Option<String>) -> Changes {

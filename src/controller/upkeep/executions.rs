@@ -109,6 +109,7 @@ fn shown(execution: &Execution, asked_at: Timestamp) -> Shown {
         id: execution.id.clone(),
         pipeline: execution.pipeline_config_id.clone().unwrap_or_default(),
         mark: sighting::mark(execution),
+        remembered: false,
         by,
         parameters: parameters.take(bounds::PARAMETERS).collect(),
         over: execution.status.is_complete(),

@@ -261,12 +261,40 @@ async fn shown(
     let gate = context.connections.gate(&connection).await.ok()?;
     let asked = context.upkeep.executions.of(&gate, targets).await;
     match asked {
-        Ok(shown) => Some(shown),
+        Ok(shown) => Some(believed(context, namespace, shown).await),
         Err(error) => {
             tracing::info!(namespace, connection = name, %error, "what ran on targets is asked again later");
             None
         }
     }
+}
+
+/// What carries a mark, with whether the target that it names remembers that.
+async fn believed(context: &Context, namespace: &str, mut all: Vec<Shown>) -> Vec<Shown> {
+    let mut read: HashMap<(String, String), Option<DeployTarget>> = HashMap::new();
+    for shown in &mut all {
+        let Some(mark) = &shown.mark else { continue };
+        let remembers = |target: &DeployTarget| {
+            let status = target.status.as_ref();
+            status.is_some_and(|status| standing::remembers(status, mark, &shown.id))
+        };
+        let of = mark.namespace.as_deref().unwrap_or(namespace);
+        let stored = context.caches.targets.0.get(&named(of, &mark.target));
+        let cached = stored.as_ref().and_then(|stored| stored.0.as_ref().ok());
+        if cached.is_some_and(remembers) {
+            shown.remembered = true;
+            continue;
+        }
+        // The cache may be behind what was just started. What can't be read is no target that we know.
+        let key = (of.to_owned(), mark.target.clone());
+        if !read.contains_key(&key) {
+            let target = objects::read(&context.client, of, &mark.target).await;
+            read.insert(key.clone(), target.ok().flatten());
+        }
+        let fresh = read.get(&key).and_then(Option::as_ref);
+        shown.remembered = fresh.is_some_and(remembers);
+    }
+    all
 }
 
 async fn write(

@@ -37,8 +37,8 @@ struct Head {
 #[derive(Default)]
 struct Entry {
     asked: Option<(Instant, Result<Head, GitError>)>,
-    /// Since when it hasn't said what it should.
-    failing: Option<Instant>,
+    /// Since when it hasn't said of a target what it should, by the target's uid.
+    failing: HashMap<String, Instant>,
 }
 
 /// One per namespace, repository and login.
@@ -82,7 +82,8 @@ impl Repositories {
         let entry = self.entry(namespace, &repository);
         let host = context.git.of(namespace, &repository).await;
         let version = current.version.as_deref().unwrap_or_default();
-        Some(self.one(&entry, host, commit, version).await)
+        let uid = target.metadata.uid.as_deref().unwrap_or_default();
+        Some(self.one(&entry, uid, host, commit, version).await)
     }
 
     fn entry(&self, namespace: &str, repository: &Repository) -> Arc<tokio::sync::Mutex<Entry>> {
@@ -94,19 +95,20 @@ impl Repositories {
     async fn one(
         &self,
         entry: &tokio::sync::Mutex<Entry>,
+        uid: &str,
         host: Result<Arc<dyn Host>, GitError>,
         commit: Option<&str>,
         version: &str,
     ) -> Heard {
         let host = match host {
             Ok(host) => host,
-            Err(error) => return self.problem(&mut *entry.lock().await, None, &error),
+            Err(error) => return self.problem(&mut *entry.lock().await, uid, None, &error),
         };
         let head = {
             let mut entry = entry.lock().await;
             match self.head(&mut entry, &*host).await {
                 Ok(head) => head,
-                Err(error) => return self.problem(&mut entry, None, &error),
+                Err(error) => return self.problem(&mut entry, uid, None, &error),
             }
         };
         let Head { branch, commit: at } = head.clone();
@@ -122,7 +124,7 @@ impl Repositories {
             ));
         };
         if commit == at {
-            entry.lock().await.failing = None;
+            entry.lock().await.failing.remove(uid);
             return Heard::Compared {
                 branch,
                 head: at,
@@ -130,13 +132,13 @@ impl Repositories {
                 ahead: 0,
             };
         }
-        match host.between(commit, &at, 1).await {
+        match host.between(commit, &at, 0).await {
             Ok(comparison) if comparison.relation == Relation::Unrelated => unknown(format!(
                 "what runs here ({}) and {branch} have no commit in common.",
                 short(commit)
             )),
             Ok(comparison) => {
-                entry.lock().await.failing = None;
+                entry.lock().await.failing.remove(uid);
                 Heard::Compared {
                     branch,
                     head: at,
@@ -144,7 +146,7 @@ impl Repositories {
                     ahead: comparison.behind,
                 }
             }
-            Err(error) => self.problem(&mut *entry.lock().await, Some(head), &error),
+            Err(error) => self.problem(&mut *entry.lock().await, uid, Some(head), &error),
         }
     }
 
@@ -168,12 +170,13 @@ impl Repositories {
     }
 
     /// What is only late counts as a problem when it stays so.
-    fn problem(&self, entry: &mut Entry, head: Option<Head>, error: &GitError) -> Heard {
+    fn problem(&self, entry: &mut Entry, uid: &str, head: Option<Head>, error: &GitError) -> Heard {
         let late = matches!(
             error,
             GitError::Limited { .. } | GitError::Unavailable { .. }
         );
-        let since = entry.failing.get_or_insert_with(Instant::now);
+        let since = entry.failing.entry(uid.to_owned());
+        let since = since.or_insert_with(Instant::now);
         let (branch, head) = head.map(|head| (head.branch, head.commit)).unzip();
         Heard::Problem {
             branch,
@@ -181,5 +184,28 @@ impl Repositories {
             sentence: format!("{error}."),
             passing: late && since.elapsed() < self.interval * 3,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_for_one_target_makes_another_one_no_later() {
+        let interval = Duration::from_secs(10);
+        let (repositories, mut entry) = (Repositories::new(interval), Entry::default());
+        let error = GitError::Unavailable {
+            host: "api.github.com".to_owned(),
+            message: "no answer".to_owned(),
+        };
+        let mut passing = |uid: &str| {
+            let heard = repositories.problem(&mut entry, uid, None, &error);
+            matches!(heard, Heard::Problem { passing: true, .. })
+        };
+        assert!(passing("one"));
+        tokio::time::advance(interval * 4).await;
+        assert!(!passing("one"), "it stays so");
+        assert!(passing("other"), "it has only begun");
     }
 }

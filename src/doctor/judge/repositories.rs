@@ -16,6 +16,8 @@ pub struct Looked {
     pub repository: String,
     /// Whether the Application names a Secret for it.
     pub login: bool,
+    /// Whether that Secret may not be read by whoever asks here, which says nothing of the roles.
+    pub hidden: bool,
     /// What its host says.
     pub said: Result<Described, GitError>,
 }
@@ -42,12 +44,25 @@ pub fn repositories(all: &[Looked], left: usize) -> Vec<Finding> {
 
 fn repository(one: &Looked) -> Finding {
     let (place, name) = (word(&one.application), word(&one.repository));
+    if one.hidden {
+        return Finding::skip(
+            CHECK,
+            &format!(
+                "{place}: {name} isn't asked here, since the Secret that holds its login may not be read by whoever asks"
+            ),
+            Some(
+                "See the lines of rights for whether the roles may read it, and the Application's Ready for what they find",
+            ),
+        );
+    }
     let described = match &one.said {
         Ok(described) => described,
         Err(error) => {
             let found = format!("{place}: {}", sentence(&error.to_string()));
             return match error {
-                GitError::Limited { .. } => Finding::warn(CHECK, &found, todo(error)),
+                GitError::Limited { .. } | GitError::HostNotAllowed { .. } => {
+                    Finding::warn(CHECK, &found, todo(error))
+                }
                 _ => Finding::fail(CHECK, &found, todo(error)),
             };
         }
@@ -90,7 +105,7 @@ fn todo(error: &GitError) -> &'static str {
             "See the way there: spec.repository.apiUrl, the proxy, network policies, and whom the machine trusts"
         }
         GitError::HostNotAllowed { .. } => {
-            "Correct spec.repository.apiUrl, or add the host to git.allowHosts of the chart"
+            "List the host in git.allowHosts of the chart, with git.enabled, or correct spec.repository; until then its requests have no commit, and wait where approvals are required"
         }
         GitError::Credentials { .. } => {
             "Make the Secret with its keys; where it may not be read, foredeck doctor --print-rbac prints the Role that allows it"
@@ -108,6 +123,7 @@ mod tests {
             application: "shop/checkout".to_owned(),
             repository: "acme/checkout".to_owned(),
             login,
+            hidden: false,
             said,
         }
     }
@@ -173,8 +189,8 @@ mod tests {
                 Err(GitError::HostNotAllowed {
                     host: "evil.example".to_owned(),
                 }),
-                State::Fail,
-                "none of the hosts",
+                State::Warn,
+                "git.enabled",
             ),
             (
                 true,
@@ -193,6 +209,20 @@ mod tests {
             assert!(!lines[0].found.contains('\u{1b}'), "{lines:?}");
             assert_eq!(lines[0].todo.is_some(), state != State::Ok, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_hidden_from_the_asker_is_no_failure_of_the_installation() {
+        let message = "Secret \"git\" can't be read by foredeck".to_owned();
+        let hidden = Looked {
+            hidden: true,
+            ..looked(true, Err(GitError::Credentials { message }))
+        };
+        let lines = repositories(&[hidden], 0);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].state, State::Skip, "{lines:?}");
+        assert!(lines[0].found.contains("by whoever asks"), "{lines:?}");
+        assert!(lines[0].todo.is_some(), "{lines:?}");
     }
 
     #[test]

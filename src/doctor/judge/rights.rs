@@ -322,7 +322,7 @@ mod tests {
         let finding = role(Role::Receiver, &Ok(lacking.collect()));
         assert_eq!(finding.state, State::Fail);
         assert!(
-            finding.found.ends_with(&format!("may not: {secret}.")),
+            finding.found.ends_with(&format!("may not: {secret}")),
             "{finding:?}"
         );
         assert!(finding.todo.unwrap().contains("--print-rbac"));

@@ -128,6 +128,7 @@ pub(super) fn active(uid: &str, sent: bool, seen: Option<Seen>) -> Active {
         action: "deploy".to_owned(),
         version: None,
         commit: None,
+        artifacts: Vec::new(),
         requester: None,
         attempt: attempt(sent),
         sends: u32::from(sent),

@@ -248,6 +248,7 @@ impl Machine<'_> {
             action: self.request.spec.action.clone(),
             version: plan.resolved.version.clone(),
             commit: plan.resolved.commit.clone(),
+            artifacts: plan.resolved.artifacts.clone(),
             requester: self.request.spec.requester_name(),
             attempt: start.attempt.clone(),
             sends: 0,

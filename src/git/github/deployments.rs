@@ -14,7 +14,7 @@ use crate::{
 
 /// The longest page.
 const PAGE: usize = 100;
-/// Pages that are looked through: nobody deploys one commit to one environment more often.
+/// Pages that are looked through: nobody does one thing with one commit more often.
 const PAGES: usize = 20;
 /// The longest description, in characters.
 const DESCRIPTION: usize = 140;
@@ -52,12 +52,12 @@ impl Deployment {
 
 impl Github {
     pub(super) async fn found(&self, announcement: &Announcement) -> Result<Option<i64>, GitError> {
+        // Not by the environment: its name follows from what may be edited between the two.
         let size = PAGE.to_string();
         for number in 1..=PAGES {
             let number = number.to_string();
             let query = [
                 ("sha", announcement.commit.as_str()),
-                ("environment", announcement.environment.as_str()),
                 ("task", announcement.action.as_str()),
                 ("per_page", size.as_str()),
                 ("page", number.as_str()),
@@ -72,9 +72,10 @@ impl Github {
                 return Ok(None);
             }
         }
-        Err(self.caller.place.unavailable(
-            "it has more deployments of this commit to this environment than are looked through",
-        ))
+        Err(self
+            .caller
+            .place
+            .unavailable("it has more deployments of this commit than are looked through"))
     }
 
     pub(super) async fn made(&self, announcement: &Announcement) -> Result<i64, GitError> {
@@ -111,11 +112,10 @@ impl Github {
     }
 
     pub(super) async fn telling(&self, deployment: i64, told: &Told) -> Result<(), GitError> {
+        // What ran there before is inactive from a success on, which GitHub sees to itself.
         let mut body = json!({
             "state": told.state.word(),
             "description": commits::plain(&told.description, DESCRIPTION),
-            // What else runs there is told by its own request.
-            "auto_inactive": false,
         });
         let address = told.log_url.as_deref().filter(|url| is_address(url));
         if let Some(url) = address {
@@ -128,7 +128,7 @@ impl Github {
             .map(drop)
     }
 
-    /// Asks below the repository's deployments. Who may not see them is told that they aren't there.
+    /// Asks below the repository's deployments. What isn't there, or isn't shown, may be there later.
     async fn about<T: serde::de::DeserializeOwned>(
         &self,
         operation: &'static str,
@@ -148,9 +148,13 @@ impl Github {
             body,
         };
         self.ask(asking).await.map_err(|refusal| match refusal {
-            Refusal::Missing(message) | Refusal::Impossible(message) => {
-                self.caller.place.forbidden(message)
-            }
+            // While a login is replaced the one before is taken no more: that passes.
+            Refusal::Login(message) => GitError::Credentials {
+                message: format!(
+                    "{} doesn't take our login for {}: {message}",
+                    self.caller.place.host, self.caller.place.repository
+                ),
+            },
             other => self.error(other),
         })
     }

@@ -1,9 +1,6 @@
 //! Commits as people see them: what would change, in a plan and in a list of its own. Touches nothing.
 //!
-//! Whoever may push writes titles, authors and branches: all of it goes into code spans, on one line, and cut. Links are
-//! built here, of the repository's page and a commit's digits.
-
-use reqwest::Url;
+//! Each commit is told as everywhere in Slack; how many of them, and what there is beside, is decided here.
 
 use super::reading::said;
 use crate::{
@@ -13,65 +10,45 @@ use crate::{
     slack::{
         actions::{self, Span},
         blocks::{Block, Message},
+        commits::{self, Commit},
         elements::{Button, Element},
         text::Mrkdwn,
         view::View,
     },
 };
 
-/// How much of a commit's title is shown.
-const MOST_TITLE: usize = 100;
-/// How much of its author's name.
-const MOST_AUTHOR: usize = 40;
 /// How much of a sentence about a repository.
 const MOST_SENTENCE: usize = 300;
 /// What a section holds, with room for the signs between.
 const MOST_SECTION: usize = 2900;
+/// The most characters of a plan's commits: Slack takes some 13,000 in one message.
+const MOST_IN_PLAN: usize = 2500;
 /// Commits on one page of the list.
 pub(in crate::receiver) const PAGE: usize = 50;
 /// Commits of all pages.
 pub(in crate::receiver) const MOST: usize = 500;
 
-/// A commit as people know it, and a link to it where the repository has a page.
-pub(in crate::receiver) fn commit(sha: &str, page: Option<&str>) -> Mrkdwn {
-    let short = version::short(sha);
-    let url = page.and_then(|page| Url::parse(&format!("{page}/commit/{sha}")).ok());
-    match url {
-        Some(url) if version::is_commit(sha) => Mrkdwn::link(&url, short),
-        _ => Mrkdwn::code(short),
-    }
-}
-
-/// A version with its commit: `main (3f2a1bc)`. One that is its own commit is named once.
-pub(in crate::receiver) fn named(version: Option<&str>, commit: Option<&str>) -> Option<String> {
-    match (version, commit) {
-        (Some(version), Some(commit)) if commit.starts_with(version) => {
-            Some(version::short(commit).to_owned())
-        }
-        (Some(version), Some(commit)) => {
-            let most = 80 - (version::SHORT + 3);
-            let name: String = if version.chars().count() > most {
-                let kept: String = version.chars().take(most - 1).collect();
-                format!("{kept}…")
-            } else {
-                version.to_owned()
-            };
-            Some(format!("{name} ({})", version::short(commit)))
-        }
-        (version, _) => version.map(str::to_owned),
-    }
-}
-
-/// What would change, in a plan.
-pub(in crate::receiver) fn changes(difference: &Difference, page: Option<&str>) -> Vec<Block> {
+/// What would change where this plan ends.
+pub(in crate::receiver) fn changes(
+    difference: &Difference,
+    head: &str,
+    page: Option<&str>,
+) -> Vec<Block> {
     let changes = &difference.changes;
-    let mut head = Mrkdwn::fixed("*What changes* ") + summary(difference);
-    if let Some(all) = comparison(changes) {
-        head = head + " · " + all;
+    let mut text = Mrkdwn::fixed("*What changes* ") + summary(difference);
+    let base = changes.from.as_deref().unwrap_or_default();
+    if changes
+        .relation
+        .is_some_and(|relation| relation != Relation::Identical)
+        && let Some(all) = commits::comparison(base, head, page)
+    {
+        text = text + " · " + all;
     }
-    let mut blocks = vec![Block::section(head)];
-    blocks.extend(list(&changes.commits, page));
-    let listed = changes.commits.len();
+    let mut blocks = vec![Block::section(text)];
+    let (list, listed) = listed(changes, page);
+    if listed > 0 {
+        blocks.push(Block::section(list));
+    }
     let all = counted(changes);
     if listed > 0 && all > listed {
         blocks.push(Block::context([Mrkdwn::fixed("The newest ")
@@ -88,8 +65,10 @@ pub(in crate::receiver) fn show_all(
     changes: &Changes,
     (namespace, application): (&str, &str),
     head: &str,
+    page: Option<&str>,
 ) -> Option<Element> {
-    if changes.commits.is_empty() || counted(changes) <= changes.commits.len() {
+    let (_, listed) = listed(changes, page);
+    if changes.commits.is_empty() || counted(changes) <= listed {
         return None;
     }
     let span = Span {
@@ -160,35 +139,31 @@ fn count(number: u32, one: &'static str, many: &'static str) -> Mrkdwn {
     Mrkdwn::number(number) + " " + if number == 1 { one } else { many }
 }
 
-/// Where people see all of it.
-fn comparison(changes: &Changes) -> Option<Mrkdwn> {
-    let url = Url::parse(changes.url.as_deref()?).ok()?;
-    Some(Mrkdwn::link(&url, "Compare"))
+/// As many of a plan's commits as it has room for, and how many these are.
+fn listed(changes: &Changes, page: Option<&str>) -> (Mrkdwn, usize) {
+    commits::list(changes.commits.iter().map(told), page, MOST_IN_PLAN)
 }
 
-/// The commits, a line each, in as few sections as they fit.
-fn list(commits: &[CommitLine], page: Option<&str>) -> Vec<Block> {
-    let mut sections: Vec<Mrkdwn> = Vec::new();
-    for one in commits {
-        let line = line(one, page);
-        match sections.last_mut() {
-            Some(last) if last.len() + line.len() < MOST_SECTION => {
-                *last += "\n";
-                *last += line;
-            }
-            _ => sections.push(line),
-        }
+fn told(one: &CommitLine) -> Commit<'_> {
+    Commit {
+        sha: &one.sha,
+        title: &one.title,
+        author: &one.author,
     }
-    sections.into_iter().map(Block::section).collect()
 }
 
-fn line(one: &CommitLine, page: Option<&str>) -> Mrkdwn {
-    Mrkdwn::fixed("• ")
-        + commit(&one.sha, page)
-        + " "
-        + Mrkdwn::code_within(&one.title, MOST_TITLE)
-        + " "
-        + Mrkdwn::code_within(&one.author, MOST_AUTHOR)
+/// All of these commits, in as few sections as they fit.
+fn sections(all: &[CommitLine], page: &str) -> Vec<Block> {
+    let (mut sections, mut rest) = (Vec::new(), all);
+    while !rest.is_empty() {
+        let (text, count) = commits::list(rest.iter().map(told), Some(page), MOST_SECTION);
+        if count == 0 {
+            break;
+        }
+        sections.push(Block::section(text));
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    sections
 }
 
 /// The list while its commits are asked for.
@@ -223,18 +198,17 @@ pub(in crate::receiver) struct All<'a> {
 
 /// One page of the list.
 pub(in crate::receiver) fn all(span: &Span, all: &All<'_>) -> View {
-    let changes = &all.difference.changes;
-    let commits = &changes.commits;
-    let pages = commits.len().div_ceil(PAGE).max(1);
+    let lines = &all.difference.changes.commits;
+    let comparison = || commits::comparison(&span.base, &span.head, Some(all.page));
+    let pages = lines.len().div_ceil(PAGE).max(1);
     let page = usize::from(span.page).min(pages - 1);
     let mut head = between(span) + "\n" + summary(all.difference);
-    if let Some(link) = comparison(changes) {
+    if let Some(link) = comparison() {
         head = head + " · " + link;
     }
     let mut blocks = vec![Block::section(head)];
-    let shown = commits.iter().skip(page * PAGE).take(PAGE);
-    let shown: Vec<CommitLine> = shown.cloned().collect();
-    blocks.extend(list(&shown, Some(all.page)));
+    let shown = lines.chunks(PAGE).nth(page).unwrap_or_default();
+    blocks.extend(sections(shown, all.page));
     if pages > 1 {
         blocks.push(Block::context([Mrkdwn::fixed("Page ")
             + Mrkdwn::number((page + 1) as u64)
@@ -243,8 +217,8 @@ pub(in crate::receiver) fn all(span: &Span, all: &All<'_>) -> View {
             + ", newest first."]));
     }
     if all.cut {
-        let newest = Mrkdwn::fixed("Only the newest ") + Mrkdwn::number(commits.len() as u64);
-        let rest = comparison(changes).map_or_else(
+        let newest = Mrkdwn::fixed("Only the newest ") + Mrkdwn::number(lines.len() as u64);
+        let rest = comparison().map_or_else(
             || Mrkdwn::fixed(" are listed here."),
             |link| Mrkdwn::fixed(" are listed here; the repository shows more: ") + link + ".",
         );

@@ -1,19 +1,21 @@
 //! What changes, as people read it; and that nobody who may push writes anything else.
 
+use foredeck_testkit::slack::StandInSlack;
 use serde_json::json;
 
 use super::{
     commits::{self, All},
     planned,
-    tests::{HOSTILE, beside, buttons, page, shown},
+    tests::{HOSTILE, at, beside, buttons, page, request, shown},
 };
 use crate::{
     api::version::{Changes, CommitLine, Relation},
     receiver::plan::{
         asked::{Difference, Moved},
-        shown::{Shown, Warning},
+        repeat::Repeat,
+        shown::{Differing, Needed, Shown, Wait, Warning},
     },
-    slack::{actions::Span, blocks::Message, text::Mrkdwn, view::View},
+    slack::{actions::Span, blocks::Message, view::View},
 };
 
 const PAGE: &str = "https://github.com/shop/checkout";
@@ -122,6 +124,12 @@ fn what_changes_reads_like_this() {
         },
         Warning::NeedsCommit,
     ];
+    let equal = request(&json!({"phase": "Queued"}));
+    let mut moved_again = moved.clone();
+    moved_again.repeat = Some(Repeat::Waiting(&equal));
+    let mut waits = unresolved.clone();
+    let sentence = "GitHub doesn't answer.".to_owned();
+    waits.warnings = vec![Warning::WaitsForCommit { sentence }];
     insta::assert_snapshot!(
         "commits",
         page([
@@ -156,8 +164,20 @@ fn what_changes_reads_like_this() {
                 )
             ),
             (
+                "moved, and an equal request waits",
+                planned::message(
+                    &plan(difference(Some(Relation::Ahead), 1, lines(1))),
+                    &moved_again,
+                    buttons()
+                )
+            ),
+            (
                 "unresolved",
                 planned::message(&unresolved, &beside(None), buttons())
+            ),
+            (
+                "waits for its commit",
+                planned::message(&waits, &beside(None), buttons())
             ),
         ])
     );
@@ -217,18 +237,85 @@ fn all_commits_fit_into_pages_that_slack_takes() {
     assert!(!short.contains("commits-page"), "{short}");
 }
 
-#[test]
-fn a_version_that_is_its_own_commit_is_named_once() {
-    let named = |version: &str| commits::named(Some(version), Some(&sha('a'))).unwrap();
-    assert_eq!(named("main"), "main (aaaaaaa)");
-    assert_eq!(named("aaaaaaaa"), "aaaaaaa");
-    assert_eq!(named(&sha('a')), "aaaaaaa");
-    assert!(named(&"b".repeat(200)).ends_with("… (aaaaaaa)"));
-    assert!(named(&"b".repeat(200)).chars().count() <= 80);
-    let link = commits::commit(&sha('a'), Some(PAGE)).to_string();
-    assert_eq!(link, format!("<{PAGE}/commit/{}|aaaaaaa>", sha('a')));
-    assert_eq!(
-        commits::commit("aaaaaaa", Some(PAGE)),
-        Mrkdwn::code("aaaaaaa")
-    );
+/// Slack's limit of a message's blocks is some 13,000 characters, and whoever may push writes titles.
+#[tokio::test]
+async fn a_plan_of_the_worst_of_everything_is_taken_by_slack() {
+    let loud = || "&".repeat(1000);
+    let line = |number: usize| CommitLine {
+        sha: format!("{number:040x}"),
+        title: loud(),
+        author: loud(),
+    };
+    let mut diverged = difference(Some(Relation::Diverged), 400, (0..10).map(line).collect());
+    diverged.changes.removed = 400;
+    let mut worst = plan(diverged);
+    worst.version = Some(loud());
+    worst.pipeline = Some(loud());
+    worst.reason = Some(loud());
+    worst.place.account = loud();
+    worst.place.namespace = loud();
+    worst.current.as_mut().unwrap().version = Some(loud());
+    let artifact = json!({
+        "type": loud(), "name": loud(), "version": loud(), "location": loud(), "reference": loud(),
+        "artifactAccount": loud(),
+    });
+    worst.artifacts = serde_json::from_value(json!(vec![artifact; 20])).unwrap();
+    worst.parameters = vec![
+        Differing {
+            name: loud(),
+            value: loud(),
+            default: Some(loud()),
+            asked: false,
+        };
+        64
+    ];
+    worst.approvals = Some(Needed {
+        people: 10,
+        groups: vec![loud(); 200],
+        asker_may: false,
+    });
+    let (sentence, message) = (loud(), loud());
+    worst.warnings = vec![
+        Warning::WaitsForCommit { sentence: loud() },
+        Warning::NotAskedAgain { sentence },
+        Warning::EnvironmentNotReady { message: loud() },
+        Warning::Pipeline { message },
+        Warning::NeedsCommit,
+        Warning::NotDescribed,
+    ];
+    let held = Wait::Held {
+        request: "a".repeat(63),
+        version: Some(loud()),
+        requester: Some(loud()),
+    };
+    worst.waits = vec![held, Wait::Line { requests: 400 }];
+    let mut request = request(&json!({"phase": "Failed", "message": loud()}));
+    request.spec.version = Some(loud());
+    let mut again = beside(Some(Repeat::Ended(&request, at())));
+    again.moved = Some(Moved {
+        version: loud(),
+        from: Some(sha('b')),
+        to: Some(sha('c')),
+    });
+    let message = planned::message(&worst, &again, buttons());
+    let blocks = json!(message)["blocks"].clone();
+    crate::runtime::tls::install();
+    let slack = StandInSlack::start().await.unwrap();
+    let token = slack.bot_token();
+    let told: serde_json::Value = reqwest::Client::new()
+        .post(format!("{}chat.postMessage", slack.api_url()))
+        .bearer_auth(token)
+        .json(&json!({"channel": slack.channel("deploys").unwrap().id, "text": "a plan", "blocks": blocks}))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(told["ok"], true, "{told}");
+    let text = blocks.to_string();
+    assert!(text.contains("plan-again"), "{text}");
+    for list in ["*What changes*", "*Artifacts*", "*Parameters*"] {
+        assert!(text.contains(list), "{list} in {text}");
+    }
 }

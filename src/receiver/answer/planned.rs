@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{commits, standing};
+use super::{commits as changed, standing};
 use crate::{
     api::{artifact::Artifact, deploy_request::DEFAULT_ACTION},
     domain::version,
@@ -13,18 +13,30 @@ use crate::{
         shown::{Needed, Shown, Wait, Warning},
     },
     slack::{
-        actions,
+        actions, artifacts,
         blocks::{Block, Message, RichText, Section},
+        commits,
         elements::{Button, Element, Style, Value},
         ids::{ChannelId, UserId},
-        text::{Mrkdwn, Plain},
+        text::{Mrkdwn, Plain, clean_lines},
     },
 };
 
 /// Parameters shown one by one.
 const MOST_PARAMETERS: usize = 30;
-/// Artifacts shown one by one.
-const MOST_ARTIFACTS: usize = 10;
+/// The most characters of all parameters. Slack takes some 13,000 in one message, and refuses all of a longer one: then
+/// nobody would see the plan.
+const MOST_PARAMETERS_TEXT: usize = 1200;
+/// The most characters of all artifacts.
+const MOST_ARTIFACTS: usize = 1500;
+/// The most characters of what somebody should know.
+const MOST_WARNINGS: usize = 1500;
+/// The most characters of whose yes it needs.
+const MOST_APPROVALS: usize = 400;
+/// The most characters of the reason, as it was given.
+const MOST_REASON: usize = 400;
+/// The most characters of an equal request, and of what it would wait for.
+const MOST_STANDING: usize = 600;
 /// How much of a parameter's value is shown.
 const MOST_VALUE: usize = 120;
 /// How much of a name that may be long.
@@ -112,6 +124,7 @@ pub(in crate::receiver) fn impossible(shown: &Shown, edit: Option<Value>) -> Mes
 
 /// The first line, which has to stand alone.
 pub(in crate::receiver) fn first(shown: &Shown, beside: &Beside<'_>) -> Mrkdwn {
+    let moved = beside.moved.as_ref().map(moved);
     if let Some(repeat) = &beside.repeat {
         let before = match repeat {
             Repeat::Active(_) => "This is under way already: ",
@@ -119,10 +132,11 @@ pub(in crate::receiver) fn first(shown: &Shown, beside: &Beside<'_>) -> Mrkdwn {
             Repeat::Ended(..) => "This was done a moment ago: ",
         };
         let sign = standing::sign(standing::phase(repeat.request()));
-        return Mrkdwn::fixed(before) + wish(shown) + ", " + sign + ".";
+        let moved = moved.map_or_else(Mrkdwn::default, |moved| moved + ". ");
+        return moved + before + wish(shown) + ", " + sign + ".";
     }
-    if let Some(moved) = &beside.moved {
-        return self::moved(moved) + ", so nothing was started. The plan now: " + wish(shown) + ".";
+    if let Some(moved) = moved {
+        return moved + ", so nothing was started. The plan now: " + wish(shown) + ".";
     }
     let before = if beside.changed {
         "Something has changed since you saw the plan, so nothing was started. The plan now: "
@@ -160,7 +174,7 @@ pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block
         blocks.push(Block::section(
             Mrkdwn::code(&request.name_any())
                 + ": "
-                + standing::line(request)
+                + standing::line(request).cut(MOST_STANDING)
                 + "\n"
                 + Mrkdwn::code(label.as_str())
                 + again,
@@ -168,7 +182,9 @@ pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block
     }
     blocks.push(Section::of_fields(fields(shown)).into());
     if let Some(difference) = &shown.difference {
-        blocks.extend(commits::changes(difference, shown.repository.as_deref()));
+        let head = shown.commit.as_deref().unwrap_or_default();
+        let page = shown.repository.as_deref();
+        blocks.extend(changed::changes(difference, head, page));
     }
     if !shown.artifacts.is_empty() {
         blocks.extend(Block::sections(&artifacts(&shown.artifacts)));
@@ -177,13 +193,17 @@ pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block
         blocks.extend(Block::sections(&parameters(shown)));
     }
     if let Some(reason) = &shown.reason {
-        blocks.push(RichText::new().quote(reason).into());
+        blocks.push(
+            RichText::new()
+                .quote(&clean_lines(reason, MOST_REASON))
+                .into(),
+        );
     }
     blocks.extend(
         shown
             .approvals
             .as_ref()
-            .map(|needed| Block::section(approvals(needed))),
+            .map(|needed| Block::section(approvals(needed).cut(MOST_APPROVALS))),
     );
     let warnings: Vec<Mrkdwn> = shown
         .warnings
@@ -191,9 +211,14 @@ pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block
         .map(|one| warning(one, shown))
         .collect();
     if !warnings.is_empty() {
-        blocks.extend(Block::sections(&Mrkdwn::join(warnings, "\n")));
+        let warnings = Mrkdwn::join(warnings, "\n").cut(MOST_WARNINGS);
+        blocks.extend(Block::sections(&warnings));
     }
-    let mut small: Vec<Mrkdwn> = shown.waits.iter().map(wait).collect();
+    let mut small: Vec<Mrkdwn> = shown
+        .waits
+        .iter()
+        .map(|one| wait(one).cut(MOST_STANDING))
+        .collect();
     small.extend(told(&beside.telling));
     small.push(
         Mrkdwn::fixed("Nothing starts before you confirm. Yours alone, good until ")
@@ -208,7 +233,7 @@ fn wish(shown: &Shown) -> Mrkdwn {
     standing::wish(
         &shown.action,
         &shown.application,
-        commits::named(shown.version.as_deref(), shown.commit.as_deref()).as_deref(),
+        commits::version(shown.version.as_deref(), shown.commit.as_deref(), None),
         &shown.environment,
     )
 }
@@ -223,14 +248,11 @@ fn fields(shown: &Shown) -> Vec<Mrkdwn> {
     let current = shown.current.as_ref().map_or_else(
         || Mrkdwn::fixed("nothing deployed from here yet"),
         |current| {
-            let ran = version(
-                (current.version.as_deref(), current.commit.as_deref()),
-                page,
-            );
+            let ran = version(current.version.as_deref(), current.commit.as_deref(), page);
             ran + " since " + Mrkdwn::date(current.since)
         },
     );
-    let mut planned = version((shown.version.as_deref(), shown.commit.as_deref()), page);
+    let mut planned = version(shown.version.as_deref(), shown.commit.as_deref(), page);
     if !shown.version_given && shown.version.is_some() {
         planned += ", as no other is named";
     }
@@ -254,40 +276,34 @@ fn fields(shown: &Shown) -> Vec<Mrkdwn> {
     fields
 }
 
-fn version((version, commit): (Option<&str>, Option<&str>), page: Option<&str>) -> Mrkdwn {
-    let named = version.filter(|version| commit.is_none_or(|commit| !commit.starts_with(version)));
-    let named = named.map(|version| Mrkdwn::code_within(version, MOST_NAME));
-    let commit = commit.map(|sha| commits::commit(sha, page));
-    match (named, commit) {
-        (Some(named), Some(commit)) => named + " (" + commit + ")",
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => Mrkdwn::fixed("none named"),
-    }
+fn version(name: Option<&str>, sha: Option<&str>, page: Option<&str>) -> Mrkdwn {
+    commits::version(name, sha, page).unwrap_or_else(|| Mrkdwn::fixed("none named"))
 }
 
-fn artifacts(artifacts: &[Artifact]) -> Mrkdwn {
-    let lines = artifacts.iter().take(MOST_ARTIFACTS).map(|one| {
-        let name = Mrkdwn::code_within(&one.name, MOST_VALUE);
-        let mut line = Mrkdwn::fixed("• ") + Mrkdwn::code_within(&one.kind, MOST_NAME) + " " + name;
-        for (what, value) in [
-            (" version ", &one.version),
-            (" in ", &one.location),
-            (" from ", &one.reference),
-            (" by account ", &one.artifact_account),
-        ] {
-            if let Some(value) = value {
-                line += what;
-                line += Mrkdwn::code_within(value, MOST_VALUE);
-            }
-        }
-        line
+fn artifacts(all: &[Artifact]) -> Mrkdwn {
+    let lines = all.iter().map(|one| {
+        artifacts::line(&artifacts::Artifact {
+            kind: &one.kind,
+            name: &one.name,
+            version: one.version.as_deref(),
+            location: one.location.as_deref(),
+            reference: one.reference.as_deref(),
+            account: one.artifact_account.as_deref(),
+        })
     });
-    let mut text = Mrkdwn::fixed("*Artifacts*\n") + Mrkdwn::join(lines, "\n");
-    let rest = artifacts.len().saturating_sub(MOST_ARTIFACTS);
-    if rest > 0 {
-        text = text + "\n… and " + Mrkdwn::number(rest as u64) + " more";
+    let (lines, listed) = artifacts::list(lines, MOST_ARTIFACTS);
+    and_more(
+        Mrkdwn::fixed("*Artifacts*\n") + lines,
+        all.len().saturating_sub(listed),
+    )
+}
+
+/// A list, and how many are missing there.
+fn and_more(list: Mrkdwn, rest: usize) -> Mrkdwn {
+    if rest == 0 {
+        return list;
     }
-    text
+    list + "\n… and " + Mrkdwn::number(rest as u64) + " more"
 }
 
 fn parameters(shown: &Shown) -> Mrkdwn {
@@ -306,12 +322,11 @@ fn parameters(shown: &Shown) -> Mrkdwn {
             line + ", by the application"
         }
     });
-    let mut text = Mrkdwn::fixed("*Parameters*\n") + Mrkdwn::join(lines, "\n");
-    let rest = shown.parameters.len().saturating_sub(MOST_PARAMETERS);
-    if rest > 0 {
-        text = text + "\n… and " + Mrkdwn::number(rest as u64) + " more";
-    }
-    text
+    let (lines, listed) = artifacts::list(lines, MOST_PARAMETERS_TEXT);
+    and_more(
+        Mrkdwn::fixed("*Parameters*\n") + lines,
+        shown.parameters.len().saturating_sub(listed),
+    )
 }
 
 fn warning(warning: &Warning, shown: &Shown) -> Mrkdwn {
@@ -332,6 +347,13 @@ fn warning(warning: &Warning, shown: &Shown) -> Mrkdwn {
                     + " The environment takes it all the same: "
                     + version()
                     + " goes as it is named, without a commit."
+            }
+            Warning::WaitsForCommit { sentence } => {
+                Mrkdwn::code_within(sentence, MOST_SENTENCE)
+                    + " The environment takes no version whose commit isn't known, so it waits until the repository says which \
+                       commit "
+                    + version()
+                    + " is."
             }
             Warning::NotAskedAgain { sentence } => {
                 Mrkdwn::fixed("Whether ")
@@ -464,7 +486,12 @@ fn row(shown: &Shown, beside: &Beside<'_>, buttons: Buttons) -> Block {
 fn show_all(shown: &Shown) -> Option<Element> {
     let difference = shown.difference.as_ref()?;
     let application = (&*shown.namespace, &*shown.application);
-    commits::show_all(&difference.changes, application, shown.commit.as_deref()?)
+    changed::show_all(
+        &difference.changes,
+        application,
+        shown.commit.as_deref()?,
+        shown.repository.as_deref(),
+    )
 }
 
 /// What the button that starts it is called.

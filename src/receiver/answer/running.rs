@@ -1,8 +1,6 @@
 //! What runs where, in words: version and commit, since when and by whom, how far behind, and whether that is known. Touches
 //! nothing.
 
-use reqwest::Url;
-
 use super::standing::{self, Prefix};
 use crate::{
     api::{
@@ -10,12 +8,9 @@ use crate::{
         deploy_target::{DeployTargetStatus, Run},
         version::{Drift, Repository},
     },
-    domain::{
-        repository::commit_page,
-        version::{is_commit, short},
-    },
+    domain::repository,
     receiver::team::Running,
-    slack::text::Mrkdwn,
+    slack::{commits, text::Mrkdwn},
 };
 
 /// The most characters of a sentence that the controller wrote.
@@ -64,43 +59,27 @@ pub(super) fn line(one: &Running<'_>, prefix: Prefix) -> Mrkdwn {
 /// One request that ran there.
 pub(super) fn earlier(one: &Running<'_>, run: &Run, prefix: Prefix) -> Mrkdwn {
     let spec = &one.target.spec;
-    let version = run.version.as_deref();
+    let page = one.repository.map(repository::page);
+    let version = commits::version(
+        run.version.as_deref(),
+        run.commit.as_deref(),
+        page.as_deref(),
+    );
     let wish = standing::wish(&run.action, &spec.application, version, &spec.environment);
-    let commit = run.commit.as_deref().map_or_else(Mrkdwn::default, |sha| {
-        Mrkdwn::fixed(" at ") + commit(sha, one.repository)
-    });
     prefix.of(one.target.metadata.namespace.as_deref())
         + standing::sign(run.phase)
         + ": "
         + wish
-        + commit
         + ", "
         + Mrkdwn::date(run.finished_at.0)
         + by(run)
 }
 
-/// A version, with its commit where that says more.
-fn version(version: Option<&str>, sha: Option<&str>, repository: Option<&Repository>) -> Mrkdwn {
-    match (version, sha) {
-        (None, None) => Mrkdwn::fixed("without a version"),
-        (None, Some(sha)) => commit(sha, repository),
-        (Some(version), None) => Mrkdwn::code_within(version, MOST_NAME),
-        (Some(version), Some(sha)) if version == sha => commit(sha, repository),
-        (Some(version), Some(sha)) => {
-            Mrkdwn::code_within(version, MOST_NAME) + " (" + commit(sha, repository) + ")"
-        }
-    }
-}
-
-/// A commit, linked where we know its page: the address is our own, of the repository that the Application names.
-fn commit(sha: &str, repository: Option<&Repository>) -> Mrkdwn {
-    let page = repository
-        .filter(|_| is_commit(sha))
-        .and_then(|repository| Url::parse(&commit_page(repository, sha)).ok());
-    match page {
-        Some(page) => Mrkdwn::link(&page, short(sha)),
-        None => Mrkdwn::code_within(short(sha), MOST_NAME),
-    }
+/// A version with its commit. Links are our own, of the repository that the Application names.
+fn version(name: Option<&str>, sha: Option<&str>, repository: Option<&Repository>) -> Mrkdwn {
+    let page = repository.map(repository::page);
+    commits::version(name, sha, page.as_deref())
+        .unwrap_or_else(|| Mrkdwn::fixed("without a version"))
 }
 
 /// Who asked for it, without a mention: that would call them.
@@ -112,7 +91,7 @@ fn by(run: &Run) -> Mrkdwn {
         })
 }
 
-fn commits(count: u32) -> Mrkdwn {
+fn counted(count: u32) -> Mrkdwn {
     let word = if count == 1 { " commit" } else { " commits" };
     Mrkdwn::number(count) + word
 }
@@ -133,10 +112,10 @@ fn behind(drift: &Drift) -> Mrkdwn {
     let ahead = drift.ahead.unwrap_or_default();
     match (behind, ahead) {
         (0, 0) => Mrkdwn::fixed("the head of ") + branch(),
-        (0, ahead) => commits(ahead) + " ahead of " + branch(),
-        (behind, 0) => commits(behind) + " behind " + branch(),
+        (0, ahead) => counted(ahead) + " ahead of " + branch(),
+        (behind, 0) => counted(behind) + " behind " + branch(),
         (behind, ahead) => {
-            commits(behind) + " behind " + branch() + " and " + commits(ahead) + " beside it"
+            counted(behind) + " behind " + branch() + " and " + counted(ahead) + " beside it"
         }
     }
 }

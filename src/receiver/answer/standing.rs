@@ -9,7 +9,7 @@ use crate::{
         deploy_request::{DEFAULT_ACTION, DeployRequestSpec, Phase},
     },
     domain::access,
-    slack::text::Mrkdwn,
+    slack::{commits, text::Mrkdwn},
 };
 
 /// The most characters of a sentence that the controller or Spinnaker wrote.
@@ -34,11 +34,11 @@ impl Prefix {
     }
 }
 
-/// What somebody wants: `deploy *checkout* `main` to *staging*`.
+/// What somebody wants: `deploy *checkout* `main` (`3f2a1bc`) to *staging*`.
 pub(in crate::receiver) fn wish(
     action: &str,
     application: &str,
-    version: Option<&str>,
+    version: Option<Mrkdwn>,
     environment: &str,
 ) -> Mrkdwn {
     let (before, after) = if action == DEFAULT_ACTION {
@@ -46,9 +46,7 @@ pub(in crate::receiver) fn wish(
     } else {
         (Mrkdwn::name(action) + " ", " in ")
     };
-    let version = version.map_or_else(Mrkdwn::default, |version| {
-        Mrkdwn::fixed(" ") + Mrkdwn::code_within(version, 80)
-    });
+    let version = version.map_or_else(Mrkdwn::default, |version| Mrkdwn::fixed(" ") + version);
     before + Mrkdwn::name(application) + version + after + Mrkdwn::name(environment)
 }
 
@@ -57,7 +55,7 @@ pub(in crate::receiver) fn asked(spec: &DeployRequestSpec) -> Mrkdwn {
     wish(
         &spec.action,
         &spec.application,
-        spec.version.as_deref(),
+        commits::version(spec.version.as_deref(), spec.commit.as_deref(), None),
         &spec.environment,
     )
 }

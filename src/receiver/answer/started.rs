@@ -12,6 +12,7 @@ use crate::{
     },
     slack::{
         blocks::{Block, Message},
+        commits,
         text::Mrkdwn,
     },
 };
@@ -159,7 +160,7 @@ pub(in crate::receiver) fn ordered(order: &Order) -> Mrkdwn {
     standing::wish(
         &order.action,
         &order.application,
-        order.version.as_deref(),
+        commits::version(order.version.as_deref(), order.commit.as_deref(), None),
         &order.environment,
     )
 }

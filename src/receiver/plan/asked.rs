@@ -96,29 +96,22 @@ pub fn difference(
     between: Option<&Result<Comparison, String>>,
 ) -> Difference {
     let without = |changes| Difference { changes, merges: 0 };
-    let nothing = Changes {
-        from: base.map(str::to_owned),
-        relation: None,
-        added: 0,
-        removed: 0,
-        commits: Vec::new(),
-        url: None,
-        problem: None,
-    };
+    let same = base.is_some_and(|base| base == head);
     match (base, between) {
-        (Some(base), _) if base == head => without(Changes {
-            relation: Some(Relation::Identical),
-            ..nothing
-        }),
-        (Some(base), Some(Ok(comparison))) => Difference {
+        (Some(base), Some(Ok(comparison))) if !same => Difference {
             changes: commits::changes(base, comparison),
             merges: merges(comparison),
         },
-        (Some(_), Some(Err(problem))) => without(Changes {
-            problem: Some(problem.clone()),
-            ..nothing
-        }),
-        _ => without(nothing),
+        (_, between) => {
+            let problem = between.and_then(|between| between.as_ref().err());
+            let problem = problem.filter(|_| base.is_some() && !same);
+            let relation = same.then_some(Relation::Identical);
+            without(commits::not_compared(
+                base,
+                relation,
+                problem.map(String::as_str),
+            ))
+        }
     }
 }
 

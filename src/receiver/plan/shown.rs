@@ -35,6 +35,8 @@ use crate::{
 
 /// How many hexadecimal digits of a digest a plan carries.
 const DIGEST: usize = 32;
+/// Stands for a commit that will be known.
+const ANY_COMMIT: &str = "0000000000000000000000000000000000000000";
 
 /// What there is to see, all of one namespace.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +167,11 @@ pub enum Warning {
         /// Whether it was said that there is no such version: then it goes as it is named.
         missing: bool,
     },
+    /// The repository doesn't say which commit the version is, and the Environment has it wait for that.
+    WaitsForCommit {
+        /// Why not.
+        sentence: String,
+    },
     /// Which commit it is was said before, and nobody says now whether it still is.
     NotAskedAgain {
         /// Why not.
@@ -278,8 +285,8 @@ fn wanted<'a>(namespace: &str, order: &Order, sights: Sights<'a>) -> Wanted<'a> 
 pub fn question(namespace: &str, order: &Order, sights: Sights<'_>) -> Question {
     let wanted = wanted(namespace, order, sights);
     let current = wanted.target.and_then(|target| target.current.as_ref());
-    let base = current.and_then(|run| run.commit.as_deref());
-    let mut question = Question::of(sights.application, &wanted.version, base);
+    let base = current.and_then(|run| Version::that_ran(run).commit);
+    let mut question = Question::of(sights.application, &wanted.version, base.as_deref());
     if version::forgotten(&wanted.request, sights.environment, &wanted.version).is_some() {
         // What its name means now says nothing of what ran.
         question.name = None;
@@ -306,19 +313,34 @@ fn settled(
         ))
     };
     let answer = answer.or_else(|| asked.then(late));
+    let unclear = answer.as_ref().and_then(|answer| answer.clone().err());
     let settled = match version::settle(version.clone(), sights.environment, answer) {
-        Ok(settled) => settled,
+        Ok(settled) => {
+            if let Some(problem) = &settled.problem {
+                warnings.push(Warning::Unresolved {
+                    sentence: problem.sentence().to_owned(),
+                    missing: matches!(problem, Unresolved::Missing(_)),
+                });
+            }
+            settled
+        }
+        // As the controller does: a repository that doesn't answer now closes nothing.
+        Err(refusal) if refusal.waiting_for.is_some() => {
+            let said = unclear.as_ref().map(Unresolved::sentence);
+            let sentence = said.unwrap_or(&refusal.message).to_owned();
+            warnings.push(Warning::WaitsForCommit { sentence });
+            Settled {
+                version,
+                problem: unclear,
+            }
+        }
         Err(refusal) => {
             let environment = sights.environment.name_any();
-            let rule = format!(
-                " Environment {environment:?} takes no version whose commit isn't known (spec.protection.unresolvedVersions)."
+            let message = format!(
+                "{} Environment {environment:?} takes no version whose commit isn't known (spec.protection.unresolvedVersions). \
+                 Name a branch, a tag or a commit that is there.",
+                refusal.message
             );
-            let hint = if refusal.waiting_for.is_some() {
-                " Ask again in a moment."
-            } else {
-                " Name a branch, a tag or a commit that is there."
-            };
-            let message = format!("{}{rule}{hint}", refusal.message);
             problems.push(Refusal { message, ..refusal }.into());
             Settled {
                 version,
@@ -326,12 +348,6 @@ fn settled(
             }
         }
     };
-    if let Some(problem) = &settled.problem {
-        warnings.push(Warning::Unresolved {
-            sentence: problem.sentence().to_owned(),
-            missing: matches!(problem, Unresolved::Missing(_)),
-        });
-    }
     if let Some(sentence) = &said.not_again {
         let sentence = sentence.clone();
         warnings.push(Warning::NotAskedAgain { sentence });
@@ -372,7 +388,8 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>, said: &Said) ->
     let action = sights.application.spec.actions.get(&order.action);
     if let (Some(rules), Some(action)) = (rules, action) {
         let previous = target.and_then(resolve::previous);
-        if let Err(refusal) = resolve::fixed(&request, action, rules, &version, previous.as_ref()) {
+        let known = once_known(&version, &warnings);
+        if let Err(refusal) = resolve::fixed(&request, action, rules, &known, previous.as_ref()) {
             match refusal.waiting_for {
                 // What can't go for want of its commit is told once.
                 None if problems.iter().any(is_about_the_commit) => {}
@@ -457,7 +474,7 @@ pub fn shown(namespace: &str, order: &Order, sights: Sights<'_>, said: &Said) ->
         pipeline: described.map(|pipeline| pipeline.name.clone()),
         current: current.map(|run| Current {
             version: run.version.clone(),
-            commit: run.commit.clone(),
+            commit: Version::that_ran(run).commit,
             request: run.name.clone(),
             requester: run.requester.clone(),
             since: run.finished_at.0,
@@ -481,6 +498,18 @@ fn is_about_the_commit(problem: &Problem) -> bool {
         .any(|reason| problem.reason == reason.to_string())
 }
 
+/// The version as approvals will find it: one that waits for its commit is judged when it has one.
+fn once_known(version: &Version, warnings: &[Warning]) -> Version {
+    let waits = warnings
+        .iter()
+        .any(|warning| matches!(warning, Warning::WaitsForCommit { .. }));
+    let some = || waits.then(|| ANY_COMMIT.to_owned());
+    Version {
+        name: version.name.clone(),
+        commit: version.commit.clone().or_else(some),
+    }
+}
+
 fn names_commit(action: &Action) -> bool {
     ["commit", "short_commit"]
         .iter()
@@ -496,14 +525,18 @@ fn difference(
 ) -> Option<Difference> {
     application.spec.repository.as_ref()?;
     let head = version.commit.as_deref()?;
-    let base = current?.commit.as_deref();
-    Some(asked::difference(base, head, said.between.as_ref()))
+    let base = Version::that_ran(current?).commit;
+    Some(asked::difference(
+        base.as_deref(),
+        head,
+        said.between.as_ref(),
+    ))
 }
 
 /// That what is asked runs there already, by its name. Where both commits are known, what changes says it.
 fn same(order: &Order, current: Option<&Run>, version: &Version) -> Option<Warning> {
     let current = current.filter(|_| order.action == DEFAULT_ACTION)?;
-    let known = current.commit.is_some() && version.commit.is_some();
+    let known = Version::that_ran(current).commit.is_some() && version.commit.is_some();
     let same = current.version.is_some() && current.version == version.name;
     (same && !known).then_some(Warning::SameVersion)
 }
@@ -524,7 +557,9 @@ impl Shown {
         for warning in &mut lasting.warnings {
             match warning {
                 Warning::Supersedes { requests } => *requests = 1,
-                Warning::Unresolved { sentence, .. } => sentence.clear(),
+                Warning::Unresolved { sentence, .. } | Warning::WaitsForCommit { sentence } => {
+                    sentence.clear();
+                }
                 _ => {}
             }
         }

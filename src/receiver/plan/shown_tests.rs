@@ -16,6 +16,7 @@ use crate::{
         Application, DeployRequest, DeployTarget, Environment,
         deploy_request::Place,
         environment::{Concurrency, Confirm},
+        version::Relation,
     },
     domain::{ids, version::Unresolved},
 };
@@ -443,14 +444,9 @@ fn an_unknown_commit_goes_where_the_environment_lets_it() {
     assert_eq!(late.digest(), shown.digest(), "why is no part of what");
     let rules = json!({"approvals": {"required": 1, "groups": []}});
     world.environment.spec.protection = serde_json::from_value(rules).unwrap();
-    let refused = world.told(MAIN, &said(unclear())).problems;
-    let reasons: Vec<&str> = refused.iter().map(|one| &*one.reason).collect();
-    assert_eq!(reasons, ["CommitUnknown"]);
-    assert!(
-        refused[0].message.contains("unresolvedVersions"),
-        "{}",
-        refused[0].message
-    );
+    let moves = world.told(MAIN, &said(unclear()));
+    let reasons: Vec<&str> = moves.problems.iter().map(|one| &*one.reason).collect();
+    assert_eq!(reasons, ["VersionMoves"], "whatever its commit is");
     let known = world.told(MAIN, &said(Ok(sha('b'))));
     let reasons: Vec<&str> = known.problems.iter().map(|one| &*one.reason).collect();
     assert_eq!(
@@ -463,6 +459,28 @@ fn an_unknown_commit_goes_where_the_environment_lets_it() {
     deploy.parameters = [commit].into();
     let known = world.told(MAIN, &said(Ok(sha('b'))));
     assert!(known.is_possible(), "{:?}", known.problems);
+    let waits = world.told(MAIN, &said(unclear()));
+    assert!(waits.is_possible(), "{:?}", waits.problems);
+    let sentence = "GitHub doesn't answer.".to_owned();
+    assert_eq!(
+        waits.warnings,
+        [Warning::WaitsForCommit { sentence }, Warning::NeedsCommit]
+    );
+    let late = world.told(MAIN, &Said::default());
+    assert_eq!(late.digest(), waits.digest(), "why is no part of what");
+}
+
+#[test]
+fn what_ran_by_its_commit_is_compared_with_though_nobody_wrote_the_commit_down() {
+    let mut world = in_git();
+    world.targets[0].status.as_mut().unwrap().current =
+        serde_json::from_value(run(&sha('a'), "2026-03-01T10:00:00Z")).unwrap();
+    let asked = world.with(|sights| question("shop", &order(MAIN), sights));
+    assert_eq!(asked.span(Some(&Ok(sha('b')))), Some((sha('a'), sha('b'))));
+    let same = world.told(MAIN, &said(Ok(sha('a'))));
+    let difference = same.difference.unwrap();
+    assert_eq!(difference.changes.relation, Some(Relation::Identical));
+    assert_eq!(same.current.unwrap().commit, Some(sha('a')));
 }
 
 #[test]

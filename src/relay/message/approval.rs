@@ -104,7 +104,7 @@ pub fn approval(
         let mut buttons = buttons(request)
             .filter(|_| own || !alone)
             .unwrap_or_default();
-        buttons.extend(changes::show_all(request, application, Length::Whole));
+        buttons.extend(changes::show_all(request, application));
         if !buttons.is_empty() {
             blocks.push(Actions::new(buttons).id("approval").into());
         }

@@ -14,6 +14,7 @@ use crate::{
     domain::repository,
     slack::{
         actions::{self, Span},
+        artifacts,
         blocks::{Block, RichText},
         commits::{self, Commit},
         elements::{Button, Element},
@@ -21,28 +22,19 @@ use crate::{
     },
 };
 
-/// The most characters of a field of an artifact.
-const MOST_FIELD: usize = 120;
 /// The most characters of all commits that are shown, and of all artifacts: Slack takes some 13,000 in one message.
 const MOST_TEXT: usize = 2500;
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Length {
-    /// A glance: the live message stays short.
+    /// A glance: of artifacts the first, by what tells them apart.
     Short,
     /// All that is known, for those who approve it.
     Whole,
 }
 
 impl Length {
-    fn commits(self) -> usize {
-        match self {
-            Self::Short => 3,
-            Self::Whole => usize::MAX,
-        }
-    }
-
     fn artifacts(self) -> usize {
         match self {
             Self::Short => 3,
@@ -70,7 +62,7 @@ pub(super) fn blocks(
     application: Option<&Application>,
     length: Length,
 ) -> Vec<Block> {
-    let mut blocks = Block::sections(&artifacts(request, length));
+    let mut blocks = Block::sections(&handed_over(request, length));
     if let Some(changes) = changes(request) {
         if changes.relation.is_some() {
             let page = page(application);
@@ -80,7 +72,7 @@ pub(super) fn blocks(
             if let Some(link) = commits::comparison(base, head, page.as_deref()) {
                 text = text + " · " + link;
             }
-            let (lines, shown) = list(changes, page.as_deref(), length);
+            let (lines, shown) = list(changes, page.as_deref());
             if shown > 0 {
                 text = text + "\n" + lines;
                 let rest = counted(changes).saturating_sub(shown);
@@ -105,10 +97,9 @@ pub(super) fn blocks(
 pub(super) fn show_all(
     request: &DeployRequest,
     application: Option<&Application>,
-    length: Length,
 ) -> Option<Element> {
     let changes = changes(request)?;
-    let (_, shown) = list(changes, page(application).as_deref(), length);
+    let (_, shown) = list(changes, page(application).as_deref());
     if counted(changes) <= shown {
         return None;
     }
@@ -184,9 +175,8 @@ fn counted(changes: &Changes) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-fn list(changes: &Changes, page: Option<&str>, length: Length) -> (Mrkdwn, usize) {
-    let commits = changes.commits.iter().take(length.commits());
-    let commits = commits.map(|one| Commit {
+fn list(changes: &Changes, page: Option<&str>) -> (Mrkdwn, usize) {
+    let commits = changes.commits.iter().map(|one| Commit {
         sha: &one.sha,
         title: &one.title,
         author: &one.author,
@@ -194,51 +184,35 @@ fn list(changes: &Changes, page: Option<&str>, length: Length) -> (Mrkdwn, usize
     commits::list(commits, page, MOST_TEXT)
 }
 
-fn artifacts(request: &DeployRequest, length: Length) -> Mrkdwn {
+fn handed_over(request: &DeployRequest, length: Length) -> Mrkdwn {
     let all = resolved(request).map_or(&[][..], |resolved| &resolved.artifacts);
     if all.is_empty() {
         return Mrkdwn::default();
     }
     let shown = all.iter().take(length.artifacts());
     let lines = shown.map(|one| match length {
-        Length::Short => brief(one),
-        Length::Whole => whole(one),
+        Length::Short => artifacts::brief(&handed(one)),
+        Length::Whole => artifacts::line(&handed(one)),
     });
-    let mut text = Mrkdwn::fixed("*Artifacts*\n") + Mrkdwn::join(lines, "\n");
-    let rest = all.len().saturating_sub(length.artifacts());
+    let (lines, shown) = artifacts::list(lines, MOST_TEXT);
+    let mut text = Mrkdwn::fixed("*Artifacts*\n") + lines;
+    let rest = all.len().saturating_sub(shown);
     if rest > 0 {
         text = text + "\n… and " + Mrkdwn::number(rest) + " more";
-    }
-    let kept = text.clone().cut(MOST_TEXT);
-    if kept == text {
-        return text;
-    }
-    kept + "\nAll of them stand in the request's `status.resolved.artifacts`."
-}
-
-/// Name and version, or by which it is fetched.
-fn brief(one: &Artifact) -> Mrkdwn {
-    let shown = match (&one.version, &one.reference) {
-        (Some(version), _) => format!("{}:{version}", one.name),
-        (None, Some(reference)) => reference.clone(),
-        (None, None) => one.name.clone(),
-    };
-    Mrkdwn::fixed("• ") + Mrkdwn::code_within(&shown, MOST_FIELD)
-}
-
-/// Everything of it that is handed over.
-fn whole(one: &Artifact) -> Mrkdwn {
-    let code = |text: &str| Mrkdwn::code_within(text, MOST_FIELD);
-    let mut line = Mrkdwn::fixed("• ") + code(&one.kind) + " " + code(&one.name);
-    for (what, value) in [
-        (" version ", &one.version),
-        (" in ", &one.location),
-        (" from ", &one.reference),
-        (" by account ", &one.artifact_account),
-    ] {
-        if let Some(value) = value {
-            line = line + what + code(value);
+        if length == Length::Whole {
+            text += ": all of them stand in the request's `status.resolved.artifacts`.";
         }
     }
-    line
+    text
+}
+
+fn handed(one: &Artifact) -> artifacts::Artifact<'_> {
+    artifacts::Artifact {
+        kind: &one.kind,
+        name: &one.name,
+        version: one.version.as_deref(),
+        location: one.location.as_deref(),
+        reference: one.reference.as_deref(),
+        account: one.artifact_account.as_deref(),
+    }
 }

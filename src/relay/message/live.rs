@@ -296,7 +296,7 @@ fn buttons(request: &DeployRequest, application: Option<&Application>) -> Vec<El
                 .into(),
         );
     }
-    buttons.extend(changes::show_all(request, application, Length::Short));
+    buttons.extend(changes::show_all(request, application));
     let cancelable = !super::phase(request).is_terminal() && !access::is_canceled(request);
     let target = actions::Target {
         namespace: request.namespace().unwrap_or_default(),

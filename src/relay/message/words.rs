@@ -50,7 +50,10 @@ pub(super) fn who_can(subject: WaitingFor) -> &'static str {
             "Whoever keeps the team's configuration can mend it; the request then goes on by itself."
         }
         WaitingFor::Authorization => "It goes on by itself once that is known.",
-        WaitingFor::Repository => "It goes on by itself once the repository answers.",
+        WaitingFor::Repository => {
+            "It goes on by itself once the repository answers. What is missing or refused there, a Secret or a login, is \
+             mended by whoever keeps the team's configuration."
+        }
         WaitingFor::Approval => {
             "Whoever may approve there says yes or no in the thread, or by kubectl."
         }
