@@ -182,8 +182,11 @@ async fn what_was_shown_and_approved_is_what_spinnaker_gets_however_the_branch_m
     }
     ensure!(!last.contains(short(&fourth)), "{last}");
     alice.command(CHANNEL, "/deploy what production")?;
-    bed.until_whispered("alice", &["checkout", short(&third), "alice"])
-        .await?;
+    bed.until_whispered(
+        "alice",
+        &["checkout", &format!("{IMAGE}:{}", short(&third)), "alice"],
+    )
+    .await?;
     let violations = bed.slack.violations();
     ensure!(violations.is_empty(), "{violations:?}");
     Ok(())

@@ -77,7 +77,11 @@ async fn who_may_not_tell_is_told_so() -> Result<()> {
         description: String::new(),
         log_url: None,
     };
-    assert_eq!(reason(host.tell(77, &told).await)?, "forbidden");
+    assert_eq!(
+        reason(host.tell(77, &told).await)?,
+        "no-such-repository",
+        "what isn't there isn't told apart from what may not be seen"
+    );
     let nowhere = "0".repeat(40);
     assert_eq!(
         reason(host.announce(&announcement(&nowhere, "u")).await)?,

@@ -200,7 +200,7 @@ async fn a_login_that_the_receiver_may_not_read_is_said_in_the_plan() -> Result<
     wait_for("a plan with a commit", PATIENCE, async || {
         let plan = installation.plan("alice", "1.4.1", "staging").await?;
         let said = json!(plan.blocks).to_string();
-        ensure!(said.contains("1.4.1 ("), "{said}");
+        ensure!(said.contains("`1.4.1` ("), "{said}");
         Ok(())
     })
     .await

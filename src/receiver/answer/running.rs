@@ -10,11 +10,13 @@ use crate::{
     },
     domain::repository,
     receiver::team::Running,
-    slack::{commits, text::Mrkdwn},
+    slack::{artifacts, commits, text::Mrkdwn},
 };
 
 /// The most characters of a sentence that the controller wrote.
 const MOST_SENTENCE: usize = 400;
+/// The most characters of the artifacts of one place.
+const MOST_ARTIFACTS: usize = 600;
 /// The most characters of a version or a name.
 const MOST_NAME: usize = 80;
 
@@ -50,9 +52,33 @@ pub(super) fn line(one: &Running<'_>, prefix: Prefix) -> Mrkdwn {
         );
         line = line + "; now " + Mrkdwn::name(&active.action) + " " + wanted;
     }
-    match doubt(status) {
-        Some(doubt) => line + ". " + doubt,
+    if let Some(doubt) = doubt(status) {
+        line = line + ". " + doubt;
+    }
+    match status.current.as_ref().and_then(handed) {
+        Some(handed) => line + "\n" + handed,
         None => line,
+    }
+}
+
+/// The artifacts that what runs was given.
+fn handed(run: &Run) -> Option<Mrkdwn> {
+    let lines = run.artifacts.iter().map(|one| {
+        artifacts::brief(&artifacts::Artifact {
+            kind: &one.kind,
+            name: &one.name,
+            version: one.version.as_deref(),
+            location: one.location.as_deref(),
+            reference: one.reference.as_deref(),
+            account: one.artifact_account.as_deref(),
+        })
+    });
+    let (list, shown) = artifacts::list(lines, MOST_ARTIFACTS);
+    let more = run.artifacts.len().saturating_sub(shown);
+    match (shown, more) {
+        (0, _) => None,
+        (_, 0) => Some(list),
+        (_, more) => Some(list + "\nand " + Mrkdwn::number(more) + " more"),
     }
 }
 

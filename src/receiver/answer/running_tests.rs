@@ -63,6 +63,22 @@ fn what_runs_is_told_with_commit_person_and_distance() {
 }
 
 #[test]
+fn what_runs_is_told_to_the_image_that_it_was_given() {
+    let mut current = run("main", Some(&sha('a')));
+    let image = json!({"type": "docker/image", "name": "registry.example/shop/checkout", "version": "aaaaaaa"});
+    current["artifacts"] = json!([image]);
+    let one = said(&json!({"current": current}), None);
+    assert!(
+        one.ends_with("\n• `registry.example/shop/checkout:aaaaaaa`"),
+        "{one}"
+    );
+    current["artifacts"] = json!(vec![image; 20]);
+    let many = said(&json!({"current": current}), None);
+    assert!(many.contains("\nand ") && many.ends_with(" more"), "{many}");
+    assert!(many.len() < 1200, "{}", many.len());
+}
+
+#[test]
 fn links_lead_to_the_repository_that_the_application_names_and_nowhere_without_one() {
     let status = || json!({"current": run("main", Some(&sha('a')))});
     let enterprise = repository(Some("https://github.corp.example/api/v3"));
