@@ -476,7 +476,12 @@ async fn what_changes_is_shown_to_who_approves_as_soon_as_it_is_known() -> Resul
     .await?;
     let waits = bed.until_phase("two", Phase::AwaitingApproval).await?;
     ensure!(problem(&waits).is_empty(), "{:?}", waits.status);
-    ensure!(asked(&github, "/compare/") == 1, "{:?}", github.calls());
+    // How far the target is behind is asked too, without the commits.
+    let listed = format!(
+        "...{}?per_page=100",
+        commit_of(&waits).context("no commit")?
+    );
+    ensure!(asked(&github, &listed) == 1, "{:?}", github.calls());
     Ok(())
 }
 
