@@ -9,22 +9,25 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tokio::time::timeout;
 
 use super::wanted::{Wanted, is_final};
 use crate::{
     api::version::GitStatus,
     controller::error::ControllerError,
     domain::backoff,
-    git::{DEADLINE, GitError, Host},
+    git::{GitError, Host},
     runtime::crash,
 };
 
 /// How old a mark may be when a deployment is posted under it.
 const FRESH: Duration = Duration::from_secs(12);
-/// Until nothing that was begun under a mark can be under way: [`FRESH`], the [`DEADLINE`] of the call, and what the API server
-/// cuts off a time.
+/// How long a post may take in all: its turn among other calls, a login that has to be made anew, and the answer. It is given
+/// up then, sent or not.
+const POST: Duration = Duration::from_secs(12);
+/// Until nothing that was begun under a mark can be under way: [`FRESH`], [`POST`], and what the API server cuts off a time.
 pub(super) const SETTLE: Duration = FRESH
-    .saturating_add(DEADLINE)
+    .saturating_add(POST)
     .saturating_add(Duration::from_secs(3));
 
 /// What one pass came to.
@@ -144,7 +147,12 @@ async fn made(
         return Ok(Made::Later(SETTLE));
     }
     crash::point("before-git-announce");
-    let id = host.announce(&wanted.announcement).await?;
+    let id = timeout(POST, host.announce(&wanted.announcement))
+        .await
+        .map_err(|_| GitError::Unavailable {
+            host: "the repository's host".to_owned(),
+            message: "a deployment could not be made known in time".to_owned(),
+        })??;
     crash::point("after-git-announce");
     Ok(Made::New(id))
 }

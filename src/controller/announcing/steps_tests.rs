@@ -18,6 +18,8 @@ struct Repository {
     /// The effect whose answer is lost after it was done, or that doesn't come to pass: by its name, once.
     lost: Mutex<Option<&'static str>>,
     refused: Mutex<Option<&'static str>>,
+    /// Whether a deployment that is posted stays on its way.
+    hangs: bool,
 }
 
 impl Repository {
@@ -92,6 +94,10 @@ impl Host for Repository {
     }
     fn announce<'a>(&'a self, wanted: &'a Announcement) -> BoxFuture<'a, Result<i64, GitError>> {
         async move {
+            if self.hangs {
+                self.did("announce");
+                std::future::pending::<()>().await;
+            }
             self.answer("announce", || {
                 let mut all = self.deployments.lock().unwrap();
                 all.push((wanted.uid.clone(), Vec::new()));
@@ -279,6 +285,25 @@ async fn whatever_answer_is_lost_there_is_one_deployment_and_each_state_once() {
             );
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_on_its_way_any_more_once_a_mark_has_settled() {
+    let (hanging, shared) = (
+        Repository {
+            hangs: true,
+            ..Repository::default()
+        },
+        shared(),
+    );
+    let mut page = Page::of(&shared, &hanging);
+    let began = tokio::time::Instant::now();
+    let came = carry(&hanging, &mut page, &wanted(State::Queued), false, at(0)).await;
+    assert!(matches!(came, Err(Trouble::Host(_))), "{came:?}");
+    assert_eq!(*hanging.log.lock().unwrap(), ["mark", "look", "announce"]);
+    // Whoever looks after the mark waits for longer than the post, begun as late as it may be, goes on.
+    assert!(FRESH + began.elapsed() < SETTLE);
+    assert!(page.git().telling_since.is_some());
 }
 
 #[tokio::test]
