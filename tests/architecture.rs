@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("domain", &["api"]),
     ("secrets", &["api", "domain", "runtime"]),
     ("spinnaker", &["api", "runtime"]),
-    ("slack", &["runtime"]),
+    ("slack", &["api", "runtime"]),
     ("runtime", &["api"]),
     ("git", &["api", "domain", "runtime"]),
     ("identity", &["api", "domain", "runtime", "slack"]),

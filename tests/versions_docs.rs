@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use axum::http::Request;
+use foredeck::git::secret::{APP_ID, INSTALLATION_ID, PRIVATE_KEY, TOKEN};
 use foredeck_testkit::ControlPlane;
 use serde_json::{Value, json};
 
@@ -115,7 +116,7 @@ fn the_keys_of_a_secret_are_those_of_the_kind() -> Result<()> {
     let page = page()?;
     let definitions = foredeck::api::crds();
     let definition = serde_json::to_string(&definitions)?;
-    for key in ["app-id", "private-key", "installation-id"] {
+    for key in [TOKEN, APP_ID, PRIVATE_KEY, INSTALLATION_ID] {
         assert!(page.contains(key), "{key}");
         assert!(definition.contains(key), "{key}");
     }

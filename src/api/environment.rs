@@ -120,7 +120,7 @@ pub struct Protection {
 }
 
 /// Who has to say yes before anything starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalRules {
     /// From how many people, each with the verb `approve` on the Environment and on the Application.

@@ -20,16 +20,6 @@ pub fn page(repository: &Repository) -> String {
     format!("{host}/{}", repository.github)
 }
 
-/// The page of a commit.
-pub fn commit_page(repository: &Repository, commit: &str) -> String {
-    format!("{}/commit/{commit}", page(repository))
-}
-
-/// The page of all that lies between two commits.
-pub fn comparison_page(repository: &Repository, base: &str, head: &str) -> String {
-    format!("{}/compare/{base}...{head}", page(repository))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,7 +48,7 @@ mod tests {
                 secret_name: None,
                 deployments: Deployments::default(),
             };
-            assert_eq!(commit_page(&repository, "3f2a1bc"), commit);
+            assert_eq!(format!("{}/commit/3f2a1bc", page(&repository)), commit);
         }
     }
 }

@@ -165,14 +165,7 @@ pub fn forgotten(
     if request.spec.version.is_some() || version.commit.is_some() {
         return None;
     }
-    let usual = ApprovalRules {
-        required: 1,
-        requester_may_approve: false,
-        expire_after: None,
-        groups: Vec::new(),
-        fixed_versions: None,
-        mention: Vec::new(),
-    };
+    let usual = ApprovalRules::default();
     let rules = environment.spec.protection.approvals.as_ref();
     approvals::fixed(rules.unwrap_or(&usual), name).err()?;
     Some(Unresolved::Missing(format!(

@@ -1,8 +1,8 @@
 //! What a plan's repository is asked, within the time that Slack leaves. Touches the hosts of repositories.
 //!
-//! Whoever comes here was found to be allowed to see the application, and to do with it what the plan says: for nobody
-//! else anything is asked. An answer that is late is kept all the same where answers are kept, so that the next question
-//! finds it.
+//! Whoever comes here was found to be allowed to see the application, and for a plan also to do what it says: for nobody else
+//! anything is asked. What lies between two commits is kept also where it is said too late, so that the next question finds
+//! it; which commit a branch is, is asked anew each time.
 
 use std::{sync::Arc, time::Duration};
 

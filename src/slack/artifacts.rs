@@ -4,6 +4,7 @@
 //! a line its middle goes, and never its end.
 
 use super::text::{self, Mrkdwn};
+use crate::api::artifact::Artifact;
 
 /// How much of a type is shown.
 const MOST_KIND: usize = 80;
@@ -16,42 +17,25 @@ const MOST_END: usize = 200;
 /// How much of a text is looked at, which is more than a request may have.
 const READ: usize = 4096;
 
-/// One artifact, as it is handed to a pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Artifact<'a> {
-    /// Spinnaker's type.
-    pub kind: &'a str,
-    /// Its name.
-    pub name: &'a str,
-    /// Its version: of an image its tag.
-    pub version: Option<&'a str>,
-    /// Where within its store it is.
-    pub location: Option<&'a str>,
-    /// By which it is fetched.
-    pub reference: Option<&'a str>,
-    /// Spinnaker's account that fetches it.
-    pub account: Option<&'a str>,
-}
-
 /// Name and version, or by which it is fetched, on a line.
-pub fn brief(one: &Artifact<'_>) -> Mrkdwn {
-    let shown = match (one.version, one.reference) {
+pub fn brief(one: &Artifact) -> Mrkdwn {
+    let shown = match (&one.version, &one.reference) {
         (Some(version), _) => format!("{}:{version}", one.name),
-        (None, Some(reference)) => reference.to_owned(),
-        (None, None) => one.name.to_owned(),
+        (None, Some(reference)) => reference.clone(),
+        (None, None) => one.name.clone(),
     };
     Mrkdwn::fixed("• ") + ending(&shown)
 }
 
 /// Everything of it that is handed over, on a line.
-pub fn line(one: &Artifact<'_>) -> Mrkdwn {
+pub fn line(one: &Artifact) -> Mrkdwn {
     let code = |text: &str| beginning(text, MOST_FIELD);
-    let mut line = Mrkdwn::fixed("• ") + beginning(one.kind, MOST_KIND) + " " + code(one.name);
+    let mut line = Mrkdwn::fixed("• ") + beginning(&one.kind, MOST_KIND) + " " + code(&one.name);
     for (what, value) in [
-        (" version ", one.version.map(ending)),
-        (" in ", one.location.map(code)),
-        (" from ", one.reference.map(ending)),
-        (" by account ", one.account.map(code)),
+        (" version ", one.version.as_deref().map(ending)),
+        (" in ", one.location.as_deref().map(code)),
+        (" from ", one.reference.as_deref().map(ending)),
+        (" by account ", one.artifact_account.as_deref().map(code)),
     ] {
         if let Some(value) = value {
             line = line + what + value;
@@ -127,14 +111,13 @@ fn sent(char: char) -> usize {
 mod tests {
     use super::*;
 
-    const IMAGE: Artifact<'_> = Artifact {
-        kind: "docker/image",
-        name: "shop/checkout",
-        version: None,
-        location: None,
-        reference: None,
-        account: None,
-    };
+    fn image() -> Artifact {
+        Artifact {
+            kind: "docker/image".to_owned(),
+            name: "shop/checkout".to_owned(),
+            ..Artifact::default()
+        }
+    }
 
     #[test]
     fn a_digest_is_shown_to_its_last_digit_however_long_what_is_before_it() {
@@ -145,8 +128,8 @@ mod tests {
         let loud = format!("{}{digest}", "&".repeat(1000));
         for reference in [&usual, &long, &loud] {
             let one = Artifact {
-                reference: Some(reference),
-                ..IMAGE
+                reference: Some(reference.clone()),
+                ..image()
             };
             for shown in [brief(&one), line(&one)] {
                 assert!(shown.as_str().contains(&format!("{digest}`")), "{shown}");
@@ -154,13 +137,13 @@ mod tests {
             }
         }
         let one = Artifact {
-            reference: Some(&usual),
-            ..IMAGE
+            reference: Some(usual.clone()),
+            ..image()
         };
         assert!(line(&one).as_str().ends_with(&format!(" from `{usual}`")));
         let tagged = Artifact {
-            version: Some(&digest),
-            ..IMAGE
+            version: Some(digest.clone()),
+            ..image()
         };
         assert!(brief(&tagged).as_str().ends_with(&format!("{digest}`")));
     }
@@ -172,12 +155,12 @@ mod tests {
     fn the_longest_line_fits_a_list() {
         let loud = "&".repeat(1024);
         let all = Artifact {
-            kind: &loud,
-            name: &loud,
-            version: Some(&loud),
-            location: Some(&loud),
-            reference: Some(&loud),
-            account: Some(&loud),
+            kind: loud.clone(),
+            name: loud.clone(),
+            version: Some(loud.clone()),
+            location: Some(loud.clone()),
+            reference: Some(loud.clone()),
+            artifact_account: Some(loud),
         };
         let (shown, count) = list([line(&all), line(&all)], LIST);
         assert!(count == 1 && shown.len() < LIST, "{count}: {}", shown.len());

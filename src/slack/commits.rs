@@ -6,6 +6,7 @@
 use reqwest::Url;
 
 use super::text::Mrkdwn;
+use crate::api::version::CommitLine;
 
 /// Digits of a commit that people read.
 const SHORT: usize = 7;
@@ -17,17 +18,6 @@ const MOST_NAME: usize = 80;
 const MOST_TITLE: usize = 100;
 /// How much of its author's name.
 const MOST_AUTHOR: usize = 40;
-
-/// One commit, as its host has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Commit<'a> {
-    /// Its SHA-1.
-    pub sha: &'a str,
-    /// The first line of its message.
-    pub title: &'a str,
-    /// Who wrote it.
-    pub author: &'a str,
-}
 
 /// The first digits of a commit, and a link to it where `page` is the page of its repository.
 pub fn commit(sha: &str, page: Option<&str>) -> Mrkdwn {
@@ -63,13 +53,13 @@ pub fn comparison(base: &str, head: &str, page: Option<&str>) -> Option<Mrkdwn> 
 
 /// A line each of as many of the first commits as fit `most` characters, and how many these are.
 pub fn list<'a>(
-    commits: impl IntoIterator<Item = Commit<'a>>,
+    commits: impl IntoIterator<Item = &'a CommitLine>,
     page: Option<&str>,
     most: usize,
 ) -> (Mrkdwn, usize) {
     let (mut lines, mut count) = (Mrkdwn::default(), 0);
     for one in commits {
-        let line = line(&one, page);
+        let line = line(one, page);
         if lines.len() + line.len() >= most {
             break;
         }
@@ -83,13 +73,13 @@ pub fn list<'a>(
 }
 
 /// One commit on a line.
-pub fn line(one: &Commit<'_>, page: Option<&str>) -> Mrkdwn {
+pub fn line(one: &CommitLine, page: Option<&str>) -> Mrkdwn {
     Mrkdwn::fixed("• ")
-        + commit(one.sha, page)
+        + commit(&one.sha, page)
         + " "
-        + Mrkdwn::code_within(one.title, MOST_TITLE)
+        + Mrkdwn::code_within(&one.title, MOST_TITLE)
         + " "
-        + Mrkdwn::code_within(one.author, MOST_AUTHOR)
+        + Mrkdwn::code_within(&one.author, MOST_AUTHOR)
 }
 
 fn is_whole(sha: &str) -> bool {
@@ -165,7 +155,7 @@ mod tests {
             author in "(\\PC|[\u{200b}\u{202e}\n\r`<>|*@]){0,100}",
             sha in "[0-9a-f]{40}|\\PC{0,50}",
         ) {
-            let one = Commit { sha: &sha, title: &title, author: &author };
+            let one = CommitLine { sha: sha.clone(), title, author };
             let shown = line(&one, Some(PAGE)).to_string();
             let ours = format!("<{PAGE}/commit/{sha}|");
             for opened in shown.match_indices('<').map(|(at, _)| &shown[at..]) {
@@ -177,8 +167,8 @@ mod tests {
 
         #[test]
         fn a_list_keeps_its_length_and_says_how_many_it_shows(title in "[a&<]{0,200}", count in 0..30_usize, most in 0..3000_usize) {
-            let one = Commit { sha: SHA, title: &title, author: "Ada" };
-            let (lines, shown) = list(std::iter::repeat_n(one, count), Some(PAGE), most);
+            let one = CommitLine { sha: SHA.to_owned(), title, author: "Ada".to_owned() };
+            let (lines, shown) = list(std::iter::repeat_n(&one, count), Some(PAGE), most);
             prop_assert!(lines.len() <= most && shown <= count);
             prop_assert_eq!(lines.as_str().lines().count(), shown);
         }

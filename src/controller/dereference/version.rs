@@ -135,7 +135,7 @@ async fn asked(
         Err(error) => Err(error),
     };
     let now = Timestamp::now();
-    let remembered = match answer {
+    let answer = match answer {
         Ok(commit) if version::is_commit(&commit.sha) => Answer::Commit(commit.sha),
         Ok(_) => Answer::Unknown(
             Unresolved::Unclear(format!(
@@ -154,12 +154,11 @@ async fn asked(
             Answer::Unknown(error.into(), until)
         }
     };
+    let said = answer.at(now);
     context
         .commits
-        .remember(request, repository, version, remembered);
-    let known = context.commits.known(request, repository, version, now);
-    // What was just remembered is known.
-    known.unwrap_or_else(|| (Err(Unresolved::Unclear(String::new())), None))
+        .remember(request, repository, version, answer);
+    said
 }
 
 /// How long a host isn't asked again: a little less than the decision waits, so that its next look asks.
@@ -181,6 +180,18 @@ enum Answer {
     Commit(String),
     /// It is asked again from then on.
     Unknown(Unresolved, Timestamp),
+}
+
+impl Answer {
+    /// The answer, and how long from now on it isn't worth asking again, where it may be another then.
+    fn at(&self, now: Timestamp) -> (Result<String, Unresolved>, Option<Duration>) {
+        match self {
+            Self::Commit(commit) => (Ok(commit.clone()), None),
+            Self::Unknown(problem, until) => {
+                (Err(problem.clone()), Some(backoff::elapsed(now, *until)))
+            }
+        }
+    }
 }
 
 /// What hosts said of the versions of requests that aren't accepted yet, by uid.
@@ -228,13 +239,8 @@ impl Commits {
         if said.repository != *repository || said.version != version {
             return None;
         }
-        match &said.answer {
-            Answer::Commit(commit) => Some((Ok(commit.clone()), None)),
-            Answer::Unknown(problem, until) => {
-                let left = backoff::elapsed(now, *until);
-                (!left.is_zero()).then(|| (Err(problem.clone()), Some(left)))
-            }
-        }
+        let (answer, left) = said.answer.at(now);
+        (left != Some(Duration::ZERO)).then_some((answer, left))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Said>> {
@@ -260,7 +266,8 @@ pub(super) async fn changes(
         .and_then(|run| Version::that_ran(run).commit);
     let Some(head) = &settled.version.commit else {
         let problem = settled.problem.as_ref()?;
-        return Some(Box::new(unknown(base, problem.sentence())));
+        let changes = commits::not_compared(base.as_deref(), None, Some(problem.sentence()));
+        return Some(Box::new(changes));
     };
     if let Some(known) = told(request, base.as_deref(), head, memo) {
         return Some(known);
@@ -298,13 +305,10 @@ async fn between(
     head: &str,
 ) -> Changes {
     let Some(base) = base else {
-        return nothing(None);
+        return commits::not_compared(None, None, None);
     };
     if base == head {
-        return Changes {
-            relation: Some(Relation::Identical),
-            ..nothing(Some(base.to_owned()))
-        };
+        return commits::not_compared(Some(base), Some(Relation::Identical), None);
     }
     let namespace = request.namespace().unwrap_or_default();
     let asking = async {
@@ -330,14 +334,14 @@ async fn between(
             })
         })
     };
-    let from = Some(base.to_owned());
+    let unknown = |why: &str| {
+        let problem = format!("what changes isn't known: {why}.");
+        commits::not_compared(Some(base), None, Some(&problem))
+    };
     match tokio::time::timeout(CHANGES, asking).await {
         Ok(Ok(comparison)) => commits::changes(base, &comparison),
-        Ok(Err(error)) => unknown(from, &format!("what changes isn't known: {error}.")),
-        Err(_) => unknown(
-            from,
-            "what changes isn't known: the repository's host takes too long to say.",
-        ),
+        Ok(Err(error)) => unknown(&error.to_string()),
+        Err(_) => unknown("the repository's host takes too long to say"),
     }
 }
 
@@ -381,23 +385,4 @@ fn told(
     let read = status.phase == Some(Phase::AwaitingApproval);
     let asked = base.is_none() || changes.relation.is_some();
     (stands && (asked || !read)).then(|| changes.clone())
-}
-
-fn nothing(from: Option<String>) -> Changes {
-    Changes {
-        from,
-        relation: None,
-        added: 0,
-        removed: 0,
-        commits: Vec::new(),
-        url: None,
-        problem: None,
-    }
-}
-
-fn unknown(from: Option<String>, problem: &str) -> Changes {
-    Changes {
-        problem: Some(bounds::cut(problem, bounds::MESSAGE)),
-        ..nothing(from)
-    }
 }

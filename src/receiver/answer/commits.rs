@@ -10,7 +10,7 @@ use crate::{
     slack::{
         actions::{self, Span},
         blocks::{Block, Message},
-        commits::{self, Commit},
+        commits,
         elements::{Button, Element},
         text::Mrkdwn,
         view::View,
@@ -141,22 +141,14 @@ fn count(number: u32, one: &'static str, many: &'static str) -> Mrkdwn {
 
 /// As many of a plan's commits as it has room for, and how many these are.
 fn listed(changes: &Changes, page: Option<&str>) -> (Mrkdwn, usize) {
-    commits::list(changes.commits.iter().map(told), page, MOST_IN_PLAN)
-}
-
-fn told(one: &CommitLine) -> Commit<'_> {
-    Commit {
-        sha: &one.sha,
-        title: &one.title,
-        author: &one.author,
-    }
+    commits::list(&changes.commits, page, MOST_IN_PLAN)
 }
 
 /// All of these commits, in as few sections as they fit.
 fn sections(all: &[CommitLine], page: &str) -> Vec<Block> {
     let (mut sections, mut rest) = (Vec::new(), all);
     while !rest.is_empty() {
-        let (text, count) = commits::list(rest.iter().map(told), Some(page), MOST_SECTION);
+        let (text, count) = commits::list(rest, Some(page), MOST_SECTION);
         if count == 0 {
             break;
         }

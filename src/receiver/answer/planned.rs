@@ -281,16 +281,7 @@ fn version(name: Option<&str>, sha: Option<&str>, page: Option<&str>) -> Mrkdwn 
 }
 
 fn artifacts(all: &[Artifact]) -> Mrkdwn {
-    let lines = all.iter().map(|one| {
-        artifacts::line(&artifacts::Artifact {
-            kind: &one.kind,
-            name: &one.name,
-            version: one.version.as_deref(),
-            location: one.location.as_deref(),
-            reference: one.reference.as_deref(),
-            account: one.artifact_account.as_deref(),
-        })
-    });
+    let lines = all.iter().map(artifacts::line);
     let (lines, listed) = artifacts::list(lines, MOST_ARTIFACTS);
     and_more(
         Mrkdwn::fixed("*Artifacts*\n") + lines,

@@ -63,16 +63,7 @@ pub(super) fn line(one: &Running<'_>, prefix: Prefix) -> Mrkdwn {
 
 /// The artifacts that what runs was given.
 fn handed(run: &Run) -> Option<Mrkdwn> {
-    let lines = run.artifacts.iter().map(|one| {
-        artifacts::brief(&artifacts::Artifact {
-            kind: &one.kind,
-            name: &one.name,
-            version: one.version.as_deref(),
-            location: one.location.as_deref(),
-            reference: one.reference.as_deref(),
-            account: one.artifact_account.as_deref(),
-        })
-    });
+    let lines = run.artifacts.iter().map(artifacts::brief);
     let (list, shown) = artifacts::list(lines, MOST_ARTIFACTS);
     let more = run.artifacts.len().saturating_sub(shown);
     match (shown, more) {

@@ -7,7 +7,6 @@ use super::{live::capital, words};
 use crate::{
     api::{
         Application, DeployRequest,
-        artifact::Artifact,
         deploy_request::Resolved,
         version::{Changes, Relation},
     },
@@ -16,7 +15,7 @@ use crate::{
         actions::{self, Span},
         artifacts,
         blocks::{Block, RichText},
-        commits::{self, Commit},
+        commits,
         elements::{Button, Element},
         text::Mrkdwn,
     },
@@ -176,12 +175,7 @@ fn counted(changes: &Changes) -> usize {
 }
 
 fn list(changes: &Changes, page: Option<&str>) -> (Mrkdwn, usize) {
-    let commits = changes.commits.iter().map(|one| Commit {
-        sha: &one.sha,
-        title: &one.title,
-        author: &one.author,
-    });
-    commits::list(commits, page, MOST_TEXT)
+    commits::list(&changes.commits, page, MOST_TEXT)
 }
 
 fn handed_over(request: &DeployRequest, length: Length) -> Mrkdwn {
@@ -191,8 +185,8 @@ fn handed_over(request: &DeployRequest, length: Length) -> Mrkdwn {
     }
     let shown = all.iter().take(length.artifacts());
     let lines = shown.map(|one| match length {
-        Length::Short => artifacts::brief(&handed(one)),
-        Length::Whole => artifacts::line(&handed(one)),
+        Length::Short => artifacts::brief(one),
+        Length::Whole => artifacts::line(one),
     });
     let (lines, shown) = artifacts::list(lines, MOST_TEXT);
     let mut text = Mrkdwn::fixed("*Artifacts*\n") + lines;
@@ -204,15 +198,4 @@ fn handed_over(request: &DeployRequest, length: Length) -> Mrkdwn {
         }
     }
     text
-}
-
-fn handed(one: &Artifact) -> artifacts::Artifact<'_> {
-    artifacts::Artifact {
-        kind: &one.kind,
-        name: &one.name,
-        version: one.version.as_deref(),
-        location: one.location.as_deref(),
-        reference: one.reference.as_deref(),
-        account: one.artifact_account.as_deref(),
-    }
 }
