@@ -175,11 +175,15 @@ async fn what_was_shown_and_approved_is_what_spinnaker_gets_however_the_branch_m
         .collect();
     assert_eq!(listed, [third.clone(), second]);
 
-    let told = bed.told();
-    let last = told.last().map(shown).context("nothing was told")?;
-    for words in [short(&third), "2 commits", "Third", "succeeded"] {
-        ensure!(last.contains(words), "no {words} in {last}");
-    }
+    let last = wait_for("the live message of its end", PATIENCE, async || {
+        let told = bed.told();
+        let last = told.last().map(shown).context("nothing was told")?;
+        for words in [short(&third), "2 commits", "Third", "succeeded"] {
+            ensure!(last.contains(words), "no {words} in {last}");
+        }
+        Ok(last)
+    })
+    .await?;
     ensure!(!last.contains(short(&fourth)), "{last}");
     alice.command(CHANNEL, "/deploy what production")?;
     bed.until_whispered(
