@@ -166,7 +166,15 @@ fn every_flag_stands_on_a_page() -> Result<()> {
         .filter(|word| word.starts_with("--"))
         .collect();
     let mut flags = BTreeSet::new();
-    for command in ["controller", "receiver", "relay", "run", "doctor", "import"] {
+    for command in [
+        "controller",
+        "receiver",
+        "relay",
+        "run",
+        "doctor",
+        "explain",
+        "import",
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_foredeck"))
             .args([command, "--help"])
             .output()?;

@@ -53,6 +53,7 @@ async fn a_real_api_server_takes_every_example() -> Result<()> {
     let expected = [
         "Application",
         "DeployApproval",
+        "DeployFreeze",
         "DeployRequest",
         "Environment",
         "SpinnakerConnection",

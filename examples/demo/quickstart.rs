@@ -8,11 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use foredeck::api::{DeployRequest, Environment, deploy_request::Phase};
+use foredeck::api::{DeployRequest, DeployTarget, Environment, deploy_request::Phase};
 use futures::TryStreamExt;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
     core::GroupVersionKind,
     runtime::{WatchStreamExt, watcher},
 };
@@ -82,6 +82,23 @@ pub(crate) async fn ask(client: &Client) -> Result<()> {
                 "{name} ended as {ended:?}, but its comment says: {promised}"
             );
         }
+    }
+    unhold(client).await
+}
+
+/// Lifts what a rollback left, so that staging takes requests again.
+async fn unhold(client: &Client) -> Result<()> {
+    let targets: Api<DeployTarget> = Api::namespaced(client.clone(), NAMESPACE);
+    for target in targets.list(&ListParams::default()).await? {
+        let name = target.name_any();
+        let Some(hold) = target.status.and_then(|status| status.hold) else {
+            continue;
+        };
+        let lifted = json!({"spec": {"unhold": {"uid": hold.uid}}});
+        println!("\nkubectl patch deploytarget {name} --type merge --patch '{lifted}'\n");
+        targets
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&lifted))
+            .await?;
     }
     Ok(())
 }

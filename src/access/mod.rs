@@ -141,6 +141,29 @@ impl Access {
         Ok(permission(questions, answers.await?))
     }
 
+    /// Whether somebody may do this to one object, whatever they may do to another: `resource` is the plural of one of
+    /// foredeck's kinds. The answer may be some seconds old.
+    ///
+    /// # Errors
+    /// When the API server doesn't say.
+    pub async fn may_alone(
+        &self,
+        subject: &Subject,
+        verb: &str,
+        namespace: &str,
+        (resource, name): (&'static str, &str),
+    ) -> Result<Permission, AccessError> {
+        let question = Question {
+            subject: subject.clone(),
+            verb: verb.to_owned(),
+            resource,
+            namespace: namespace.to_owned(),
+            name: Some(name.to_owned()),
+        };
+        let answer = self.remembered(&self.acting, question.clone()).await?;
+        Ok(permission([question], vec![answer]))
+    }
+
     /// As [`Access::may`], but asks now, whatever was answered before; and remembers that.
     ///
     /// # Errors
@@ -241,7 +264,10 @@ fn questions(
     })
 }
 
-fn permission(questions: [Question; 2], answers: Vec<Answer>) -> Permission {
+fn permission<const ASKED: usize>(
+    questions: [Question; ASKED],
+    answers: Vec<Answer>,
+) -> Permission {
     let mut rule = String::new();
     let mut missing = Vec::new();
     for (question, answer) in questions.into_iter().zip(answers) {

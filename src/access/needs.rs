@@ -4,7 +4,7 @@
 //! `foredeck-vault`, reading the Secrets of connections and repositories, naming who holds a verb.
 
 use crate::{
-    api::GROUP,
+    api::{GROUP, deploy_freeze::STOP_ALL},
     runtime::{
         cache::Scope,
         health::{Needs, Place},
@@ -42,6 +42,7 @@ pub fn controller(places: Places<'_>) -> Needs {
             ("deployrequests", READ),
             ("deployapprovals", FOLLOW),
             ("deploytargets", READ),
+            ("deployfreezes", FOLLOW),
             ("deployrequests", &["patch", "delete"]),
             ("deploytargets", &["create"]),
             ("applications/status", &["patch"]),
@@ -50,6 +51,7 @@ pub fn controller(places: Places<'_>) -> Needs {
             ("deployrequests/status", &["patch"]),
             ("deployapprovals/status", &["patch"]),
             ("deploytargets/status", &["patch"]),
+            ("deployfreezes/status", &["patch"]),
         ],
     );
     needed.reviews(places.scopes);
@@ -67,12 +69,14 @@ pub fn controller(places: Places<'_>) -> Needs {
         needed.add(group, plural, &["get"], None, Some(name));
     }
     needed.add(GROUP, "persons", READ, Some(places.home), None);
-    let home = Scope::Namespace(places.home.to_owned());
-    if !places.scopes.contains(&home) && !places.scopes.contains(&Scope::Cluster) {
+    if is_elsewhere(places.scopes, places.home) {
+        let home = Some(places.home);
         // Connections that are shared.
-        needed.add(GROUP, "spinnakerconnections", READ, Some(places.home), None);
-        let events = "events.k8s.io";
-        needed.add(events, "events", &["create"], Some(places.home), None);
+        needed.add(GROUP, "spinnakerconnections", READ, home, None);
+        // Freezes that hold everywhere.
+        needed.add(GROUP, "deployfreezes", FOLLOW, home, None);
+        needed.add(GROUP, "deployfreezes/status", &["patch"], home, None);
+        needed.add("events.k8s.io", "events", &["create"], home, None);
     }
     needed.named("controller-definitions", "controller-rights")
 }
@@ -85,15 +89,27 @@ pub fn receiver(scopes: &[Scope], home: &str) -> Needs {
         GROUP,
         &[
             ("applications", FOLLOW),
-            ("environments", FOLLOW),
+            ("environments", READ),
             ("deployrequests", READ),
             ("deployapprovals", READ),
-            ("deploytargets", FOLLOW),
+            ("deploytargets", READ),
+            ("deployfreezes", FOLLOW),
             ("deployrequests", &["create", "patch"]),
             ("deployapprovals", &["create"]),
+            // To lock and to unlock.
+            ("environments", &["patch"]),
+            ("deploytargets", &["create", "patch"]),
         ],
     );
     needed.reviews(scopes);
+    // The labels by which a freeze of foredeck's own namespace selects others.
+    for scope in scopes {
+        let name = match scope {
+            Scope::Cluster => None,
+            Scope::Namespace(namespace) => Some(namespace.as_str()),
+        };
+        needed.add("", "namespaces", &["get"], None, name);
+    }
     needed.add(
         GROUP,
         "persons",
@@ -102,10 +118,24 @@ pub fn receiver(scopes: &[Scope], home: &str) -> Needs {
         None,
     );
     needed.add(GROUP, "persons/status", &["patch"], Some(home), None);
+    if is_elsewhere(scopes, home) {
+        needed.add(GROUP, "deployfreezes", FOLLOW, Some(home), None);
+        let (group, reviews) = ("authorization.k8s.io", "localsubjectaccessreviews");
+        needed.add(group, reviews, &["create"], Some(home), None);
+    }
+    // The stop button. A right to create is one to create any; admission allows this one.
+    needed.add(GROUP, "deployfreezes", &["create"], Some(home), None);
+    needed.add(
+        GROUP,
+        "deployfreezes",
+        &["get", "delete"],
+        Some(home),
+        Some(STOP_ALL),
+    );
     needed.named("receiver-definitions", "receiver-rights")
 }
 
-/// What the relay needs.
+/// What the relay needs; its Lease is in foredeck's own namespace.
 pub fn relay(scopes: &[Scope], lease: (&str, &str)) -> Needs {
     let mut needed = Needed::default();
     needed.within(
@@ -115,12 +145,32 @@ pub fn relay(scopes: &[Scope], lease: (&str, &str)) -> Needs {
             ("applications", FOLLOW),
             ("environments", FOLLOW),
             ("deployrequests", READ),
+            ("deployfreezes", READ),
             ("deployrequests/status", &["patch"]),
+            ("deployfreezes/status", &["patch"]),
         ],
     );
     needed.within(scopes, "events.k8s.io", &[("events", &["create", "patch"])]);
+    let (home, _) = lease;
+    if is_elsewhere(scopes, home) {
+        needed.add(GROUP, "deployfreezes", READ, Some(home), None);
+        needed.add(GROUP, "deployfreezes/status", &["patch"], Some(home), None);
+        needed.add(
+            "events.k8s.io",
+            "events",
+            &["create", "patch"],
+            Some(home),
+            None,
+        );
+    }
     needed.lease(lease);
     needed.named("relay-definitions", "relay-rights")
+}
+
+/// Whether foredeck's own namespace is none of those where it works.
+fn is_elsewhere(scopes: &[Scope], home: &str) -> bool {
+    let own = Scope::Namespace(home.to_owned());
+    !scopes.contains(&own) && !scopes.contains(&Scope::Cluster)
 }
 
 #[derive(Default)]

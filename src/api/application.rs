@@ -73,7 +73,8 @@ pub struct ApplicationSlack {
     pub channels: Vec<String>,
 }
 
-/// An action's name is a verb of access control, so Kubernetes' own verbs and foredeck's are not to be had.
+/// An action's name is a verb of access control and a word of the command in Slack, so Kubernetes' own verbs and
+/// foredeck's are not to be had, nor what the command itself understands as something else.
 fn actions(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let action = generator.subschema_for::<Action>();
     schemars::json_schema!({
@@ -84,9 +85,10 @@ fn actions(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         "x-kubernetes-validations": [{
             "rule": "self.all(name, name.matches('^[a-z][a-z0-9-]{1,30}$') && !(name in ['get', 'list', 'watch', \
                 'create', 'update', 'patch', 'delete', 'deletecollection', 'impersonate', 'bind', 'escalate', 'use', \
-                'approve', 'cancel', 'lock', 'override', 'judge']))",
-            "message": "an action is 2 to 31 lower-case letters, digits and dashes, and no verb of Kubernetes' or \
-                foredeck's own (get, list, create, …, approve, cancel, lock, override, judge)",
+                'approve', 'cancel', 'lock', 'override', 'judge', 'unlock', 'stop-all', 'resume-all', 'why']))",
+            "message": "an action is 2 to 31 lower-case letters, digits and dashes, no verb of Kubernetes' or foredeck's own \
+                (get, list, create, …, approve, cancel, lock, override, judge), and no word of the command in Slack \
+                (unlock, stop-all, resume-all, why)",
         }],
     })
 }

@@ -37,8 +37,9 @@ pub const STAMPED_GROUPS: usize = 500;
 pub const DECISIONS: usize = 50;
 /// Inputs and roles of one manual judgment.
 pub const INPUTS: usize = 50;
-/// Messages in Slack about one request.
-pub const SLACK_MESSAGES: usize = 32;
+/// Messages in Slack about one request: up to three in each of an Environment's channels, and those of its thread; or about
+/// one freeze, two in each channel for each time that it began.
+pub const SLACK_MESSAGES: usize = 64;
 /// Pipelines described in an application's status.
 pub const PIPELINES: usize = 100;
 /// Commits listed in a status.

@@ -24,6 +24,12 @@ pub enum ConditionType {
     Counts,
     /// `False` where somebody who may not wanted to cancel it.
     Cancelable,
+    /// Whether `spec.override` counts.
+    Overridden,
+    /// On an `Environment` and a `DeployTarget`: a lock, or a rollback's hold, keeps requests from starting.
+    Locked,
+    /// On a `DeployFreeze`: it holds now.
+    Active,
     /// `False` where it is not told in a channel that it names.
     Notified,
     /// Spinnaker has the execution.
@@ -91,6 +97,12 @@ pub enum Reason {
     AccessUnknown,
     GroupsUnknown,
     ApprovalMissing,
+    NotYet,
+    OrderUnmet,
+    Frozen,
+    Locked,
+    Held,
+    GuardsUnknown,
     ApplicationNotFound,
     EnvironmentNotFound,
     ConnectionNotFound,
@@ -140,12 +152,18 @@ pub enum Reason {
     InputNotOffered,
     RoleMissing,
     CancelRefused,
+    Overridden,
+    OverrideRefused,
+    Unlocked,
+    NotFrozen,
     ChannelNotListed,
     // Configuration.
     ConfigurationValid,
     TargetShared,
     SettleTooShort,
     PatternInvalid,
+    ScheduleInvalid,
+    OrderInvalid,
 }
 
 impl fmt::Display for Reason {

@@ -1,13 +1,11 @@
 //! `SpinnakerConnection`: one Gate. Touches nothing.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bounds;
+use super::{bounds, selector::LabelSelector};
 
 /// `https`, or `http` on the loopback, where nobody listens in; a host, perhaps a port, and nothing after it. No backslash
 /// either, which URLs take for a slash.
@@ -94,7 +92,7 @@ pub struct SpinnakerConnectionSpec {
     /// Which other namespaces may use it, within `allow`: those whose labels it matches. It counts in foredeck's own
     /// namespace only; anywhere else a connection is its own namespace's. Left out: no other; `{}`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace_selector: Option<NamespaceSelector>,
+    pub namespace_selector: Option<LabelSelector>,
     /// How to log in; not at all when left out. Exactly one of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [{
@@ -113,57 +111,6 @@ pub struct SpinnakerConnectionSpec {
     /// way at once, and as many that start or cancel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-}
-
-/// Namespaces by their labels, as Kubernetes selects by labels; all where it says nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct NamespaceSelector {
-    /// Labels that it must have, each with this value.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "labels")]
-    pub match_labels: BTreeMap<String, String>,
-    /// Further rules, all of which must hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub match_expressions: Vec<NamespaceExpression>,
-}
-
-/// A rule about one label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
-    "message": "In and NotIn take values, Exists and DoesNotExist take none",
-}]))]
-pub struct NamespaceExpression {
-    /// The label.
-    #[schemars(length(min = 1, max = 317))]
-    pub key: String,
-    /// What is to hold of it.
-    pub operator: LabelOperator,
-    /// The values, for `In` and `NotIn`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50), inner(length(max = bounds::LABEL)))]
-    pub values: Vec<String>,
-}
-
-/// What is to hold of a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "Kubernetes' own words")]
-pub enum LabelOperator {
-    In,
-    NotIn,
-    Exists,
-    DoesNotExist,
-}
-
-fn labels(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "maxProperties": 16,
-        "additionalProperties": {"type": "string", "maxLength": bounds::LABEL},
-    })
 }
 
 /// By which endpoint executions are started.

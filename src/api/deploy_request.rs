@@ -7,19 +7,22 @@ use kube::{CustomResource, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::execution::{ExecutionStatus, Failure, StageStatus};
 pub use super::slack_status::{EarlierMessage, SlackMessage, SlackStatus};
 use super::{
     actor::Actor,
     artifact::Artifact,
     bounds,
     connection::TriggerMode,
+    gate::{GateStatus, Override},
     trace::TraceId,
     version::{COMMIT, Changes, GitStatus},
 };
 
 /// Who wants which version of what, where, and how it went.
 ///
-/// The spec is immutable but for `cancel`, which can be set once, and replaced where it was found not to count.
+/// The spec is immutable but for `cancel` and `override`, each of which can be set once, and replaced where it was found not
+/// to count.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "foredeck.dev",
@@ -69,6 +72,10 @@ use super::{
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.notBefore) || !has(self.startBefore) || self.notBefore < self.startBefore",
+    "message": "startBefore has to come after notBefore",
+}]))]
 pub struct DeployRequestSpec {
     /// The Application in this namespace.
     #[schemars(length(min = 1, max = bounds::LABEL))]
@@ -118,6 +125,15 @@ pub struct DeployRequestSpec {
     /// Where to tell how it goes, beside the Environment's own channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<RequestNotify>,
+    /// Not before this time does anything start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+    /// After this time nothing starts any more: a request that waits until then expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_before: Option<Time>,
+    /// Passes order, freezes and locks: never authorisation, and never what others have to say.
+    #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+    pub override_: Option<Override>,
     /// Asks for the request to end: before the start nothing is started, after it the execution is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Cancel>,
@@ -300,8 +316,8 @@ pub struct DeployRequestStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Reconciling and Stalled (kstatus), Authorized, Approved, Started, Succeeded, and Cancelable and Notified where
-    /// something that was asked for doesn't count.
+    /// Reconciling and Stalled (kstatus), Authorized, Approved, Started, Succeeded; Overridden where an override was asked
+    /// for; and Cancelable and Notified where something that was asked for doesn't count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The key under which this runs once; fixed at first sight.
@@ -323,6 +339,10 @@ pub struct DeployRequestStatus {
     /// The approvals that it needs and has; absent where none are needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals: Option<Box<Approvals>>,
+    /// What stands between it and its start, in a fixed order: every gate, open or closed, as it was last judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub gates: Vec<GateStatus>,
     /// The manual judgment that its execution waits at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judgment: Option<Box<Judgment>>,
@@ -462,6 +482,8 @@ pub enum DecisionKind {
     Started,
     /// Somebody answered a manual judgment.
     Judged,
+    /// Somebody passed order, freezes and locks by `spec.override`.
+    Overridden,
     /// Somebody cancelled it.
     Canceled,
     /// Somebody who may not wanted to cancel, approve or judge it.
@@ -581,77 +603,6 @@ pub struct Pinned {
     pub body_digest: String,
 }
 
-/// What Spinnaker says of the execution.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExecutionStatus {
-    /// Spinnaker's id.
-    #[schemars(length(max = bounds::NAME))]
-    pub id: String,
-    /// Where a person can look at it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = bounds::URL))]
-    pub url: Option<String>,
-    /// Spinnaker's own word.
-    #[schemars(length(max = bounds::WORD))]
-    pub status: String,
-    /// When Spinnaker accepted it, in milliseconds since 1970. Another value under the same id is another start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub build_time: Option<i64>,
-    /// When it began to run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Time>,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<Time>,
-    /// Its stages, at most 100: failed and running ones are kept when there are more.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = bounds::STAGES))]
-    pub stages: Vec<StageStatus>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
-    /// Set once somebody restarts it after its end: Spinnaker's own word for how that goes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = bounds::WORD))]
-    pub rerun: Option<String>,
-}
-
-/// One stage.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StageStatus {
-    /// As the pipeline names it.
-    #[schemars(length(max = bounds::NAME))]
-    pub name: String,
-    /// Spinnaker's type of stage.
-    #[serde(rename = "type")]
-    #[schemars(length(max = bounds::NAME))]
-    pub kind: String,
-    /// Spinnaker's own word.
-    #[schemars(length(max = bounds::WORD))]
-    pub status: String,
-    /// When it began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Time>,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<Time>,
-}
-
-/// Why an execution failed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Failure {
-    /// The deepest stage that failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = bounds::NAME))]
-    pub stage: Option<String>,
-    /// What it said, without secrets and internal addresses.
-    #[schemars(length(max = bounds::MESSAGE))]
-    pub message: String,
-}
-
 /// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum WaitingFor {
@@ -663,6 +614,14 @@ pub enum WaitingFor {
     Repository,
     /// People who may approve it.
     Approval,
+    /// The time that it names.
+    Time,
+    /// The Environments that come before.
+    Order,
+    /// A freeze to end.
+    Freeze,
+    /// A lock, or a rollback's hold, to be lifted.
+    Lock,
     /// Its target: another request holds it or comes first.
     Queue,
     /// Gate's or Orca's answer.

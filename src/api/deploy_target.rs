@@ -9,6 +9,7 @@ use super::{
     artifact::Artifact,
     bounds,
     deploy_request::{Attempt, Phase, PipelineRef, Place},
+    lock::{Hold, Lock, Unhold},
     version::{COMMIT, Drift},
 };
 
@@ -63,6 +64,11 @@ use super::{
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Known')].status"
     ),
+    printcolumn(
+        name = "Locked",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Locked')].status"
+    ),
     printcolumn(name = "Active", type_ = "string", json_path = ".status.active.name"),
     printcolumn(
         name = "Why",
@@ -101,6 +107,12 @@ pub struct DeployTargetSpec {
     /// Lets go of the target although the named request may still run: two may then run at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseOrder>,
+    /// Keeps everything from starting here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
+    /// Lifts the hold of a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhold: Option<Unhold>,
 }
 
 /// A person's word that the target is to be let go.
@@ -128,6 +140,9 @@ pub struct DeployTargetStatus {
     /// What runs there: the last request that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<Run>,
+    /// The last rollback, whose hold keeps it from being undone until somebody unlocks (`spec.unhold`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// How far that is from the repository's default branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
@@ -140,7 +155,7 @@ pub struct DeployTargetStatus {
     #[schemars(length(max = bounds::KEYS))]
     pub keys: Vec<KeyRecord>,
     /// Known: whether what runs there is what `current` says. `False` where the last request failed, its execution was run
-    /// again, or somebody else ran the pipeline.
+    /// again, or somebody else ran the pipeline. Locked: whether a lock or a rollback's hold keeps requests from starting.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
@@ -191,6 +206,14 @@ pub struct Active {
     /// Set when it is to be cancelled: nothing may be sent any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_at: Option<Time>,
+    /// Why, where a freeze wants it cancelled and not somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::MESSAGE))]
+    pub frozen: Option<String>,
+    /// By whose override it started, by their Kubernetes user name: no freeze cancels it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bounds::NAME))]
+    pub overridden_by: Option<String>,
 }
 
 /// An execution that Spinnaker has shown.

@@ -5,7 +5,7 @@ use kube::{CustomResource, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{bounds, deploy_request::Place};
+use super::{bounds, deploy_request::Place, lock::Lock};
 
 /// Where to deploy, through which Spinnaker, and under which rules.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +25,11 @@ use super::{bounds, deploy_request::Place};
         json_path = ".spec.target.namespace"
     ),
     printcolumn(name = "Connection", type_ = "string", json_path = ".spec.connection"),
+    printcolumn(
+        name = "Locked",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Locked')].status"
+    ),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -58,6 +63,9 @@ pub struct EnvironmentSpec {
     /// The rules.
     #[serde(default)]
     pub protection: Protection,
+    /// Keeps everything from starting in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
     /// Where to tell how every request for this Environment goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<EnvironmentNotify>,
@@ -104,6 +112,10 @@ pub struct Protection {
     /// Who has to say yes before anything starts; nobody when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals: Option<ApprovalRules>,
+    /// Where the same version must have succeeded before, and how long it must have stayed there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub after: Vec<After>,
     /// Whether a version whose commit isn't known may go, where the Application names a repository. When left out it may,
     /// unless approvals are required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +129,19 @@ pub struct Protection {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub judgment_roles: Vec<JudgmentRole>,
+}
+
+/// An Environment that comes before this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct After {
+    /// The Environment, in this namespace: at its own target.
+    #[schemars(length(min = 1, max = bounds::LABEL))]
+    pub environment: String,
+    /// How long it must have stayed there since it succeeded; any time when left out.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = "^([0-9]{1,8}(ms|s|m|h))+$"))]
+    pub soak: Option<Duration>,
 }
 
 /// Who has to say yes before anything starts.
@@ -242,7 +267,7 @@ pub struct EnvironmentStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready.
+    /// Ready. Locked: whether its lock keeps requests from starting.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

@@ -7,11 +7,16 @@ pub mod bounds;
 pub mod conditions;
 pub mod connection;
 pub mod deploy_approval;
+pub mod deploy_freeze;
 pub mod deploy_request;
 pub mod deploy_target;
 pub mod environment;
+pub mod execution;
+pub mod gate;
+pub mod lock;
 pub mod person;
 mod schema;
+pub mod selector;
 pub mod slack_status;
 pub mod trace;
 pub mod version;
@@ -22,6 +27,7 @@ use kube::CustomResourceExt;
 pub use application::Application;
 pub use connection::SpinnakerConnection;
 pub use deploy_approval::DeployApproval;
+pub use deploy_freeze::DeployFreeze;
 pub use deploy_request::DeployRequest;
 pub use deploy_target::DeployTarget;
 pub use environment::Environment;
@@ -51,6 +57,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     [
         Application::crd(),
         DeployApproval::crd(),
+        DeployFreeze::crd(),
         DeployRequest::crd(),
         DeployTarget::crd(),
         Environment::crd(),

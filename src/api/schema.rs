@@ -4,8 +4,8 @@
 //! - `conditions` are a map by type, so that two writers don't wipe each other's.
 //! - `DeployRequest.spec` and what a `DeployTarget` stands for are immutable, by one generated rule per property: a
 //!   rule that sits on an optional property is skipped when the old value is absent, and somebody could add it later.
-//!   `DeployRequest.spec.cancel` can be set once, and replaced as long as the status says that it doesn't count; since
-//!   that looks at the status, its rule sits on the whole object.
+//!   `DeployRequest.spec.cancel` and `spec.override` can each be set once, and replaced as long as the status says that it
+//!   doesn't count; since that looks at the status, their rules sit on the whole object.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -15,11 +15,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use super::bounds;
 
 /// Properties of a `DeployRequest`'s spec that a rule of the whole object is about.
-const RULED_ELSEWHERE: [&str; 1] = ["cancel"];
+const RULED_ELSEWHERE: [&str; 2] = ["cancel", "override"];
 /// When `spec.cancel` may be what it is.
 const CANCEL_RULE: &str = "!has(oldSelf.spec.cancel) || (has(self.spec.cancel) && (self.spec.cancel == oldSelf.spec.cancel || (has(oldSelf.status) && has(oldSelf.status.conditions) && oldSelf.status.conditions.exists(c, c.type == 'Cancelable' && c.status == 'False'))))";
+/// When `spec.override` may be what it is.
+const OVERRIDE_RULE: &str = "!has(oldSelf.spec.override) || (has(self.spec.override) && (self.spec.override == oldSelf.spec.override || (has(oldSelf.status) && has(oldSelf.status.conditions) && oldSelf.status.conditions.exists(c, c.type == 'Overridden' && c.status == 'False'))))";
 /// Properties of a `DeployTarget`'s spec that people write.
-const PEOPLES: [&str; 1] = ["release"];
+const PEOPLES: [&str; 3] = ["release", "lock", "unhold"];
 
 pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     let kind = definition.spec.names.kind.clone();
@@ -49,12 +51,26 @@ pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResource
             }
         }
         if kind == "DeployRequest" {
-            root.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
-                rule: CANCEL_RULE.to_owned(),
-                message: Some("cancel can be set once, and not taken back; it can be replaced as long as the condition Cancelable is False".to_owned()),
-                field_path: Some(".spec.cancel".to_owned()),
-                ..ValidationRule::default()
-            });
+            let once = [
+                (
+                    CANCEL_RULE,
+                    "cancel can be set once, and not taken back; it can be replaced as long as the condition Cancelable is False",
+                    ".spec.cancel",
+                ),
+                (
+                    OVERRIDE_RULE,
+                    "override can be set once, and not taken back; it can be replaced as long as the condition Overridden is False",
+                    ".spec.override",
+                ),
+            ];
+            root.x_kubernetes_validations
+                .get_or_insert_default()
+                .extend(once.map(|(rule, message, field)| ValidationRule {
+                    rule: rule.to_owned(),
+                    message: Some(message.to_owned()),
+                    field_path: Some(field.to_owned()),
+                    ..ValidationRule::default()
+                }));
         }
         if let Some(conditions) =
             property(root, "status").and_then(|status| property(status, "conditions"))

@@ -1,4 +1,4 @@
-//! What a request's status says of its messages in Slack: the relay's part of it. Touches nothing.
+//! What the status of a request, or of a freeze, says of its messages in Slack: the relay's part of it. Touches nothing.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
@@ -10,7 +10,7 @@ use super::{bounds, deploy_request::Phase};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SlackStatus {
-    /// Every message about this request, one per purpose, each written down before it is posted.
+    /// Every message about this object, one per purpose, each written down before it is posted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bounds::SLACK_MESSAGES))]
     pub messages: Vec<SlackMessage>,

@@ -5,6 +5,7 @@ mod audit;
 mod controller;
 mod crds;
 mod doctor;
+mod explain;
 mod git;
 mod identity;
 mod import;
@@ -45,6 +46,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Say whether an installation is well, line by line; changes nothing
     Doctor(Box<doctor::DoctorArguments>),
+    /// Say why a `DeployRequest` starts or doesn't: every gate, and what can be done; changes nothing
+    Explain(explain::ExplainArguments),
     /// Print Applications and Environments for what a Spinnaker has already, as YAML to correct and apply
     Import(Box<import::ImportArguments>),
     /// Print the `CustomResourceDefinitions` as YAML, for `kubectl apply -f -`
@@ -65,6 +68,7 @@ impl Cli {
             Command::Relay(arguments) => until_done(relay::run(*arguments)),
             Command::Run(arguments) => until_done(run::run(*arguments)),
             Command::Doctor(arguments) => return until_done(doctor::run(*arguments)),
+            Command::Explain(arguments) => return until_done(explain::run(arguments)),
             Command::Import(arguments) => return until_done(import::run(*arguments)),
             Command::Crds => crds::print(),
             Command::SlackManifest(arguments) => slack_manifest::print(&arguments),

@@ -6,6 +6,7 @@ use clap::Args;
 use super::{
     process::{self, LeaseArguments, Process, ProcessArguments},
     slack::{Slack, SlackArguments},
+    values,
 };
 use crate::{
     access::needs,
@@ -29,6 +30,9 @@ pub(super) struct RelayArguments {
     lease: LeaseArguments,
     #[command(flatten)]
     slack: SlackArguments,
+    /// Foredeck's own namespace: its freezes hold everywhere, and are told too
+    #[arg(long, value_name = "NAME", env = "FOREDECK_HOME_NAMESPACE", default_value = "foredeck-system", value_parser = values::namespace)]
+    home_namespace: String,
     #[command(flatten)]
     own: RelayFlags,
 }
@@ -55,12 +59,13 @@ pub(super) async fn run(arguments: RelayArguments) -> Result<()> {
         process,
         lease,
         slack,
+        home_namespace,
         own,
     } = arguments;
     process::run("relay", process, &GATES, async |process| {
         // Before the Lease: who waits for a secret leaves the work to others.
         match process.unless_stopped(slack.open(&process)).await {
-            Some(slack) => work(process, lease, slack?, own).await,
+            Some(slack) => work(process, lease, slack?, home_namespace, own).await,
             None => Ok(()),
         }
     })
@@ -72,11 +77,13 @@ pub(super) async fn work(
     process: Process,
     lease: LeaseArguments,
     slack: Slack,
+    home_namespace: String,
     own: RelayFlags,
 ) -> Result<()> {
     let slack = slack.client()?;
     let settings = RelaySettings {
         namespaces: process.namespaces.clone(),
+        home: Some(home_namespace),
         startup_channel: own.startup_channel,
         ..RelaySettings::default()
     };

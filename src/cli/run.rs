@@ -85,6 +85,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
                 return Ok(());
             };
             let slack = slack?;
+            let home = people.home_namespace.clone();
             let receiver = receiver::work(
                 role("receiver").await?,
                 slack.clone(),
@@ -92,7 +93,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<()> {
                 git,
                 receiver,
             );
-            let relay = relay::work(role("relay").await?, lease, slack, relay);
+            let relay = relay::work(role("relay").await?, lease, slack, home, relay);
             tokio::try_join!(Box::pin(receiver), Box::pin(relay))?;
             Ok(())
         };

@@ -13,7 +13,7 @@ use kube::{
 use super::{
     connections::{Gate, refusal},
     context::Context,
-    dereference::{Gathered, Ground, Memo, Named, open_now},
+    dereference::{Gathered, Memo, Named, Now, open_now},
     error::ControllerError,
     metrics::ControllerMetrics,
     objects::{self, within},
@@ -41,10 +41,24 @@ use crate::{
     spinnaker::Sent,
 };
 
+/// How often a mark is taken back on a target that others write at the same time.
+const TIMES: usize = 10;
+
 /// A start was sent, and this came of it.
 fn counted(context: &Context, outcome: &'static str) {
     ControllerMetrics::count(&context.metrics.starts, outcome);
     traces::note("foredeck.start.outcome", outcome);
+}
+
+/// What tells one mark on a target from another: by whom, when, and how many sends it makes.
+fn mark(target: Option<&DeployTarget>, uid: &str) -> Option<(String, Option<Time>, u32)> {
+    let active = target::held_by(target?.status.as_ref()?, uid)?;
+    let attempt = &active.attempt;
+    Some((
+        attempt.holder.clone(),
+        attempt.sent_at.clone(),
+        active.sends,
+    ))
 }
 
 /// What came of an effect.
@@ -114,8 +128,12 @@ impl Pass<'_> {
                 .await?;
                 self.memo.last_sighting = Some(gathered.facts.sighting.clone());
             }
-            Effect::Cancel { reason, execution } => {
-                self.cancel(&reason, execution, gathered).await?;
+            Effect::Cancel {
+                reason,
+                execution,
+                frozen,
+            } => {
+                self.cancel(&reason, execution, frozen, gathered).await?;
             }
             Effect::Finish(run) => {
                 let next = |status: &DeployTargetStatus| target::finished(status, *run.clone());
@@ -189,6 +207,8 @@ impl Pass<'_> {
             environment: self.request.spec.environment.clone(),
             place,
             release: None,
+            lock: None,
+            unhold: None,
         };
         let namespace = self.request.namespace().unwrap_or_default();
         let lost = Lost {
@@ -260,8 +280,10 @@ impl Pass<'_> {
         self.mark_request(&plan, start, gathered).await?;
         context.may_begin()?;
         let ask = ids::ask_digest(&self.request.spec);
+        let overrider = gathered.facts.gates.overrider().map(str::to_owned);
         let marked = |status: &DeployTargetStatus| {
-            target::sent(status, &uid, &context.holder, &ask, Timestamp::now())
+            let (holder, overrider) = (&context.holder, overrider.as_deref());
+            target::sent(status, &uid, holder, &ask, overrider, Timestamp::now())
         };
         self.write_target(
             gathered,
@@ -271,24 +293,22 @@ impl Pass<'_> {
         )
         .await?;
         context.absences.over(&uid);
-        let (fresh, (open, ground)) = self.may_start_now(&plan, gathered).await;
+        let (fresh, now) = self.may_start_now(&plan, gathered).await;
         let unchanged = matches!(&fresh, Ok(fresh) if fresh.version() == gathered.named.version());
         let may = context.may_begin();
-        if !unchanged || !open || may.is_err() {
-            self.write_target(
-                gathered,
-                "take back a start",
-                ["before-unmark", "after-unmark"],
-                |status| target::unsent(status, &uid),
-            )
-            .await?;
+        if !unchanged || !now.open || may.is_err() {
             if !unchanged {
                 // Also where it can't be read: to decide on the same caches would only mark it again.
                 context.behind.found(&self.request);
             }
+            if !now.open {
+                context.behind_guards.found(&self.request);
+            }
+            self.take_back(gathered).await?;
             fresh?;
             // What is decided next is decided on what was read.
-            self.memo.ground = Some(ground);
+            self.memo.ground = Some(now.ground);
+            self.memo.ahead = Some(now.ahead);
             return may;
         }
         crash::point("before-post");
@@ -314,15 +334,44 @@ impl Pass<'_> {
         self.sent(sent, &resolved, start, gathered).await
     }
 
+    /// Takes back a mark of which nothing was sent.
+    ///
+    /// Who locks the target between the mark and the start makes another version of it. It is taken back there too, as long
+    /// as it is this very mark: one that was left would be looked for at Spinnaker, which nothing was sent to.
+    async fn take_back(&mut self, gathered: &mut Gathered) -> Result<(), ControllerError> {
+        const DOING: &str = "take back a start";
+        let (uid, context) = (self.uid(), self.context);
+        let namespace = self.request.namespace().unwrap_or_default();
+        let mark = mark(gathered.target.as_ref(), &uid);
+        for _ in 0..TIMES {
+            let written = self
+                .write_target(
+                    gathered,
+                    DOING,
+                    ["before-unmark", "after-unmark"],
+                    |status| target::unsent(status, &uid),
+                )
+                .await;
+            let Err(ControllerError::Conflict { .. }) = written else {
+                return written;
+            };
+            let name = gathered.target.as_ref().map(ResourceExt::name_any);
+            let name = name.unwrap_or_default();
+            let read = objects::read::<DeployTarget>(&context.client, &namespace, &name).await?;
+            if self::mark(read.as_ref(), &uid) != mark {
+                break;
+            }
+            gathered.target = read;
+        }
+        Err(ControllerError::Conflict { doing: DOING })
+    }
+
     /// What the request names and whether everything is open, as the API server has it now.
     async fn may_start_now(
         &self,
         plan: &Plan,
         gathered: &Gathered,
-    ) -> (
-        Result<Named, ControllerError>,
-        (bool, Result<Ground, Refusal>),
-    ) {
+    ) -> (Result<Named, ControllerError>, Now) {
         let (context, request) = (self.context, &self.request);
         tokio::join!(
             Box::pin(Named::read(context, request, &plan.resolved.connection)),
@@ -439,13 +488,7 @@ impl Pass<'_> {
             }
             Sent::NotProcessed { error, retry_after } => {
                 counted(context, "not-processed");
-                self.write_target(
-                    gathered,
-                    "take back a start",
-                    ["before-unmark", "after-unmark"],
-                    |status| target::unsent(status, &uid),
-                )
-                .await?;
+                self.take_back(gathered).await?;
                 let mut trouble = refusal(connection, &error);
                 trouble.retry_after = retry_after.or(trouble.retry_after);
                 trouble.waiting_for = Some(WaitingFor::Spinnaker);
@@ -483,6 +526,7 @@ impl Pass<'_> {
         &mut self,
         reason: &str,
         execution: Option<String>,
+        frozen: bool,
         gathered: &mut Gathered,
     ) -> Result<(), ControllerError> {
         let uid = self.uid();
@@ -491,7 +535,7 @@ impl Pass<'_> {
             gathered,
             "forbid a start",
             ["before-forbid", "after-forbid"],
-            |status| target::forbidden(status, &uid, now),
+            |status| target::forbidden(status, &uid, frozen.then_some(reason), now),
         )
         .await?;
         self.memo.trouble = Some(Refusal::passing(

@@ -264,6 +264,8 @@ impl Subject {
                     sends: 1,
                     execution: None,
                     cancel_requested_at: None,
+                    frozen: None,
+                    overridden_by: None,
                 }),
                 ..DeployTargetStatus::default()
             },

@@ -23,15 +23,19 @@ use super::{
     audit::{Audit, AuditSettings},
     catalog::Catalog,
     connections::Connections,
-    dereference::{Behind, BehindGround, Commits, Plans},
+    dereference::{Behind, BehindGround, BehindGuards, Commits, Plans},
     error::ControllerError,
+    freezes::Freezing,
     lookup::Connected,
     metrics::ControllerMetrics,
     upkeep::Upkeep,
+    wake::SeenTargets,
 };
 use crate::{
     access::{Access, holders::Holders, policies::Policies},
-    api::{Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person},
+    api::{
+        Application, DeployApproval, DeployFreeze, DeployRequest, DeployTarget, Environment, Person,
+    },
     domain::{
         hosts::AllowedHosts,
         people::{Limits, People},
@@ -66,6 +70,8 @@ pub(super) struct Context {
     pub behind: Behind,
     /// Whose approvals or people the caches have old versions of.
     pub behind_ground: BehindGround,
+    /// Of whose freezes and locks the caches have old versions.
+    pub behind_guards: BehindGuards,
     /// What the plans of those were made of who wait for people.
     pub plans: Plans,
     /// What the versions of requests stand for that aren't accepted yet.
@@ -98,6 +104,13 @@ pub(super) struct Context {
     pub wake_announcement: UnboundedSender<ObjectRef<Guarded<DeployRequest>>>,
     /// Wakes an approval.
     pub wake_approval: UnboundedSender<ObjectRef<Guarded<DeployApproval>>>,
+    /// Wakes a freeze.
+    pub wake_freeze: UnboundedSender<ObjectRef<Guarded<DeployFreeze>>>,
+    /// Wakes a freeze of foredeck's own namespace, where that isn't among the watched ones: one engine of the process looks
+    /// after those for all.
+    pub wake_home_freeze: Option<UnboundedSender<ObjectRef<Guarded<DeployFreeze>>>>,
+    /// What of each target others wait for, as it was seen last.
+    pub seen_targets: SeenTargets,
     /// Wakes a target.
     pub wake_target: UnboundedSender<ObjectRef<Guarded<DeployTarget>>>,
     /// Has a target looked after.
@@ -157,6 +170,8 @@ pub(super) struct Caches {
     pub approvals: Cache<DeployApproval>,
     /// Persons, of foredeck's own namespace.
     pub persons: Persons,
+    /// Freezes.
+    pub freezes: Freezing,
 }
 
 /// What can be reached from the namespaces that one engine watches.

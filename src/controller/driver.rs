@@ -134,7 +134,7 @@ pub(super) async fn pass(
             }
             Some(effect) => {
                 let span = traces::step(step(&effect), &pass.request);
-                let acting = pass.act(effect, &mut gathered);
+                let acting = Box::pin(pass.act(effect, &mut gathered));
                 let done = traces::within(span.as_ref(), acting).await;
                 if let Some(span) = span {
                     span.ended(done.as_ref().err().map(ControllerError::reason));

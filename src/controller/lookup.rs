@@ -31,8 +31,9 @@ use crate::{
         deploy_request::{Pinned, WaitingFor},
     },
     domain::{
-        connection::{self, Labels, Meant},
+        connection::{self, Meant},
         refusal::Refusal,
+        selector::Labels,
     },
     runtime::{
         cache::{Cache, Guarded, Scope},
@@ -58,7 +59,8 @@ pub(super) struct Connected {
     labels: Remembered,
 }
 
-type Answer = Result<Labels, Arc<ControllerError>>;
+/// Labels, or why they could not be read.
+pub(super) type Answer = Result<Labels, Arc<ControllerError>>;
 type Entry = Arc<tokio::sync::Mutex<Option<(Instant, Answer)>>>;
 
 /// Labels by namespace, or why they could not be read, each asked for by one at a time, with until when that counts.
@@ -228,8 +230,8 @@ impl Connected {
         Ok(own.into_iter().chain(self.home(name)).collect())
     }
 
-    /// Labels that were read some seconds ago at most.
-    async fn labels(&self, namespace: &str) -> Answer {
+    /// The namespace's labels, as they were read some seconds ago at most.
+    pub(super) async fn labels(&self, namespace: &str) -> Answer {
         let asked = || async {
             let read = read_labels(&self.client, namespace).await;
             if let Err(error) = &read {
@@ -240,7 +242,8 @@ impl Connected {
         self.labels.labels(namespace, asked).await
     }
 
-    async fn labels_now(&self, namespace: &str) -> Result<Labels, ControllerError> {
+    /// The namespace's labels, as they are read for it.
+    pub(super) async fn labels_now(&self, namespace: &str) -> Result<Labels, ControllerError> {
         let asked = Instant::now();
         let labels = read_labels(&self.client, namespace).await?;
         // Who holds it asks just now.

@@ -17,11 +17,13 @@ use prometheus_client::{
     },
 };
 
+use super::freezes::Freezes;
 use crate::{
     api::{
-        DeployRequest, DeployTarget,
+        DeployFreeze, DeployRequest, DeployTarget,
         conditions::{self, ConditionType, Reason},
         deploy_request::Phase,
+        gate::{GateKind, GateState},
     },
     domain::backoff,
     runtime::{cache::Guarded, metrics::Metrics},
@@ -69,6 +71,7 @@ pub(super) struct ControllerMetrics {
     ended_after: Family<InPhase, Histogram, fn() -> Histogram>,
     requests: Requests,
     targets: Targets,
+    freezes: Freezes,
 }
 
 impl Default for ControllerMetrics {
@@ -83,6 +86,7 @@ impl Default for ControllerMetrics {
             ended_after: Family::new_with_constructor(seconds),
             requests: Requests::default(),
             targets: Targets::default(),
+            freezes: Freezes::default(),
         }
     }
 }
@@ -135,6 +139,7 @@ impl ControllerMetrics {
             );
             registry.register_collector(Box::new(own.requests.clone()));
             registry.register_collector(Box::new(own.targets.clone()));
+            registry.register_collector(Box::new(own.freezes.clone()));
         });
         own
     }
@@ -180,6 +185,15 @@ impl ControllerMetrics {
         self.requests.stores().push(requests.clone());
         self.targets.stores().push(targets.clone());
     }
+
+    /// Has the freezes of these caches counted too.
+    pub(super) fn look_at_freezes<'a>(
+        &self,
+        home: &str,
+        freezes: impl IntoIterator<Item = &'a Store<Guarded<DeployFreeze>>>,
+    ) {
+        self.freezes.look_at(home, freezes);
+    }
 }
 
 /// Seconds since it was created; at least none, whatever the clocks say.
@@ -208,12 +222,16 @@ impl Collector for Requests {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let stores = self.stores().clone();
         let mut counts = Phase::ALL.map(|phase| (phase, 0_i64));
+        let mut held = GateKind::ALL.map(|gate| (gate, 0_i64));
         for object in stores.iter().flat_map(Store::state) {
             let Ok(request) = &object.0 else { continue };
             let status = request.status.as_ref();
             let phase = status.and_then(|status| status.phase).unwrap_or_default();
             for (counted, count) in &mut counts {
                 *count += i64::from(*counted == phase);
+            }
+            for (gate, count) in &mut held {
+                *count += i64::from(is_held(request, *gate));
             }
         }
         let mut family = encoder.encode_descriptor(
@@ -226,8 +244,33 @@ impl Collector for Requests {
             let labels = [("phase", phase.word())];
             ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
         }
+        let mut family = encoder.encode_descriptor(
+            "requests_held",
+            "Requests that have not started, by each gate that holds them: one that several hold counts for each",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (gate, count) in held {
+            let labels = [("gate", gate.word())];
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
         Ok(())
     }
+}
+
+/// Whether this gate keeps it from starting, as it says itself.
+fn is_held(request: &DeployRequest, gate: GateKind) -> bool {
+    let Some(status) = &request.status else {
+        return false;
+    };
+    let waits = matches!(
+        status.phase.unwrap_or_default(),
+        Phase::Pending | Phase::AwaitingApproval | Phase::Queued
+    );
+    waits
+        && status.gates.iter().any(|told| {
+            told.gate == gate && matches!(told.state, GateState::Closed | GateState::Unknown)
+        })
 }
 
 /// How many targets there are, by whether what is said to run there is known to.

@@ -16,7 +16,9 @@ mod context;
 mod dereference;
 mod driver;
 mod error;
+mod freezes;
 mod judge;
+mod locks;
 mod lookup;
 mod metrics;
 mod objects;
@@ -65,6 +67,7 @@ use self::{
     catalog::{Catalog, Looks},
     connections::Connections,
     context::{Caches, Context, Neighbour, Neighbours, Persons},
+    freezes::Freezing,
     lookup::Connected,
     metrics::ControllerMetrics,
     upkeep::Upkeep,
@@ -245,12 +248,16 @@ async fn engine(
     let connections = Arc::new(connections);
     let (approvals, approval_changes) =
         Cache::<DeployApproval>::start(client.clone(), &scope, watches, drop_nothing);
+    let (freezes, freeze_changes) =
+        Freezing::start(&client, &scope, &settings.home_namespace, watches);
     let people = Scope::Namespace(settings.home_namespace.clone());
     let (persons, person_changes) =
         Cache::<Person>::start(client.clone(), &people, registry.watches(), drop_nothing);
     let (wake_request, woken_requests) = unbounded_channel();
     let (wake_announcement, woken_announcements) = unbounded_channel();
     let (wake_approval, woken_approvals) = unbounded_channel();
+    let (wake_freeze, woken_freezes) = unbounded_channel();
+    let (wake_home_freeze, woken_home_freezes) = unbounded_channel();
     let (wake_target, woken_targets) = unbounded_channel();
     let (wake_upkeep, woken_upkeep) = unbounded_channel();
     let (wake_application, woken_applications) = unbounded_channel();
@@ -265,6 +272,17 @@ async fn engine(
         applications.0.clone(),
         environments.0.clone(),
         connections.store(),
+    );
+    let freeze_store = freezes.store();
+    let elsewhere = freezes.home_store().is_some();
+    let home_freezes = freezes
+        .home_store()
+        .filter(|_| number == 0)
+        .map(|store| (store, woken_home_freezes));
+    let looked_after = home_freezes.as_ref().map(|(store, _)| store);
+    metrics.look_at_freezes(
+        &settings.home_namespace,
+        [Some(&freeze_store), looked_after].into_iter().flatten(),
     );
     gates.look_at(connection_store.clone());
     gates.wake(wake_connection.clone());
@@ -282,6 +300,7 @@ async fn engine(
         absences: Absences::default(),
         behind: dereference::Behind::default(),
         behind_ground: dereference::BehindGround::default(),
+        behind_guards: dereference::BehindGuards::default(),
         plans: dereference::Plans::default(),
         commits: dereference::Commits::default(),
         audit: audit::Audit::new(&sinks, audit_metrics),
@@ -317,11 +336,15 @@ async fn engine(
                 people: std::sync::Mutex::default(),
                 copies: std::sync::Mutex::default(),
             },
+            freezes,
         },
         neighbours,
         wake_request,
         wake_announcement,
         wake_approval,
+        wake_freeze,
+        wake_home_freeze: elsewhere.then_some(wake_home_freeze),
+        seen_targets: wake::SeenTargets::default(),
         wake_target,
         wake_upkeep,
         upkeep: Upkeep::new(settings.upkeep),
@@ -350,6 +373,7 @@ async fn engine(
         }),
         told(&context, environment_changes, |context, object| {
             catalog::environment_changed(context, object);
+            wake::environment_changed(context, object);
             wake::configuration_changed(context, object, |request, name| {
                 request.spec.environment == name
             });
@@ -361,6 +385,7 @@ async fn engine(
         told(&context, received(new_logins), wake::login_changed),
         told(&context, approval_changes, approvals::approval_changed),
         told(&context, person_changes, approvals::person_changed),
+        told(&context, freeze_changes, freezes::freeze_changed),
     ]);
     let watching = watching.for_each(|()| async {});
     let caches_ready = {
@@ -375,8 +400,16 @@ async fn engine(
                 caches.connections.wait_until_ready(),
                 caches.approvals.0.wait_until_ready(),
             );
-            all.map(|_| ()).map_err(|_| ControllerError::WatchEnded)
+            all.map_err(|_| ControllerError::WatchEnded)?;
+            // Where they may not be read, nothing starts; and nobody who follows what runs waits for that to change.
+            drop(tokio::time::timeout(API_DEADLINE, caches.freezes.listed()).await);
+            Ok(())
         }
+    };
+    let freezes_known = async {
+        context.caches.freezes.listed().await;
+        freezes::all_known(&context);
+        std::future::pending::<()>().await;
     };
     let persons_known = async {
         let persons = &context.caches.persons;
@@ -421,6 +454,26 @@ async fn engine(
             woken_approvals,
             shutdown.clone(),
         );
+        let freezes = drive(
+            freezes::reconcile,
+            &context,
+            freeze_store,
+            woken_freezes,
+            shutdown.clone(),
+        );
+        let home_freezes = async {
+            if let Some((store, woken)) = home_freezes {
+                drive_as(
+                    "DeployFreeze",
+                    freezes::reconcile,
+                    &context,
+                    store,
+                    woken,
+                    shutdown.clone(),
+                )
+                .await;
+            }
+        };
         let applications = drive(
             catalog::reconcile,
             &context,
@@ -453,6 +506,8 @@ async fn engine(
                 targets,
                 upkeep,
                 approvals,
+                freezes,
+                home_freezes,
                 applications,
                 environments,
                 connections
@@ -466,6 +521,7 @@ async fn engine(
         outcome = work => outcome,
         () = watching => Err(ControllerError::WatchEnded),
         () = persons_known => Err(ControllerError::WatchEnded),
+        () = freezes_known => Err(ControllerError::WatchEnded),
     }
 }
 

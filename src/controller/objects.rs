@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{API_DEADLINE, error::ControllerError};
-use crate::api::CONTROLLER;
+use crate::{api::CONTROLLER, runtime::cache::Guarded};
 
 /// An object of ours.
 pub(super) trait Object:
@@ -47,23 +47,29 @@ pub(super) async fn read<K: Object>(
     within("read an object", api.get_opt(name)).await
 }
 
-/// All objects that the field selector names, as the API server has them now.
+/// All objects that the field selector names and that decode, as the API server has them now.
 pub(super) async fn list<K: Object>(
     client: &Client,
     namespace: &str,
     fields: &str,
 ) -> Result<Vec<K>, ControllerError> {
-    let api: Api<kube::core::DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
-    let listed = within(
-        "list objects",
-        api.list(&ListParams::default().fields(fields)),
-    )
-    .await?;
+    let listed = list_all::<K>(client, namespace, fields).await?;
     Ok(listed
-        .items
         .into_iter()
         .filter_map(|object| object.0.ok())
         .collect())
+}
+
+/// As [`list`], with those that don't decode.
+pub(super) async fn list_all<K: Object>(
+    client: &Client,
+    namespace: &str,
+    fields: &str,
+) -> Result<Vec<Guarded<K>>, ControllerError> {
+    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), namespace);
+    let parameters = ListParams::default().fields(fields);
+    let listed = within("list objects", api.list(&parameters)).await?;
+    Ok(listed.items)
 }
 
 /// Creates the object; one that exists already is read.

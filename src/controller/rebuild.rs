@@ -27,6 +27,7 @@ use crate::{
     },
     domain::{
         connection::missing,
+        gates::overridden_by,
         ids,
         outcome::{Ended, Mark, Observation, Outcome, of},
         refusal::Refusal,
@@ -351,6 +352,8 @@ fn active_request(request: &DeployRequest) -> Option<Active> {
             build_time: execution.build_time,
         }),
         cancel_requested_at: None,
+        frozen: None,
+        overridden_by: overridden_by(request),
         attempt,
     })
 }
@@ -432,6 +435,8 @@ pub(super) fn active_execution(
             build_time: execution.build_time,
         }),
         cancel_requested_at: None,
+        frozen: None,
+        overridden_by: None,
     }
 }
 

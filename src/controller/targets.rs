@@ -13,7 +13,7 @@ use super::{
     dereference::Memo,
     driver,
     error::ControllerError,
-    objects,
+    locks, objects,
     rebuild::{self, Lost},
     record,
 };
@@ -21,9 +21,9 @@ use crate::{
     api::{
         DeployRequest, DeployTarget, SEEN_ANNOTATION,
         deploy_request::{DeployRequestSpec, DeployRequestStatus, Phase, Resolved},
-        deploy_target::Active,
+        deploy_target::{Active, DeployTargetStatus},
     },
-    domain::{backoff, decisions},
+    domain::{backoff, decisions, target},
     runtime::{
         cache::{Guarded, named},
         telemetry,
@@ -60,9 +60,17 @@ pub(super) async fn reconcile(
     if status.initialized.is_none() {
         return rebuild(&context, target).await;
     }
-    let Some(active) = &status.active else {
-        return Ok(Action::await_change());
+    let changes_at = match said_locked(&context, target, &status).await {
+        Ok(changes_at) => changes_at,
+        // Changed since it was read: that wakes it again.
+        Err(ControllerError::Conflict { .. }) => None,
+        Err(error) => return Err(error),
     };
+    let left = changes_at.map(|moment| backoff::elapsed(Timestamp::now(), moment));
+    let Some(active) = &status.active else {
+        return Ok(left.map_or_else(Action::await_change, Action::requeue));
+    };
+    let check = left.map_or(CHECK, |left| left.min(CHECK));
     let namespace = target.namespace().unwrap_or_default();
     // The cache may be behind, and a deletion's event may never come: ask.
     let request: Option<DeployRequest> =
@@ -77,7 +85,7 @@ pub(super) async fn reconcile(
             if ended || target.spec.release.is_some() {
                 drop(context.wake_request.send(named(&namespace, &active.name)));
             }
-            Ok(Action::requeue(CHECK))
+            Ok(Action::requeue(check))
         }
         None => {
             let memo = Memo {
@@ -109,6 +117,28 @@ pub(super) async fn reconcile(
     }
 }
 
+/// Says whether a lock or a hold keeps requests from starting there, and gives when that changes by itself.
+async fn said_locked(
+    context: &Context,
+    target: &DeployTarget,
+    status: &DeployTargetStatus,
+) -> Result<Option<Timestamp>, ControllerError> {
+    let mut conditions = status.conditions.clone();
+    let changes_at = locks::of_target(target, &mut conditions, Timestamp::now());
+    if conditions != status.conditions {
+        let next = target::looked_after(status, conditions, status.drift.clone());
+        objects::write_status(
+            &context.client,
+            target,
+            &next,
+            "write a DeployTarget's condition",
+        )
+        .await?;
+        locks::tell(context, target, &status.conditions, &next.conditions).await;
+    }
+    Ok(changes_at)
+}
+
 /// The deleted request, as far as its target remembers it.
 fn remembered(target: &DeployTarget, active: &Active) -> DeployRequest {
     let pinned = &active.attempt.pinned;
@@ -138,6 +168,9 @@ fn remembered(target: &DeployTarget, active: &Active) -> DeployRequest {
             idempotency_key: Some(active.key.clone()),
             requester: None,
             notify: None,
+            not_before: None,
+            start_before: None,
+            override_: None,
             cancel: None,
             ttl_after_finished: None,
         },

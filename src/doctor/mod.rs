@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 pub use self::health::Vault;
 use self::{
     judge::{
-        installation, kinds,
+        guardrails, installation, kinds,
         mesh::{self, MeshFacts},
         objects,
         rights::{self, Extent, Role},
@@ -162,6 +162,7 @@ pub async fn examine(client: Client, settings: DoctorSettings, outside: Outside)
         }
         .boxed(),
         common.bounded("applications", common.configuration()),
+        common.bounded("freezes", common.freezes()),
         common.bounded("vault", common.vaults(vault)),
         async {
             let answered = tokio::time::timeout(2 * deadline, bot).await;
@@ -481,6 +482,22 @@ impl Common {
             lines.extend(repositories::asked(applications, client, hosts, deadline).await);
         }
         lines
+    }
+
+    /// Those that hold where it works are there, and those of its own namespace.
+    async fn freezes(&self) -> Vec<Finding> {
+        let DoctorSettings {
+            home, namespaces, ..
+        } = &self.settings;
+        let mut wanted = namespaces.clone();
+        if !wanted.is_empty() && !wanted.contains(home) {
+            wanted.push(home.clone());
+        }
+        let all = self
+            .reader
+            .list_in(resource(OURS, "deployfreezes"), &wanted)
+            .await;
+        guardrails::freezes(&all, home, (self.settings.clock)())
     }
 
     /// That of the roles' own secrets, and those of connections, where hosts are listed at which they may be.

@@ -22,6 +22,10 @@ use crate::api::{
 pub const APPROVE: &str = "approve";
 /// The verb of cancelling what somebody else asked for.
 pub const CANCEL: &str = "cancel";
+/// The verb of keeping what from starting: on an Environment, and for one Application on that too.
+pub const LOCK: &str = "lock";
+/// The verb of passing order, freezes and locks, of lifting others' locks, and of the stop button.
+pub const OVERRIDE: &str = "override";
 /// The verb of answering a manual judgment.
 pub const JUDGE: &str = "judge";
 /// How the names of users and groups begin that the cluster itself hands out.
@@ -43,7 +47,7 @@ pub struct Subject {
 pub struct Missing {
     /// The verb.
     pub verb: String,
-    /// `applications` or `environments`.
+    /// `applications` or `environments`; `deployfreezes` of the stop button.
     pub resource: &'static str,
     /// The object.
     pub name: String,

@@ -138,7 +138,7 @@ pub fn plain(text: &str, most: usize) -> String {
 }
 
 /// Characters that nobody sees, and those that turn the direction of writing.
-fn is_hidden(char: char) -> bool {
+pub(super) fn is_hidden(char: char) -> bool {
     matches!(
         char,
         '\u{ad}'

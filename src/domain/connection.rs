@@ -1,20 +1,13 @@
 //! Which connection a name means in a namespace: its own, or one that foredeck's own namespace shares with it. Touches
 //! nothing.
 
-use std::{borrow::Borrow, collections::BTreeMap};
+use std::borrow::Borrow;
 
-use kube::core::{Expression, Selector, SelectorExt};
-
-use super::refusal::Refusal;
-use crate::api::{
-    SpinnakerConnection,
-    conditions::Reason,
-    connection::{LabelOperator, NamespaceExpression, NamespaceSelector},
-    deploy_request::WaitingFor,
+use super::{
+    refusal::Refusal,
+    selector::{Labels, selects},
 };
-
-/// A namespace's labels.
-pub type Labels = BTreeMap<String, String>;
+use crate::api::{SpinnakerConnection, conditions::Reason, deploy_request::WaitingFor};
 
 /// What a name means in a namespace, as far as that can be said without the namespace's labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,34 +53,6 @@ impl<C: Borrow<SpinnakerConnection>> Meant<C> {
             }
             Self::Nothing => None,
         }
-    }
-}
-
-/// Whether the selector matches, as Kubernetes' label selectors do: all that it says must hold, and `NotIn` holds where
-/// the label is missing. One with an expression that says nothing valid matches nothing, where Kubernetes would refuse it.
-pub fn selects(selector: &NamespaceSelector, labels: &Labels) -> bool {
-    let equal = selector
-        .match_labels
-        .iter()
-        .map(|(key, value)| Some(Expression::Equal(key.clone(), value.clone())));
-    let all: Option<Selector> = equal
-        .chain(selector.match_expressions.iter().map(expression))
-        .collect::<Option<Vec<_>>>()
-        .map(|all| all.into_iter().collect());
-    all.is_some_and(|all| all.matches(labels))
-}
-
-fn expression(rule: &NamespaceExpression) -> Option<Expression> {
-    let (key, values) = (rule.key.clone(), &rule.values);
-    let set = || values.iter().cloned().collect();
-    match (rule.operator, values.is_empty()) {
-        _ if key.is_empty() => None,
-        (LabelOperator::In, false) => Some(Expression::In(key, set())),
-        (LabelOperator::NotIn, false) => Some(Expression::NotIn(key, set())),
-        (LabelOperator::Exists, true) => Some(Expression::Exists(key)),
-        (LabelOperator::DoesNotExist, true) => Some(Expression::DoesNotExist(key)),
-        (LabelOperator::In | LabelOperator::NotIn, true)
-        | (LabelOperator::Exists | LabelOperator::DoesNotExist, false) => None,
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::selector::{LabelExpression, LabelOperator, LabelSelector};
 
 fn connection(uid: &str, selector: &Value) -> SpinnakerConnection {
     let mut connection: SpinnakerConnection = serde_json::from_value(json!({
@@ -97,7 +98,7 @@ fn a_selector_matches_as_in_kubernetes_and_an_invalid_one_matches_nothing() {
         (rule("", "DoesNotExist", &[]), &prod, false),
     ];
     for (selector, labels, wanted) in table {
-        let read: NamespaceSelector = serde_json::from_value(selector.clone()).unwrap();
+        let read: LabelSelector = serde_json::from_value(selector.clone()).unwrap();
         assert_eq!(selects(&read, labels), *wanted, "{selector} {labels:?}");
     }
 }
@@ -149,7 +150,7 @@ fn any_labels() -> impl Strategy<Value = Labels> {
     prop::collection::btree_map("[ab]", "[xy]", 0..3)
 }
 
-fn any_selector() -> impl Strategy<Value = NamespaceSelector> {
+fn any_selector() -> impl Strategy<Value = LabelSelector> {
     let operator = prop::sample::select(vec![
         LabelOperator::In,
         LabelOperator::NotIn,
@@ -157,14 +158,13 @@ fn any_selector() -> impl Strategy<Value = NamespaceSelector> {
         LabelOperator::DoesNotExist,
     ]);
     let values = prop::collection::vec("[xy]", 0..3);
-    let rule =
-        ("[ab]?", operator, values).prop_map(|(key, operator, values)| NamespaceExpression {
-            key,
-            operator,
-            values,
-        });
+    let rule = ("[ab]?", operator, values).prop_map(|(key, operator, values)| LabelExpression {
+        key,
+        operator,
+        values,
+    });
     (any_labels(), prop::collection::vec(rule, 0..3)).prop_map(
-        |(match_labels, match_expressions)| NamespaceSelector {
+        |(match_labels, match_expressions)| LabelSelector {
             match_labels,
             match_expressions,
         },

@@ -16,6 +16,7 @@ use crate::api::{
     deploy_request::{
         Attempt, DecisionKind, DecisionRecord, DeployRequestStatus, GivenApproval, Phase,
     },
+    gate::{GateKind, GateState},
 };
 
 /// Appends to `next` what it decides beyond what the request's status says. At most [`bounds::DECISIONS`] are kept: what is
@@ -37,6 +38,7 @@ pub fn append(
     authorized(&mut records, before, next, gates);
     approvals(&mut records, before, next);
     refused(&mut records, request, before, next, gates);
+    overridden(&mut records, next, gates);
     started(&mut records, next);
     judged(&mut records, before, next);
     canceled(&mut records, request, next, gates);
@@ -146,7 +148,10 @@ impl Records {
 fn stays(what: DecisionKind) -> bool {
     matches!(
         what,
-        DecisionKind::Requested | DecisionKind::Started | DecisionKind::Canceled
+        DecisionKind::Requested
+            | DecisionKind::Started
+            | DecisionKind::Overridden
+            | DecisionKind::Canceled
     )
 }
 
@@ -288,6 +293,38 @@ fn refused(
                 Some(&voice.why),
             );
         }
+    }
+}
+
+/// Somebody's override has let it pass: nothing before its target holds it any more, and but for them something would. What may
+/// have been sent may have gone without it: of that it is told with the mark of a second send.
+fn overridden(records: &mut Records, next: &DeployRequestStatus, gates: &Gates) {
+    let Some(Ok(overrider)) = &gates.guards.overriding else {
+        return;
+    };
+    let passes = next
+        .gates
+        .iter()
+        .any(|gate| gate.state == GateState::Overridden);
+    let held = next.gates.iter().any(|gate| {
+        gate.gate != GateKind::Queue && matches!(gate.state, GateState::Closed | GateState::Unknown)
+    });
+    let over = next
+        .phase
+        .is_some_and(|phase| phase.is_terminal() || phase == Phase::Unknown);
+    if held || !passes || over {
+        return;
+    }
+    let (by, why) = (&overrider.username, &overrider.reason);
+    let name = bounds::cut(by, bounds::NAME);
+    let word = bounds::cut(why, bounds::VALUE);
+    let known = records.all.iter().any(|record| {
+        record.what == DecisionKind::Overridden
+            && record.by.as_ref() == Some(&name)
+            && record.why.as_ref() == Some(&word)
+    });
+    if !known {
+        records.push(DecisionKind::Overridden, records.now, Some(by), Some(why));
     }
 }
 

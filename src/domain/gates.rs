@@ -1,13 +1,25 @@
 //! What has to be open before anything starts, and whether it is. Touches nothing.
 
-use jiff::Timestamp;
+mod table;
 
-use super::{access, refusal::Refusal};
+use jiff::{SignedDuration, Timestamp};
+
+pub use self::table::{Judged, Table};
+
+use super::{
+    access,
+    guards::{Guards, when},
+    refusal::Refusal,
+};
 use crate::api::{
     DeployRequest,
     conditions::{self, ConditionType, Reason},
-    deploy_request::{Approvals, DeployRequestStatus, WaitingFor},
+    deploy_request::{Approvals, DeployRequestStatus, GivenApproval, WaitingFor},
+    gate::GateKind,
 };
+
+/// How soon it is looked again, where a gate was to open or close since it was judged.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// What people and policies say about a request, as it was found for one decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +30,8 @@ pub struct Gates {
     pub access: Access,
     /// Whether everybody who has to say yes did.
     pub approval: Approval,
+    /// Its time, order, freezes and locks.
+    pub guards: Guards,
     /// Whether `spec.cancel` counts: who wrote it may. A refusal says why it doesn't; `None` where nobody judged it. It
     /// stands for nothing where there is no `spec.cancel`.
     pub cancel: Option<Result<(), Refusal>>,
@@ -81,13 +95,14 @@ impl Gates {
                 rule: String::new(),
             },
             approval: Approval::NotNeeded,
+            guards: Guards::default(),
             cancel: Some(Ok(())),
             refused: Vec::new(),
         }
     }
 
-    /// Why nothing may be sent for the request now, if anything says so. Where it can't be said whether a cancel counts,
-    /// it may.
+    /// Why nothing may be sent for the request now, if anything says so: the first closed gate of the table, where the
+    /// target is its own. Where it can't be said whether a cancel counts, it may.
     pub fn closed(&self, request: &DeployRequest) -> Option<Refusal> {
         if request.metadata.deletion_timestamp.is_some() {
             return Some(Refusal::permanent(
@@ -98,18 +113,41 @@ impl Gates {
         if let Some(refusal) = self.undecided_cancel(request) {
             return Some(refusal.clone());
         }
-        if let Err(refusal) = &self.vouched {
-            return Some(refusal.clone());
-        }
-        match &self.access {
-            Access::Granted { .. } => {}
-            Access::Denied(refusal) | Access::Unknown(refusal) => return Some(refusal.clone()),
-        }
+        self.table(None).first().map(|(_, refusal)| refusal)
+    }
+
+    /// Whether everything is open right before a start: no gate is closed, no cancel may count, and it isn't too late.
+    pub fn are_open(&self, request: &DeployRequest, now: Timestamp) -> bool {
+        let canceled = request.spec.cancel.is_some()
+            && self
+                .refused_cancel()
+                .is_none_or(|refusal| refusal.waiting_for.is_some());
+        !canceled && self.closed(request).is_none() && too_late(request, now).is_none()
+    }
+
+    /// Whether it goes through these by the word of nobody else than through `told`: who said yes, and who passes what. Nobody
+    /// is to be named by whose word it did not start, and nothing passed of which nobody was told.
+    pub fn go_by_the_word_of(&self, told: &Self) -> bool {
+        let (own, theirs) = (self.table(None), told.table(None));
+        let known: Vec<GateKind> = theirs.overridden().collect();
+        let mut passed = own.overridden();
+        self.given() == told.given()
+            && self.overrider() == told.overrider()
+            && passed.all(|gate| known.contains(&gate))
+    }
+
+    /// Who said yes, of those that it takes.
+    fn given(&self) -> &[GivenApproval] {
         match &self.approval {
-            Approval::NotNeeded | Approval::Enough(_) => None,
-            Approval::Missing(_, refusal) => Some(refusal.clone()),
-            Approval::Rejected { by, comment } => Some(rejected(by, comment)),
+            Approval::Enough(approvals) => &approvals.given,
+            _ => &[],
         }
+    }
+
+    /// By whose word it passes what may be passed, if by anybody's: their Kubernetes user name.
+    pub fn overrider(&self) -> Option<&str> {
+        let overrider = self.guards.overriding.as_ref()?.as_ref().ok()?;
+        Some(&overrider.username)
     }
 
     /// Why it can't be said whether `spec.cancel` counts, where there is one.
@@ -129,14 +167,28 @@ impl Gates {
         self.cancel.as_ref()?.as_ref().err()
     }
 
-    /// When what is open now closes by itself: the first approval lapses.
-    pub fn until(&self) -> Option<Timestamp> {
-        match &self.approval {
+    /// When the next of them opens or closes by itself after `now`, where that is known. One of which the moment came since it was
+    /// judged is soon looked at again, and not at once: should it stay as it is, that would never end.
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let approvals = match &self.approval {
             Approval::Enough(approvals) | Approval::Missing(approvals, _) => {
                 approvals.until.as_ref().map(|until| until.0)
             }
             Approval::NotNeeded | Approval::Rejected { .. } => None,
-        }
+        };
+        let guards = GateKind::ALL.map(|gate| self.guards.bare(gate)?.until);
+        let guards = guards.into_iter().chain([self.guards.changes_at]).flatten();
+        let ahead = |change: Timestamp| {
+            if change > now {
+                change
+            } else {
+                now + LOOK_AGAIN
+            }
+        };
+        guards
+            .map(ahead)
+            .chain(approvals.filter(|change| *change > now))
+            .min()
     }
 
     /// Says in the status whether a cancel counts. Once one was heeded, that isn't taken back.
@@ -172,6 +224,41 @@ impl Gates {
             request,
             now,
         );
+    }
+
+    /// Says in the status how each gate stands, and whether an override counts, where there is one. `queue` is as for
+    /// [`Gates::table`].
+    pub fn tell_table(
+        &self,
+        request: &DeployRequest,
+        status: &mut DeployRequestStatus,
+        queue: Option<&Refusal>,
+        starting: bool,
+        now: Timestamp,
+    ) {
+        status.gates = self.table(queue).told(&status.gates);
+        let kind = ConditionType::Overridden;
+        let (truth, reason, message) = match &self.guards.overriding {
+            // What was said of it before stands where nobody judged it.
+            _ if request.spec.override_.is_none() => return,
+            None => return,
+            Some(Ok(by)) => {
+                let who = format!("`{}` may pass order, freezes and locks.", by.username);
+                let known = conditions::find(&status.conditions, kind)
+                    .filter(|known| known.status == "True")
+                    .is_some_and(|known| known.message.starts_with(&who));
+                if known && !starting {
+                    return;
+                }
+                let message = format!("{who} {}", by.rule).trim_end().to_owned();
+                (Some(true), Reason::Overridden, message)
+            }
+            Some(Err(refusal)) => {
+                let truth = refusal.waiting_for.is_none().then_some(false);
+                (truth, refusal.reason, refusal.message.clone())
+            }
+        };
+        tell(status, kind, truth, reason, &message, request, now);
     }
 
     /// Says in the status whether whoever asked may and whether everybody said yes. `starting` when it is about to be
@@ -263,6 +350,28 @@ impl Gates {
             now,
         );
     }
+}
+
+/// By whose override it started, as its own status says: what was judged last stays from the start on.
+pub fn overridden_by(request: &DeployRequest) -> Option<String> {
+    let conditions = &request.status.as_ref()?.conditions;
+    conditions::find(conditions, ConditionType::Overridden).filter(|told| told.status == "True")?;
+    let by = request.spec.override_.as_ref()?.by.as_ref()?;
+    Some(by.username.clone())
+}
+
+/// Why it may no longer start, if it names a time for that and that is over.
+pub fn too_late(request: &DeployRequest, now: Timestamp) -> Option<Refusal> {
+    let before = request.spec.start_before.as_ref()?.0;
+    (now >= before).then(|| {
+        Refusal::permanent(
+            Reason::Expired,
+            format!(
+                "it was not to start after {} (`spec.startBefore`).",
+                when(before)
+            ),
+        )
+    })
 }
 
 fn tell(

@@ -1,7 +1,10 @@
 //! What is to be said of a connection, an Environment and an Application before anybody deploys: from what was found to
 //! conditions and descriptions. Touches nothing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -271,6 +274,65 @@ pub fn environment(
     trouble_of(connection, &UNUSABLE)
 }
 
+/// Whether what an Environment says comes before it can: each is there, and none of them comes after it. `all` are those of its
+/// namespace.
+pub fn order<'a>(
+    environment: &Environment,
+    all: impl IntoIterator<Item = &'a Environment>,
+) -> Result<(), Refusal> {
+    let all: BTreeMap<String, &Environment> = all
+        .into_iter()
+        .map(|other| (other.name_any(), other))
+        .collect();
+    let own = environment.name_any();
+    let wrong = |message: String| {
+        Err(Refusal::passing(
+            WaitingFor::Configuration,
+            Reason::OrderInvalid,
+            format!(
+                "{message} So nothing but rollbacks, and what runs there already, can start here without an override; its owner can correct spec.protection.after."
+            ),
+        ))
+    };
+    let names = |environment: &Environment| -> Vec<String> {
+        let after = &environment.spec.protection.after;
+        after
+            .iter()
+            .map(|after| after.environment.clone())
+            .collect()
+    };
+    for name in names(environment) {
+        if name == own {
+            return wrong(format!(
+                "spec.protection.after names {own:?} itself, where no version can be before it is there."
+            ));
+        }
+        if !all.contains_key(&name) {
+            return wrong(format!(
+                "spec.protection.after names Environment {name:?}, which isn't in this namespace."
+            ));
+        }
+        // Whatever comes before that one, and how it is reached.
+        let mut ways = vec![vec![name.clone()]];
+        let mut met = BTreeSet::from([name]);
+        while let Some(way) = ways.pop() {
+            let last = way.last().and_then(|last| all.get(last));
+            for next in last.map(|last| names(last)).unwrap_or_default() {
+                if next == own {
+                    return wrong(format!(
+                        "spec.protection.after leads in a circle: {own} comes after {}, which comes after {own}.",
+                        way.join(", which comes after ")
+                    ));
+                }
+                if met.insert(next.clone()) {
+                    ways.push(way.iter().cloned().chain([next]).collect());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What an Environment's look comes to.
 pub fn environment_verdict(found: &Result<(), Refusal>) -> Verdict {
     match found {
@@ -460,6 +522,9 @@ fn sample(application: &Application, environment: &Environment, action: &str) ->
             idempotency_key: None,
             requester: None,
             notify: None,
+            not_before: None,
+            start_before: None,
+            override_: None,
             cancel: None,
             ttl_after_finished: None,
         },

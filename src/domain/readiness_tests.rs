@@ -434,3 +434,58 @@ fn a_repository_that_can_not_be_read_is_told_and_keeps_nobody_from_deploying() {
         assert!(verdict.message.contains(words), "{verdict:?}");
     }
 }
+
+#[test]
+fn what_comes_before_an_environment_is_there_and_comes_before_it() {
+    let environment = |name: &str, after: &[&str]| -> Environment {
+        let after: Vec<Value> = after
+            .iter()
+            .map(|name| json!({"environment": name}))
+            .collect();
+        object(
+            name,
+            &json!({
+                "connection": "gate", "target": {"account": "eks", "namespace": name}, "protection": {"after": after},
+            }),
+        )
+    };
+    let all = [
+        environment("dev", &[]),
+        environment("staging", &["dev"]),
+        environment("production", &["dev", "staging"]),
+        environment("itself", &["itself"]),
+        environment("lost", &["dev", "nowhere"]),
+        environment("one", &["two"]),
+        environment("two", &["dev", "three"]),
+        environment("three", &["one"]),
+        environment("beside", &["one"]),
+    ];
+    let rows = [
+        ("dev", None),
+        ("staging", None),
+        ("production", None),
+        ("itself", Some("names \"itself\" itself")),
+        ("lost", Some("names Environment \"nowhere\", which isn't")),
+        (
+            "one",
+            Some("one comes after two, which comes after three, which comes after one."),
+        ),
+        (
+            "three",
+            Some("three comes after one, which comes after two, which comes after three."),
+        ),
+        // Nothing is wrong with it but with what comes before it, which says so.
+        ("beside", None),
+    ];
+    for (name, wrong) in rows {
+        let own = all.iter().find(|one| one.name_any() == name).unwrap();
+        match (order(own, &all), wrong) {
+            (Ok(()), None) => {}
+            (Err(refusal), Some(wrong)) => {
+                assert_eq!(refusal.reason, Reason::OrderInvalid, "{name}");
+                assert!(refusal.message.contains(wrong), "{}", refusal.message);
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}

@@ -24,7 +24,9 @@ use crate::api::{
     artifact::Artifact,
     bounds,
     conditions::Reason,
-    deploy_request::{Phase, PipelineRef, Place, ROLLBACK_ACTION, Resolved, WaitingFor},
+    deploy_request::{
+        Phase, PipelineRef, Place, ROLLBACK_ACTION, Resolved, TargetOverride, WaitingFor,
+    },
     deploy_target::DeployTargetStatus,
     environment::ApprovalRules,
 };
@@ -95,8 +97,19 @@ pub fn missing(kind: &str, name: &str, reason: Reason) -> Refusal {
 
 /// The cluster and the namespace that a request deploys to.
 pub fn place(request: &DeployRequest, environment: &Environment) -> Result<Place, Refusal> {
+    let spec = &request.spec;
+    allowed_place(spec.target.as_ref(), &spec.environment, environment)
+}
+
+/// The cluster and the namespace that somebody means who names another one than the Environment's own, or none. `name` is
+/// the Environment's.
+pub fn allowed_place(
+    asked: Option<&TargetOverride>,
+    name: &str,
+    environment: &Environment,
+) -> Result<Place, Refusal> {
     let own = &environment.spec.target;
-    let Some(asked) = &request.spec.target else {
+    let Some(asked) = asked else {
         return Ok(own.clone());
     };
     let wanted = Place {
@@ -106,7 +119,6 @@ pub fn place(request: &DeployRequest, environment: &Environment) -> Result<Place
             .clone()
             .unwrap_or_else(|| own.namespace.clone()),
     };
-    let name = &request.spec.environment;
     let allowed = environment.spec.allow_targets.clone().unwrap_or_default();
     if wanted.account != own.account && !allowed.accounts.contains(&wanted.account) {
         return Err(Refusal::permanent(
@@ -188,20 +200,17 @@ pub fn action<'a>(
 /// two versions where their commits differ; one whose commit nobody wrote down may be what runs now, and is passed over.
 pub fn previous(target: &DeployTargetStatus) -> Option<Version> {
     let current = Version::that_ran(target.current.as_ref()?);
-    let is_current = |ran: &Version| match (&ran.commit, &current.commit) {
-        (Some(ran), Some(current)) => ran == current,
-        (None, None) => ran.name == current.name,
-        _ => false,
-    };
     let may_be_current =
-        |ran: &Version| is_current(ran) || (ran.commit.is_none() && ran.name == current.name);
+        |ran: &Version| ran.is_same(&current) || (ran.commit.is_none() && ran.name == current.name);
     let succeeded: Vec<(Version, bool)> = target
         .history
         .iter()
         .filter(|run| run.phase == Phase::Succeeded && run.version.is_some())
         .map(|run| (Version::that_ran(run), run.action == ROLLBACK_ACTION))
         .collect();
-    let first = succeeded.iter().rposition(|(ran, _)| is_current(ran))?;
+    let first = succeeded
+        .iter()
+        .rposition(|(ran, _)| ran.is_same(&current))?;
     succeeded
         .into_iter()
         .skip(first + 1)
@@ -239,6 +248,7 @@ pub fn resolve(
     pipeline: &Pipeline,
 ) -> Result<Resolution, Refusal> {
     startable(configuration, place, pipeline)?;
+    version::goes_back(request, target, version)?;
     for (what, text) in [
         ("spec.version", &version.name),
         ("spec.reason", &request.spec.reason),

@@ -127,6 +127,7 @@ impl Next {
         holder: &str,
     ) -> DeployRequestStatus {
         gates.tell_start(request, &mut self.status, true, self.now);
+        gates.tell_table(request, &mut self.status, None, true, self.now);
         self.status.resolved = Some(resolved.clone());
         self.status.attempt = Some(Attempt {
             sent_at: Some(Time(self.now)),

@@ -11,10 +11,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::api::{
     artifact::Artifact,
     bounds,
-    deploy_request::Phase,
+    conditions::Reason,
+    deploy_request::{Phase, ROLLBACK_ACTION},
     deploy_target::{Active, DeployTargetStatus, KeyRecord, Run, Seen},
+    lock::Hold,
     version::Drift,
 };
+
+use super::version::{self, Version};
 
 /// How much of artifacts a history holds, in bytes: a status that etcd refuses would jam the target.
 const ARTIFACTS: usize = 100_000;
@@ -46,12 +50,14 @@ pub fn earlier<'a>(status: &'a DeployTargetStatus, key: &str, uid: &str) -> Opti
 
 /// The request is about to be sent: from here on it may have been.
 ///
-/// `ask` is the digest of what it asks for. `None` if somebody else holds the target.
+/// `ask` is the digest of what it asks for, and `overrider` by whose override it goes, if by anybody's: one by which it may have
+/// gone before stays. `None` if somebody else holds the target.
 pub fn sent(
     status: &DeployTargetStatus,
     uid: &str,
     holder: &str,
     ask: &str,
+    overrider: Option<&str>,
     now: Timestamp,
 ) -> Option<DeployTargetStatus> {
     let mut next = status.clone();
@@ -59,6 +65,9 @@ pub fn sent(
     holder.clone_into(&mut active.attempt.holder);
     active.attempt.sent_at = Some(Time(now));
     active.sends += 1;
+    if let Some(overrider) = overrider {
+        active.overridden_by = Some(overrider.to_owned());
+    }
     remember(&mut next, ask, now);
     Some(next)
 }
@@ -116,27 +125,67 @@ pub fn adopted(
     Some(next)
 }
 
-/// It is to be cancelled: nothing may be sent for it any more.
+/// It is to be cancelled: nothing may be sent for it any more. `frozen` is why, where a freeze wants that; what wanted it
+/// first stays.
 pub fn forbidden(
     status: &DeployTargetStatus,
     uid: &str,
+    frozen: Option<&str>,
     now: Timestamp,
 ) -> Option<DeployTargetStatus> {
     let mut next = status.clone();
     let active = next.active.as_mut().filter(|active| active.uid == uid)?;
-    active.cancel_requested_at.get_or_insert(Time(now));
+    if active.cancel_requested_at.is_none() {
+        active.cancel_requested_at = Some(Time(now));
+        active.frozen = frozen.map(|why| bounds::cut(why, bounds::MESSAGE));
+    }
     Some(next)
 }
 
-/// It ended: one write that appends the history, settles the key and lets go.
+/// It ended: one write that appends the history, settles the key and lets go; after a rollback it holds the target in the
+/// same write, so that nothing starts between the two.
 pub fn finished(status: &DeployTargetStatus, run: Run) -> Option<DeployTargetStatus> {
     let mut next = status.clone();
-    next.active
-        .as_ref()
-        .filter(|active| active.uid == run.uid)?;
-    next.active = None;
+    let active = next.active.take().filter(|active| active.uid == run.uid)?;
+    let sent = active.attempt.sent_at.is_some();
+    next.hold = held_after(&next, &run, sent).or(next.hold);
     settle(&mut next, run);
     Some(next)
+}
+
+/// Whether a run of this action that ended for this reason holds its target: a rollback does, whatever became of it, unless it
+/// certainly never started.
+pub fn leaves_hold(action: &str, reason: &str, sent: bool) -> bool {
+    sent && action == ROLLBACK_ACTION && reason != Reason::StartRefused.to_string()
+}
+
+/// The hold that a run leaves.
+fn held_after(before: &DeployTargetStatus, run: &Run, sent: bool) -> Option<Hold> {
+    if !leaves_hold(&run.action, &run.reason, sent) {
+        return None;
+    }
+    let from = before
+        .current
+        .as_ref()
+        .map(Version::that_ran)
+        .unwrap_or_default();
+    let to = Version::that_ran(run);
+    // Two commits of one branch: its name wouldn't say what was given up.
+    let (from, to) = match (from.commit, to.commit) {
+        (Some(one), Some(other)) if from.name == to.name && one != other => {
+            let short = |commit: &str| Some(version::short(commit).to_owned());
+            (short(&one), short(&other))
+        }
+        _ => (from.name, to.name),
+    };
+    Some(Hold {
+        uid: run.uid.clone(),
+        name: run.name.clone(),
+        by: run.requester.clone(),
+        from,
+        to,
+        since: run.finished_at.clone(),
+    })
 }
 
 /// Nothing was sent: let go without a trace.
@@ -207,7 +256,8 @@ pub struct Evidence {
     pub runs: Vec<(Run, KeyRecord)>,
 }
 
-/// The status of a target that has none: what is still under way holds it, what ended is history.
+/// The status of a target that has none: what is still under way holds it, what ended is history. After a rollback it is held,
+/// unless something else was sent since: that started since the hold was lifted, or passed it.
 pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
     let mut status = DeployTargetStatus {
         initialized: Some(Time(now)),
@@ -222,6 +272,9 @@ pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
     for (run, key) in runs {
         if ended.insert(run.uid.clone()) {
             status.keys.insert(0, key);
+            let refused = run.reason == Reason::StartRefused.to_string();
+            let hold = held_after(&status, &run, true);
+            status.hold = hold.or(status.hold.filter(|_| refused));
             settle(&mut status, run);
         }
     }
@@ -237,6 +290,8 @@ pub fn rebuilt(evidence: Evidence, now: Timestamp) -> DeployTargetStatus {
     });
     if let Some((first, ask)) = active.into_iter().next() {
         let sent = first.attempt.sent_at.as_ref().map_or(now, |sent| sent.0);
+        let lifted = |hold: &Hold| first.action != ROLLBACK_ACTION && hold.since.0 < sent;
+        status.hold = status.hold.filter(|hold| !lifted(hold));
         status.active = Some(first);
         remember(&mut status, &ask, sent);
     }
@@ -276,5 +331,186 @@ mod tests {
         assert_eq!(kept[..5], [20, 20, 20, 20, 0]);
         assert!(kept[5..].iter().all(|kept| *kept == 0));
         assert!(serde_json::to_vec(&status).unwrap().len() < 200_000);
+    }
+
+    /// A run of one day, with its key.
+    fn ran(uid: &str, action: &str, version: &str, reason: &str, day: u8) -> (Run, KeyRecord) {
+        let at = format!("2026-01-{day:02}T03:04:05Z");
+        let phase = if reason == "Succeeded" {
+            "Succeeded"
+        } else {
+            "Failed"
+        };
+        let run = json!({
+            "uid": uid, "name": format!("r-{uid}"), "action": action, "version": version, "connection": "gate",
+            "requester": "alice", "phase": phase, "reason": reason, "sentAt": at, "finishedAt": at,
+        });
+        let key = json!({"key": uid, "digest": "d", "uid": uid, "name": "r", "at": at});
+        (
+            serde_json::from_value(run).unwrap(),
+            serde_json::from_value(key).unwrap(),
+        )
+    }
+
+    fn holder(uid: &str, action: &str, sent: Option<&str>) -> Active {
+        serde_json::from_value(json!({
+            "uid": uid, "name": "r", "key": uid, "digest": "d", "action": action,
+            "attempt": {
+                "executionId": "e", "correlationId": "c", "holder": "h", "claimedAt": "2026-01-01T00:00:00Z", "sentAt": sent,
+                "pinned": {
+                    "connection": "gate", "connectionUid": "u", "gateUrl": "http://gate", "trigger": "Start",
+                    "pipeline": {"application": "a", "name": "p", "id": "i"}, "bodyDigest": "b",
+                },
+            },
+        }))
+        .unwrap()
+    }
+
+    /// What a target is held by after this run.
+    fn after(before: &DeployTargetStatus, run: Run, sent: bool) -> DeployTargetStatus {
+        let sent = sent.then_some("2026-01-01T00:00:00Z");
+        let claimed = DeployTargetStatus {
+            active: Some(holder(&run.uid, &run.action, sent)),
+            ..before.clone()
+        };
+        finished(&claimed, run).unwrap()
+    }
+
+    fn told(status: &DeployTargetStatus) -> Option<String> {
+        let hold = status.hold.as_ref()?;
+        let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "?".to_owned());
+        Some(format!(
+            "{}: {} to {} by {}",
+            hold.uid,
+            word(&hold.from),
+            word(&hold.to),
+            word(&hold.by)
+        ))
+    }
+
+    #[test]
+    fn a_rollback_that_was_sent_holds_its_target_whatever_became_of_it() {
+        let run = |uid: &str, action: &str, version: &str, reason: &str| {
+            ran(uid, action, version, reason, 2).0
+        };
+        let none = DeployTargetStatus::default();
+        let deployed = after(&none, run("1", "deploy", "v3", "Succeeded"), true);
+        assert_eq!(told(&deployed), None);
+        for reason in [
+            "Succeeded",
+            "TimedOut",
+            "ExecutionLost",
+            "Canceled",
+            "Released",
+        ] {
+            let back = after(&deployed, run("2", "rollback", "v2", reason), true);
+            assert_eq!(
+                told(&back).as_deref(),
+                Some("2: v3 to v2 by alice"),
+                "{reason}"
+            );
+            assert!(back.active.is_none());
+            let hold = back.hold.as_ref().map(|hold| hold.since.clone());
+            assert_eq!(hold, Some(back.history[0].finished_at.clone()));
+        }
+        let refused = after(&deployed, run("2", "rollback", "v2", "StartRefused"), true);
+        assert_eq!(told(&refused), None, "it never started");
+        let unsent = after(
+            &deployed,
+            run("2", "rollback", "v2", "ExecutionConflict"),
+            false,
+        );
+        assert_eq!(told(&unsent), None, "nothing was sent");
+        let first = after(&none, run("2", "rollback", "v2", "Succeeded"), true);
+        assert_eq!(told(&first).as_deref(), Some("2: ? to v2 by alice"));
+    }
+
+    #[test]
+    fn by_whose_override_it_is_sent_again_is_remembered() {
+        let claimed = DeployTargetStatus {
+            active: Some(holder("1", "deploy", None)),
+            ..DeployTargetStatus::default()
+        };
+        let send = |status: &DeployTargetStatus, overrider: Option<&str>| {
+            let now = Timestamp::UNIX_EPOCH;
+            sent(status, "1", "me", "ask", overrider, now).unwrap()
+        };
+        let by = |status: &DeployTargetStatus| status.active.clone().unwrap().overridden_by;
+        let first = send(&claimed, None);
+        assert_eq!(by(&first), None);
+        let again = send(&first, Some("olga"));
+        assert_eq!(by(&again).as_deref(), Some("olga"));
+        let last = send(&again, None);
+        assert_eq!(
+            by(&last).as_deref(),
+            Some("olga"),
+            "what was sent before may be what runs"
+        );
+    }
+
+    #[test]
+    fn a_hold_stays_until_another_rollback_replaces_it() {
+        let run = |uid: &str, action: &str, version: &str, reason: &str| {
+            ran(uid, action, version, reason, 2).0
+        };
+        let mut status = DeployTargetStatus::default();
+        status = after(&status, run("1", "deploy", "v3", "Succeeded"), true);
+        status = after(&status, run("2", "rollback", "v2", "Succeeded"), true);
+        status = after(&status, run("3", "deploy", "v4", "Succeeded"), true);
+        assert_eq!(
+            told(&status).as_deref(),
+            Some("2: v3 to v2 by alice"),
+            "who lets another pass lifts nothing"
+        );
+        status = after(&status, run("4", "rollback", "v9", "StartRefused"), true);
+        assert_eq!(told(&status).as_deref(), Some("2: v3 to v2 by alice"));
+        status = after(&status, run("5", "rollback", "v1", "Succeeded"), true);
+        assert_eq!(told(&status).as_deref(), Some("5: v4 to v1 by alice"));
+    }
+
+    #[test]
+    fn two_commits_of_one_branch_are_told_apart() {
+        let commit = |digit: &str| Some(digit.repeat(40));
+        let mut now = ran("1", "deploy", "main", "Succeeded", 1).0;
+        now.commit = commit("b");
+        let mut back = ran("2", "rollback", "main", "Succeeded", 2).0;
+        back.commit = commit("a");
+        let status = after(&DeployTargetStatus::default(), now, true);
+        let status = after(&status, back, true);
+        assert_eq!(
+            told(&status).as_deref(),
+            Some("2: bbbbbbb to aaaaaaa by alice")
+        );
+    }
+
+    #[test]
+    fn a_rebuilt_target_is_held_if_nothing_was_sent_since_its_last_rollback() {
+        let rebuilt = |runs: Vec<(Run, KeyRecord)>, active: Vec<Active>| {
+            let active = active
+                .into_iter()
+                .map(|active| (active, "d".to_owned()))
+                .collect();
+            told(&rebuilt(Evidence { active, runs }, Timestamp::UNIX_EPOCH))
+        };
+        let deployed = || ran("1", "deploy", "v3", "Succeeded", 1);
+        let back = || ran("2", "rollback", "v2", "TimedOut", 2);
+        let held = Some("2: v3 to v2 by alice".to_owned());
+        assert_eq!(rebuilt(vec![back(), deployed()], vec![]), held);
+        let later = |reason| ran("3", "deploy", "v4", reason, 3);
+        assert_eq!(
+            rebuilt(vec![deployed(), back(), later("Succeeded")], vec![]),
+            None
+        );
+        assert_eq!(
+            rebuilt(vec![deployed(), back(), later("StartRefused")], vec![]),
+            held,
+            "what never started says nothing"
+        );
+        let runs = || vec![deployed(), back()];
+        let active = |action, sent| vec![holder("4", action, Some(sent))];
+        let (before, since) = ("2026-01-01T12:00:00Z", "2026-01-04T00:00:00Z");
+        assert_eq!(rebuilt(runs(), active("deploy", since)), None);
+        assert_eq!(rebuilt(runs(), active("deploy", before)), held);
+        assert_eq!(rebuilt(runs(), active("rollback", since)), held);
     }
 }

@@ -7,7 +7,7 @@ use super::{approvals, refusal::Refusal, resolve, target};
 use crate::api::{
     Application, DeployRequest, Environment, bounds,
     conditions::Reason,
-    deploy_request::{ROLLBACK_ACTION, WaitingFor},
+    deploy_request::{Phase, ROLLBACK_ACTION, WaitingFor},
     deploy_target::{DeployTargetStatus, Run},
     environment::{ApprovalRules, UnresolvedVersions},
 };
@@ -45,6 +45,22 @@ impl Version {
             name: run.version.clone(),
             commit: run.commit.as_ref().or(own).cloned(),
         }
+    }
+
+    /// Whether two are one: by their commits where both are known, by their names where neither is. Where one side alone
+    /// knows its commit, the names would let a branch pass for what it was then.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self.known_commit(), other.known_commit()) {
+            (Some(own), Some(other)) => own.eq_ignore_ascii_case(other),
+            (None, None) => self.name.is_some() && self.name == other.name,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// Its commit. A whole SHA-1 is its own, whoever wrote that down.
+    fn known_commit(&self) -> Option<&str> {
+        let own = self.name.as_deref().filter(|name| is_commit(name));
+        self.commit.as_deref().or(own)
     }
 }
 
@@ -103,6 +119,66 @@ pub fn named(
             ),
         )
     })
+}
+
+/// How many versions are named to whoever wants to go back to one that isn't there.
+const NAMED: usize = 3;
+
+/// Whether a rollback goes back: to a version that succeeded there, as far as its target remembers. To any other it would be
+/// a deployment that passes what stands before one. Where nothing succeeded yet there is nothing to go back to.
+///
+/// # Errors
+/// The version never succeeded there; or nobody knows now which commit it is, and it may be one that did.
+pub fn goes_back(
+    request: &DeployRequest,
+    target: Option<&DeployTargetStatus>,
+    version: &Version,
+) -> Result<(), Refusal> {
+    let asked = request.spec.version.as_ref();
+    let Some(name) = asked.filter(|_| request.spec.action == ROLLBACK_ACTION) else {
+        return Ok(());
+    };
+    let succeeded = target
+        .into_iter()
+        .flat_map(|target| target.history.iter().chain(&target.current))
+        .filter(|run| run.phase == Phase::Succeeded && run.version.is_some())
+        .map(Version::that_ran);
+    let mut others: Vec<String> = Vec::new();
+    let mut may_be = false;
+    for ran in succeeded {
+        if ran.is_same(version) {
+            return Ok(());
+        }
+        // Under whatever name it ran: a tag may be what a branch was then.
+        may_be |= version.known_commit().is_none() && ran.known_commit().is_some();
+        let known = ran.name.filter(|other| other != name);
+        let other = known.or_else(|| ran.commit.as_deref().map(short).map(str::to_owned));
+        others.extend(other.filter(|other| !others.contains(other) && others.len() < NAMED));
+    }
+    let others: Vec<String> = others.iter().map(|other| format!("`{other}`")).collect();
+    let instead = if others.is_empty() {
+        "no other version did either; ask for `deploy` to start it.".to_owned()
+    } else {
+        let others = others.join(", ");
+        format!("name one that did (the latest are {others}), or ask for `deploy` to start it.")
+    };
+    let (name, environment) = (bounds::cut(name, bounds::NAME), &request.spec.environment);
+    let (reason, why) = if may_be {
+        (
+            Reason::CommitUnknown,
+            format!(
+                "which commit `{name}` is isn't known, so nobody can say whether that succeeded in {environment:?}, and a rollback can't go back to it"
+            ),
+        )
+    } else {
+        (
+            Reason::NoEarlierVersion,
+            format!(
+                "`{name}` never succeeded in {environment:?}, as far as that is remembered, so a rollback can't go back to it"
+            ),
+        )
+    };
+    Err(Refusal::permanent(reason, format!("{why}; {instead}")))
 }
 
 /// What stands written of the commit of a request's version.

@@ -302,3 +302,114 @@ fn a_refusal_for_want_of_a_commit_says_why_and_waits_where_that_helps() {
     assert_eq!(too_late(other.clone(), Some(&unclear)), other);
     assert_eq!(explained(other.clone(), Some(&unclear)), other);
 }
+
+#[test]
+fn a_rollback_goes_back_only_to_what_succeeded_there() {
+    let mut failed = run("v4", None);
+    failed["phase"] = json!("Failed");
+    let history = [
+        run("v3", None),
+        failed,
+        run("main", Some(B)),
+        run("main", Some(A)),
+    ];
+    let there = target(&history, &Value::Null);
+    let refusal = |spec: Value, commit: Option<&str>, target: Option<&DeployTargetStatus>| {
+        let request = request(&spec, &Value::Null);
+        let version = Version {
+            name: request.spec.version.clone(),
+            commit: commit.map(str::to_owned),
+        };
+        let refusal = goes_back(&request, target, &version).err()?;
+        assert_eq!(
+            (refusal.reason, refusal.waiting_for),
+            (Reason::NoEarlierVersion, None)
+        );
+        Some(refusal.message)
+    };
+    let to = |version: &str| json!({"action": "rollback", "version": version});
+    assert_eq!(refusal(to("v3"), None, Some(&there)), None);
+    assert_eq!(refusal(to("main"), Some(A), Some(&there)), None);
+    assert_eq!(
+        refusal(to("aaaaaaa"), Some(A), Some(&there)),
+        None,
+        "one commit under another name"
+    );
+    let moved = "c".repeat(40);
+    let told = refusal(to("main"), Some(&moved), Some(&there)).unwrap();
+    assert!(
+        told.starts_with("`main` never succeeded in \"staging\"")
+            && told.contains("`v3`, `bbbbbbb`, `aaaaaaa`")
+            && told.contains("ask for `deploy`"),
+        "{told}"
+    );
+    let by_name = target(&history[..2], &Value::Null);
+    assert!(
+        refusal(to("v4"), None, Some(&by_name)).is_some(),
+        "what failed there never ran well"
+    );
+    assert!(refusal(to("v9"), None, Some(&by_name)).is_some());
+    assert_eq!(refusal(to("v3"), None, Some(&by_name)), None);
+    let deploy = json!({"action": "deploy", "version": "v9"});
+    assert_eq!(refusal(deploy, None, Some(&there)), None);
+    assert_eq!(
+        refusal(json!({"action": "rollback"}), None, Some(&there)),
+        None,
+        "what it goes back to comes from the history"
+    );
+    let empty = target(&[], &Value::Null);
+    for nothing in [Some(&empty), None] {
+        let told = refusal(to("v9"), None, nothing).unwrap();
+        assert!(
+            told.ends_with(
+                "go back to it; no other version did either; ask for `deploy` to start it."
+            ),
+            "where nothing succeeded there is nothing to go back to: {told}"
+        );
+        let deploy = json!({"action": "deploy", "version": "v9"});
+        assert_eq!(refusal(deploy, None, nothing), None);
+    }
+}
+
+#[test]
+fn a_rollback_to_a_branch_of_which_nobody_knows_the_commit_now_waits_for_that() {
+    let there = target(&[run("main", Some(B)), run("main", Some(A))], &Value::Null);
+    for (name, others) in [("main", "`bbbbbbb`, `aaaaaaa`"), ("v1", "`main`")] {
+        let request = request(
+            &json!({"action": "rollback", "version": name}),
+            &Value::Null,
+        );
+        let unknown = Version {
+            name: Some(name.to_owned()),
+            commit: None,
+        };
+        let refusal = goes_back(&request, Some(&there), &unknown).unwrap_err();
+        assert_eq!(refusal.reason, Reason::CommitUnknown);
+        let told = format!("(the latest are {others})");
+        assert!(refusal.message.contains(&told), "{refusal:?}");
+        let problem = Unresolved::Unclear("nobody answers.".to_owned());
+        let waits = explained(refusal, Some(&problem));
+        assert_eq!(waits.waiting_for, Some(WaitingFor::Repository));
+    }
+}
+
+#[test]
+fn two_are_one_version_by_their_commits_or_else_by_their_names() {
+    let version = |name: &str, commit: Option<&str>| Version {
+        name: Some(name.to_owned()),
+        commit: commit.map(str::to_owned),
+    };
+    for (one, other, same) in [
+        (version("main", Some(A)), version("v1", Some(A)), true),
+        (version("main", Some(A)), version("main", Some(B)), false),
+        (version("main", None), version("main", None), true),
+        (version("main", None), version("v1", None), false),
+        (version("main", Some(A)), version("main", None), false),
+        (version(A, None), version("main", Some(A)), true),
+        (version(A, None), version(A, None), true),
+        (Version::default(), Version::default(), false),
+    ] {
+        assert_eq!(one.is_same(&other), same, "{one:?}, {other:?}");
+        assert_eq!(other.is_same(&one), same, "{other:?}, {one:?}");
+    }
+}

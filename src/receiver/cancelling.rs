@@ -7,7 +7,7 @@ use super::{
     answer::{cancelled, reading, standing},
     conversation::silent,
     occasion::{Answer, Occasion, Trouble},
-    persist::{self, Cancelled},
+    persist::{self, Put},
     sight::Sight,
     team::Cancellable,
 };
@@ -110,11 +110,11 @@ impl Receiver {
         };
         let written = persist::cancel(&self.client, request, cancel, occasion.persist_by()).await;
         Ok(Answer::Say(match written {
-            Cancelled::Asked(now) => cancelled::asked(&now),
-            Cancelled::Before(now) => cancelled::before(&now),
-            Cancelled::Gone => cancelled::gone(),
-            Cancelled::Refused(message) => cancelled::refused(request, &message),
-            Cancelled::Unknown => cancelled::unknown(request, &self.settings.command),
+            Put::Done(now) => cancelled::asked(&now),
+            Put::Before(now) => cancelled::before(&now),
+            Put::Gone => cancelled::gone(),
+            Put::Refused(message) => cancelled::refused(request, &message),
+            Put::Unknown => cancelled::unknown(request, &self.settings.command),
         }))
     }
 }

@@ -8,18 +8,19 @@ use kube::ResourceExt;
 
 use super::{
     Receiver,
-    answer::{reading, refusing},
+    answer::{held, reading, refusing},
     occasion::{Answer, Occasion, Trouble},
-    plan::{Order, Plan, PlanId},
+    plan::{Order, Plan, PlanId, held::Stop},
     sight::Sight,
     steps::Stage,
     team::Found,
     tell::{self, Question},
 };
 use crate::{
-    access::AccessError,
-    api::Application,
-    receiver::grammar::{self, Act, ApplicationRef, Draft, Intent, Typed},
+    access::{AccessError, Permission},
+    api::{Application, Environment},
+    domain::access::LOCK,
+    receiver::grammar::{self, Act, ApplicationRef, Draft, Intent, Typed, table::Allowed},
     runtime::telemetry,
     slack::ids::{ChannelId, MessageTs},
 };
@@ -50,13 +51,22 @@ impl Receiver {
             Intent::Act(act) => return self.act(occasion, &sight, id, act).await,
             Intent::Form(draft) => self.form(occasion, &sight, id, draft.clone()),
             Intent::Cancel(cancel) => return self.cancel(occasion, &sight, cancel).await,
+            Intent::Lock(lock) => return self.lock(occasion, &sight, lock).await,
+            Intent::Unlock(what) => return self.unlock(occasion, &sight, what).await,
+            Intent::StopAll { reason } => return self.stop_all(occasion, &sight, reason).await,
+            Intent::ResumeAll => return self.resume_all(occasion, &sight).await,
+            Intent::Why(what) => {
+                let why = self.why(occasion, &sight, what).await?;
+                self.under_banner(&sight, why)
+            }
             Intent::Status {
                 application,
                 environment,
-            } => Answer::Say(tell::status(
-                &sight,
-                &question(application.as_ref(), environment.as_deref()),
-            )),
+            } => {
+                let asked = question(application.as_ref(), environment.as_deref());
+                let status = tell::status(&sight, &asked);
+                self.under_banner(&sight, Answer::Say(status))
+            }
             Intent::What { environment } => {
                 Answer::Say(tell::what(&sight, &question(None, environment.as_deref())))
             }
@@ -68,12 +78,30 @@ impl Receiver {
                 &question(Some(application), environment.as_deref()),
             )),
             Intent::Help { topic } => {
-                let allowed = self.allowed_actions(occasion, &sight).await?;
-                let (allowed, everywhere) = allowed;
+                let allowing = async {
+                    tokio::join!(
+                        self.allowed_actions(occasion, &sight),
+                        self.guards_allowed(&sight)
+                    )
+                };
+                let (actions, guards) = Box::pin(allowing).await;
+                let ((actions, everywhere), guards) = (actions?, guards?);
+                let allowed = Allowed { actions, ..guards };
                 let topic = topic.as_deref();
                 Answer::Say(reading::help(&vocabulary, &allowed, everywhere, topic))
             }
         })
+    }
+
+    /// An answer to somebody who sees something, below the word that everything is stopped, while it is.
+    fn under_banner(&self, sight: &Sight, answer: Answer) -> Answer {
+        let freezes = self.directory.freezes(&self.settings.people.namespace);
+        match (answer, Stop::among(&freezes, self.now())) {
+            (Answer::Say(message), Some(stop)) if !sight.is_blind() => {
+                Answer::Say(held::under_banner(&stop, &message))
+            }
+            (answer, _) => answer,
+        }
     }
 
     /// Who this is, and what they may see.
@@ -199,13 +227,41 @@ impl Receiver {
         let allowed = found.into_iter().filter_map(|(action, _)| action);
         Ok((allowed.collect(), everywhere))
     }
+
+    /// Whether this person may lock some environment of the first few, and stop everything.
+    async fn guards_allowed(&self, sight: &Sight) -> Result<Allowed, Trouble> {
+        let subject = sight.person.subject();
+        let mut places = sight.pick(|environment: &Environment| {
+            Some((environment.namespace()?, environment.name_any()))
+        });
+        places.sort();
+        let asking = places
+            .into_iter()
+            .take(MOST_PLACES)
+            .map(|(namespace, name)| {
+                let subject = &subject;
+                async move {
+                    let object = ("environments", name.as_str());
+                    let may = self.access.may_alone(subject, LOCK, &namespace, object);
+                    may.await.map_err(|error| silent(&error))
+                }
+            });
+        let asking = stream::iter(asking).buffered(ACTIONS_AT_ONCE);
+        let found: Vec<Permission> = asking.try_collect().await?;
+        let stops = self.may_stop(sight).await.map_err(|error| silent(&error))?;
+        Ok(Allowed {
+            locks: found.iter().any(Permission::is_granted),
+            stops: stops.is_granted(),
+            ..Allowed::default()
+        })
+    }
 }
 
 /// How long after it was said something may be started without being shown.
-const FRESH: SignedDuration = SignedDuration::from_mins(1);
+pub(super) const FRESH: SignedDuration = SignedDuration::from_mins(1);
 
 /// When a message was sent, to the second.
-fn time(message: &MessageTs) -> Option<Timestamp> {
+pub(super) fn time(message: &MessageTs) -> Option<Timestamp> {
     let (seconds, _) = message.as_str().split_once('.')?;
     Timestamp::from_second(seconds.parse().ok()?).ok()
 }

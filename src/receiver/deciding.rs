@@ -486,7 +486,7 @@ fn environment(sight: &Sight, request: &DeployRequest) -> Option<Environment> {
 }
 
 /// What was written into the field of a modal.
-fn comment(view: &OpenView) -> Result<String, Wrong> {
+pub(super) fn comment(view: &OpenView) -> Result<String, Wrong> {
     let written = view.state.get(actions::ANSWER, actions::ANSWER);
     let written = written.unwrap_or_default().trim();
     if written.is_empty() {

@@ -6,18 +6,19 @@
 use std::{convert::Infallible, sync::Arc};
 
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
     future::{self, Ready},
 };
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt};
 use tokio::sync::watch;
 
 use super::error::ReceiverError;
 use crate::{
     api::{
-        Application, DeployApproval, DeployRequest, DeployTarget, Environment,
+        Application, DeployApproval, DeployFreeze, DeployRequest, DeployTarget, Environment,
         conditions::ConditionType,
     },
+    domain::guards::freeze::Freezes,
     runtime::{
         cache::{Cache, Guarded, Scope},
         filling::Filling,
@@ -27,17 +28,27 @@ use crate::{
 
 /// Everything of one scope.
 pub(super) struct Shelf {
+    scope: Scope,
     applications: Cache<Application>,
     environments: Cache<Environment>,
     targets: Cache<DeployTarget>,
     requests: Cache<DeployRequest>,
     approvals: Cache<DeployApproval>,
+    freezes: Cache<DeployFreeze>,
     watches: Watches,
+}
+
+/// What holds everywhere: the freezes of foredeck's own namespace.
+struct Home {
+    namespace: String,
+    /// Where no shelf has them.
+    freezes: Option<(Cache<DeployFreeze>, Watches)>,
 }
 
 /// What the receiver knows by heart. No two scopes overlap.
 pub(super) struct Directory {
     shelves: Vec<Shelf>,
+    home: Home,
     open: watch::Sender<bool>,
 }
 
@@ -59,15 +70,16 @@ macro_rules! held {
 
 held!(
     Application: applications, Environment: environments, DeployTarget: targets, DeployRequest: requests,
-    DeployApproval: approvals
+    DeployApproval: approvals, DeployFreeze: freezes
 );
 
 impl Directory {
-    /// Starts the watches of these scopes. The directory is filled, and kept so, only while the second value is polled,
-    /// which ends when a watch does.
+    /// Starts the watches of these scopes, and of the freezes in `home`, foredeck's own namespace. The directory is filled,
+    /// and kept so, only while the second value is polled, which ends when a watch does.
     pub(super) fn start(
         client: &Client,
         scopes: &[Scope],
+        home: &str,
         watches: &Watches,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let mut changes = Vec::new();
@@ -82,29 +94,47 @@ impl Directory {
                 let (targets, three) = Cache::start(client.clone(), scope, watches, trim_target);
                 let (requests, four) = Cache::start(client.clone(), scope, watches, trim_request);
                 let (approvals, five) = Cache::start(client.clone(), scope, watches, drop_nothing);
+                let (freezes, six) = Cache::start(client.clone(), scope, watches, drop_nothing);
                 changes.extend([
                     one.map(drop).boxed(),
                     two.map(drop).boxed(),
                     three.map(drop).boxed(),
                     four.map(drop).boxed(),
                     five.map(drop).boxed(),
+                    six.map(drop).boxed(),
                 ]);
                 Shelf {
+                    scope: scope.clone(),
                     applications,
                     environments,
                     targets,
                     requests,
                     approvals,
+                    freezes,
                     watches: watches.clone(),
                 }
             })
             .collect();
+        let own = Scope::Namespace(home.to_owned());
+        let is_covered = scopes
+            .iter()
+            .any(|scope| *scope == Scope::Cluster || *scope == own);
+        let freezes = (!is_covered).then(|| {
+            let watches = watches.apart();
+            let (freezes, seven) = Cache::start(client.clone(), &own, &watches, drop_nothing);
+            changes.push(seven.map(drop).boxed());
+            (freezes, watches)
+        });
         let watching = async move {
             let watches = changes.into_iter().map(|changes| changes.for_each(drained));
             let (_ended, _index, _others) = future::select_all(watches).await;
         };
         let directory = Self {
             shelves,
+            home: Home {
+                namespace: home.to_owned(),
+                freezes,
+            },
             open: watch::Sender::new(false),
         };
         (directory, watching)
@@ -120,12 +150,66 @@ impl Directory {
                     shelf.targets.0.wait_until_ready(),
                     shelf.requests.0.wait_until_ready(),
                     shelf.approvals.0.wait_until_ready(),
+                    shelf.freezes.0.wait_until_ready(),
                 );
                 all.map(|_| ()).map_err(|_| ReceiverError::WatchEnded)
             })
         });
         future::try_join_all(each).await?;
         future::pending().await
+    }
+
+    /// Waits until the freezes of foredeck's own namespace are listed, or are kept from us: then everything is told as held.
+    pub(super) async fn home_known(&self) {
+        let Some((freezes, watches)) = &self.home.freezes else {
+            return;
+        };
+        let mut refusals = watches.refusals();
+        tokio::select! {
+            _ = freezes.0.wait_until_ready() => {}
+            _ = refusals.wait_for(|refusals| !refusals.is_empty()) => {}
+        }
+    }
+
+    /// The freezes that may concern what is asked for in a namespace: its own, and those of foredeck's.
+    pub(super) fn freezes(&self, namespace: &str) -> Freezes {
+        let home = self.home.namespace.as_str();
+        let of_shelves = self.shelves.iter().filter_map(|shelf| {
+            let covers = match &shelf.scope {
+                Scope::Cluster => true,
+                Scope::Namespace(scope) => scope == namespace || scope == home,
+            };
+            covers.then_some(&shelf.freezes)
+        });
+        let of_home = self.home.freezes.iter().map(|(freezes, _)| freezes);
+        let mut found = Freezes {
+            home: home.to_owned(),
+            ..Freezes::default()
+        };
+        for cache in of_shelves.chain(of_home) {
+            let ready = cache.0.wait_until_ready().now_or_never();
+            if !matches!(ready, Some(Ok(()))) {
+                found.unreadable = Some("the freezes can't be listed.".to_owned());
+            }
+            for freeze in cache.0.state() {
+                let (name, place) = (freeze.name_any(), freeze.namespace().unwrap_or_default());
+                if place != namespace && place != home {
+                    continue;
+                }
+                match &freeze.0 {
+                    Ok(freeze) => found.all.push(Arc::new(freeze.clone())),
+                    Err(_) => {
+                        let sentence = format!("DeployFreeze {name:?} in {place} can't be read.");
+                        found.unreadable = Some(sentence);
+                    }
+                }
+            }
+        }
+        found.all.sort_by_key(|freeze| {
+            let place = freeze.namespace().unwrap_or_default();
+            (place, freeze.name_any())
+        });
+        found
     }
 
     /// How many scopes there are.
@@ -197,11 +281,12 @@ fn trim_target(target: &mut DeployTarget) {
 fn trim_request(request: &mut DeployRequest) {
     if let Some(status) = &mut request.status {
         status.attempt = None;
-        // Whether its cancel counts.
-        let kept = ConditionType::Cancelable.to_string();
+        // Whether its cancel counts, and its override.
+        let kept = [ConditionType::Cancelable, ConditionType::Overridden];
+        let kept = kept.map(|kept| kept.to_string());
         status
             .conditions
-            .retain(|condition| condition.type_ == kept);
+            .retain(|condition| kept.contains(&condition.type_));
         if let Some(resolved) = &mut status.resolved {
             resolved.parameters.clear();
         }

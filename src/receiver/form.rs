@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
     answer::planned::{self, Beside},
-    plan::{Order, Plan, shown::Shown},
+    plan::{Order, Plan, held, shown::Shown},
     sight::Sight,
     versions::{self, Written},
 };
@@ -21,11 +22,11 @@ use crate::{
         deploy_request::DEFAULT_ACTION,
     },
     domain::ids,
-    receiver::grammar::{ApplicationRef, Draft, version_name},
+    receiver::grammar::{ApplicationRef, Draft, Terms, version_name},
     slack::{
         actions,
         blocks::{Block, Input},
-        elements::{Choice, ExternalSelect, PlainTextInput, StaticSelect},
+        elements::{Choice, DateTimePicker, ExternalSelect, PlainTextInput, StaticSelect},
         inbound::Values,
         text::{Mrkdwn, Plain},
         view::View,
@@ -36,6 +37,10 @@ const APPLICATION: &str = "application";
 const ACTION: &str = "action";
 const ENVIRONMENT: &str = "environment";
 const REASON: &str = "reason";
+const OVERRIDE: &str = "override";
+/// The fields of the two times.
+const AT: &str = "at";
+const BEFORE: &str = "before";
 /// Begins the id of a parameter's block.
 const PARAMETER: &str = "parameter";
 /// Begins the id of a block that brings back a parameter for which no field is known; the parameter's name follows.
@@ -95,6 +100,8 @@ pub(super) fn view(sight: &Sight, filled: &Filled, metadata: String, note: Optio
                 )]));
             }
         }
+        blocks.extend(choose_times(&filled.draft.terms));
+        blocks.extend(write_override(&filled.draft.terms));
         blocks.push(write_reason(filled.draft.reason.as_deref()));
     } else {
         // What was said already stays until there is an application that it is for.
@@ -106,6 +113,15 @@ pub(super) fn view(sight: &Sight, filled: &Filled, metadata: String, note: Optio
                 .map(|it| versions::field(None, Some(it))),
         );
         blocks.extend(write_given(&draft.parameters, &[]));
+        if draft
+            .terms
+            .not_before
+            .or(draft.terms.start_before)
+            .is_some()
+        {
+            blocks.extend(choose_times(&draft.terms));
+        }
+        blocks.extend(write_override(&draft.terms));
         blocks.extend(draft.reason.as_deref().map(|it| write_reason(Some(it))));
     }
     let view = View::modal(actions::FORM, "Plan a deployment", blocks)
@@ -193,6 +209,65 @@ fn write_reason(reason: Option<&str>) -> Block {
         .max_length(MOST_VALUE);
     let field = field.clone().initial(reason).unwrap_or(field);
     Input::new(REASON, "Reason", field).optional().into()
+}
+
+/// When it may start, by the clock of whoever chooses.
+fn choose_times(terms: &Terms) -> [Block; 2] {
+    let fields = [
+        (
+            AT,
+            "Not before",
+            terms.not_before,
+            "By your own clock. It can be approved before; when empty, it starts as soon as it may.",
+        ),
+        (
+            BEFORE,
+            "Not after",
+            terms.start_before,
+            "What has not started by then expires.",
+        ),
+    ];
+    fields.map(|(id, label, time, hint)| {
+        let field = DateTimePicker::new(actions::FORM_VALUE);
+        let field = match time {
+            Some(time) => field.initial(time),
+            None => field,
+        };
+        Input::new(id, label, field).hint(hint).optional().into()
+    })
+}
+
+/// Why it passes what would hold it, where that was said: nobody is asked for it who didn't.
+fn write_override(terms: &Terms) -> Option<Block> {
+    let why = terms.overriding.as_deref()?;
+    let field = PlainTextInput::new(actions::FORM_VALUE)
+        .multiline()
+        .max_length(MOST_VALUE);
+    let field = field.clone().initial(why).unwrap_or(field);
+    let hint = "Passes order, freezes and locks, and is told in the environment's channels. When it is empty, it waits.";
+    Some(
+        Input::new(OVERRIDE, "Override: why", field)
+            .hint(hint)
+            .optional()
+            .into(),
+    )
+}
+
+/// What stands in those fields.
+fn terms(values: &Values) -> Terms {
+    let time = |block: &str| {
+        let chosen = values.get(block, actions::FORM_VALUE)?;
+        Timestamp::from_second(chosen.parse().ok()?).ok()
+    };
+    let why = values.get(OVERRIDE, actions::FORM_VALUE);
+    Terms {
+        not_before: time(AT),
+        start_before: time(BEFORE),
+        overriding: why
+            .map(str::trim)
+            .filter(|why| !why.is_empty())
+            .map(str::to_owned),
+    }
 }
 
 /// The fields of what was given and has no field of its own.
@@ -312,6 +387,7 @@ pub(super) fn filled(sight: &Sight, values: &Values, team: Option<&str>) -> Fill
             .filter(|text| !text.is_empty())
             .map(str::to_owned),
         parameters: given(values).collect(),
+        terms: terms(values),
         ..Draft::default()
     };
     let Some((team, name)) = &application else {
@@ -465,6 +541,17 @@ pub(super) fn complete(
     if filled.draft.reason.as_deref().is_some_and(too_long) {
         return wrong(REASON.to_owned(), "1024 characters at most.");
     }
+    let terms = &filled.draft.terms;
+    if terms.overriding.as_deref().is_some_and(too_long) {
+        return wrong(OVERRIDE.to_owned(), "1024 characters at most.");
+    }
+    let crossed = terms.not_before.zip(terms.start_before);
+    if crossed.is_some_and(|(at, before)| before <= at) {
+        return wrong(
+            BEFORE.to_owned(),
+            "This has to come after the time before which it is not to start.",
+        );
+    }
     let draft = filled.draft.clone();
     let order = Order {
         action: chosen_action(filled, &application),
@@ -475,6 +562,7 @@ pub(super) fn complete(
         parameters: draft.parameters,
         reason: draft.reason,
         target: draft.target,
+        terms: draft.terms,
     };
     Ok((team.clone(), order))
 }
@@ -491,11 +579,17 @@ pub(super) fn blame(plan: &Plan, shown: &Shown, values: &Values) -> BTreeMap<Str
                 let application = (plan.namespace.as_str(), order.application.as_str());
                 block_of(application, &order.action, &order.environment, name)
             });
+            let time = match problem.parameter.as_deref() {
+                Some(held::AT) => Some(AT.to_owned()),
+                Some(held::BEFORE) => Some(BEFORE.to_owned()),
+                _ => None,
+            };
             let given = problem
                 .parameter
                 .as_deref()
                 .map(|name| format!("{GIVEN}{name}"));
-            let block = block.into_iter().chain(given).find(|block| has(block));
+            let mut candidates = time.into_iter().chain(block).chain(given);
+            let block = candidates.find(|block| has(block));
             (
                 block.unwrap_or_else(|| APPLICATION.to_owned()),
                 Plain::from(problem.message.as_str()),
@@ -521,6 +615,7 @@ pub(super) fn filled_from(plan: &Plan) -> Filled {
             parameters: order.parameters,
             reason: order.reason,
             target: order.target,
+            terms: order.terms,
         },
         version_lost: false,
     }
@@ -545,6 +640,7 @@ pub(super) fn plan_view(
             let field = write_value(value);
             blocks.push(Input::new(id, name.as_str(), field).optional().into());
         }
+        blocks.extend(write_override(&plan.order.terms));
         blocks.push(write_reason(plan.order.reason.as_deref()));
     }
     let view = View::modal(callback, "Plan", blocks)
@@ -564,6 +660,8 @@ pub(super) fn fill_in(plan: &mut Plan, values: &Values) {
             plan.order.parameters.insert(name.to_owned(), text);
         } else if block == REASON && !text.trim().is_empty() {
             plan.order.reason = Some(text);
+        } else if block == OVERRIDE && !text.trim().is_empty() {
+            plan.order.terms.overriding = Some(text);
         }
     }
 }

@@ -91,6 +91,7 @@ impl Receiver {
             parameters: draft.parameters,
             reason: draft.reason,
             target: draft.target,
+            terms: draft.terms,
         };
         self.plan(occasion, sight, id, namespace, order)
     }
@@ -134,6 +135,8 @@ impl Receiver {
             }
             actions::REJECTION => self.rejection_submitted(occasion, &sight, view).await,
             actions::STOPPING => self.stop_submitted(occasion, &sight, view).await,
+            actions::PLAN_OVERRIDE => self.plan_override_submitted(occasion, &sight, view).await,
+            actions::OVERRIDING => self.override_submitted(occasion, &sight, view).await,
             actions::CHOOSING => self.choice_submitted(occasion, &sight, view).await.map(Ok),
             _ => Ok(Ok(Answer::Nothing)),
         }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::plan::{Plan, repeat};
-use crate::{api::DeployRequest, identity::Person};
+use crate::{
+    api::{DeployRequest, deploy_request::DeployRequestSpec},
+    identity::Person,
+};
 
 /// Which application a request is for, to be selected by.
 const APPLICATION_LABEL: &str = "foredeck.dev/application";
@@ -55,11 +58,25 @@ pub(super) fn likeness(plan: &Plan, existing: &DeployRequest) -> Likeness {
     let same_team = existing.metadata.namespace.as_deref() == Some(plan.namespace.as_str());
     if !same_plan {
         Likeness::Foreign
-    } else if same_team && repeat::is_same(&plan.order.spec(None, None), existing) {
+    } else if same_team
+        && repeat::is_same(&plan.order.spec(None, None), existing)
+        && has_terms(plan, existing)
+    {
         Likeness::Same
     } else {
         Likeness::OtherCopy
     }
+}
+
+/// Whether it may start when the plan says, and passes what the plan says: what somebody had it pass since is no part of any
+/// plan.
+fn has_terms(plan: &Plan, existing: &DeployRequest) -> bool {
+    let asked = plan.order.spec(None, None);
+    let spec = &existing.spec;
+    let why = |spec: &DeployRequestSpec| spec.override_.as_ref().map(|it| it.reason.clone());
+    asked.not_before == spec.not_before
+        && asked.start_before == spec.start_before
+        && (asked.override_.is_none() || why(&asked) == why(spec))
 }
 
 /// Whether the object is of this plan: somebody else may have made one of that name.
@@ -151,6 +168,19 @@ mod tests {
         assert_eq!(likeness(&at_plan, &at_request), Likeness::Same);
         at_request.spec.commit = at('b');
         assert_eq!(likeness(&at_plan, &at_request), Likeness::OtherCopy);
+        let mut timed = plan.clone();
+        timed.order.terms.not_before = Some(Timestamp::UNIX_EPOCH);
+        assert_eq!(likeness(&timed, &own), Likeness::OtherCopy, "another time");
+        let mut passing = plan.clone();
+        passing.order.terms.overriding = Some("why".to_owned());
+        assert_eq!(likeness(&passing, &own), Likeness::OtherCopy);
+        let passed = request(&passing, &person(), None);
+        assert_eq!(likeness(&passing, &passed), Likeness::Same);
+        assert_eq!(
+            likeness(&plan, &passed),
+            Likeness::Same,
+            "somebody had it pass since"
+        );
         let mut moved = own.clone();
         moved.metadata.namespace = Some("bank".to_owned());
         assert_eq!(likeness(&plan, &moved), Likeness::OtherCopy);

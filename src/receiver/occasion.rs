@@ -63,6 +63,8 @@ pub(super) enum What {
     Request,
     /// Somebody's yes or no.
     Approval,
+    /// The stop button.
+    Stop,
 }
 
 /// Between what became of a create and the answer that tells.

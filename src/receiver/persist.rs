@@ -2,7 +2,8 @@
 //! and `DeployApproval`s, patches requests, and reads both by name.
 //!
 //! A create whose answer is late is looked up by name, and one whose answer is lost is sent again: its name, which nothing
-//! but the plan or the question determines, makes that harmless. So nobody is told "not accepted" of something that exists, or that the
+//! but the plan or the question determines, makes that harmless. The stop button alone is only looked for: somebody may
+//! have lifted it meanwhile. So nobody is told "not accepted" of something that exists, or that the
 //! API server is still about to write.
 
 use std::{
@@ -24,9 +25,12 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::begun::Begun;
+use super::{begun::Begun, changing, overriding::is_overridden};
 use crate::{
-    api::{DeployApproval, DeployRequest, deploy_request::Cancel},
+    api::{
+        DeployApproval, DeployFreeze, DeployRequest, actor::Actor, deploy_request::Cancel,
+        gate::Override,
+    },
     domain::access,
     runtime::{crash, telemetry, traces},
 };
@@ -52,6 +56,10 @@ pub(super) trait Written:
     + Sync
     + 'static
 {
+    /// Whether a create whose answer is lost may be sent again. Not where somebody may have undone it meanwhile: what they
+    /// did would be undone in turn.
+    const AGAIN: bool = true;
+
     /// The request that was created with it.
     fn request(&self) -> Option<&DeployRequest>;
 }
@@ -63,6 +71,14 @@ impl Written for DeployRequest {
 }
 
 impl Written for DeployApproval {
+    fn request(&self) -> Option<&DeployRequest> {
+        None
+    }
+}
+
+impl Written for DeployFreeze {
+    const AGAIN: bool = false;
+
     fn request(&self) -> Option<&DeployRequest> {
         None
     }
@@ -225,7 +241,27 @@ async fn create_until_known<K: Written>(api: &Api<K>, object: &K) -> Settled<K> 
             }
             Proof::Refused(_) | Proof::NotSent | Proof::None => open = true,
         }
+        if !K::AGAIN {
+            tracing::warn!(error = %telemetry::chain(&error), "what became of a create isn't known; looking");
+            return appeared(api, &object.name_any()).await;
+        }
         tracing::warn!(error = %telemetry::chain(&error), "what became of a create isn't known; sending it again");
+        tokio::time::sleep(pause).await;
+        pause = longest.min(pause * 2);
+    }
+}
+
+/// The object of that name, once it is seen: one that isn't there yet proves nothing.
+async fn appeared<K: Written>(api: &Api<K>, name: &str) -> Settled<K> {
+    let (mut pause, longest) = PAUSES;
+    loop {
+        match api.get_opt(name).await {
+            Ok(Some(found)) => return Settled::New(Box::new(found)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(error = %telemetry::chain(&error), "an object can't be looked up");
+            }
+        }
         tokio::time::sleep(pause).await;
         pause = longest.min(pause * 2);
     }
@@ -291,12 +327,12 @@ fn never_connected(error: &kube::Error) -> bool {
     false
 }
 
-/// What became of a wish to cancel.
+/// What became of somebody's word that was to be set on a request.
 #[derive(Debug)]
-pub(super) enum Cancelled {
+pub(super) enum Put {
     /// It is written; the object as it is now.
-    Asked(Box<DeployRequest>),
-    /// Somebody asked before.
+    Done(Box<DeployRequest>),
+    /// Somebody's word stands there that counts, or may.
     Before(Box<DeployRequest>),
     /// The request is gone, or another of that name stands there.
     Gone,
@@ -312,49 +348,95 @@ pub(super) async fn cancel(
     request: &DeployRequest,
     cancel: Cancel,
     deadline: Instant,
-) -> Cancelled {
-    let api: Api<DeployRequest> =
-        Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
-    let name = request.name_any();
-    // The uid: another request of that name, made since, isn't what was meant.
-    let patch =
-        json!({"metadata": {"uid": request.metadata.uid}, "spec": {"cancel": whole(&cancel)}});
+) -> Put {
+    let word = json!({"cancel": whole(cancel.reason.as_deref(), cancel.by.as_ref())});
     crash::point("before-ask-cancel");
-    let (parameters, patch) = (PatchParams::apply(RECEIVER), Patch::Merge(&patch));
-    let patched = api.patch(&name, &parameters, &patch);
-    let patched = timeout_at(earlier(deadline), patched).await;
+    let patched = set(client, request, &word, deadline).await;
     crash::point("after-ask-cancel");
-    let refused = match patched {
-        Ok(Ok(now)) => return Cancelled::Asked(Box::new(now)),
+    let is_ours = |now: &DeployRequest| now.spec.cancel.as_ref() == Some(&cancel);
+    settle(
+        client,
+        request,
+        patched,
+        is_ours,
+        access::is_canceled,
+        deadline,
+    )
+    .await
+}
+
+/// Has the request pass order, freezes and locks, by `deadline`.
+pub(super) async fn override_(
+    client: &Client,
+    request: &DeployRequest,
+    word: Override,
+    deadline: Instant,
+) -> Put {
+    let set_to = json!({"override": whole(Some(&word.reason), word.by.as_ref())});
+    crash::point("before-ask-override");
+    let patched = set(client, request, &set_to, deadline).await;
+    crash::point("after-ask-override");
+    let is_ours = |now: &DeployRequest| now.spec.override_.as_ref() == Some(&word);
+    let stands = |now: &DeployRequest| is_overridden(now) || access::is_canceled(now);
+    settle(client, request, patched, is_ours, stands, deadline).await
+}
+
+/// Sets it, if that is the request still. `None`: it isn't known whether it was set.
+async fn set(
+    client: &Client,
+    request: &DeployRequest,
+    spec: &serde_json::Value,
+    deadline: Instant,
+) -> Option<Result<DeployRequest, String>> {
+    // The uid: another request of that name, made since, isn't what was meant.
+    let patch = json!({"metadata": {"uid": request.metadata.uid}, "spec": spec});
+    let (parameters, patch) = (PatchParams::apply(RECEIVER), Patch::Merge(&patch));
+    let (api, name) = (api_of(client, request), request.name_any());
+    let patched = api.patch(&name, &parameters, &patch);
+    match timeout_at(earlier(deadline), patched).await {
+        Ok(Ok(now)) => Some(Ok(now)),
         Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
-            Some(status.message.clone())
+            Some(Err(status.message.clone()))
         }
         Ok(Err(_)) | Err(_) => None,
-    };
-    // A conflict may be one of writes or one of uids: only what stands there now tells them apart.
-    let Ok(Ok(now)) = timeout_at(deadline, api.get_opt(&name)).await else {
-        return refused.map_or(Cancelled::Unknown, Cancelled::Refused);
-    };
-    let now = now.filter(|now| now.metadata.uid == request.metadata.uid);
-    match (now, refused) {
-        (None, _) => Cancelled::Gone,
-        (Some(now), _) if now.spec.cancel == Some(cancel) => Cancelled::Asked(Box::new(now)),
-        (Some(now), _) if access::is_canceled(&now) => Cancelled::Before(Box::new(now)),
-        (Some(_), Some(message)) => Cancelled::Refused(message),
-        (Some(_), None) => Cancelled::Unknown,
     }
 }
 
-/// All of it, and nothing of a cancel that stood there before: a merge keeps what isn't named.
-fn whole(cancel: &Cancel) -> serde_json::Value {
-    let by = cancel.by.as_ref().map(|by| {
-        json!({
-            "username": by.username,
-            "groups": (!by.groups.is_empty()).then_some(&by.groups),
-            "slack": by.slack,
-        })
-    });
-    json!({"reason": cancel.reason, "by": by})
+async fn settle(
+    client: &Client,
+    request: &DeployRequest,
+    patched: Option<Result<DeployRequest, String>>,
+    is_ours: impl Fn(&DeployRequest) -> bool,
+    stands: impl Fn(&DeployRequest) -> bool,
+    deadline: Instant,
+) -> Put {
+    let refused = match patched {
+        Some(Ok(now)) => return Put::Done(Box::new(now)),
+        Some(Err(message)) => Some(message),
+        None => None,
+    };
+    // A conflict may be one of writes or one of uids: only what stands there now tells them apart.
+    let api = api_of(client, request);
+    let Ok(Ok(now)) = timeout_at(deadline, api.get_opt(&request.name_any())).await else {
+        return refused.map_or(Put::Unknown, Put::Refused);
+    };
+    let now = now.filter(|now| now.metadata.uid == request.metadata.uid);
+    match (now, refused) {
+        (None, _) => Put::Gone,
+        (Some(now), _) if is_ours(&now) => Put::Done(Box::new(now)),
+        (Some(now), _) if stands(&now) => Put::Before(Box::new(now)),
+        (Some(_), Some(message)) => Put::Refused(message),
+        (Some(_), None) => Put::Unknown,
+    }
+}
+
+fn api_of(client: &Client, request: &DeployRequest) -> Api<DeployRequest> {
+    Api::namespaced(client.clone(), &request.namespace().unwrap_or_default())
+}
+
+/// All of it, and nothing of a word that stood there before: a merge keeps what isn't named.
+fn whole(reason: Option<&str>, by: Option<&Actor>) -> serde_json::Value {
+    json!({"reason": reason, "by": by.map(changing::whole)})
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ impl Receiver {
             (id, _) if id.starts_with(actions::REQUEST_CANCEL) => {
                 self.cancel_pressed(occasion, value).await
             }
+            (actions::PLAN_OVERRIDE, _) => self.plan_override_pressed(occasion, value).await,
+            (actions::REQUEST_OVERRIDE, _) => self.override_pressed(occasion, value).await,
             (id, open) if id == actions::COMMITS || id.starts_with(actions::COMMITS_PAGE) => {
                 self.commits_pressed(occasion, value, open).await
             }
@@ -97,7 +99,7 @@ impl Receiver {
     }
 
     /// The plan that a button carried, if it can still be used; or what to tell whoever pressed it.
-    async fn usable(
+    pub(super) async fn usable(
         &self,
         occasion: &Occasion,
         sight: &Sight,

@@ -22,15 +22,18 @@ use super::{
     plan::{
         Plan,
         asked::Moved,
+        held::Held,
+        judging::{self, Sights, Times},
         repeat::{self, Repeat},
         seal::Purpose,
-        shown::{self, Shown, Sights, Step},
+        shown::{Shown, Step},
     },
     sight::{Sight, decoded},
+    surroundings::Surroundings,
 };
 use crate::{
     access::Permission,
-    api::{Application, DeployRequest, DeployTarget, Environment, deploy_request::Phase},
+    api::{Application, DeployRequest, Environment, deploy_request::Phase},
     runtime::{cache::Guarded, telemetry},
     slack::{blocks::Message, elements::Value, ids::ChannelId},
 };
@@ -49,27 +52,46 @@ pub(super) enum Stage {
     Again,
 }
 
-/// What the directory has for a plan.
-pub(super) struct Found {
+/// What a plan names, as the directory has it.
+struct Named {
     application: Application,
     environment: Environment,
-    targets: Vec<Arc<Guarded<DeployTarget>>>,
     requests: Vec<Arc<Guarded<DeployRequest>>>,
+}
+
+impl Named {
+    fn among(self, around: Surroundings) -> Found {
+        Found {
+            named: self,
+            around,
+        }
+    }
+}
+
+/// What the directory has for a plan.
+pub(super) struct Found {
+    named: Named,
+    around: Surroundings,
 }
 
 impl Found {
     /// As a plan is judged by.
     fn with<T>(&self, judge: impl FnOnce(Sights<'_>) -> T) -> T {
-        judge(Sights {
-            application: &self.application,
-            environment: &self.environment,
-            targets: &decoded(&self.targets).collect::<Vec<_>>(),
-            requests: &decoded(&self.requests).collect::<Vec<_>>(),
+        self.around.with(|around| {
+            judge(Sights {
+                application: &self.named.application,
+                environment: &self.named.environment,
+                targets: around.targets,
+                requests: &decoded(&self.named.requests).collect::<Vec<_>>(),
+                environments: around.environments,
+                freezes: around.freezes,
+                namespace_labels: around.namespace_labels,
+            })
         })
     }
 
     fn notify(&self) -> Option<ChannelId> {
-        let notify = self.environment.spec.notify.as_ref()?;
+        let notify = self.named.environment.spec.notify.as_ref()?;
         ChannelId::new(notify.slack.as_ref()?.channel.as_deref()?).ok()
     }
 }
@@ -80,6 +102,8 @@ pub(super) struct Prepared {
     found: Found,
     pub(super) shown: Shown,
     moved: Option<Moved>,
+    /// Whether its asker may have it pass what holds it.
+    pub(super) may_override: bool,
 }
 
 impl Receiver {
@@ -116,7 +140,9 @@ impl Receiver {
             return Ok(Err(Answer::Replace(told)));
         }
         let found = find(sight, &plan).map_err(Trouble::Told)?;
-        if !found.environment.spec.protection.allow_shared {
+        let around = self.around(occasion, &plan).await;
+        let found = found.among(around);
+        if !found.named.environment.spec.protection.allow_shared {
             self.among_ourselves(occasion, &plan).await?;
         }
         let order = &plan.order;
@@ -135,20 +161,29 @@ impl Receiver {
             let text = refusing::not_allowed(&sight.person, &plan, &missing);
             return Err(Trouble::Told(text));
         }
+        if order.terms.overriding.is_some() {
+            self.may_pass(sight, &plan, &found.around).await?;
+        }
         // Only what was shown holds where nobody says anything now.
         let confirms = matches!(stage, Stage::Confirmed | Stage::Again);
         let before = plan.order.commit.clone().filter(|_| confirms);
-        let question = found.with(|sights| shown::question(&plan.namespace, order, sights));
+        let question = found.with(|sights| judging::question(&plan.namespace, order, sights));
         let said = self
             .git
             .ask(
-                &found.application,
+                &found.named.application,
                 &question,
                 before.as_deref(),
                 occasion.by,
             )
             .await;
-        let shown = found.with(|sights| shown::shown(&plan.namespace, order, sights, &said));
+        let times = Times {
+            asked_at: plan.asked_at,
+            now: self.now(),
+        };
+        let shown =
+            found.with(|sights| judging::shown(&plan.namespace, order, sights, &said, times));
+        let may_override = shown.held.can_be_passed() && self.may_pass_quietly(sight, &plan).await;
         let mut plan = plan;
         let named = plan.order.version.as_deref().filter(|_| confirms);
         let moved = Moved::between(named, before.as_deref(), shown.commit.as_deref());
@@ -158,6 +193,7 @@ impl Receiver {
             found,
             shown,
             moved,
+            may_override,
         })))
     }
 
@@ -174,6 +210,7 @@ impl Receiver {
             found,
             shown,
             moved,
+            may_override,
         } = *prepared;
         let request = object::request(&plan, &sight.person, self.settings.ttl);
         let equal = self.equal(&request).await;
@@ -193,7 +230,7 @@ impl Receiver {
             shown: digest,
             ..plan
         };
-        let confirm = found.environment.spec.protection.confirm;
+        let confirm = found.named.environment.spec.protection.confirm;
         let start = match (stage, shown.step(confirm, repeat)) {
             (_, Step::Refuse) => {
                 let edit = self.value(&plan, Purpose::Edit);
@@ -206,7 +243,10 @@ impl Receiver {
         };
         if start {
             match self.begun.begin(&request, &equal, self.now()).await {
-                Ok(()) => return self.start(occasion, &plan, request, &shown).await,
+                Ok(()) => {
+                    let begun = (request, may_override);
+                    return self.start(occasion, &plan, begun, &shown).await;
+                }
                 Err(begun) => {
                     other = begun;
                     repeat = other.0.as_ref().ok().map(Repeat::Waiting);
@@ -221,7 +261,7 @@ impl Receiver {
             telling: self.telling(occasion, &plan, found.notify().as_ref()).await,
             repeat,
         };
-        Ok(self.offer(occasion, &plan, &shown, &beside))
+        Ok(self.offer(occasion, &plan, &shown, &beside, may_override))
     }
 
     /// Where people of another organisation read along, nothing is asked for.
@@ -298,6 +338,7 @@ impl Receiver {
         plan: &Plan,
         shown: &Shown,
         beside: &Beside<'_>,
+        may_override: bool,
     ) -> Answer {
         let purpose = if beside.repeat.is_some() {
             Purpose::Again
@@ -311,7 +352,14 @@ impl Receiver {
                 self.value(plan, Purpose::Dismiss),
             )
         {
-            let buttons = Buttons { go, edit, dismiss };
+            let overriding = may_override.then(|| self.value(plan, Purpose::Override));
+            let overriding = overriding.flatten();
+            let buttons = Buttons {
+                go,
+                edit,
+                dismiss,
+                overriding,
+            };
             return Answer::Replace(planned::message(shown, beside, buttons));
         }
         match self.seal_for_modal(plan, purpose) {
@@ -346,7 +394,7 @@ impl Receiver {
         &self,
         occasion: &Occasion,
         plan: &Plan,
-        request: DeployRequest,
+        (request, may_override): (DeployRequest, bool),
         shown: &Shown,
     ) -> Result<Answer, Trouble> {
         let attempted = Attempted {
@@ -358,7 +406,11 @@ impl Receiver {
         let created =
             persist::create(&self.client, &self.begun, request, occasion.persist_by()).await;
         self.metrics.created(created.word());
-        let waits = !shown.waits.is_empty();
+        let waits = Waits {
+            line: !shown.waits.is_empty(),
+            held: shown.held.clone(),
+            may_override,
+        };
         let is_settled = !matches!(
             created,
             Created::Unknown(_) | Created::Settled(Settled::NotDone | Settled::Unknowable)
@@ -368,7 +420,7 @@ impl Receiver {
         }
         Ok(Answer::Replace(match created {
             Created::Settled(settled) => {
-                told(plan, &settled, waits, &attempted, &self.settings.command)
+                told(plan, &settled, &waits, &attempted, &self.settings.command)
             }
             Created::Unknown(call) => {
                 self.follow_up(occasion, plan, waits, &attempted, call);
@@ -382,7 +434,7 @@ impl Receiver {
         &self,
         occasion: &Occasion,
         plan: &Plan,
-        waits: bool,
+        waits: Waits,
         attempted: &Attempted,
         call: JoinHandle<Settled>,
     ) {
@@ -390,7 +442,7 @@ impl Receiver {
         let (attempted, command) = (attempted.clone(), self.settings.command.clone());
         self.later.spawn(async move {
             let settled = call.await.unwrap_or(Settled::Unknowable);
-            let message = told(&plan, &settled, waits, &attempted, &command);
+            let message = told(&plan, &settled, &waits, &attempted, &command);
             if let Err(error) = voice.privately(&occasion, &message).await {
                 tracing::warn!(error = %telemetry::chain(&error), "a late answer didn't reach Slack");
             }
@@ -398,16 +450,24 @@ impl Receiver {
     }
 }
 
+/// What an accepted request will wait for, as its plan had it.
+struct Waits {
+    /// Other requests.
+    line: bool,
+    held: Held,
+    may_override: bool,
+}
+
 fn told(
     plan: &Plan,
     settled: &Settled,
-    waits: bool,
+    waits: &Waits,
     attempted: &Attempted,
     command: &str,
 ) -> Message {
     match settled {
         Settled::New(request) if object::likeness(plan, request) == Likeness::Same => {
-            started::accepted(request, waits)
+            started::accepted(request, waits.line, &waits.held, waits.may_override)
         }
         Settled::New(existing) | Settled::Existing(existing) => {
             started::existing(existing, object::likeness(plan, existing), plan)
@@ -419,7 +479,7 @@ fn told(
 }
 
 /// What the directory has for a plan, of what its asker may see.
-fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
+fn find(sight: &Sight, plan: &Plan) -> Result<Named, Message> {
     let (namespace, order) = (&plan.namespace, &plan.order);
     let Some(application) = sight.get::<Application>(namespace, &order.application) else {
         return Err(refusing::no_application(plan));
@@ -435,11 +495,6 @@ fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
     if !allowed.is_empty() && !allowed.contains(&plan.place.channel) {
         return Err(refusing::wrong_channel(plan, allowed));
     }
-    let targets = sight.those(|target: &DeployTarget| {
-        target.metadata.namespace.as_ref() == Some(namespace)
-            && target.spec.application == order.application
-            && target.spec.environment == order.environment
-    });
     let requests = sight.those(|request: &DeployRequest| {
         let status = request.status.as_ref();
         let ended = status
@@ -449,10 +504,9 @@ fn find(sight: &Sight, plan: &Plan) -> Result<Found, Message> {
             && request.metadata.namespace.as_ref() == Some(namespace)
             && request.spec.application == order.application
     });
-    Ok(Found {
+    Ok(Named {
         application,
         environment,
-        targets,
         requests,
     })
 }
@@ -508,7 +562,12 @@ mod tests {
         };
         let said = |found: &DeployRequest| {
             let settled = Settled::New(Box::new(found.clone()));
-            let message = told(&plan, &settled, false, &attempted, "/deploy");
+            let waits = Waits {
+                line: false,
+                held: Held::default(),
+                may_override: false,
+            };
+            let message = told(&plan, &settled, &waits, &attempted, "/deploy");
             message.text().to_string()
         };
         assert!(said(&own).contains("Accepted"), "{}", said(&own));

@@ -102,7 +102,8 @@ pub async fn run(
         },
     };
     let scopes = Scope::of(&settings.namespaces);
-    let (directory, watching) = Directory::start(&client, &scopes, metrics.watches());
+    let home = &settings.people.namespace;
+    let (directory, watching) = Directory::start(&client, &scopes, home, metrics.watches());
     let directory = Arc::new(directory);
     let (records, noting) = Records::start(
         client.clone(),
@@ -255,6 +256,7 @@ async fn fill(
     let filling = Filling::of(directory.scopes());
     let filled = async {
         filling.enough().await;
+        directory.home_known().await;
         let records = records.filled().await;
         records.map_err(|_| ReceiverError::WatchEnded)?;
         directory.open();

@@ -2,30 +2,21 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ops::Deref,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use kube::{Client, ResourceExt, runtime::events::Recorder};
+use kube::ResourceExt;
 use reqwest::Url;
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
-use tokio_util::sync::CancellationToken;
 
-use super::{
-    RelaySettings, ledger::Ledger, message, metrics::RelayMetrics, place::Spot, plan::Facts,
-    purpose::Purpose, standing::Standing,
-};
+use super::{ledger::Ledger, means::Means, message, place::Spot, plan::Facts, purpose::Purpose};
 use crate::{
     api::{Application, DeployRequest, Environment, deploy_request::SlackMessage},
-    runtime::{
-        cache::{Cache, Guarded},
-        lease::Claim,
-    },
-    slack::{
-        client::{Method, Posted, SlackClient},
-        sharing::SharedChannels,
-    },
+    runtime::cache::{Cache, Guarded},
+    slack::client::{Method, Posted},
 };
 
 /// The longest wait after a pass that failed.
@@ -35,30 +26,14 @@ const EACH_WAITING: Duration = Duration::from_millis(1500);
 
 /// What all passes share.
 pub(super) struct Context {
-    /// The API server.
-    pub(super) client: Client,
-    /// Slack.
-    pub(super) slack: SlackClient,
-    /// Which channels are shared with other organisations.
-    pub(super) shared: SharedChannels,
-    /// The right to act, where there is a Lease.
-    pub(super) claim: Option<Claim>,
-    /// Whether Slack accepts us.
-    pub(super) standing: Standing,
-    /// How to work.
-    pub(super) settings: RelaySettings,
-    /// Counters.
-    pub(super) metrics: RelayMetrics,
-    /// Kubernetes events.
-    pub(super) recorder: Recorder,
+    /// What it works with.
+    pub(super) means: Means,
     /// Requests.
     pub(super) requests: Cache<DeployRequest>,
     /// Environments.
     pub(super) environments: Cache<Environment>,
     /// Applications.
     pub(super) applications: Cache<Application>,
-    /// Asked to end.
-    pub(super) shutdown: CancellationToken,
     /// Requests that went while they were told.
     pub(super) gone: UnboundedSender<Gone>,
     memories: Mutex<HashMap<String, Memory>>,
@@ -124,58 +99,30 @@ pub(super) struct Memory {
     pub(super) told_stop: Option<String>,
 }
 
+/// It works with what everybody here works with.
+impl Deref for Context {
+    type Target = Means;
+
+    fn deref(&self) -> &Means {
+        &self.means
+    }
+}
+
 impl Context {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "everything that a process hands to its engines, once"
-    )]
     pub(super) fn new(
-        client: Client,
-        slack: SlackClient,
-        claim: Option<Claim>,
-        standing: Standing,
-        settings: RelaySettings,
-        metrics: RelayMetrics,
-        recorder: Recorder,
+        means: Means,
         caches: (Cache<DeployRequest>, Cache<Environment>, Cache<Application>),
-        (gone, shutdown): (UnboundedSender<Gone>, CancellationToken),
+        gone: UnboundedSender<Gone>,
     ) -> Self {
         Self {
-            client,
-            shared: SharedChannels::new(slack.clone()),
-            slack,
-            claim,
-            standing,
-            settings,
-            metrics,
-            recorder,
+            means,
             requests: caches.0,
             environments: caches.1,
             applications: caches.2,
-            shutdown,
             gone,
             memories: Mutex::default(),
             failing: Mutex::default(),
             undelivered: Mutex::default(),
-        }
-    }
-
-    /// Whether this process may act now.
-    pub(super) fn may_act(&self) -> bool {
-        !self.shutdown.is_cancelled() && self.may_end()
-    }
-
-    /// Whether what is left to do after the signal is ours to do: not without the Lease.
-    pub(super) fn may_end(&self) -> bool {
-        self.claim.as_ref().is_none_or(Claim::is_current)
-    }
-
-    /// What a call answers; `None` when we are to end first. Not for what must not be sent twice.
-    pub(super) async fn unless_ended<T>(&self, call: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            () = self.shutdown.cancelled() => None,
-            answer = call => Some(answer),
         }
     }
 

@@ -18,8 +18,8 @@ pub enum RelayError {
         /// What was attempted.
         doing: &'static str,
     },
-    /// The API server has something that is no request as we know them.
-    #[error("a DeployRequest can't be read")]
+    /// The API server has something that is no request, or no freeze, as we know them.
+    #[error("what is told of can't be read")]
     Unreadable {
         /// What is wrong with it.
         #[source]

@@ -1,20 +1,51 @@
-//! What was told about a request, as its status holds it, and the writes to it. Touches the API server.
+//! What was told about a request or a freeze, as its status holds it, and the writes to it. Touches the API server.
 //!
 //! A write is a JSON patch that tests the uid and what was told as it was read: it fails when another relay was first,
 //! and never because the controller wrote something else.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{API_DEADLINE, error::RelayError, place::Spot, purpose::Purpose};
 use crate::api::{
-    DeployRequest, RELAY, bounds,
+    DeployFreeze, DeployRequest, RELAY, bounds,
     deploy_request::{EarlierMessage, SlackMessage, SlackStatus},
 };
+
+/// A kind whose status holds what was told.
+pub(super) trait Told:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned
+{
+    /// What was told; `None` where there is nothing.
+    fn told(&self) -> Option<&SlackStatus>;
+    /// Whether there is a status at all.
+    fn has_status(&self) -> bool;
+}
+
+impl Told for DeployRequest {
+    fn told(&self) -> Option<&SlackStatus> {
+        self.status.as_ref()?.slack.as_ref()
+    }
+
+    fn has_status(&self) -> bool {
+        self.status.is_some()
+    }
+}
+
+impl Told for DeployFreeze {
+    fn told(&self) -> Option<&SlackStatus> {
+        self.status.as_ref()?.slack.as_ref()
+    }
+
+    fn has_status(&self) -> bool {
+        self.status.is_some()
+    }
+}
 
 /// What was told, exactly as the API server has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,20 +65,17 @@ pub(super) enum Written {
     Done(Ledger),
     /// It was not as it was read.
     Conflict,
-    /// The request is no more.
+    /// The object is no more.
     Gone,
 }
 
 impl Ledger {
     /// As a cache has it.
-    pub(super) fn of(request: &DeployRequest) -> Self {
-        let told = request
-            .status
-            .as_ref()
-            .and_then(|status| status.slack.as_ref());
+    pub(super) fn of(object: &impl Told) -> Self {
+        let told = object.told();
         Self {
             raw: told.and_then(|told| serde_json::to_value(told).ok()),
-            has_status: request.status.is_some(),
+            has_status: object.has_status(),
             told: told.cloned().unwrap_or_default(),
         }
     }
@@ -71,40 +99,40 @@ impl Ledger {
         self.told == other.told
     }
 
-    /// The request and what was told, as the API server has them now. `None` when the request is no more; one that can't
-    /// be read is an error, since it is still there.
-    pub(super) async fn read(
+    /// The object and what was told, as the API server has them now. `None` when it is no more; one that can't be read is
+    /// an error, since it is still there.
+    pub(super) async fn read<K: Told>(
         client: &Client,
-        request: &DeployRequest,
-    ) -> Result<Option<(DeployRequest, Self)>, RelayError> {
-        let name = request.name_any();
-        let found = within("read a DeployRequest", api(client, request).get_opt(&name)).await?;
-        let Some(found) = found.filter(|found| found.uid() == request.uid()) else {
+        object: &K,
+    ) -> Result<Option<(K, Self)>, RelayError> {
+        let name = object.name_any();
+        let found = within("read what is told", api(client, object).get_opt(&name)).await?;
+        let Some(found) = found.filter(|found| found.uid() == object.uid()) else {
             return Ok(None);
         };
         let unreadable = |source| RelayError::Unreadable { source };
         let json = serde_json::to_value(&found).map_err(unreadable)?;
         let ledger = Self::from_json(&json);
-        let request = serde_json::from_value(json).map_err(unreadable)?;
-        Ok(Some((request, ledger)))
+        let object = serde_json::from_value(json).map_err(unreadable)?;
+        Ok(Some((object, ledger)))
     }
 
     /// Replaces what was told, if it still is what was read.
-    pub(super) async fn write(
+    pub(super) async fn write<K: Told>(
         &self,
         client: &Client,
-        request: &DeployRequest,
+        object: &K,
         next: &SlackStatus,
     ) -> Result<Written, RelayError> {
         let doing = "write what was told in Slack";
-        let patch = serde_json::from_value(self.patch(request, next));
+        let patch = serde_json::from_value(self.patch(object, next));
         let patch = patch.map_err(|error| RelayError::Api {
             doing,
             source: Box::new(kube::Error::SerdeError(error)),
         })?;
         let parameters = PatchParams::apply(RELAY);
-        let name = request.name_any();
-        let api = api(client, request);
+        let name = object.name_any();
+        let api = api(client, object);
         let patch = Patch::Json::<()>(patch);
         let written = api.patch_status(&name, &parameters, &patch);
         match within(doing, written).await {
@@ -120,17 +148,17 @@ impl Ledger {
 
     /// As it was read, but for a status that somebody took away: what is known to have been told is written back, or all
     /// of it would be told again.
-    pub(super) async fn restored(
+    pub(super) async fn restored<K: Told>(
         self,
         client: &Client,
-        request: &DeployRequest,
+        object: &K,
         known: Self,
     ) -> Result<Self, RelayError> {
         if !self.told.messages.is_empty() || known.told.messages.is_empty() {
             return Ok(self);
         }
         tracing::warn!("what was told in Slack was taken out of the status; it is written back");
-        match self.write(client, request, &known.told).await? {
+        match self.write(client, object, &known.told).await? {
             Written::Done(written) => Ok(written),
             Written::Conflict | Written::Gone => Ok(Self {
                 told: known.told,
@@ -139,8 +167,8 @@ impl Ledger {
         }
     }
 
-    fn patch(&self, request: &DeployRequest, next: &SlackStatus) -> Value {
-        let uid = json!({"op": "test", "path": "/metadata/uid", "value": request.uid()});
+    fn patch(&self, object: &impl Told, next: &SlackStatus) -> Value {
+        let uid = json!({"op": "test", "path": "/metadata/uid", "value": object.meta().uid});
         let (path, value) = if self.has_status {
             ("/status/slack", json!(next))
         } else {
@@ -177,7 +205,7 @@ pub(super) fn with_entry(told: &SlackStatus, entry: SlackMessage) -> Option<Slac
 
 /// A message that is about to be posted.
 pub(super) fn intent(
-    purpose: &Purpose,
+    purpose: &impl ToString,
     spot: &Spot,
     earlier: Option<EarlierMessage>,
     since: jiff::Timestamp,
@@ -195,9 +223,9 @@ pub(super) fn intent(
     }
 }
 
-fn api(client: &Client, request: &DeployRequest) -> Api<DynamicObject> {
-    let kind = ApiResource::erase::<DeployRequest>(&());
-    let namespace = request.namespace().unwrap_or_default();
+fn api<K: Told>(client: &Client, object: &K) -> Api<DynamicObject> {
+    let kind = ApiResource::erase::<K>(&());
+    let namespace = object.namespace().unwrap_or_default();
     Api::namespaced_with(client.clone(), &namespace, &kind)
 }
 

@@ -6,7 +6,9 @@
 
 mod context;
 mod error;
+mod freezes;
 mod ledger;
+mod means;
 pub mod message;
 mod metrics;
 mod pass;
@@ -21,6 +23,7 @@ mod testing;
 mod trouble;
 mod unasked;
 mod update;
+mod wording;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -46,6 +49,7 @@ use tracing::Instrument;
 pub use self::error::RelayError;
 use self::{
     context::{Context, Gone},
+    means::Means,
     metrics::RelayMetrics,
     plan::Timing,
     standing::Standing,
@@ -64,6 +68,7 @@ use crate::{
         blocks::{Block, Message},
         client::{Destination, Post, Priority, SlackClient},
         ids::ChannelId,
+        sharing::SharedChannels,
         text::Mrkdwn,
     },
 };
@@ -80,6 +85,8 @@ const SWEEP: Duration = Duration::from_secs(30);
 pub struct RelaySettings {
     /// Namespaces to work in; all when empty.
     pub namespaces: Vec<String>,
+    /// Foredeck's own namespace, whose freezes hold everywhere; none where it is left out and not among the others.
+    pub home: Option<String>,
     /// A channel that is told when the relay starts.
     pub startup_channel: Option<ChannelId>,
     /// How long is how long.
@@ -138,6 +145,11 @@ pub async fn run(
     let metrics = RelayMetrics::register(&parts.metrics);
     let standing = Standing::new(parts.readiness.gate("relay-slack"), metrics.clone());
     let scopes = Scope::of(&settings.namespaces);
+    let frozen = freezes::scopes(&settings).into_iter().map(|scope| {
+        let means = means(&settings, &parts, (&standing, &metrics), &shutdown);
+        freezes::engine(scope, means, parts.metrics.clone())
+    });
+    let frozen: Vec<_> = frozen.collect();
     let filling = Filling::of(scopes.len());
     let engines = scopes.into_iter().enumerate().map(|scope| {
         let shared = (standing.clone(), metrics.clone());
@@ -168,7 +180,10 @@ pub async fn run(
     );
     let working = async {
         let outcome = tokio::select! {
-            outcome = futures::future::try_join_all(engines) => outcome,
+            outcome = futures::future::try_join(
+                futures::future::try_join_all(engines),
+                futures::future::try_join_all(frozen),
+            ) => outcome,
             never = opening => match never {},
         };
         ended.cancel();
@@ -209,6 +224,7 @@ async fn engine(
     shutdown: CancellationToken,
     filling: Filling,
 ) -> Result<(), RelayError> {
+    let means = means(settings, &parts, (&standing, &metrics), &shutdown);
     let (client, registry) = (parts.client, parts.metrics);
     let watches = &registry.watches().apart();
     let (requests, request_changes) =
@@ -222,21 +238,8 @@ async fn engine(
     let store = requests.0.clone();
     let (gone, went) = unbounded_channel();
     let (wake, woken) = unbounded_channel();
-    let reporter = Reporter {
-        controller: RELAY.to_owned(),
-        instance: None,
-    };
-    let context = Arc::new(Context::new(
-        client.clone(),
-        parts.slack,
-        parts.claim,
-        standing,
-        settings.clone(),
-        metrics,
-        Recorder::new(client, reporter),
-        (requests, environments, applications),
-        (gone, shutdown.clone()),
-    ));
+    let caches = (requests, environments, applications);
+    let context = Arc::new(Context::new(means, caches, gone));
     let watching = stream::select_all([
         request_changes.map(Change::Request).boxed(),
         environment_changes.map(Change::Environment).boxed(),
@@ -327,6 +330,30 @@ async fn engine(
     tokio::select! {
         outcome = work => outcome,
         () = watching => Err(RelayError::WatchEnded),
+    }
+}
+
+/// What whoever tells something works with.
+fn means(
+    settings: &RelaySettings,
+    parts: &RelayParts,
+    (standing, metrics): (&Standing, &RelayMetrics),
+    shutdown: &CancellationToken,
+) -> Means {
+    let reporter = Reporter {
+        controller: RELAY.to_owned(),
+        instance: None,
+    };
+    Means {
+        client: parts.client.clone(),
+        shared: SharedChannels::new(parts.slack.clone()),
+        slack: parts.slack.clone(),
+        claim: parts.claim.clone(),
+        standing: standing.clone(),
+        settings: settings.clone(),
+        metrics: metrics.clone(),
+        recorder: Recorder::new(parts.client.clone(), reporter),
+        shutdown: shutdown.clone(),
     }
 }
 

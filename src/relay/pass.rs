@@ -273,7 +273,7 @@ async fn act(context: &Context, scene: &Scene, step: Step) -> Result<Done, Relay
     }
     let pointing = matches!(
         purpose,
-        Purpose::Link | Purpose::Started(_) | Purpose::Ended(_)
+        Purpose::Link | Purpose::Overridden(_) | Purpose::Started(_) | Purpose::Ended(_)
     );
     if pointing && find_url(context, scene).await {
         return Ok(Done::Next);

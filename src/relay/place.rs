@@ -81,6 +81,8 @@ pub struct Places {
     pub link: Option<Spot>,
     /// Further channels, each of which gets a line at the start and one at the end.
     pub also: BTreeSet<ChannelId>,
+    /// Every channel of the Environment.
+    pub environment: BTreeSet<ChannelId>,
     /// Who asked, if they are known to Slack.
     pub requester: Option<UserId>,
 }
@@ -147,6 +149,7 @@ impl Places {
             .flat_map(|notify| &notify.also)
             .filter_map(|channel| channel.parse().ok())
             .collect();
+        let environment = also.iter().cloned().chain(home).collect();
         if let Some(channel) = first.as_ref().and_then(Spot::known_channel) {
             also.remove(channel);
         }
@@ -154,6 +157,7 @@ impl Places {
             live,
             link: asked.filter(|_| elsewhere),
             also,
+            environment,
             requester,
         }
     }

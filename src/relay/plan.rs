@@ -7,10 +7,11 @@ use kube::ResourceExt;
 use reqwest::Url;
 
 use super::{
-    message::{self, Readers},
+    message,
     place::{Places, Spot},
     purpose::Purpose,
     unasked::Unasked,
+    wording::{is_asked_alone, message_for, message_of},
 };
 use crate::{
     api::{
@@ -236,6 +237,7 @@ impl Planner<'_> {
         }
         self.live(&mut plan);
         self.link(&mut plan);
+        self.overridden(&mut plan);
         self.started(&mut plan);
         self.stages(&mut plan);
         self.approval(&mut plan);
@@ -379,6 +381,20 @@ impl Planner<'_> {
                 let spot = Some(asked).filter(|_| self.is_news());
                 self.once(plan, Purpose::Link, spot, Priority::Interactive);
             }
+        }
+    }
+
+    /// Somebody let it pass what holds others: whoever looks after the Environment gets to know, once it has started. Until
+    /// then it may yet be by another's word that it goes, and this is told once.
+    fn overridden(&self, plan: &mut Plan) {
+        let passed = message::is_overridden(self.facts.request) && self.has_started();
+        if !passed || self.is_settled() {
+            return;
+        }
+        for channel in &self.places.environment {
+            let spot = Some(in_channel(channel)).filter(|_| self.is_news());
+            let purpose = Purpose::Overridden(channel.clone());
+            self.once(plan, purpose, spot, Priority::Interactive);
         }
     }
 
@@ -560,68 +576,6 @@ impl Planner<'_> {
     fn entry(&self, purpose: &Purpose) -> Option<&SlackMessage> {
         entry(self.facts.told, purpose)
     }
-}
-
-/// What the message for a purpose says now.
-pub fn message_of(
-    facts: &Facts<'_>,
-    purpose: &Purpose,
-    earlier: Option<EarlierMessage>,
-) -> Message {
-    let places = Places::of(facts.request, facts.environment, facts.application);
-    message_for(facts, &places, purpose, earlier)
-}
-
-fn message_for(
-    facts: &Facts<'_>,
-    places: &Places,
-    purpose: &Purpose,
-    earlier: Option<EarlierMessage>,
-) -> Message {
-    let (request, url) = (facts.request, facts.live_url);
-    let live = entry(facts.told, &Purpose::Live);
-    match purpose {
-        Purpose::Live => message::live(request, facts.application, earlier),
-        Purpose::Link => {
-            let channel = live.and_then(|live| live.channel.parse::<ChannelId>().ok());
-            let named = channel.filter(|channel| !channel.is_direct());
-            message::link(request, named.as_ref(), url)
-        }
-        Purpose::Stages => message::stages(request),
-        Purpose::End => {
-            let with_stages = entry(facts.told, &Purpose::Stages).is_none();
-            message::end(request, places.requester.as_ref(), with_stages, earlier)
-        }
-        Purpose::Approval => {
-            let readers = if is_asked_alone(facts.told) {
-                Readers::RequesterOnly
-            } else {
-                Readers::Channel
-            };
-            message::approval(
-                request,
-                facts.environment,
-                facts.application,
-                readers,
-                earlier,
-            )
-        }
-        Purpose::Judgment(mark) => {
-            let since = entry(facts.told, purpose).map(|entry| entry.since.0);
-            message::judgment(request, facts.environment, mark, since, earlier)
-        }
-        Purpose::Started(channel) => message::started(request, channel, url, earlier),
-        Purpose::Ended(channel) => message::ended(request, channel, url, earlier),
-    }
-}
-
-/// Whether the question for approval is, or is to be, where only who asked for the request sees it.
-fn is_asked_alone(told: &SlackStatus) -> bool {
-    let approval = entry(told, &Purpose::Approval);
-    let place = approval.or_else(|| entry(told, &Purpose::Live).filter(|live| live.ts.is_some()));
-    place
-        .and_then(|place| place.channel.parse::<ChannelId>().ok())
-        .is_some_and(|channel| channel.is_direct())
 }
 
 fn out_of_thread(spot: &Spot) -> Option<Spot> {

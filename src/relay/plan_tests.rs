@@ -604,3 +604,60 @@ fn one_without_a_person_has_no_answer_at_a_good_end() {
         [format!("post end C0ASKED/{LIVE} broadcast")]
     );
 }
+
+#[test]
+fn an_override_is_told_once_in_each_channel_of_the_environment() {
+    let decisions = json!({"status": {"decisions": [
+        {"at": "2026-03-04T10:01:00Z", "what": "Overridden", "by": "bob@corp.example", "why": "the shop is down"},
+    ]}});
+    let own = environment(&json!({"channel": "C0OWN", "also": ["C0ALSO"]}));
+    let scene = |phase, messages: &[Value]| {
+        let mut scene = Scene::of(changed(phase, &decisions), messages);
+        scene.environment = Some(own.clone());
+        scene
+    };
+    let posts = |scene: &Scene| {
+        let mut steps = scene.steps();
+        steps.retain(|step| step.contains("overridden"));
+        steps
+    };
+    let own_live = told("live", "C0OWN", Some(LIVE));
+    let both = ["C0ALSO", "C0OWN"].map(|channel| format!("post overridden:{channel} {channel}"));
+    let begun = scene(Phase::Running, std::slice::from_ref(&own_live));
+    assert_eq!(posts(&begun), both);
+    // Until it starts it may yet go by another's word; then the latest is told.
+    assert!(posts(&scene(Phase::Queued, std::slice::from_ref(&own_live))).is_empty());
+    let waits = json!({"status": {"decisions": [
+        decisions["status"]["decisions"][0],
+        {"at": "2026-03-04T10:02:00Z", "what": "Overridden", "by": "olga@corp.example", "why": "it burns"},
+    ]}});
+    let mut again = scene(Phase::Queued, std::slice::from_ref(&own_live));
+    again.request = changed(Phase::Queued, &waits);
+    assert!(posts(&again).is_empty());
+    again.request = changed(Phase::Running, &waits);
+    assert_eq!(posts(&again), both);
+    let message = message::overridden(&again.request, &"C0OWN".parse().unwrap(), None, None);
+    let text = serde_json::to_string(message.blocks()).unwrap();
+    assert!(
+        text.contains("olga@corp.example") && text.contains("it burns") && !text.contains("bob@"),
+        "{text}"
+    );
+    // What nobody passed is not told.
+    let mut plain = scene(Phase::Running, std::slice::from_ref(&own_live));
+    plain.request = request(Phase::Running);
+    assert!(posts(&plain).is_empty());
+    // A relay that died between writing it down and posting it looks for it; what is told stays told.
+    let told = [
+        own_live.clone(),
+        told("overridden:C0OWN", "C0OWN", None),
+        told("overridden:C0ALSO", "C0ALSO", Some("3.3")),
+    ];
+    assert_eq!(
+        posts(&scene(Phase::Succeeded, &told)),
+        ["settle overridden:C0OWN C0OWN"]
+    );
+    // Long over, and nobody told it then.
+    let mut late = scene(Phase::Succeeded, &[own_live]);
+    late.now = "2026-03-06T10:00:00Z".parse().unwrap();
+    assert!(posts(&late).is_empty());
+}

@@ -14,12 +14,14 @@ use super::{
     context::{Context, Unrecorded},
     error::RelayError,
     ledger::{self, Written},
+    means::Means,
     message,
     pass::{Done, Scene, look_afresh, urgency},
     plan::{self, Posting, Step},
     purpose::Purpose,
     search::{Search, Wanted, search},
     trouble::{self, Verdict},
+    wording,
 };
 use crate::{
     api::deploy_request::{EarlierMessage, SlackMessage},
@@ -94,7 +96,7 @@ async fn begin(
         return Ok(Done::NotOurs);
     }
     crash::point("before-slack-post");
-    let sent = send(context, permit, &posting).await;
+    let sent = send(context, permit, as_post(&posting), posting.purpose.word()).await;
     crash::point("after-slack-post");
     let Some(sent) = sent else {
         return Ok(Done::NotOurs);
@@ -154,16 +156,14 @@ async fn write_intent(
 
 /// Sends it; with ever less of it where Slack doesn't take what we made. Whether it had to be plain. `None` when we are
 /// to end and it certainly isn't posted.
-async fn send(
-    context: &Context,
+pub(super) async fn send(
+    means: &Means,
     permit: Permit,
-    posting: &Posting,
+    post: Post<'_>,
+    word: &'static str,
 ) -> Option<Result<(Posted, bool), SlackError>> {
-    let message = &posting.message;
-    let first = context
-        .slack
-        .post_message(permit, with_text(posting, message))
-        .await;
+    let message = post.message;
+    let first = means.slack.post_message(permit, post.clone()).await;
     let mut refused = match first {
         Err(error @ SlackError::OurBug { .. }) => error,
         other => return Some(other.map(|at| (at, false))),
@@ -172,16 +172,14 @@ async fn send(
         message.without_blocks(),
         Message::plain(message.text().clone()),
     ] {
-        tracing::error!(message.purpose = posting.purpose.word(), error = %refused, "Slack doesn't take a message of ours; it is sent with less in it");
-        let turn = context
-            .slack
-            .reserve_post(&posting.spot.to, Priority::Final);
-        let permit = context.unless_ended(turn).await?;
-        match context
-            .slack
-            .post_message(permit, with_text(posting, &plainer))
-            .await
-        {
+        tracing::error!(message.purpose = word, error = %refused, "Slack doesn't take a message of ours; it is sent with less in it");
+        let turn = means.slack.reserve_post(post.to, Priority::Final);
+        let permit = means.unless_ended(turn).await?;
+        let plainer = Post {
+            message: &plainer,
+            ..post
+        };
+        match means.slack.post_message(permit, plainer).await {
             Err(error @ SlackError::OurBug { .. }) => refused = error,
             other => return Some(other.map(|at| (at, true))),
         }
@@ -189,12 +187,12 @@ async fn send(
     Some(Err(refused))
 }
 
-fn with_text<'a>(posting: &'a Posting, message: &'a Message) -> Post<'a> {
+fn as_post(posting: &Posting) -> Post<'_> {
     Post {
         to: &posting.spot.to,
         thread: posting.spot.thread.as_ref(),
         broadcast: posting.broadcast,
-        message,
+        message: &posting.message,
     }
 }
 
@@ -292,8 +290,9 @@ pub(super) async fn settle(
         return Ok(Done::Later(LOOK));
     };
     let wanted = Wanted {
+        mark: message::MARK,
         uid: &uid,
-        purpose: &posting.purpose,
+        purpose: &posting.purpose.to_string(),
         spot: &posting.spot,
         since: entry.since.0,
         settle: context.settings.pace.settle,
@@ -371,7 +370,7 @@ async fn again(
     if !same {
         return Ok(Done::Next);
     }
-    let message = plan::message_of(&scene.facts(context), &posting.purpose, earlier);
+    let message = wording::message_of(&scene.facts(context), &posting.purpose, earlier);
     let posting = Posting {
         message,
         earlier,

@@ -20,6 +20,8 @@ pub enum Purpose {
     Judgment(String),
     /// How it ended, in the live message's thread; mentions who asked.
     End,
+    /// In a channel of the Environment: somebody let it pass order, freezes and locks.
+    Overridden(ChannelId),
     /// One line in a further channel when it starts.
     Started(ChannelId),
     /// One line in a further channel when it has ended.
@@ -39,6 +41,7 @@ impl Purpose {
                 _ => None,
             },
             Some(("judgment", mark)) => is_mark(mark).then(|| Self::Judgment(mark.to_owned())),
+            Some(("overridden", channel)) => channel.parse().ok().map(Self::Overridden),
             Some(("started", channel)) => channel.parse().ok().map(Self::Started),
             Some(("ended", channel)) => channel.parse().ok().map(Self::Ended),
             Some(_) => None,
@@ -54,6 +57,7 @@ impl Purpose {
             Self::Approval => "approval",
             Self::Judgment(_) => "judgment",
             Self::End => "end",
+            Self::Overridden(_) => "overridden",
             Self::Started(_) => "started",
             Self::Ended(_) => "ended",
         }
@@ -63,7 +67,7 @@ impl Purpose {
 impl fmt::Display for Purpose {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started(channel) | Self::Ended(channel) => {
+            Self::Overridden(channel) | Self::Started(channel) | Self::Ended(channel) => {
                 write!(formatter, "{}:{channel}", self.word())
             }
             Self::Judgment(mark) => write!(formatter, "{}:{mark}", self.word()),
@@ -93,6 +97,7 @@ mod tests {
             Purpose::End,
             Purpose::Approval,
             Purpose::Judgment("0a1b".to_owned()),
+            Purpose::Overridden(channel.clone()),
             Purpose::Started(channel.clone()),
             Purpose::Ended(channel),
         ] {

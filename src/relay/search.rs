@@ -5,9 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    message::{MARK, MARK_PURPOSE, MARK_UID},
+    message::{MARK_PURPOSE, MARK_UID},
     place::Spot,
-    purpose::Purpose,
 };
 use crate::slack::{
     client::{Destination, Found, Page, Posted, SlackClient, SlackError, Span},
@@ -32,10 +31,12 @@ pub(super) enum Search {
 
 /// Which message is looked for.
 pub(super) struct Wanted<'a> {
-    /// The request's uid.
+    /// The type of its mark.
+    pub(super) mark: &'static str,
+    /// The object's uid.
     pub(super) uid: &'a str,
-    /// What it is for.
-    pub(super) purpose: &'a Purpose,
+    /// What it is for: the word that its mark has.
+    pub(super) purpose: &'a str,
     /// Where it was to go.
     pub(super) spot: &'a Spot,
     /// When it was about to be posted.
@@ -113,6 +114,6 @@ fn when(wanted: &Wanted<'_>) -> Option<(MessageTs, MessageTs)> {
 
 fn is_wanted(found: &Found, wanted: &Wanted<'_>) -> bool {
     found.user.as_ref() == Some(wanted.by)
-        && found.has_mark(MARK, MARK_UID, wanted.uid)
-        && found.has_mark(MARK, MARK_PURPOSE, &wanted.purpose.to_string())
+        && found.has_mark(wanted.mark, MARK_UID, wanted.uid)
+        && found.has_mark(wanted.mark, MARK_PURPOSE, wanted.purpose)
 }

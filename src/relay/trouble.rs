@@ -13,6 +13,7 @@ use super::{
     context::{Address, Context, named},
     error::RelayError,
     ledger::{self, Ledger, Written},
+    means::Means,
     message,
     pass::{Done, Scene},
     place::Spot,
@@ -43,7 +44,7 @@ pub(super) const SECOND_COPY: &str = "Slack did not say whether a message arrive
 const STOPPED: &str =
     "Nothing is told in Slack until somebody mends the app's installation or token: ";
 /// The word for a channel in which people of another organisation read along.
-const SHARED: &str = "shared_channel";
+pub(super) const SHARED: &str = "shared_channel";
 /// The longest wait between two attempts.
 const LONGEST: Duration = Duration::from_mins(2);
 /// How soon a post without an answer is looked for.
@@ -72,11 +73,11 @@ pub(super) enum Verdict {
 
 /// Whether Slack doesn't accept us at all, or only not this call: that is asked, since one call's answer must not hold up
 /// all that is told.
-pub(super) async fn judge(context: &Context, error: SlackError) -> Verdict {
+pub(super) async fn judge(means: &Means, error: SlackError) -> Verdict {
     if !matches!(error, SlackError::Stop { .. }) {
         return Verdict::Error(error);
     }
-    match context.unless_ended(context.slack.auth_test()).await {
+    match means.unless_ended(means.slack.auth_test()).await {
         None => Verdict::Ended,
         Some(Ok(_)) => Verdict::OnlyThis,
         Some(Err(now)) => Verdict::Error(now),

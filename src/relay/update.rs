@@ -7,6 +7,7 @@ use super::{
     context::{Context, Gone, names},
     error::RelayError,
     ledger::{self, Written},
+    means::Means,
     message,
     pass::{Done, Scene, look, urgency},
     plan::{self, Step},
@@ -98,13 +99,13 @@ pub(super) async fn update(
 
 /// Shows it; with ever less of it where Slack doesn't take what we made. Whether it had to be plain. `None` when we are
 /// to end and Slack didn't take it yet.
-async fn show(
-    context: &Context,
+pub(super) async fn show(
+    means: &Means,
     permit: Permit,
     at: &Posted,
     message: &Message,
 ) -> Option<Result<bool, SlackError>> {
-    let mut refused = match context.slack.update_message(permit, at, message).await {
+    let mut refused = match means.slack.update_message(permit, at, message).await {
         Err(error @ SlackError::OurBug { .. }) => error,
         other => return Some(other.map(|()| false)),
     };
@@ -113,9 +114,9 @@ async fn show(
         Message::plain(message.text().clone()),
     ] {
         tracing::error!(error = %refused, "Slack doesn't take a message of ours; it is shown with less in it");
-        let turn = context.slack.reserve_update(Priority::Final);
-        let permit = context.unless_ended(turn).await?;
-        match context.slack.update_message(permit, at, &plainer).await {
+        let turn = means.slack.reserve_update(Priority::Final);
+        let permit = means.unless_ended(turn).await?;
+        match means.slack.update_message(permit, at, &plainer).await {
             Err(error @ SlackError::OurBug { .. }) => refused = error,
             other => return Some(other.map(|()| true)),
         }

@@ -89,6 +89,8 @@ pub const RECEIVER_POINTS: &[&str] = &[
     "after-persist",
     "before-ask-cancel",
     "after-ask-cancel",
+    "before-ask-override",
+    "after-ask-override",
     "before-answer",
     "after-answer",
 ];

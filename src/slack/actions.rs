@@ -9,6 +9,8 @@ pub const PLAN_DEPLOY: &str = "plan-deploy";
 pub const PLAN_AGAIN: &str = "plan-again";
 /// Opens the form with what a plan holds. Value: the sealed plan.
 pub const PLAN_EDIT: &str = "plan-edit";
+/// Has a plan pass what holds it, and is the modal that asks why. Value, and what the modal carries: the sealed plan.
+pub const PLAN_OVERRIDE: &str = "plan-override";
 /// Takes a plan away. Value: the sealed plan.
 pub const PLAN_CANCEL: &str = "plan-cancel";
 /// Chooses one of several teams. Value: the sealed plan of that team.
@@ -33,6 +35,8 @@ pub const FORM_VALUE: &str = "form-value";
 
 /// Ends a request. Value: [`Target`].
 pub const REQUEST_CANCEL: &str = "request-cancel";
+/// Lets a held request pass order, freezes and locks: asks why first. Value: [`Target`].
+pub const REQUEST_OVERRIDE: &str = "request-override";
 /// Says yes to a request's start. Value: [`Question`] with the digest of what is to run.
 pub const APPROVE: &str = "request-approve";
 /// Says no to it: asks why first. Value: the same.
@@ -47,6 +51,8 @@ pub const JUDGE_STOP: &str = "judge-stop";
 pub const REJECTION: &str = "rejection";
 /// The modal that asks why a judgment is to stop.
 pub const STOPPING: &str = "stopping";
+/// The modal that asks why a held request is to pass order, freezes and locks. Carries: the button's [`Target`].
+pub const OVERRIDING: &str = "overriding";
 /// The modal that asks which input a judgment is to go on with.
 pub const CHOOSING: &str = "choosing";
 /// In those modals: the field and its element.

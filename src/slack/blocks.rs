@@ -217,6 +217,27 @@ impl RichText {
         self
     }
 
+    /// A sentence of ours, in which what stands between backquotes is a name or a command: it is shown as code. Only the looks
+    /// of it can come out wrong where somebody's words hold backquotes.
+    #[must_use]
+    pub fn sentence(mut self, text: &str) -> Self {
+        let plain = Plain::new(text).cut(MOST_RICH);
+        let parts: Vec<&str> = plain.as_str().split('`').collect();
+        if parts.len().is_multiple_of(2) || parts.iter().all(|part| part.is_empty()) {
+            return self.line(text);
+        }
+        let parts = parts.into_iter().enumerate();
+        let elements = parts
+            .filter(|(_, part)| !part.is_empty())
+            .map(|(index, part)| RichElement::Text {
+                text: part.to_owned(),
+                style: (index % 2 == 1).then(|| BTreeMap::from([("code", true)])),
+            });
+        let elements = elements.collect();
+        self.elements.push(Rich::Line { elements });
+        self
+    }
+
     /// A bold line.
     #[must_use]
     pub fn bold(mut self, text: &str) -> Self {

@@ -236,3 +236,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_sentence_shows_names_as_code_and_keeps_every_word() {
+    let shown =
+        |text: &str| serde_json::to_value(Block::from(RichText::new().sentence(text))).unwrap();
+    let elements = shown("`bob` locked `shop`.")["elements"][0]["elements"].clone();
+    assert_eq!(
+        elements,
+        serde_json::json!([
+            {"type": "text", "text": "bob", "style": {"code": true}},
+            {"type": "text", "text": " locked "},
+            {"type": "text", "text": "shop", "style": {"code": true}},
+            {"type": "text", "text": "."},
+        ])
+    );
+    for odd in ["", "`", "``", "one ` alone"] {
+        let elements = shown(odd)["elements"][0]["elements"].clone();
+        assert_eq!(elements.as_array().unwrap().len(), 1, "{odd}");
+        assert_ne!(elements[0]["text"], "", "{odd}");
+    }
+}

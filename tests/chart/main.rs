@@ -7,6 +7,7 @@ mod applies;
 mod approvals;
 mod cancel;
 mod commits;
+mod guardrails;
 mod helm_install;
 mod install;
 mod install_docs;

@@ -277,7 +277,7 @@ async fn the_dashboard_is_whole() -> Result<()> {
     for row in &rows {
         assert!(page.contains(&format!("\n| {row} | ")), "{row}");
     }
-    assert_eq!(rows.len(), 8);
+    assert_eq!(rows.len(), 9);
     Ok(())
 }
 

@@ -276,7 +276,7 @@ async fn what_tells_a_copy_is_the_controllers_alone() -> Result<()> {
         ] {
             let answer = writer.patch::<DeployRequest>("met", seen("forged")).await;
             let word = if who == "the receiver" {
-                "nothing of a request but spec.cancel"
+                "nothing of a request but spec.cancel and spec.override"
             } else {
                 "foredeck.dev/seen"
             };
@@ -318,7 +318,7 @@ async fn the_receiver_changes_nothing_of_a_request_but_its_cancel() -> Result<()
             .role("receiver")
             .patch::<DeployRequest>("alices", change)
             .await;
-        let words = ["changes nothing of a request but spec.cancel"];
+        let words = ["changes nothing of a request but spec.cancel and spec.override"];
         refused(&metadata.to_string(), answer, &words)?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use foredeck::api::{DeployApproval, DeployRequest, DeployTarget, Person};
+use foredeck::api::{DeployApproval, DeployFreeze, DeployRequest, DeployTarget, Person};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use kube::{
     Api,
@@ -37,17 +37,20 @@ fn everywhere(role: &str) -> Vec<(&'static str, &'static str)> {
             ("deployrequests", "get list watch patch delete"),
             ("deployapprovals", FOLLOW),
             ("deploytargets", "get list watch create"),
+            ("deployfreezes", FOLLOW),
             ("applications/status", "patch"),
             ("environments/status", "patch"),
             ("spinnakerconnections/status", "patch"),
             ("deployrequests/status", "patch"),
             ("deployapprovals/status", "patch"),
             ("deploytargets/status", "patch"),
+            ("deployfreezes/status", "patch"),
         ],
         "receiver" => vec![
             ("applications", FOLLOW),
-            ("environments", FOLLOW),
-            ("deploytargets", FOLLOW),
+            ("environments", "get list watch patch"),
+            ("deploytargets", "get list watch create patch"),
+            ("deployfreezes", FOLLOW),
             ("deployrequests", "get list watch create patch"),
             ("deployapprovals", "get list watch create"),
         ],
@@ -55,7 +58,9 @@ fn everywhere(role: &str) -> Vec<(&'static str, &'static str)> {
             ("applications", FOLLOW),
             ("environments", FOLLOW),
             ("deployrequests", READ),
+            ("deployfreezes", READ),
             ("deployrequests/status", "patch"),
+            ("deployfreezes/status", "patch"),
         ],
     }
 }
@@ -67,6 +72,7 @@ fn at_home(role: &str) -> Vec<(&'static str, &'static str)> {
         "receiver" => vec![
             ("persons", "get list watch create"),
             ("persons/status", "patch"),
+            ("deployfreezes", "create"),
         ],
         _ => Vec::new(),
     }
@@ -139,8 +145,8 @@ async fn no_role_reads_secrets_or_touches_who_may_what() -> Result<()> {
             "{role}"
         );
         // None holds a verb that lets things start.
-        for verb in ["deploy", "approve", "cancel", "override", "judge"] {
-            for resource in ["applications", "environments"] {
+        for verb in ["deploy", "approve", "cancel", "lock", "override", "judge"] {
+            for resource in ["applications", "environments", "deployfreezes"] {
                 let may = may(&bed, role, HOME, verb, ("foredeck.dev", resource, "")).await?;
                 assert!(!may, "{role}: {verb} {resource}");
             }
@@ -178,7 +184,10 @@ async fn a_stolen_token_is_stopped_by_rbac_first() -> Result<()> {
         ("receiver", "make a person elsewhere"),
         ("relay", "approve"),
         ("controller", "approve"),
-        ("receiver", "make a target"),
+        ("relay", "make a target"),
+        ("relay", "freeze"),
+        ("controller", "freeze"),
+        ("receiver", "freeze"),
         ("relay", "ask"),
         ("controller", "ask"),
     ] {
@@ -207,6 +216,14 @@ async fn a_stolen_token_is_stopped_by_rbac_first() -> Result<()> {
             "make a target" => {
                 let spec = json!({"application": "a", "environment": "b", "place": {"account": "c", "namespace": "d"}});
                 let object: DeployTarget = serde_json::from_value(make("DeployTarget", spec))?;
+                Api::namespaced(client, &bed.namespace)
+                    .create(&plain, &object)
+                    .await
+                    .map(drop)
+            }
+            "freeze" => {
+                let object: DeployFreeze =
+                    serde_json::from_value(make("DeployFreeze", json!({"reason": "forged"})))?;
                 Api::namespaced(client, &bed.namespace)
                     .create(&plain, &object)
                     .await
@@ -389,21 +406,28 @@ async fn told_where_to_work_a_role_has_rights_there_and_at_home_alone() -> Resul
         };
         bound.insert((place, named("/roleRef/name").unwrap_or_default()));
     }
-    let mut expected = BTreeSet::from([("everywhere", "foredeck-controller-cluster")]);
+    let mut expected = BTreeSet::from([
+        ("everywhere", "foredeck-controller-cluster"),
+        ("everywhere", "foredeck-receiver-cluster"),
+    ]);
     for role in ["foredeck-controller", "foredeck-receiver", "foredeck-relay"] {
         expected.extend(["shop", "pay", HOME].map(|place| (place, role)));
     }
     assert_eq!(bound, expected);
-    let names = all
-        .iter()
-        .filter(|one| one["metadata"]["name"] == "foredeck-controller-cluster");
-    let rules = names.flat_map(|role| role["rules"].as_array().into_iter().flatten());
-    let mut namespaces = rules.filter(|rule| words(&rule["resources"]) == ["namespaces"]);
-    let rule = namespaces.next().context("no rule on namespaces")?;
-    assert_eq!(
-        words(&rule["resourceNames"]),
-        ["kube-system", "shop", "pay"]
-    );
+    let expected: [(&str, &[&str]); 2] = [
+        (
+            "foredeck-controller-cluster",
+            &["kube-system", "shop", "pay"],
+        ),
+        ("foredeck-receiver-cluster", &["shop", "pay"]),
+    ];
+    for (name, expected) in expected {
+        let named = all.iter().filter(|one| one["metadata"]["name"] == name);
+        let rules = named.flat_map(|role| role["rules"].as_array().into_iter().flatten());
+        let mut namespaces = rules.filter(|rule| words(&rule["resources"]) == ["namespaces"]);
+        let rule = namespaces.next().context("no rule on namespaces")?;
+        assert_eq!(words(&rule["resourceNames"]), expected, "{name}");
+    }
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use foredeck::api::{
 use kube::Resource;
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, Bed, refused, render, slack_actor};
+use crate::support::{ALICE, Bed, documents, of_kind, refused, render, slack_actor};
 
 fn conditions() -> Value {
     json!({"conditions": [{
@@ -152,7 +152,7 @@ async fn the_controller_alone_writes_every_other_status() -> Result<()> {
 
 async fn check<K: Resource<DynamicType = ()>>(bed: &Bed, spec: Value) -> Result<()> {
     let kind = K::kind(&());
-    bed.role("receiver")
+    bed.somebody(ALICE, &[])
         .create::<K>("one", spec)
         .await
         .with_context(|| kind.to_string())?;
@@ -179,22 +179,40 @@ async fn check<K: Resource<DynamicType = ()>>(bed: &Bed, spec: Value) -> Result<
 }
 
 #[tokio::test]
-async fn the_policies_name_every_field_of_a_requests_status() -> Result<()> {
-    let rendered = render(&["--show-only", "templates/admission.yaml"]).await?;
-    let named: BTreeSet<String> = rendered
-        .split("object.?status.?")
-        .skip(1)
-        .map(|rest| {
-            rest.chars()
-                .take_while(char::is_ascii_alphanumeric)
-                .collect()
-        })
-        .collect();
-    // Those that admission asks of a person's status, beside.
-    let persons = ["username".to_owned()].into();
-    let named: BTreeSet<String> = named.difference(&persons).cloned().collect();
-    assert_eq!(named, fields("DeployRequest", "status")?);
+async fn the_policies_name_every_field_of_a_status_that_two_roles_write() -> Result<()> {
+    for (policy, kind) in [
+        ("foredeck-deployrequests-status", "DeployRequest"),
+        ("foredeck-deployfreezes-status", "DeployFreeze"),
+    ] {
+        let named = named_in(policy, "object.?status.?").await?;
+        assert_eq!(named, fields(kind, "status")?, "{policy}");
+    }
     Ok(())
+}
+
+#[tokio::test]
+async fn the_policies_name_every_field_that_is_not_the_receivers() -> Result<()> {
+    let mut named = named_in("foredeck-environments", "object.spec.?").await?;
+    assert_eq!(named, fields("Environment", "spec")?);
+    named = named_in("foredeck-deploytargets", "object.spec.?").await?;
+    // What a target stands for never changes: its definition sees to that.
+    named.extend(["application", "environment", "place"].map(str::to_owned));
+    assert_eq!(named, fields("DeployTarget", "spec")?);
+    Ok(())
+}
+
+/// The words that follow `before` in a validating policy.
+async fn named_in(policy: &str, before: &str) -> Result<BTreeSet<String>> {
+    let all = documents(&render(&["--show-only", "templates/admission.yaml"]).await?)?;
+    let mut policies = of_kind(&all, "ValidatingAdmissionPolicy");
+    let policy = policies.find(|one| one["metadata"]["name"] == policy);
+    let text = policy.context("the policy")?.to_string();
+    let word = |rest: &str| {
+        rest.chars()
+            .take_while(char::is_ascii_alphanumeric)
+            .collect()
+    };
+    Ok(text.split(before).skip(1).map(word).collect())
 }
 
 #[tokio::test]

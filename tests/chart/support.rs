@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use foredeck::api::{
-    Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
+    Application, DeployApproval, DeployFreeze, DeployRequest, DeployTarget, Environment, Person,
     SpinnakerConnection,
 };
 use foredeck_testkit::{ControlPlane, helm, wait_for};
@@ -141,7 +141,7 @@ fn writers() -> String {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": WRITERS},
         "rules": [{
             "apiGroups": ["foredeck.dev"], "resources": resources,
-            "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
+            "verbs": ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"],
         }],
     });
     let binding = json!({
@@ -153,10 +153,11 @@ fn writers() -> String {
 }
 
 /// Every kind.
-pub(crate) fn all_resources() -> [ApiResource; 7] {
+pub(crate) fn all_resources() -> [ApiResource; 8] {
     [
         resource::<Application>(),
         resource::<DeployApproval>(),
+        resource::<DeployFreeze>(),
         resource::<DeployRequest>(),
         resource::<DeployTarget>(),
         resource::<Environment>(),
@@ -165,7 +166,7 @@ pub(crate) fn all_resources() -> [ApiResource; 7] {
     ]
 }
 
-fn resource<K: Resource<DynamicType = ()>>() -> ApiResource {
+pub(crate) fn resource<K: Resource<DynamicType = ()>>() -> ApiResource {
     ApiResource::erase::<K>(&())
 }
 
@@ -255,6 +256,17 @@ impl Bed {
 
     /// Gives somebody a verb on objects of that name; returns once the API server heeds it.
     pub(crate) async fn grant(&self, user: &str, verb: &str, on: &[(&str, &str)]) -> Result<()> {
+        self.grant_in(&self.namespace, user, verb, on).await
+    }
+
+    /// The same in that namespace.
+    pub(crate) async fn grant_in(
+        &self,
+        namespace: &str,
+        user: &str,
+        verb: &str,
+        on: &[(&str, &str)],
+    ) -> Result<()> {
         let rules: Vec<Value> = on
             .iter()
             .map(|(resource, name)| {
@@ -262,7 +274,7 @@ impl Bed {
             })
             .collect();
         let name = format!("{}-{verb}", user.replace(['@', ':'], "-"));
-        let metadata = json!({"name": name, "namespace": self.namespace});
+        let metadata = json!({"name": name, "namespace": namespace});
         let role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules,
         });
@@ -276,13 +288,13 @@ impl Bed {
             .await?;
         for (resource, name) in on {
             let review: LocalSubjectAccessReview = serde_json::from_value(json!({
-                "metadata": {"namespace": self.namespace},
+                "metadata": {"namespace": namespace},
                 "spec": {"user": user, "resourceAttributes": {
-                    "namespace": self.namespace, "verb": verb, "group": "foredeck.dev", "resource": resource, "name": name,
+                    "namespace": namespace, "verb": verb, "group": "foredeck.dev", "resource": resource, "name": name,
                 }},
             }))?;
             let reviews: Api<LocalSubjectAccessReview> =
-                Api::namespaced(self.plane.admin(), &self.namespace);
+                Api::namespaced(self.plane.admin(), namespace);
             wait_for("the right to count", Duration::from_secs(30), async || {
                 let reviewed = reviews.create(&PostParams::default(), &review).await?;
                 ensure!(
@@ -337,13 +349,18 @@ pub(crate) struct Writer<'a> {
 
 impl Writer<'_> {
     pub(crate) fn api<K: Resource<DynamicType = ()>>(&self) -> Api<DynamicObject> {
-        let resource = resource::<K>();
-        let namespace = if resource.kind == "Person" {
+        self.api_in::<K>(if K::kind(&()) == "Person" {
             HOME
         } else {
             &self.bed.namespace
-        };
-        Api::namespaced_with(self.client.clone(), namespace, &resource)
+        })
+    }
+
+    pub(crate) fn api_in<K: Resource<DynamicType = ()>>(
+        &self,
+        namespace: &str,
+    ) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &resource::<K>())
     }
 
     pub(crate) async fn create<K: Resource<DynamicType = ()>>(

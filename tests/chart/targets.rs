@@ -72,18 +72,25 @@ async fn only_people_let_a_target_go() -> Result<()> {
     bed.role("controller")
         .create::<DeployTarget>("held", target(&Value::Null))
         .await?;
-    for user in [
-        "system:serviceaccount:flux-system:kustomize-controller",
-        &account("controller"),
-        &account("relay"),
-        &account("receiver"),
+    let machines = "only people let a target go";
+    for (user, words) in [
+        (
+            "system:serviceaccount:flux-system:kustomize-controller",
+            machines,
+        ),
+        (
+            &account("controller"),
+            "leaves to people what is theirs in the spec",
+        ),
+        (&account("relay"), "relay changes nothing of a target"),
+        (&account("receiver"), machines),
     ] {
         bed.grant(user, "override", &BOTH).await?;
         let answer = bed
             .somebody(user, &[])
             .patch::<DeployTarget>("held", ordered("forged"))
             .await;
-        refused(user, answer, &["only people let a target go"])?;
+        refused(user, answer, &[words])?;
     }
     Ok(())
 }

@@ -155,15 +155,17 @@ async fn of_secrets_the_controller_reads_the_ones_that_a_role_names_there() -> R
 }
 
 #[tokio::test]
-async fn the_controller_alone_reads_any_namespace_and_lists_none() -> Result<()> {
+async fn controller_and_receiver_read_any_namespace_and_no_role_lists_them() -> Result<()> {
     let bed = Bed::new(true, "labels").await?;
     for role in ROLES {
         let namespaces: Api<Namespace> = Api::all(bed.plane.client_as(&account(role), &[]));
         let read = namespaces.get(&bed.namespace).await;
-        if role == "controller" {
-            read.context("its labels say which shared connections it may use")?;
-        } else {
+        if role == "relay" {
             forbidden(role, read)?;
+        } else {
+            read.context(
+                "its labels say which shared connections it may use, and which freezes hold there",
+            )?;
         }
         forbidden(role, namespaces.list(&ListParams::default()).await)?;
     }

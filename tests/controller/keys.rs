@@ -29,6 +29,22 @@ fn act(action: &str, environment: &str) -> Value {
     json!({"application": "checkout", "environment": environment, "action": action})
 }
 
+impl Bed {
+    /// Lifts what a rollback left on staging.
+    async fn unhold(&self) -> Result<()> {
+        let target = self.target("staging").await?;
+        let hold = target
+            .status
+            .as_ref()
+            .and_then(|status| status.hold.as_ref());
+        let uid = &hold.context("no hold")?.uid;
+        let unhold = json!({"spec": {"unhold": {"uid": uid}}});
+        self.merge::<DeployTarget>(&target.name_any(), unhold)
+            .await?;
+        Ok(())
+    }
+}
+
 fn resolved(request: &DeployRequest) -> Option<String> {
     request.status.as_ref()?.resolved.as_ref()?.version.clone()
 }
@@ -156,6 +172,7 @@ async fn a_rollback_goes_to_the_version_that_ran_before_and_a_restart_changes_no
         reason(&failed, "Succeeded") == "NoEarlierVersion",
         "{failed:?}"
     );
+    bed.unhold().await?;
     // A target that was deleted is made anew from what ran, before anybody says that nothing did.
     for version in ["v4", "v5"] {
         bed.run(version, deploy("staging", version)).await?;

@@ -11,6 +11,8 @@ mod credentials;
 mod deleted;
 mod drift;
 mod gate;
+mod guardrails;
+mod holds;
 mod input;
 mod judgments;
 mod keys;

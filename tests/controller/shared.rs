@@ -338,6 +338,13 @@ fn reads(resource: &str) -> Value {
 
 /// A controller for this team that may not read the connections of foredeck's own namespace.
 async fn restricted(home: &Bed, team: &Bed) -> Result<Controller> {
+    home.bind("freezes", &reads("deployfreezes"), &[user(CONTROLLER)])
+        .await?;
+    more_restricted(home, team).await
+}
+
+/// A controller for this team that may not read the freezes of foredeck's own namespace either.
+async fn more_restricted(home: &Bed, team: &Bed) -> Result<Controller> {
     let itself = user(CONTROLLER);
     let groups = [
         "foredeck.dev",
@@ -386,6 +393,27 @@ async fn a_controller_that_may_not_read_foredecks_own_namespace_serves_those_who
     unrestricted(&home).await?;
     team.until_phase("kept", Phase::Succeeded).await?;
     ensure!(home.launches(&kept) == 1 && team.launches(&kept) == 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_may_not_read_freezes_starts_nothing_until_it_may() -> Result<()> {
+    let home = home(QUICK).await?;
+    let team = Bed::new("unfrozen", QUICK).await?;
+    let _controller = more_restricted(&home, &team).await?;
+    let request = team.request("first", deploy("production", "v1")).await?;
+    let says = format!(
+        "DeployFreezes of namespace {:?} can't be read",
+        home.namespace
+    );
+    team.until_kept_by("first", WaitingFor::Freeze, &says)
+        .await?;
+    ensure!(team.launches(&request) == 0);
+    // As soon as it may: the watch finds out by itself.
+    home.bind("freezes", &reads("deployfreezes"), &[user(CONTROLLER)])
+        .await?;
+    team.until_phase("first", Phase::Succeeded).await?;
+    ensure!(team.launches(&request) == 1);
     Ok(())
 }
 

@@ -267,7 +267,7 @@ async fn who_needs_a_commit_waits_for_github_in_nobodys_way() -> Result<()> {
     bed.request("expires", deploy("production", "main")).await?;
     let expired = bed.until_phase("expires", Phase::Expired).await?;
     ensure!(
-        message(&expired).contains("It last waited because"),
+        message(&expired).contains("It last waited for this:"),
         "{}",
         message(&expired)
     );
@@ -373,7 +373,8 @@ async fn what_ran_is_gone_back_to_and_restarted_as_its_commit() -> Result<()> {
         told.relation == Some(Relation::Behind) && told.removed == 1,
         "{told:?}"
     );
-    ensure!(asked(&github, "/commits/main") == 0, "{:?}", github.calls());
+    // Neither asked; how far what runs is behind may have been looked at once meanwhile.
+    ensure!(asked(&github, "/commits/main") <= 1, "{:?}", github.calls());
 
     // A target that lost what it knew finds the commits in Spinnaker's records, also of requests that are gone.
     for name in ["one", "two", "restart", "back"] {
@@ -383,6 +384,13 @@ async fn what_ran_is_gone_back_to_and_restarted_as_its_commit() -> Result<()> {
     bed.delete::<DeployTarget>(&target).await?;
     let third = github.head("main").await?;
     let next = bed.request("next", deploy("staging", "main")).await?;
+    // So is what the rollback left, until somebody lifts it.
+    let held = bed
+        .until_target("staging", "held", |status| status.hold.is_some())
+        .await?;
+    let uid = held.hold.context("no hold")?.uid;
+    bed.merge::<DeployTarget>(&target, json!({"spec": {"unhold": {"uid": uid}}}))
+        .await?;
     started_as(&bed, &next, &third).await?;
     bed.until_phase("next", Phase::Succeeded).await?;
     let rebuilt = bed.target("staging").await?.status.unwrap_or_default();

@@ -61,6 +61,7 @@ impl Bed {
         let rules = json!([
             {"apiGroups": [group], "resources": ["persons"], "verbs": ["get", "list", "watch", "create"]},
             {"apiGroups": [group], "resources": ["persons/status"], "verbs": ["patch"]},
+            {"apiGroups": [group], "resources": ["deployfreezes"], "verbs": ["get", "create", "delete"]},
         ]);
         let accounts = ["foredeck-controller", "foredeck-receiver"].map(
             |name| json!({"kind": "ServiceAccount", "name": name, "namespace": "foredeck-system"}),

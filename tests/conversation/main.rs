@@ -3,7 +3,9 @@
 
 mod approving;
 mod faults;
+mod held;
 mod life;
+mod locking;
 mod support;
 mod telemetry;
 mod versions;

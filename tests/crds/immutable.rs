@@ -12,13 +12,18 @@ use serde_json::{Map, Value, json};
 
 use crate::{Kind, installed, refusal, samples};
 
+/// What of a request can be set once.
+const ONCE: [&str; 2] = ["cancel", "override"];
+/// What people write of a target, and change as they like.
+const FREE: [&str; 3] = ["release", "lock", "unhold"];
+
 #[tokio::test]
-async fn a_request_never_changes_but_for_a_cancel() -> Result<()> {
+async fn a_request_never_changes_but_for_a_cancel_and_an_override() -> Result<()> {
     let (plane, namespace) = installed("immutable").await?;
     let kind = Kind::named("DeployRequest")?;
     let names = each_property(&kind, async |property| {
         let probe = Probe::new(plane, &namespace, &kind, property)?;
-        if property == "cancel" {
+        if ONCE.contains(&property) {
             probe.can_be_set_once().await
         } else {
             probe.can_not_be_added().await
@@ -26,7 +31,9 @@ async fn a_request_never_changes_but_for_a_cancel() -> Result<()> {
         probe.can_not_be_changed().await
     })
     .await?;
-    ensure!(names.contains(&"cancel".to_owned()), "{names:?}");
+    for once in ONCE {
+        ensure!(names.iter().any(|name| name == once), "{names:?}");
+    }
     Ok(())
 }
 
@@ -43,51 +50,64 @@ async fn a_cancel_without_a_reason_gets_none_later() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_cancel_that_does_not_count_can_be_replaced_and_never_taken_back() -> Result<()> {
-    let (plane, namespace) = installed("recancel").await?;
+async fn what_does_not_count_can_be_replaced_and_never_taken_back() -> Result<()> {
+    let (plane, namespace) = installed("again").await?;
     let kind = Kind::named("DeployRequest")?;
     let api = kind.api(plane, &namespace);
-    let by = |name: &str| json!({"cancel": {"reason": name, "by": {"username": name}}});
-    create(&api, &kind, "one", &kind.least()?).await?;
-    merge(&api, "one", by("mallory")).await?;
-    for (status, replaced) in [("True", false), ("Unknown", false), ("False", true)] {
-        let condition = json!({
-            "type": "Cancelable", "status": status, "reason": "CancelRefused", "message": "x",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        });
-        let other = json!({
-            "type": "Reconciling", "status": "False", "reason": "Queued", "message": "x",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        });
-        let patch = Patch::Merge(json!({"status": {"conditions": [other, condition]}}));
-        api.patch_status("one", &PatchParams::default(), &patch)
-            .await?;
-        let taken_back = merge(&api, "one", json!({"cancel": null})).await;
-        named("cancel", &refusal("taking it back", taken_back)?)?;
-        let answer = merge(&api, "one", by("alice")).await;
-        if replaced {
-            assert_eq!(answer?.data["spec"]["cancel"]["by"]["username"], "alice");
-        } else {
-            named("cancel", &refusal("replacing one that may count", answer)?)?;
+    for (field, judged, refused) in [
+        ("cancel", "Cancelable", "CancelRefused"),
+        ("override", "Overridden", "OverrideRefused"),
+    ] {
+        let by = |name: &str| json!({(field): {"reason": name, "by": {"username": name}}});
+        create(&api, &kind, field, &kind.least()?).await?;
+        merge(&api, field, by("mallory")).await?;
+        for (status, replaced) in [("True", false), ("Unknown", false), ("False", true)] {
+            let condition = |kind: &str, status: &str, reason: &str| {
+                json!({
+                    "type": kind, "status": status, "reason": reason, "message": "x",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                })
+            };
+            // What is said of anything else decides nothing.
+            let others = ["Reconciling", "Cancelable", "Overridden"]
+                .into_iter()
+                .filter(|other| *other != judged);
+            let mut conditions: Vec<Value> = others
+                .map(|other| condition(other, "False", "Queued"))
+                .collect();
+            conditions.push(condition(judged, status, refused));
+            let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+            api.patch_status(field, &PatchParams::default(), &patch)
+                .await?;
+            let taken_back = merge(&api, field, json!({(field): null})).await;
+            named(field, &refusal("taking it back", taken_back)?)?;
+            let answer = merge(&api, field, by("alice")).await;
+            if replaced {
+                assert_eq!(answer?.data["spec"][field]["by"]["username"], "alice");
+            } else {
+                named(field, &refusal("replacing one that may count", answer)?)?;
+            }
         }
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_target_stays_what_it_stands_for_and_can_be_released() -> Result<()> {
+async fn a_target_stays_what_it_stands_for_and_people_release_and_lock_it() -> Result<()> {
     let (plane, namespace) = installed("target").await?;
     let kind = Kind::named("DeployTarget")?;
     let names = each_property(&kind, async |property| {
         let probe = Probe::new(plane, &namespace, &kind, property)?;
-        if property == "release" {
+        if FREE.contains(&property) {
             return probe.can_be_changed_freely().await;
         }
         probe.can_not_be_added().await?;
         probe.can_not_be_changed().await
     })
     .await?;
-    ensure!(names.contains(&"release".to_owned()), "{names:?}");
+    for free in FREE {
+        ensure!(names.iter().any(|name| name == free), "{names:?}");
+    }
     Ok(())
 }
 

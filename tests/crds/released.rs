@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use foredeck::api::{
-    Application, DeployApproval, DeployRequest, DeployTarget, Environment, Person,
+    Application, DeployApproval, DeployFreeze, DeployRequest, DeployTarget, Environment, Person,
     SpinnakerConnection, crds,
 };
 use foredeck_testkit::ControlPlane;
@@ -40,8 +40,11 @@ type Variant = (
     &'static [(&'static str, &'static str)],
 );
 
+/// After the moment that is every other time in them.
+const LATER: &str = "2026-01-02T00:00:00Z";
+
 /// Of each kind the objects that together have every field: what can't stand together is left out of one or the other.
-const VARIANTS: [Variant; 13] = [
+const VARIANTS: [Variant; 15] = [
     ("Application", "full", &[], &[]),
     (
         "DeployApproval",
@@ -55,7 +58,19 @@ const VARIANTS: [Variant; 13] = [
         &["spec/digest"],
         &[("spec/for", "Judgment")],
     ),
-    ("DeployRequest", "full", &[], &[]),
+    (
+        "DeployFreeze",
+        "actions",
+        &["spec/exceptActions"],
+        &[("spec/until", LATER)],
+    ),
+    (
+        "DeployFreeze",
+        "except-actions",
+        &["spec/actions"],
+        &[("spec/until", LATER)],
+    ),
+    ("DeployRequest", "full", &[], &[("spec/startBefore", LATER)]),
     ("DeployTarget", "full", &[], &[]),
     ("Environment", "full", &[], &[]),
     ("Person", "full", &[], &[]),
@@ -394,6 +409,7 @@ fn through_types(object: Value) -> Result<Value> {
     match object["kind"].as_str() {
         Some("Application") => through::<Application>(object),
         Some("DeployApproval") => through::<DeployApproval>(object),
+        Some("DeployFreeze") => through::<DeployFreeze>(object),
         Some("DeployRequest") => through::<DeployRequest>(object),
         Some("DeployTarget") => through::<DeployTarget>(object),
         Some("Environment") => through::<Environment>(object),

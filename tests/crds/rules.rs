@@ -275,6 +275,125 @@ async fn a_request_has_bounds() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_request_starts_between_two_times() -> Result<()> {
+    let (early, late) = ("2026-11-27T18:00:00Z", "2026-11-27T20:00:00+01:00");
+    let rows = vec![
+        (json!({"notBefore": early}), None),
+        (json!({"startBefore": early}), None),
+        (json!({"notBefore": early, "startBefore": late}), None),
+        (
+            json!({"notBefore": late, "startBefore": early}),
+            Some("startBefore has to come after notBefore"),
+        ),
+        // The same moment, by another clock.
+        (
+            json!({"notBefore": early, "startBefore": "2026-11-27T19:00:00+01:00"}),
+            Some("startBefore has to come after notBefore"),
+        ),
+        (json!({"notBefore": "tonight"}), Some("spec.notBefore")),
+        (json!({"override": {}}), Some("spec.override.reason")),
+        (
+            json!({"override": {"reason": ""}}),
+            Some("spec.override.reason"),
+        ),
+        (json!({"override": {"reason": "checkout is down"}}), None),
+    ];
+    check("DeployRequest", rows).await
+}
+
+#[tokio::test]
+async fn a_freeze_has_times_and_actions_that_make_sense() -> Result<()> {
+    let (early, late) = ("2026-11-27T18:00:00Z", "2026-11-30T07:00:00Z");
+    let schedule =
+        |cron: &str, duration: &str| json!({"schedule": {"cron": cron, "duration": duration}});
+    let zone =
+        |zone: &str| json!({"schedule": {"cron": "0 18 * * 5", "duration": "1h", "zone": zone}});
+    let one_way = "actions and exceptActions exclude each other";
+    let rows = vec![
+        (json!({}), None),
+        (json!({"reason": ""}), Some("spec.reason")),
+        (json!({"reason": null}), Some("spec.reason")),
+        (json!({"from": early, "until": late}), None),
+        (
+            json!({"from": late, "until": early}),
+            Some("until has to come after from"),
+        ),
+        (
+            json!({"from": early, "until": early}),
+            Some("until has to come after from"),
+        ),
+        (json!({"actions": ["deploy"]}), None),
+        (json!({"exceptActions": ["rollback"]}), None),
+        (
+            json!({"actions": ["deploy"], "exceptActions": ["rollback"]}),
+            Some(one_way),
+        ),
+        (json!({"actions": ["Deploy"]}), Some("spec.actions")),
+        (schedule("0 18 * * 5", "61h"), None),
+        (schedule("0 18 * *", "61h"), Some("spec.schedule.cron")),
+        (schedule("0 0 18 * * 5", "61h"), Some("spec.schedule.cron")),
+        (schedule("0 18 * * 5", "3d"), Some("spec.schedule.duration")),
+        (zone("Europe/Berlin"), None),
+        (zone("../../etc/passwd"), Some("spec.schedule.zone")),
+        (json!({"running": "Cancel"}), None),
+        (json!({"running": "Pause"}), Some("spec.running")),
+        (
+            json!({"environmentSelector": {"matchExpressions": [{"key": "tier", "operator": "In"}]}}),
+            Some("In and NotIn take values"),
+        ),
+        (
+            json!({"notify": {"slack": {"channels": []}}}),
+            Some("spec.notify.slack.channels"),
+        ),
+        (
+            json!({"notify": {"slack": {"channels": ["#ops"]}}}),
+            Some("spec.notify.slack.channels"),
+        ),
+    ];
+    check("DeployFreeze", rows).await
+}
+
+#[tokio::test]
+async fn locks_and_order_have_bounds() -> Result<()> {
+    let lock = |reason: Value| json!({"lock": {"reason": reason}});
+    for kind in ["DeployTarget", "Environment"] {
+        let rows = vec![
+            (lock(json!("the till is migrated")), None),
+            (lock(json!("")), Some("spec.lock.reason")),
+            (lock(json!("r".repeat(1025))), Some("spec.lock.reason")),
+            (json!({"lock": {}}), Some("spec.lock.reason")),
+            (
+                json!({"lock": {"reason": "x", "until": "2h"}}),
+                Some("spec.lock.until"),
+            ),
+        ];
+        check(kind, rows).await.context(kind)?;
+    }
+    let unhold = vec![
+        (json!({"unhold": {"uid": "u1"}}), None),
+        (json!({"unhold": {"uid": ""}}), Some("spec.unhold.uid")),
+        (json!({"unhold": {}}), Some("spec.unhold.uid")),
+    ];
+    check("DeployTarget", unhold).await?;
+    let after = |after: Value| json!({"protection": {"after": after}});
+    let staging = |soak: &str| after(json!([{"environment": "staging", "for": soak}]));
+    let many: Vec<Value> = (0..11)
+        .map(|at| json!({"environment": format!("e{at}")}))
+        .collect();
+    let order = vec![
+        (after(json!([{"environment": "staging"}])), None),
+        (staging("10m"), None),
+        (staging("1d"), Some("spec.protection.after[0].for")),
+        (
+            after(json!([{"for": "10m"}])),
+            Some("spec.protection.after[0].environment"),
+        ),
+        (after(json!(many)), Some("spec.protection.after")),
+    ];
+    check("Environment", order).await
+}
+
+#[tokio::test]
 async fn a_status_is_written_by_itself_only() -> Result<()> {
     let (plane, namespace) = installed("status").await?;
     for kind in Kind::all() {

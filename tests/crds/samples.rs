@@ -7,7 +7,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Map, Value, json};
 
 /// Two values for each pattern that a spec uses. A new pattern wants a row here.
-const BY_PATTERN: [(&str, [&str; 2]); 18] = [
+const BY_PATTERN: [(&str, [&str; 2]); 20] = [
+    (r"^\S+( +\S+){4}$", ["0 18 * * 5", "30 6 1 * *"]),
+    (
+        "^[A-Za-z][A-Za-z0-9_+/-]*$",
+        ["Europe/Berlin", "America/New_York"],
+    ),
     ("^([0-9]{1,8}(ms|s|m|h))+$", ["30s", "1h30m"]),
     ("^[a-z][a-z0-9-]{1,30}$", ["restart", "rollback"]),
     (

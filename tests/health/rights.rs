@@ -136,7 +136,7 @@ async fn a_process_that_may_not_act_as_its_roles_says_so() -> Result<()> {
     .await
     .with_context(|| role.tail())?;
     // The receiver's are not installed.
-    let all = ["deployrequests.foredeck.dev".to_owned()];
+    let all = ["deployapprovals.foredeck.dev".to_owned()];
     until_missed(&role, "receiver", &all).await?;
     Ok(())
 }

@@ -6,7 +6,10 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result, ensure};
 use foredeck::{
     access::policies::Policies,
-    api::{Application, DeployRequest, Environment, SpinnakerConnection, deploy_request::Phase},
+    api::{
+        Application, DeployFreeze, DeployRequest, Environment, SpinnakerConnection,
+        deploy_request::Phase,
+    },
     controller::{self, ControllerSettings},
     domain::hosts::AllowedHosts,
     git,
@@ -169,6 +172,12 @@ impl Deck {
             "subjects": [{"kind": "ServiceAccount", "namespace": "foredeck-system", "name": "foredeck-controller"}],
         }))?;
         bindings.create(&PostParams::default(), &binding).await?;
+        Ok(())
+    }
+
+    /// From now on this freeze holds.
+    pub(crate) async fn freeze(&self, name: &str, spec: Value) -> Result<()> {
+        self.create::<DeployFreeze>(name, "spec", spec).await?;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use foredeck_testkit::{
     browser::Place,
     toolbox::{Github, Node},
 };
+use jiff::{Timestamp, Unit};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -164,6 +165,53 @@ async fn a_deployment_is_approved_by_somebody_else_in_its_thread() -> Result<()>
         .see("checkout 1.4.2 to production: succeeded", PATIENCE)
         .await?;
     screen.page.see_no_more("needs approval", PATIENCE).await?;
+    let uid = request.uid().unwrap_or_default();
+    assert_eq!(deck.gate.launches_of(&uid).len(), 1);
+    screen.close().await?;
+    deck.end().await
+}
+
+/// Bob locks production, a freeze comes, alice asks all the same, and bob lets it pass.
+#[tokio::test]
+async fn what_is_held_says_by_what_and_until_when_and_can_be_let_pass() -> Result<()> {
+    let deck = Deck::new("granary", Duration::from_secs(2)).await?;
+    let Some(screen) = Screen::open(&deck.slack).await? else {
+        return Ok(());
+    };
+    screen.become_somebody("Bob").await?;
+    screen
+        .say("/deploy lock production \"the database moves\"")
+        .await?;
+    screen.page.see("Locked", PATIENCE).await?;
+    let until = (Timestamp::now() + Duration::from_hours(52)).round(Unit::Hour)?;
+    let freeze =
+        json!({"reason": "the busiest days of the year", "contact": "#shop-leads", "until": until});
+    deck.freeze("black-friday", freeze).await?;
+    screen.become_somebody("Alice").await?;
+    screen.say("/deploy checkout 1.4.2 to production").await?;
+    screen.page.see("It will wait", PATIENCE).await?;
+    screen.page.click(&Place::button("Deploy")).await?;
+    screen
+        .page
+        .see(
+            "checkout 1.4.2 to production: held by a freeze until",
+            PATIENCE,
+        )
+        .await?;
+    screen.page.see("and by a lock", PATIENCE).await?;
+    screen.page.see("the database moves", PATIENCE).await?;
+    screen.picture("held.png").await?;
+    screen.become_somebody("Bob").await?;
+    screen.page.click(&Place::button("Override")).await?;
+    let why = Place::field("Why is this right").within("dialog[open]");
+    screen.page.fill(&why, "the shop is down").await?;
+    let pass = Place::button("Override").within("dialog[open]");
+    screen.page.click(&pass).await?;
+    let request = deck.until(Phase::Succeeded).await?;
+    screen
+        .page
+        .see("Overridden by bob@harbor.example", PATIENCE)
+        .await?;
     let uid = request.uid().unwrap_or_default();
     assert_eq!(deck.gate.launches_of(&uid).len(), 1);
     screen.close().await?;

@@ -87,6 +87,7 @@ fn of_one_role() -> Vec<Try> {
     let status = json!({"status": {"phase": "Succeeded"}});
     let place = json!({"application": "a", "environment": "b", "place": {"account": "c", "namespace": "d"}});
     let target = object("DeployTarget", "forged", &place);
+    let freeze = object("DeployFreeze", "stop-all", &json!({"reason": "forged"}));
     let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases");
     let events = format!("/apis/events.k8s.io/v1/namespaces/{TEAM}/events");
     let secrets = |namespace: &str| format!("/api/v1/namespaces/{namespace}/secrets");
@@ -168,16 +169,91 @@ fn of_one_role() -> Vec<Try> {
             person.clone(),
         ),
         post(
-            receiver,
+            relay,
             "make a target",
             format!("{team}/deploytargets"),
             target,
+        ),
+        post(
+            receiver,
+            "make an environment",
+            format!("{team}/environments"),
+            object("Environment", "forged", &json!({})),
+        ),
+        patch(
+            receiver,
+            "write a target's status",
+            format!("{team}/deploytargets/one/status"),
+            json!({"status": {"hold": null}}),
+        ),
+        post(
+            receiver,
+            "freeze a team",
+            format!("{team}/deployfreezes"),
+            freeze.clone(),
+        ),
+        delete(
+            receiver,
+            "lift a team's freeze",
+            format!("{team}/deployfreezes/stop-all"),
+        ),
+        delete(
+            receiver,
+            "lift another freeze than the stop button",
+            format!("{home}/deployfreezes/weekend"),
+        ),
+        patch(
+            receiver,
+            "change the stop button",
+            format!("{home}/deployfreezes/stop-all"),
+            label.clone(),
+        ),
+        patch(
+            receiver,
+            "say how a freeze stands",
+            format!("{team}/deployfreezes/one/status"),
+            json!({"status": {}}),
+        ),
+        post(
+            relay,
+            "press the stop button",
+            format!("{home}/deployfreezes"),
+            freeze.clone(),
+        ),
+        delete(
+            relay,
+            "lift the stop button",
+            format!("{home}/deployfreezes/stop-all"),
+        ),
+        patch(
+            relay,
+            "lock a target",
+            format!("{team}/deploytargets/one"),
+            label.clone(),
+        ),
+        post(
+            controller,
+            "press the stop button",
+            format!("{home}/deployfreezes"),
+            freeze,
+        ),
+        delete(
+            controller,
+            "lift the stop button",
+            format!("{home}/deployfreezes/stop-all"),
+        ),
+        patch(
+            controller,
+            "lock a target, or lift a rollback's hold",
+            format!("{team}/deploytargets/one"),
+            label.clone(),
         ),
         get(
             receiver,
             "read connections",
             format!("{team}/spinnakerconnections"),
         ),
+        get(receiver, "list namespaces", "/api/v1/namespaces"),
         get(
             receiver,
             "read a Secret that a connection names",

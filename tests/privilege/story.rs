@@ -4,7 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use axum::http::Method;
 use foredeck::api::{
-    Application, DeployApproval, DeployRequest, Environment, Person, deploy_request::Phase,
+    Application, DeployApproval, DeployFreeze, DeployRequest, DeployTarget, Environment, Person,
+    deploy_freeze::STOP_ALL, deploy_request::Phase,
 };
 use foredeck_testkit::{
     ApiProxy, Role,
@@ -15,7 +16,7 @@ use foredeck_testkit::{
 use k8s_openapi::api::{coordination::v1::Lease, events::v1::Event};
 use kube::{
     Api,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
@@ -33,6 +34,7 @@ pub(crate) enum Mode {
 impl Installation {
     /// Tells it all, and leaves nothing running.
     pub(crate) async fn tell(&self, mode: Mode) -> Result<()> {
+        self.frozen_elsewhere().await?;
         let roles = self.begin(mode).await?;
         // A plan that is made before these were looked at is made anew when it is confirmed.
         let words = [
@@ -49,6 +51,9 @@ impl Installation {
         self.asked_in_slack().await?;
         self.approved_and_judged().await?;
         self.canceled().await?;
+        self.locked_and_unlocked().await?;
+        self.stopped_and_resumed().await?;
+        self.frozen().await?;
         self.asked_by_kubectl().await?;
         self.refused_by_name().await?;
         self.said_twice().await?;
@@ -173,6 +178,110 @@ impl Installation {
         Ok(())
     }
 
+    /// A target that is there, one that isn't yet, and a whole environment.
+    async fn locked_and_unlocked(&self) -> Result<()> {
+        let alice = self.slack.user("alice");
+        for place in ["checkout in staging", "checkout in sealed", "staging"] {
+            alice.command(CHANNEL, &format!("/deploy lock {place} \"audit\""))?;
+            self.until_locked(place, true).await?;
+            alice.command(CHANNEL, &format!("/deploy unlock {place}"))?;
+            self.until_locked(place, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn until_locked(&self, place: &str, wanted: bool) -> Result<()> {
+        let what = format!("{place} to be locked: {wanted}");
+        wait_for(&what, PATIENCE, async || {
+            let said = self.slack.ephemerals("alice");
+            let said = said.last().map(|last| last.text.clone());
+            let locked = match place.strip_prefix("checkout in ") {
+                Some(environment) => {
+                    let targets = self.api::<DeployTarget>(TEAM);
+                    let all = targets.list(&ListParams::default()).await?.items;
+                    let mut there = all.iter().filter(|one| one.spec.environment == environment);
+                    there.any(|one| one.spec.lock.is_some())
+                }
+                None => {
+                    let environments = self.api::<Environment>(TEAM);
+                    environments.get(place).await?.spec.lock.is_some()
+                }
+            };
+            ensure!(locked == wanted, "{said:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// The stop button takes a right in foredeck's own namespace.
+    async fn stopped_and_resumed(&self) -> Result<()> {
+        let group = "rbac.authorization.k8s.io";
+        let metadata = json!({"name": "stop-button", "namespace": HOME});
+        self.apply(&[
+            json!({
+                "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata,
+                "rules": [{
+                    "apiGroups": ["foredeck.dev"], "resources": ["deployfreezes"], "resourceNames": [STOP_ALL],
+                    "verbs": ["override"],
+                }],
+            }),
+            json!({
+                "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+                "roleRef": {"apiGroup": group, "kind": "Role", "name": "stop-button"},
+                "subjects": [{"apiGroup": group, "kind": "User", "name": "alice@harbor.example"}],
+            }),
+        ])
+        .await?;
+        let freezes = self.api::<DeployFreeze>(HOME);
+        let alice = self.slack.user("alice");
+        for (command, wanted) in [("stop-all \"a drill\"", true), ("resume-all", false)] {
+            alice.command(CHANNEL, &format!("/deploy {command}"))?;
+            wait_for(command, PATIENCE, async || {
+                let said = self.slack.ephemerals("alice");
+                let said = said.last().map(|last| last.text.clone());
+                let there = freezes.get_opt(STOP_ALL).await?.is_some();
+                ensure!(there == wanted, "{said:?}");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The controller says how it stands, and the relay tells a channel: of the team's and of foredeck's own. Of places that Slack
+    /// refuses there it tells in two events of one reason.
+    async fn frozen(&self) -> Result<()> {
+        let channel = self.slack.channel(CHANNEL)?.id;
+        for (namespace, channels) in [
+            (TEAM, vec![channel.as_str()]),
+            (HOME, vec![channel.as_str(), "C0000000001", "C0000000002"]),
+        ] {
+            let spec = json!({
+                "reason": "a drill", "environments": ["nowhere"],
+                "notify": {"slack": {"channels": channels}},
+            });
+            self.create::<DeployFreeze>(namespace, "drill", spec)
+                .await?;
+            self.until_said::<DeployFreeze>(namespace, "drill", &["\"Active\"", "\"ts\""])
+                .await?;
+            if namespace == HOME {
+                self.until_repeated(HOME, "DeployFreeze").await?;
+            }
+            let freezes = self.api::<DeployFreeze>(namespace);
+            freezes.delete("drill", &DeleteParams::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// A freeze of foredeck's own namespace asks for the labels of the team's, which it doesn't select: nothing starts by
+    /// those who may not read them.
+    async fn frozen_elsewhere(&self) -> Result<()> {
+        let selector = json!({"matchLabels": {"team": "another"}});
+        let spec = json!({"reason": "an inventory", "namespaceSelector": selector});
+        self.create::<DeployFreeze>(HOME, "elsewhere", spec).await?;
+        Ok(())
+    }
+
     /// It starts, ends, and is deleted after its time.
     async fn asked_by_kubectl(&self) -> Result<()> {
         let alice = self.plane.client_as("alice@harbor.example", &[]);
@@ -229,7 +338,7 @@ impl Installation {
             )
             .await?;
         }
-        self.until_repeated("Environment").await
+        self.until_repeated(TEAM, "Environment").await
     }
 
     /// Slack refuses one place after the other, of which the relay tells in two events of one reason.
@@ -241,12 +350,12 @@ impl Installation {
             .await?;
         ensure!(self.slack.remove_app_from(CHANNEL), "it wasn't there");
         self.ask("alice", "1.4.3", "judged").await?;
-        self.until_repeated("DeployRequest").await
+        self.until_repeated(TEAM, "DeployRequest").await
     }
 
     /// Waits for an event about something of this kind that was told more than once.
-    async fn until_repeated(&self, kind: &str) -> Result<()> {
-        let events: Api<Event> = Api::namespaced(self.plane.admin(), TEAM);
+    async fn until_repeated(&self, namespace: &str, kind: &str) -> Result<()> {
+        let events: Api<Event> = Api::namespaced(self.plane.admin(), namespace);
         wait_for(
             &format!("a repeated event about a {kind}"),
             PATIENCE,

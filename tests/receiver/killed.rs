@@ -8,10 +8,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use foredeck::api::{DeployFreeze, DeployTarget, deploy_freeze::STOP_ALL};
 use foredeck_testkit::wait_for;
-use kube::ResourceExt;
+use kube::{Api, ResourceExt, api::ListParams};
+use serde_json::json;
 
-use crate::support::{Bed, PATIENCE, names, text};
+use crate::{
+    guardrails::may_stop,
+    held::{held_request, live, modal},
+    support::{Bed, PATIENCE, names, text, words},
+};
 
 const STAGING: &str = "/deploy checkout main to staging";
 const QUICK: &str = "/deploy checkout main to quick";
@@ -138,6 +144,122 @@ async fn a_click_that_nobody_answered_can_be_repeated() -> Result<()> {
             "{point}: {}",
             text(&answer)
         );
+    }
+    Ok(())
+}
+
+/// What locks and stops there are, by what changes with each write.
+#[derive(Debug, PartialEq, Eq)]
+struct Guards {
+    targets: Vec<(bool, Option<String>)>,
+    stopped: Option<String>,
+}
+
+async fn guards(bed: &Bed) -> Result<Guards> {
+    let targets: Api<DeployTarget> = Api::namespaced(bed.client.clone(), &bed.namespace);
+    let freezes: Api<DeployFreeze> = Api::namespaced(bed.client.clone(), &bed.namespace);
+    let targets = targets.list(&ListParams::default()).await?.items;
+    let targets = targets
+        .iter()
+        .map(|target| (target.spec.lock.is_some(), target.resource_version()));
+    Ok(Guards {
+        targets: targets.collect(),
+        stopped: freezes
+            .get_opt(STOP_ALL)
+            .await?
+            .and_then(|freeze| freeze.uid()),
+    })
+}
+
+#[tokio::test]
+async fn a_lock_and_the_stop_button_that_nobody_answered_can_be_said_again() -> Result<()> {
+    // What is said again, where it was not done and where it was.
+    let lines = [
+        (
+            "/deploy lock checkout in production \"audit\"",
+            ["Locked:", "locked by you already"],
+        ),
+        (
+            "/deploy unlock checkout in production",
+            ["Unlocked:", "is not locked"],
+        ),
+        (
+            "/deploy stop-all \"payments are down\"",
+            ["Everything is stopped:", "stopped by you already"],
+        ),
+        ("/deploy resume-all", ["It goes on", "Nothing was stopped"]),
+    ];
+    for (point, exists) in [("before-persist", false), ("after-persist", true)] {
+        let bed = Bed::new("guard-crash").await?;
+        bed.allow(&bed.namespace, "bob", &["lock"]).await?;
+        may_stop(&bed, "bob").await?;
+        for (line, told) in lines {
+            let before = guards(&bed).await?;
+            let mut first = Process::start(&bed, &["--test-crash-at", point]).await?;
+            let lost = bed.slack.user("bob").command("deploys", line)?;
+            first.ended().await?;
+            ensure!(lost.ended().await?.is_err(), "nobody can have answered");
+            let crashed = guards(&bed).await?;
+            assert_eq!(crashed != before, exists, "{point}, {line}: {crashed:?}");
+
+            let second = Process::start(&bed, &[]).await?;
+            let answer = text(&bed.typed("bob", "deploys", line).await?);
+            let expected = told[usize::from(exists)];
+            assert!(answer.contains(expected), "{point}, {line}: {answer}");
+            let done = guards(&bed).await?;
+            assert_eq!(done == crashed, exists, "{point}, {line}: {done:?}");
+            second.kill();
+            bed.slack
+                .until("no socket", PATIENCE, |_| {
+                    bed.slack.sockets().is_empty().then_some(())
+                })
+                .await?;
+        }
+        let left = guards(&bed).await?;
+        assert_eq!(left.stopped, None, "{point}");
+        let locked: Vec<bool> = left.targets.iter().map(|(locked, _)| *locked).collect();
+        assert_eq!(locked, [false], "{point}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_override_that_nobody_answered_can_be_said_again() -> Result<()> {
+    for (point, exists) in [("before-ask-override", false), ("after-ask-override", true)] {
+        let bed = Bed::new("override-crash").await?;
+        bed.allow(&bed.namespace, "bob", &["override"]).await?;
+        let mut first = Process::start(&bed, &["--test-crash-at", point]).await?;
+        held_request(&bed).await?;
+        let message = live(&bed).await?;
+        let bob = bed.slack.user("bob");
+        bob.click(&message, "request-override")?.answered().await?;
+        let form = modal(&bed, "bob", "Override").await?;
+        bob.fill(&form, "answer", "the shop is down")?;
+        let lost = bob.submit(&form)?;
+        first.ended().await?;
+        ensure!(lost.ended().await?.is_err(), "nobody can have answered");
+        let crashed = bed.requests_api().get("one").await?;
+        assert_eq!(crashed.spec.override_.is_some(), exists, "{point}");
+
+        let _second = Process::start(&bed, &[]).await?;
+        bob.submit(&form)?.answered().await?;
+        let told = modal(&bed, "bob", "Foredeck").await?;
+        let told = words(&json!(told.blocks()));
+        let expected = if exists {
+            "You have overridden that already"
+        } else {
+            "Overridden"
+        };
+        assert!(told.contains(expected), "{point}: {told}");
+        let done = bed.requests_api().get("one").await?;
+        let word = done.spec.override_.as_ref();
+        assert_eq!(
+            word.map(|word| word.reason.as_str()),
+            Some("the shop is down"),
+            "{point}"
+        );
+        let unchanged = done.resource_version() == crashed.resource_version();
+        assert_eq!(unchanged, exists, "{point}");
     }
     Ok(())
 }

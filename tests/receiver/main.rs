@@ -5,6 +5,8 @@ mod asking;
 mod deciding;
 mod door;
 mod forms;
+mod guardrails;
+mod held;
 mod killed;
 #[path = "../credentials/leaks.rs"]
 #[expect(dead_code, reason = "not everything is searched here")]

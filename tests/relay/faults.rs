@@ -92,7 +92,7 @@ async fn a_post_that_arrives_after_its_deadline_is_not_posted_again() -> Result<
 async fn a_request_with_as_many_messages_as_it_can_hold_gets_no_more() -> Result<()> {
     let bed = Bed::new("full").await?;
     bed.request("full", bed.asked()).await?;
-    let messages: Vec<_> = (0..32)
+    let messages: Vec<_> = (0..foredeck::api::bounds::SLACK_MESSAGES)
         .map(|number| {
             let channel = format!("C0FULL{number:02}");
             json!({"purpose": format!("started:{channel}"), "channel": channel, "ts": "1.1", "since": now()})

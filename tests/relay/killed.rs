@@ -50,13 +50,14 @@ async fn the_relay_that_dies() -> Result<()> {
     Ok(())
 }
 
-struct Doomed {
+/// A relay that dies at one point, in a process of its own.
+pub(crate) struct Doomed {
     child: Child,
     log: std::path::PathBuf,
 }
 
 impl Doomed {
-    fn start(bed: &Bed, point: &str) -> Result<Self> {
+    pub(crate) fn start(bed: &Bed, point: &str) -> Result<Self> {
         let log = bed
             .plane
             .directory()
@@ -76,7 +77,7 @@ impl Doomed {
     }
 
     /// Waits until it has died at its point, and nowhere else.
-    async fn died(mut self, point: &str) -> Result<()> {
+    pub(crate) async fn died(mut self, point: &str) -> Result<()> {
         let last = format!("{point}: aborting, as asked");
         wait_for("the relay has died", PATIENCE, async || {
             let log = fs::read_to_string(&self.log)?;

@@ -4,6 +4,8 @@ mod asking;
 mod channels;
 mod crowd;
 mod faults;
+mod freezes;
+mod guardrails;
 mod killed;
 #[path = "../credentials/leaks.rs"]
 #[expect(dead_code, reason = "not everything is searched here")]

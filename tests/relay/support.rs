@@ -330,6 +330,7 @@ impl Bed {
 pub(crate) fn hurried(namespace: &str) -> RelaySettings {
     RelaySettings {
         namespaces: vec![namespace.to_owned()],
+        home: None,
         startup_channel: None,
         timing: Timing {
             first_word: Duration::from_secs(1),

@@ -139,6 +139,18 @@ sum((increase({{ .series }}[{{ .over }}]) > 0) or ({{ .series }} > 0 unless {{ .
   expr: sum by (kind, reason) (increase(foredeck_watch_restarts_total[15m])) > 10
   summary: {{ `Watches of {{ $labels.kind }} break off again and again ({{ $labels.reason }})` | quote }}
   description: What foredeck knows of these objects is late. Between two watches it reads them all again, which the API server feels.
+- alert: ForedeckStopped
+  for: 1d
+  severity: warning
+  expr: max(foredeck_stopped) == 1
+  summary: The stop button has been on for a day
+  description: Nothing starts anywhere until somebody who has the verb override lifts it. It may have been forgotten.
+- alert: ForedeckFreezeUnclear
+  for: 10m
+  severity: warning
+  expr: max(foredeck_freezes_unclear) > 0
+  summary: {{ `{{ $value }} freezes can't be read or understood` | quote }}
+  description: Each of them holds all the time what it selects, until somebody corrects it. Its condition Ready says why, and foredeck doctor names it.
 - alert: ForedeckAuditWaiting
   for: 15m
   severity: warning

@@ -14,9 +14,9 @@ yes
 {{- end }}
 
 {{- define "foredeck.validating" -}}
-[foredeck-deployrequests, foredeck-deployrequests-status, foredeck-deployapprovals, foredeck-deploytargets, foredeck-persons, foredeck-persons-status, foredeck-status]
+[foredeck-deployrequests, foredeck-deployrequests-status, foredeck-deployapprovals, foredeck-environments, foredeck-deploytargets, foredeck-deployfreezes, foredeck-deployfreezes-status, foredeck-persons, foredeck-persons-status, foredeck-status]
 {{- end }}
 
 {{- define "foredeck.mutating" -}}
-[foredeck-requester, foredeck-cancel, foredeck-approver]
+[foredeck-requester, foredeck-cancel, foredeck-override, foredeck-lock, foredeck-unhold, foredeck-freeze, foredeck-approver]
 {{- end }}

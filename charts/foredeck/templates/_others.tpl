@@ -1,4 +1,4 @@
-{{/* What may be written of approvals, targets, persons, and of every other status. */}}
+{{/* What may be written of approvals, persons, and of every other status. */}}
 
 {{- define "foredeck.policies.others" -}}
 apiVersion: admissionregistration.k8s.io/v1
@@ -26,35 +26,6 @@ spec:
     {{- include "foredeck.actor" (dict "root" . "field" "spec.approver" "when" "variables.answers" "does" "approves") | nindent 4 }}
 ---
 {{ include "foredeck.binding" "foredeck-deployapprovals" }}
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata:
-  name: foredeck-deploytargets
-spec:
-  failurePolicy: Fail
-  {{- include "foredeck.constraints" (dict "operations" (list "CREATE" "UPDATE") "resources" (list "deploytargets")) | nindent 2 }}
-  {{- include "foredeck.variables" . | nindent 2 }}
-    - name: releases
-      expression: >-
-        request.operation == 'CREATE' ? has(object.spec.release) : object.spec.?release != oldObject.spec.?release
-  validations:
-    - expression: "!variables.releases || !variables.user.startsWith('system:')"
-      messageExpression: >-
-        '"' + variables.user + '" is one of Kubernetes\' own users, and only people let a target go (spec.release): do it as
-        yourself'
-      reason: Forbidden
-    - expression: >-
-        !variables.releases ||
-        (authorizer.group('foredeck.dev').resource('environments').namespace(request.namespace).name(object.spec.environment).check('override').allowed() &&
-        authorizer.group('foredeck.dev').resource('applications').namespace(request.namespace).name(object.spec.application).check('override').allowed())
-      messageExpression: >-
-        '"' + variables.user + '" may not let this target go (spec.release): two may then run at once, and that takes the verb
-        override on the Environment "' + object.spec.environment + '" and on the Application "' + object.spec.application +
-        '" in ' + request.namespace + '. Ask somebody who has it'
-      reason: Forbidden
----
-{{ include "foredeck.binding" "foredeck-deploytargets" }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy

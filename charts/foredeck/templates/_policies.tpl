@@ -3,6 +3,8 @@
 {{ include "foredeck.policies.requests" . }}
 ---
 {{ include "foredeck.policies.others" . }}
+---
+{{ include "foredeck.policies.guardrails" . }}
 {{- if include "foredeck.mutates" . }}
 ---
 {{ include "foredeck.policies.stamps" . }}

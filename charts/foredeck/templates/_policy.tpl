@@ -35,11 +35,16 @@ variables:
 {{- end }}
 
 {{/*
-Whether a cancel is set or changed: a CEL expression. Whoever changes one is who cancels; whoever writes what stands there,
-or leaves it out of a patch or an apply, isn't.
+Whether spec.<.> is set or changed: a CEL expression. Whoever changes it is who did it; whoever writes what stands there, or
+leaves it out of a patch or an apply, isn't.
 */}}
-{{- define "foredeck.cancels" -}}
-has(object.spec.cancel) && (request.operation == 'CREATE' || !has(oldObject.spec.cancel) || object.spec.cancel != oldObject.spec.cancel)
+{{- define "foredeck.sets" -}}
+has(object.spec.{{ . }}) && (request.operation == 'CREATE' || !has(oldObject.spec.{{ . }}) || object.spec.{{ . }} != oldObject.spec.{{ . }})
+{{- end }}
+
+{{/* Whether the spec of a freeze is written: a CEL expression. */}}
+{{- define "foredeck.writes" -}}
+request.operation != 'DELETE' && (request.operation == 'CREATE' || object.spec != oldObject.spec)
 {{- end }}
 
 {{/* A binding that refuses everywhere. */}}

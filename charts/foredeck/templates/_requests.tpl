@@ -12,7 +12,9 @@ spec:
     - name: asks
       expression: request.operation == 'CREATE'
     - name: cancels
-      expression: {{ include "foredeck.cancels" . }}
+      expression: {{ include "foredeck.sets" "cancel" }}
+    - name: overrides
+      expression: {{ include "foredeck.sets" "override" }}
     - name: isRequester
       expression: >-
         has(object.spec.requester) && (object.spec.requester.username == variables.user ||
@@ -30,7 +32,7 @@ spec:
         object.metadata.?annotations == oldObject.metadata.?annotations &&
         object.metadata.?finalizers == oldObject.metadata.?finalizers &&
         object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences)
-      message: foredeck's receiver changes nothing of a request but spec.cancel
+      message: foredeck's receiver changes nothing of a request but spec.cancel and spec.override
       reason: Forbidden
     - expression: "variables.asks || !variables.isController || object.spec == oldObject.spec"
       message: foredeck's controller never changes what was asked
@@ -51,6 +53,20 @@ spec:
         for anybody else it takes the verb cancel on the Environment "' + object.spec.environment + '" and on the
         Application "' + object.spec.application + '" in ' + request.namespace + '. If that is you under another name,
         cancel it in Slack or as "' + object.spec.?requester.?username.orValue('') + '"; or ask somebody who has the verb'
+      reason: Forbidden
+    {{- include "foredeck.actor" (dict "root" . "field" "spec.override.by" "when" "variables.overrides" "does" "overrides") | nindent 4 }}
+    - expression: "!variables.overrides || variables.isReceiver || !variables.user.startsWith('system:')"
+      messageExpression: >-
+        '"' + variables.user + '" is one of Kubernetes\' own users, and only people pass what holds a request (spec.override):
+        leave it out, and the request waits; or do it as yourself'
+      reason: Forbidden
+    - expression: >-
+        !variables.overrides || variables.isReceiver ||
+        ({{ include "foredeck.may" (dict "verb" "override" "environment" "object.spec.environment" "application" "object.spec.application") | nindent 8 | trim }})
+      messageExpression: >-
+        '"' + variables.user + '" may not pass what holds this request (spec.override): that takes the verb override on the
+        Environment "' + object.spec.environment + '" and on the Application "' + object.spec.application + '" in ' +
+        request.namespace + '. Leave it out, and the request waits; or ask somebody who has the verb'
       reason: Forbidden
     - expression: >-
         variables.asks || variables.isController || variables.isAdministrator ||
@@ -78,7 +94,7 @@ spec:
     - expression: "!variables.isController || object.?status.?slack == oldObject.?status.?slack"
       message: status.slack is the relay's alone, and foredeck's controller may not change it
       reason: Forbidden
-    {{- range (list "phase" "message" "observedGeneration" "conditions" "idempotencyKey" "resolved" "changes" "git" "attempt" "approvals" "judgment" "decisions" "audited" "traceId" "execution" "stage" "waiting" "nextAttemptAt" "startedAt" "finishedAt") }}
+    {{- range (list "phase" "message" "observedGeneration" "conditions" "idempotencyKey" "resolved" "changes" "git" "attempt" "approvals" "gates" "judgment" "decisions" "audited" "traceId" "execution" "stage" "waiting" "nextAttemptAt" "startedAt" "finishedAt") }}
     - expression: "!variables.isRelay || object.?status.?{{ . }} == oldObject.?status.?{{ . }}"
       message: status.{{ . }} is the controller's alone, and foredeck's relay may change status.slack only
       reason: Forbidden

@@ -1,4 +1,4 @@
-{{/* The API server itself writes who asks, cancels and approves, over whatever stands there; the receiver writes it itself. */}}
+{{/* The API server itself writes who asks, cancels, approves, overrides, locks and freezes, over whatever stands there; the receiver writes it itself. */}}
 
 {{/* One stamp: its name, resource and operations, when it applies, and what it writes. */}}
 {{- define "foredeck.stamp" -}}
@@ -45,8 +45,24 @@ spec:
   "patches" (list (include "foredeck.stamped" "spec.requester"))) }}
 ---
 {{ include "foredeck.stamp" (dict "root" . "name" "foredeck-cancel" "resources" (list "deployrequests") "operations" (list "CREATE" "UPDATE")
-  "when" (printf "has(object.spec) && %s" (include "foredeck.cancels" .))
+  "when" (printf "has(object.spec) && %s" (include "foredeck.sets" "cancel"))
   "patches" (list (include "foredeck.stamped" "spec.cancel.by"))) }}
+---
+{{ include "foredeck.stamp" (dict "root" . "name" "foredeck-override" "resources" (list "deployrequests") "operations" (list "CREATE" "UPDATE")
+  "when" (printf "has(object.spec) && %s" (include "foredeck.sets" "override"))
+  "patches" (list (include "foredeck.stamped" "spec.override.by"))) }}
+---
+{{ include "foredeck.stamp" (dict "root" . "name" "foredeck-lock" "resources" (list "environments" "deploytargets") "operations" (list "CREATE" "UPDATE")
+  "when" (printf "has(object.spec) && %s" (include "foredeck.sets" "lock"))
+  "patches" (list (include "foredeck.stamped" "spec.lock.by"))) }}
+---
+{{ include "foredeck.stamp" (dict "root" . "name" "foredeck-unhold" "resources" (list "deploytargets") "operations" (list "CREATE" "UPDATE")
+  "when" (printf "has(object.spec) && %s" (include "foredeck.sets" "unhold"))
+  "patches" (list (include "foredeck.stamped" "spec.unhold.by"))) }}
+---
+{{ include "foredeck.stamp" (dict "root" . "name" "foredeck-freeze" "resources" (list "deployfreezes") "operations" (list "CREATE" "UPDATE")
+  "when" (printf "has(object.spec) && %s" (include "foredeck.writes" .))
+  "patches" (list (include "foredeck.stamped" "spec.by"))) }}
 ---
 {{ include "foredeck.stamp" (dict "root" . "name" "foredeck-approver" "resources" (list "deployapprovals") "operations" (list "CREATE")
   "when" "has(object.spec) && has(object.spec.request) && has(object.spec.request.name) && has(object.spec.request.uid)"

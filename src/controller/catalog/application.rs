@@ -90,6 +90,7 @@ impl Configured for Application {
         Found {
             status,
             retry_after,
+            changes_at: None,
         }
     }
 }

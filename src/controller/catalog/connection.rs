@@ -66,6 +66,7 @@ impl Configured for SpinnakerConnection {
         Found {
             status,
             retry_after,
+            changes_at: None,
         }
     }
 }

@@ -27,6 +27,7 @@ use super::{
     context::Context,
     dereference,
     error::ControllerError,
+    locks,
     objects::{self, Object},
     record,
 };
@@ -115,6 +116,8 @@ pub(super) struct Found<S> {
     status: S,
     /// How long Gate asked us to stay away.
     retry_after: Option<Duration>,
+    /// When it changes by itself, where that is known.
+    changes_at: Option<Timestamp>,
 }
 
 /// A kind that is looked at.
@@ -186,9 +189,17 @@ async fn look<K: Configured>(
     let Found {
         status,
         retry_after,
+        changes_at,
     } = context.unless_stopping(object.look(context)).await?;
     context.may_begin()?;
     objects::write_status(&context.client, &object, &status, K::DOING).await?;
+    locks::tell(
+        context,
+        &object,
+        object.conditions(),
+        K::conditions_of(&status),
+    )
+    .await;
     let before = conditions::find(object.conditions(), ConditionType::Ready);
     let after = conditions::find(K::conditions_of(&status), ConditionType::Ready);
     let flipped = after.filter(|after| match before {
@@ -205,6 +216,8 @@ async fn look<K: Configured>(
     let longest = context.catalog.refresh.unwrap_or(REFRESH);
     let wait = backoff::refresh(&uid, unready, Timestamp::now(), SOON.min(longest), longest)
         .max(retry_after.unwrap_or_default());
+    let left = changes_at.map(|moment| backoff::elapsed(Timestamp::now(), moment));
+    let wait = left.map_or(wait, |left| left.min(wait));
     // Judged on an older spec than was read: the change will wake it.
     let conditions = K::conditions_of(&status).to_vec();
     context.catalog.looks.made(uid, inputs, conditions, wait);
@@ -280,6 +293,7 @@ pub(super) fn environment_changed(context: &Context, object: &Guarded<Environmen
     drop(context.catalog.wake_environment.send(reference(object)));
     forget_deleted(context, &context.caches.environments.0, object);
     wake_places(context, object.0.as_ref().ok());
+    wake_ordered(context, object.namespace().as_deref());
     wake_applications(context, object.namespace().as_deref());
 }
 
@@ -327,6 +341,18 @@ fn wake_places<'a>(context: &Context, changed: impl IntoIterator<Item = &'a Envi
         for environment in near {
             drop(neighbour.wake_environment.send(reference(&*environment)));
         }
+    }
+}
+
+/// The Environments of a namespace that come after others: what is wrong with that hangs on the others.
+fn wake_ordered(context: &Context, namespace: Option<&str>) {
+    let all = context.caches.environments.filter(|environment| {
+        environment.namespace().as_deref() == namespace
+            && !environment.spec.protection.after.is_empty()
+    });
+    for environment in all {
+        let woken = reference(&*environment);
+        drop(context.catalog.wake_environment.send(woken));
     }
 }
 

@@ -12,14 +12,17 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::Named;
+use super::{
+    Named,
+    guards::{self, Ahead, Overriding},
+};
 use crate::{
     api::{
         DeployApproval, DeployRequest, Person,
         actor::Actor,
         conditions::Reason,
         deploy_approval::ApprovalSubject,
-        deploy_request::{Approvals, GivenApproval, WaitingFor},
+        deploy_request::{Approvals, WaitingFor},
         environment::{ApprovalRules, Automation},
         person::name_of,
     },
@@ -119,7 +122,13 @@ fn actors(request: &DeployRequest) -> impl Iterator<Item = &Actor> {
         .cancel
         .as_ref()
         .and_then(|cancel| cancel.by.as_ref());
-    request.spec.requester.iter().chain(canceler)
+    let overrider = request
+        .spec
+        .override_
+        .as_ref()
+        .and_then(|overriding| overriding.by.as_ref());
+    let requester = request.spec.requester.iter();
+    requester.chain(canceler).chain(overrider)
 }
 
 pub(super) fn cached(context: &Context, request: &DeployRequest) -> Vec<DeployApproval> {
@@ -256,8 +265,35 @@ pub(super) async fn cancel(
     access::cancel(request, own, asked.wish(CANCEL, holders.as_deref()), &known)
 }
 
-/// Everything but the cancel, which was found before.
+/// Everything but the cancel, which was found before, as far as it is remembered.
 pub(super) async fn judged(
+    context: &Context,
+    request: &DeployRequest,
+    named: &Named,
+    plan: &Plan,
+    ground: &Result<Ground, Refusal>,
+    (ahead, overriding): (&Ahead, &Overriding),
+) -> Found {
+    let found = said(context, request, named, plan, ground, Asking::Remembered).await;
+    let resolved = Some(&plan.resolved);
+    let guards = ahead.judge(
+        request,
+        named,
+        resolved,
+        overriding.clone(),
+        Timestamp::now(),
+    );
+    Found {
+        gates: Gates {
+            guards,
+            ..found.gates
+        },
+        ..found
+    }
+}
+
+/// What people and policies say.
+async fn said(
     context: &Context,
     request: &DeployRequest,
     named: &Named,
@@ -286,8 +322,8 @@ pub(super) async fn judged(
             vouched,
             access,
             approval: judged.approval,
-            cancel: None,
             refused: judged.refused,
+            ..Gates::open()
         },
         verdicts: judged.verdicts,
     }
@@ -452,7 +488,7 @@ impl Asked<'_> {
         approvals::judge(&matter, &voices)
     }
 
-    fn wish<'a>(&'a self, verb: &'a str, holders: Option<&'a [String]>) -> Wish<'a> {
+    pub(super) fn wish<'a>(&'a self, verb: &'a str, holders: Option<&'a [String]>) -> Wish<'a> {
         Wish {
             verb,
             namespace: self
@@ -468,7 +504,7 @@ impl Asked<'_> {
     }
 
     /// Whom to ask, where somebody lacks the verb.
-    async fn holders(&self, known: &Known, verb: &str) -> Option<Vec<String>> {
+    pub(super) async fn holders(&self, known: &Known, verb: &str) -> Option<Vec<String>> {
         match known {
             Ok(standing) if !standing.permission.is_granted() => self.who_may(verb).await,
             _ => None,
@@ -484,49 +520,58 @@ impl Asked<'_> {
     }
 }
 
-fn created(request: &DeployRequest) -> Timestamp {
+pub(super) fn created(request: &DeployRequest) -> Timestamp {
     request
         .creation_timestamp()
         .map_or_else(Timestamp::now, |time| time.0)
 }
 
-/// Whether everything is open now, by what is read and asked now. And what was read, for who has to decide again.
+/// What was found right before a start.
+pub(in crate::controller) struct Now {
+    /// Whether everything is open.
+    pub(in crate::controller) open: bool,
+    /// What was read, for who has to decide again.
+    pub(in crate::controller) ground: Result<Ground, Refusal>,
+    /// What was read of freezes, locks and what comes before.
+    pub(in crate::controller) ahead: Ahead,
+}
+
+/// Whether everything is open now, by what is read and asked now.
 ///
-/// Where others said yes than those who are `told` of, it isn't: nobody is to be named by whose word it did not start.
+/// Where others said yes, or somebody else passes what is closed, than those who are `told` of, it isn't: nobody is to be
+/// named by whose word it did not start.
 pub(in crate::controller) async fn open_now(
     context: &Context,
     request: &DeployRequest,
     named: &Named,
     plan: &Plan,
     told: &Gates,
-) -> (bool, Result<Ground, Refusal>) {
-    let ground = Ground::read(context, request).await;
+) -> Now {
     let asking = Asking::Now;
-    let (cancel, found) = tokio::join!(
-        Box::pin(cancel(context, request, named, &ground, asking)),
-        Box::pin(judged(context, request, named, plan, &ground, asking))
+    let said = async {
+        let ground = Ground::read(context, request).await;
+        let (cancel, found, overriding) = tokio::join!(
+            Box::pin(cancel(context, request, named, &ground, asking)),
+            Box::pin(said(context, request, named, plan, &ground, asking)),
+            Box::pin(guards::overriding(context, request, &ground, asking))
+        );
+        (ground, cancel, found, overriding)
+    };
+    let target = &plan.resolved.deploy_target;
+    let ((ground, cancel, found, overriding), ahead) = tokio::join!(
+        Box::pin(said),
+        Box::pin(Ahead::read(context, request, named, target))
     );
+    let (resolved, now) = (Some(&plan.resolved), Timestamp::now());
     let gates = Gates {
         cancel: Some(cancel),
+        guards: ahead.judge(request, named, resolved, overriding, now),
         ..found.gates
     };
-    let open = are_open(request, &gates) && given(&gates.approval) == given(&told.approval);
-    (open, ground)
-}
-
-/// Who said yes, of those that it takes.
-fn given(approval: &Approval) -> &[GivenApproval] {
-    match approval {
-        Approval::Enough(approvals) => &approvals.given,
-        _ => &[],
+    let open = gates.are_open(request, now) && gates.go_by_the_word_of(told);
+    Now {
+        open,
+        ground,
+        ahead,
     }
-}
-
-fn are_open(request: &DeployRequest, gates: &Gates) -> bool {
-    let approved = matches!(gates.approval, Approval::NotNeeded | Approval::Enough(_));
-    let granted = matches!(gates.access, Access::Granted { .. });
-    // A cancel that may count stops it too.
-    let goes_on = request.spec.cancel.is_none()
-        || matches!(&gates.cancel, Some(Err(refusal)) if refusal.waiting_for.is_none());
-    gates.vouched.is_ok() && granted && approved && goes_on
 }

@@ -2,6 +2,7 @@
 //! Touches the API server (reads) and Gate (reads).
 
 mod gates;
+mod guards;
 mod judgments;
 mod named;
 mod plan;
@@ -13,12 +14,14 @@ mod version;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 
 use self::{gates::Asking, planned::Looking};
 pub(super) use self::{
-    gates::{BehindGround, Ground, open_now},
+    gates::{BehindGround, Ground, Now, open_now},
+    guards::{Ahead, BehindGuards},
     judgments::judgments_now,
     named::{Behind, Named},
     plan::{Asked, described, not_shared},
@@ -69,6 +72,8 @@ pub(super) struct Memo {
     pub changes: Option<(Option<String>, String, Box<Changes>)>,
     /// Who said what, as this pass read it before a start.
     pub ground: Option<Result<Ground, Refusal>>,
+    /// What holds it, as this pass read it before a start.
+    pub ahead: Option<Ahead>,
     /// Whether each approval counts, as this pass found last: what has been sent since is no more asked about.
     pub verdicts: Vec<(DeployApproval, Verdict)>,
     /// What was answered and by whom, as this pass read it before it would have handed an answer over.
@@ -168,10 +173,27 @@ pub(super) async fn gather(
             Reason::Accepted,
             "it was not looked at",
         ));
+        if active.is_some() {
+            let running = guards::running(context, request, &gathered.named);
+            let frozen = Box::pin(running).await;
+            let guards = &mut gathered.facts.gates.guards;
+            (guards.running, guards.changes_at) = (frozen.running, frozen.changes_at);
+        }
     } else {
-        queue::look(context, request, &mut gathered);
+        let target = (
+            gathered.facts.target_name.as_deref(),
+            gathered.target.as_ref(),
+        );
+        let looking = Ahead::look(context, request, &gathered.named, target, memo);
+        let ahead = Box::pin(looking).await;
+        let overriding = Box::pin(guards::overriding(context, request, &ground, asking)).await;
+        let now = Timestamp::now();
+        let own = ahead.told(request, &gathered.named, overriding.clone(), now);
+        let line = queue::look(context, request, &gathered, (&ahead, &own), now);
+        gathered.facts.ahead = line.ahead;
+        gathered.facts.newer = line.newer;
         let taken = status.is_some_and(|status| status.active.is_some());
-        let waits = active.is_none() && (taken || gathered.facts.ahead.is_some());
+        let waits = active.is_none() && (taken || own.holds() || gathered.facts.ahead.is_some());
         let looking = Looking {
             context,
             request,
@@ -182,6 +204,8 @@ pub(super) async fn gather(
             status,
             waits,
             ground: &ground,
+            ahead: &ahead,
+            overriding: &overriding,
         };
         let planned = Box::pin(looking.look(memo)).await;
         gathered.facts.plan = planned.plan;

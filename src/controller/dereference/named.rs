@@ -11,11 +11,11 @@ use super::gates::unreadable;
 use crate::{
     api::{Application, DeployRequest, Environment, SpinnakerConnection},
     controller::{context::Context, error::ControllerError, objects},
-    domain::refusal::Refusal,
+    domain::{refusal::Refusal, selector::Labels},
 };
 
-/// Uid and generation of each object that a request names.
-pub(super) type Version = [Option<(Option<String>, Option<i64>)>; 3];
+/// Uid, generation and labels of each object that a request names.
+pub(super) type Version = [Option<(Option<String>, Option<i64>, Option<Labels>)>; 3];
 
 /// What a request names, as far as it exists.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,12 +26,15 @@ pub(in crate::controller) struct Named {
 }
 
 impl Named {
-    /// Uid and generation of each: as long as they are the same, so is what was decided on them.
+    /// Uid, generation and labels of each: as long as they are the same, so is what was decided on them. Freezes select by
+    /// labels, which make no new generation.
     pub(in crate::controller) fn version(&self) -> Version {
-        fn of<K: Resource>(object: Option<&K>) -> Option<(Option<String>, Option<i64>)> {
-            object
-                .filter(|object| object.meta().deletion_timestamp.is_none())
-                .map(|object| (object.uid(), object.meta().generation))
+        fn of<K: Resource>(
+            object: Option<&K>,
+        ) -> Option<(Option<String>, Option<i64>, Option<Labels>)> {
+            let object = object.filter(|object| object.meta().deletion_timestamp.is_none())?;
+            let meta = object.meta();
+            Some((meta.uid.clone(), meta.generation, meta.labels.clone()))
         }
         [
             of(self.application.as_ref()),

@@ -16,7 +16,8 @@ use kube::ResourceExt;
 
 use super::{
     Ground, Memo, Named,
-    gates::{self, Asking, Found},
+    gates::{self, Found},
+    guards::{Ahead, Overriding},
     named::Version,
     plan,
 };
@@ -44,9 +45,11 @@ pub(super) struct Looking<'a> {
     pub(super) target: Option<&'a DeployTarget>,
     /// The target's, where it is ready.
     pub(super) status: Option<&'a DeployTargetStatus>,
-    /// It is not its turn.
+    /// It is not its turn, or it is held.
     pub(super) waits: bool,
     pub(super) ground: &'a Result<Ground, Refusal>,
+    pub(super) ahead: &'a Ahead,
+    pub(super) overriding: &'a Overriding,
 }
 
 /// What was found.
@@ -123,6 +126,8 @@ impl Looking<'_> {
             request,
             named,
             ground,
+            ahead,
+            overriding,
             ..
         } = self;
         Box::pin(gates::judged(
@@ -131,7 +136,7 @@ impl Looking<'_> {
             named,
             plan,
             ground,
-            Asking::Remembered,
+            (ahead, overriding),
         ))
         .await
     }

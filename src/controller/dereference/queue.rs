@@ -1,47 +1,67 @@
 //! The target's queue, derived from the requests and never stored: by creation, then uid. Touches nothing but caches.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::Gathered;
+use super::{Ahead, Gathered};
 use crate::{
-    api::{DeployRequest, deploy_request::Phase},
+    api::{DeployRequest, deploy_request::Phase, environment::Concurrency},
     controller::context::Context,
+    domain::guards::Guards,
     runtime::cache::Guarded,
 };
 
-/// Who comes before, and whether somebody came after: by creation, then uid.
-pub(super) fn look(context: &Context, request: &DeployRequest, gathered: &mut Gathered) {
-    let uid = request.uid();
-    let own = place_in_line(request);
-    let others = in_line(
+/// How a request stands in its line.
+pub(super) struct Line {
+    /// Who comes before it.
+    pub(super) ahead: Option<String>,
+    /// Who came after it, and takes its place where only the newest counts.
+    pub(super) newer: Option<String>,
+}
+
+/// Who comes before, and whether somebody came after who takes its place: by creation, then uid.
+///
+/// Whoever is held is in nobody's way. That is judged for all of them at one moment on the same caches, so that the oldest goes
+/// first when what held them is lifted. `own` is what holds the request itself.
+pub(super) fn look(
+    context: &Context,
+    request: &DeployRequest,
+    gathered: &Gathered,
+    (held, own): (&Ahead, &Guards),
+    now: Timestamp,
+) -> Line {
+    let (uid, place) = (request.uid(), place_in_line(request));
+    let mut line = in_line(
         context,
         &request.namespace().unwrap_or_default(),
         gathered.facts.target_name.as_deref().unwrap_or_default(),
     );
-    let others = others
+    line.sort_by_key(|object| object.0.as_ref().ok().map(place_in_line));
+    let others = line
         .iter()
         .filter_map(|object| object.0.as_ref().ok())
         .filter(|other| other.uid() != uid);
-    let (mut ahead, mut newer): (Option<&DeployRequest>, Option<&DeployRequest>) = (None, None);
-    for other in others {
-        if place_in_line(other) < own {
-            ahead = Some(
-                ahead
-                    .filter(|known| place_in_line(known) <= place_in_line(other))
-                    .unwrap_or(other),
-            );
-        } else {
-            newer = Some(
-                newer
-                    .filter(|known| place_in_line(known) >= place_in_line(other))
-                    .unwrap_or(other),
-            );
-        }
+    let mut known = HashMap::new();
+    let mut of = |other: &DeployRequest| held.of_another(other, &gathered.named, &mut known, now);
+    let before = |other: &&DeployRequest| place_in_line(other) < place;
+    let ahead = others
+        .clone()
+        .take_while(before)
+        .find(|other| !of(other).holds());
+    let environment = gathered.named.environment.as_ref();
+    let only_newest = environment.is_some_and(|environment| {
+        environment.spec.protection.concurrency == Concurrency::Supersede
+    });
+    let newer = others
+        .rev()
+        .take_while(|other| only_newest && !before(other))
+        .find(|other| of(other).supersedes(own));
+    Line {
+        ahead: ahead.map(ResourceExt::name_any),
+        newer: newer.map(ResourceExt::name_any),
     }
-    gathered.facts.ahead = ahead.map(ResourceExt::name_any);
-    gathered.facts.newer = newer.map(ResourceExt::name_any);
 }
 
 /// Requests that wait for this target, as far as the cache knows. One that is cancelled stands in line until it says

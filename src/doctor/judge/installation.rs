@@ -22,11 +22,14 @@ const POLICIES: &str = "policies";
 const VAULT_ACCOUNT: &str = "vault-account";
 
 /// The policies without which somebody could ask or approve in the name of another.
-pub const VOUCHING: [&str; 7] = [
+pub const VOUCHING: [&str; 10] = [
     "foredeck-deployapprovals",
+    "foredeck-deployfreezes",
+    "foredeck-deployfreezes-status",
     "foredeck-deployrequests",
     "foredeck-deployrequests-status",
     "foredeck-deploytargets",
+    "foredeck-environments",
     "foredeck-persons",
     "foredeck-persons-status",
     "foredeck-status",

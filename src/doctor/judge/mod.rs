@@ -1,5 +1,6 @@
 //! What facts come to: lines, and what to do. Touches nothing.
 
+pub mod guardrails;
 pub mod installation;
 pub mod kinds;
 pub mod mesh;

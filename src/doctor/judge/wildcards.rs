@@ -14,6 +14,7 @@ use crate::{
         page::{Finding, count, few, word},
         seen::Seen,
     },
+    domain::access::OVERRIDE,
 };
 
 const CHECK: &str = "wildcards";
@@ -22,10 +23,14 @@ const CLUSTER_ADMIN: &str = "cluster-admin";
 /// The group that is bound to it in every cluster.
 const MASTERS: &str = "system:masters";
 /// On these, the actions and foredeck's own verbs are verbs.
-const ACTED_ON: [&str; 2] = ["applications", "environments"];
-/// What the platform team configures.
-const CONFIGURATION: [&str; 4] = [
+const ACTED_ON: [&str; 3] = ["applications", "environments", "deployfreezes"];
+/// On these somebody overrides: of the second the stop button is one.
+const OVERRIDDEN: [&str; 2] = ["environments", "deployfreezes"];
+/// What the platform team configures, and what of it keeps things from starting.
+const CONFIGURATION: [&str; 6] = [
     "applications",
+    "deployfreezes",
+    "deploytargets",
     "environments",
     "persons",
     "spinnakerconnections",
@@ -81,7 +86,7 @@ pub fn wildcards(facts: &RoleFacts) -> Vec<Finding> {
         if aggregated && let Some(kind) = writes(role.rules.iter().flatten()) {
             lines.push(Finding::warn(
                 CHECK,
-                &format!("The ClusterRole {} adds the right to write {kind} to Kubernetes' own edit or admin: every member of a team could change where and how is deployed", word(&name)),
+                &format!("The ClusterRole {} adds the right to write {kind} to Kubernetes' own edit or admin: every member of a team could change where, how and when is deployed", word(&name)),
                 "Take the label off, and bind the role to the platform team",
             ));
         }
@@ -100,7 +105,49 @@ pub fn wildcards(facts: &RoleFacts) -> Vec<Finding> {
             "No other role that somebody holds gives every verb on foredeck's kinds",
         ));
     }
+    lines.push(overriders(cluster_roles, roles, &held));
     lines
+}
+
+/// Who may pass order, freezes and locks, and stop everything, by a role that says so.
+fn overriders(
+    cluster_roles: &[ClusterRole],
+    roles: &[Role],
+    held: &impl Fn(&str) -> BTreeSet<String>,
+) -> Finding {
+    let of_cluster = cluster_roles
+        .iter()
+        .map(|role| (format!("ClusterRole {}", role.name_any()), &role.rules));
+    let of_namespaces = roles.iter().map(|role| {
+        let namespace = role.namespace().unwrap_or_default();
+        (format!("Role {namespace}/{}", role.name_any()), &role.rules)
+    });
+    let mut all: BTreeSet<String> = BTreeSet::new();
+    for (key, rules) in of_cluster.chain(of_namespaces) {
+        let gives = rules.iter().flatten().any(|rule| {
+            rule.verbs.iter().any(|verb| verb == OVERRIDE)
+                && is_of_group(rule)
+                && OVERRIDDEN.iter().any(|kind| is_about(rule, kind))
+        });
+        if gives {
+            all.extend(held(&key));
+        }
+    }
+    if all.is_empty() {
+        return Finding::ok(
+            CHECK,
+            "Nobody holds override by its name: whoever has every verb passes freezes and locks, lifts others' locks and stops everything",
+        );
+    }
+    let all: Vec<String> = all.into_iter().collect();
+    Finding::ok(
+        CHECK,
+        &format!(
+            "{} override, to pass freezes and locks, to lift others' locks or to stop everything: {}",
+            count(all.len(), "holder has", "holders have"),
+            few(&all)
+        ),
+    )
 }
 
 /// Who may everything, once and counted.
@@ -267,12 +314,44 @@ mod tests {
     }
 
     #[test]
+    fn whoever_holds_override_by_its_name_is_told() {
+        for (rules, bound, expected) in [
+            (rule("foredeck.dev", "environments", "override"), true, true),
+            (
+                rule("foredeck.dev", "deployfreezes", "override"),
+                true,
+                true,
+            ),
+            (
+                rule("foredeck.dev", "environments", "override"),
+                false,
+                false,
+            ),
+            (rule("foredeck.dev", "environments", "lock"), true, false),
+            (rule("apps", "environments", "override"), true, false),
+        ] {
+            let lines = wildcards(&facts(&rules, &json!({}), bound));
+            let line = lines.last().unwrap();
+            assert_eq!(line.state, State::Ok, "{line:?}");
+            let told = line.found.starts_with("1 holder has override")
+                && line.found.contains("User mallory[2J in shop");
+            assert_eq!(told, expected, "{rules}: {line:?}");
+            assert_eq!(
+                line.found.starts_with("Nobody holds"),
+                !expected,
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_wildcard_that_somebody_holds_is_named_with_them() {
         for (rules, expected) in [
             (rule("*", "*", "*"), true),
             (rule("foredeck.dev", "*", "*"), true),
             (rule("foredeck.dev", "environments", "*"), true),
             (rule("*", "applications", "*"), true),
+            (rule("foredeck.dev", "deployfreezes", "*"), true),
             (rule("foredeck.dev", "applications", "get"), false),
             (rule("foredeck.dev", "deployrequests", "*"), false),
             (rule("apps", "*", "*"), false),
@@ -299,12 +378,14 @@ mod tests {
     #[test]
     fn a_role_that_grows_edit_by_writes_is_told() {
         let labels = json!({"rbac.authorization.k8s.io/aggregate-to-edit": "true"});
-        let lines = wildcards(&facts(
-            &rule(GROUP, "applications", "patch"),
-            &labels,
-            false,
-        ));
-        assert_eq!(lines[1].state, State::Warn, "{lines:?}");
+        for kind in ["applications", "deployfreezes", "deploytargets"] {
+            let lines = wildcards(&facts(&rule(GROUP, kind, "patch"), &labels, false));
+            assert_eq!(lines[1].state, State::Warn, "{kind}: {lines:?}");
+            assert!(
+                lines[1].found.contains(&format!("to write {kind}")),
+                "{lines:?}"
+            );
+        }
         let lines = wildcards(&facts(&rule(GROUP, "applications", "get"), &labels, false));
         assert_eq!(lines[1].state, State::Ok, "{lines:?}");
         let lines = wildcards(&facts(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Decision, Effect, Machine};
+use super::{Decision, Effect, Facts, Machine};
 use crate::{
     api::{
         conditions::Reason,
@@ -46,7 +46,7 @@ impl Machine<'_> {
         let late = limit
             .is_some_and(|limit| observation.is_some_and(|observation| observation.worked > limit));
         // It was begun, and not for its lateness: it is not given up when whether it counts can't be said any more.
-        let begun = active.cancel_requested_at.is_some() && !late;
+        let begun = active.cancel_requested_at.is_some() && active.frozen.is_none() && !late;
         let undecided = self.facts.gates.undecided_cancel(self.request).is_some();
         let wanted = self.request.spec.cancel.as_ref();
         if let Some(cancel) = self
@@ -63,6 +63,9 @@ impl Machine<'_> {
                 Reason::Canceled,
                 format!("cancelled as asked{why}."),
             ));
+        }
+        if let Some(why) = frozen(self.facts, active) {
+            return Some(Outcome::new(Phase::Canceled, Reason::Frozen, why));
         }
         let Some(limit) = limit else {
             // Deleted after it had been asked for, or no longer counting: the target remembers the wish, if not the words.
@@ -105,6 +108,7 @@ impl Machine<'_> {
             return self.act(Effect::Cancel {
                 reason: outcome.message.clone(),
                 execution: observation.map(|observation| observation.execution.id.clone()),
+                frozen: outcome.reason == Reason::Frozen,
             });
         }
         let refusal = Refusal::passing(
@@ -131,4 +135,15 @@ impl Machine<'_> {
         let left = backoff::elapsed(self.now, again).max(Duration::from_millis(100));
         Decision::record(status, Some(left))
     }
+}
+
+/// Why a freeze cancels it, if one does: it was begun for that, or one holds now that cancels what runs. Never what
+/// somebody's override let start, and not what is cancelled already for something else.
+pub(super) fn frozen(facts: &Facts, active: &Active) -> Option<String> {
+    if active.cancel_requested_at.is_some() {
+        return active.frozen.clone();
+    }
+    let running = facts.gates.guards.running.as_ref();
+    let running = running.filter(|_| active.overridden_by.is_none())?;
+    Some(running.message.clone())
 }

@@ -60,8 +60,9 @@ impl Machine<'_> {
         let Some(start) = &plan.start else {
             return self.keep();
         };
-        let same =
-            active.attempt.pinned == start.attempt.pinned && active.digest == plan.resolved.digest;
+        let same = active.attempt.pinned == start.attempt.pinned
+            && active.digest == plan.resolved.digest
+            && active.overridden_by.as_deref() == self.facts.gates.overrider();
         match &self.facts.sighting {
             // Somebody sent it and the target forgot: it is followed, not sent.
             Sighting::Seen(observation) if outcome::is_ours(active, observation) => {
@@ -217,7 +218,7 @@ impl Machine<'_> {
     /// It may have been sent once and never came to be, and now something stands in the way of sending it again.
     fn not_again(&self, active: &Active, refusal: &Refusal) -> Decision {
         let message = format!(
-            "whether Spinnaker started it can't be known; it is not sent again, since {}",
+            "whether Spinnaker started it can't be known; it is not sent again: {}",
             refusal.message
         );
         let subject = refusal.waiting_for.unwrap_or(WaitingFor::Person);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Decision, Effect, Facts, Machine, Sighting};
+use super::{Decision, Effect, Facts, Machine, Sighting, TargetFact, cancel::frozen};
 use crate::{
     api::{
         DeployRequest,
@@ -23,6 +23,7 @@ use crate::{
         judgment::{self, Handover, Matter, Moment, Weighed},
         outcome::Observation,
         refusal::Refusal,
+        target,
     },
 };
 
@@ -57,7 +58,8 @@ impl Machine<'_> {
         let note = shown.as_ref().map(|stage| self.note(stage, &weighed));
         let mut status = self.mirrored(active).running(observation, note);
         status.judgment = shown.map(Box::new);
-        let poll = backoff::poll(self.uid, observation.changed, self.now);
+        // A freeze that is to come may cancel it.
+        let poll = self.by_the_next_change(backoff::poll(self.uid, observation.changed, self.now));
         // Written down first by whoever hands it over, and kept here.
         if let Some(shown) = &mut status.judgment
             && let Some(handover) = &weighed.counted
@@ -237,7 +239,14 @@ pub fn verdicts(request: &DeployRequest, facts: &Facts) -> Vec<Verdict> {
     let Sighting::Seen(observation) = &facts.sighting else {
         return Vec::new();
     };
-    let over = request.spec.cancel.is_some() && facts.gates.cancel_counts();
+    let uid = request.metadata.uid.as_deref().unwrap_or_default();
+    let frozen = match &facts.target {
+        TargetFact::Ready(status) => target::held_by(status, uid)
+            .and_then(|active| frozen(facts, active))
+            .is_some(),
+        _ => false,
+    };
+    let over = frozen || (request.spec.cancel.is_some() && facts.gates.cancel_counts());
     if over || observation.ended.is_some() {
         let answers = facts.judgments.answers.iter();
         return answers

@@ -23,7 +23,8 @@ pub use self::{
 
 use super::{
     access, backoff, decisions,
-    gates::Gates,
+    gates::{self, Gates, Table},
+    guards::when,
     ids,
     judgment::{self, Handover, JudgmentFacts},
     outcome::{Observation, Outcome},
@@ -39,14 +40,16 @@ use crate::api::{
     deploy_request::{Attempt, Cancel, DeployRequestStatus, Phase, Resolved, WaitingFor},
     deploy_target::{Active, DeployTargetStatus, Run, Seen},
     environment::Concurrency,
+    gate::{GateState, GateStatus},
     version::Changes,
 };
 
 /// How often an execution that may appear is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// How often a request that waits for people looks by itself, at most: what they say wakes it at once.
-const APPROVAL_CHECK: Duration = Duration::from_secs(30);
+/// How often a request looks by itself, at most, that waits for people, a time, a freeze, a lock or an Environment that comes
+/// before: what they come to wakes it at once.
+const HELD_CHECK: Duration = Duration::from_secs(30);
 
 /// What was gathered for one run.
 #[derive(Debug, Clone)]
@@ -55,7 +58,8 @@ pub struct Facts {
     pub plan: Result<Plan, Refusal>,
     /// How long the request may wait for its start.
     pub expire_after: Duration,
-    /// What people and policies say. Looked at where something may start, and for a cancel always.
+    /// What stands before its start. Looked at where something may start; whether a cancel counts, and whether a freeze
+    /// cancels what runs, always.
     pub gates: Gates,
     /// What to do when a start's outcome can't be known.
     pub on_unknown: OnUnknown,
@@ -65,9 +69,10 @@ pub struct Facts {
     pub target: TargetFact,
     /// The target's name, once anybody can say.
     pub target_name: Option<String>,
-    /// The request that comes before it in the target's queue.
+    /// The request that comes before it in the target's queue: none that its time, order, a freeze or a lock holds.
     pub ahead: Option<String>,
-    /// A request that came after it and wants the same target.
+    /// A request that came after it and takes its place where only the newest counts: see
+    /// [`Guards::supersedes`](super::guards::Guards::supersedes).
     pub newer: Option<String>,
     /// Whether an execution that had ended on this target runs again: its id and Spinnaker's word.
     pub rerun: Option<String>,
@@ -156,6 +161,8 @@ pub enum Effect {
         reason: String,
         /// Spinnaker's id, if there is something to cancel.
         execution: Option<String>,
+        /// Whether a freeze wants it, and nobody in particular.
+        frozen: bool,
     },
     /// Write down whose answer counts, then hand it to the judgment stage that waits.
     Judge(Box<Handover>),
@@ -329,6 +336,16 @@ impl Machine<'_> {
         attempt.is_some_and(|attempt| attempt.sent_at.is_some())
     }
 
+    /// Whether nobody has seen anything of what may have been sent: then the gates stand before a second send.
+    fn may_be_sent_again(&self) -> bool {
+        let TargetFact::Ready(status) = &self.facts.target else {
+            return false;
+        };
+        let active = target::held_by(status, self.uid);
+        !matches!(self.facts.sighting, Sighting::Seen(_))
+            && active.is_some_and(|active| active.execution.is_none())
+    }
+
     fn next(&self) -> Next {
         let key = self.key();
         let known = match &self.facts.target {
@@ -350,8 +367,13 @@ impl Machine<'_> {
             let gates = &self.facts.gates;
             gates.tell_cancel(self.request, status, self.now);
             // What may have been sent was let through; nobody asks again. Without a plan there was nothing to ask about.
-            if !sent && !self.facts.gone && self.facts.plan.is_ok() {
+            let judged = !self.facts.gone && self.facts.plan.is_ok();
+            if judged && !sent {
                 gates.tell_start(self.request, status, false, self.now);
+            }
+            if judged && (!sent || self.may_be_sent_again()) {
+                let queue = self.queue();
+                gates.tell_table(self.request, status, queue.as_ref(), false, self.now);
             }
         })
     }
@@ -363,9 +385,42 @@ impl Machine<'_> {
         (heeded || self.facts.gates.cancel_counts()).then_some(cancel)
     }
 
-    /// Why nothing may be sent now, if people or policies say so.
+    /// Why nothing may be sent now, if anything says so. Its target is its own.
     fn closed(&self) -> Option<Refusal> {
-        self.facts.gates.closed(self.request)
+        let closed = self.facts.gates.closed(self.request);
+        closed.or_else(|| gates::too_late(self.request, self.now))
+    }
+
+    /// Every gate, as it stands for who may hold nothing yet.
+    fn table(&self) -> Table {
+        self.facts.gates.table(self.queue().as_ref())
+    }
+
+    /// Why its target isn't free for it: somebody holds it, or comes first.
+    fn queue(&self) -> Option<Refusal> {
+        let waits = |reason, message| Some(Refusal::passing(WaitingFor::Queue, reason, message));
+        let status = match &self.facts.target {
+            TargetFact::Unreadable(problem) => return Some(unreadable(problem)),
+            TargetFact::Unresolved | TargetFact::Unprepared => None,
+            TargetFact::Ready(status) => Some(status),
+        };
+        match status.and_then(|status| status.active.as_ref()) {
+            Some(active) if active.uid == self.uid => return None,
+            Some(active) => {
+                return waits(
+                    Reason::Queued,
+                    format!("{:?} holds the target.", active.name),
+                );
+            }
+            None => {}
+        }
+        if let Some(rerun) = &self.facts.rerun {
+            let message =
+                format!("somebody restarted {rerun}, which had ended; it has to end again first.");
+            return waits(Reason::ExecutionRerun, message);
+        }
+        let ahead = self.facts.ahead.as_deref()?;
+        waits(Reason::Queued, format!("{ahead:?} comes first."))
     }
 
     fn plan_into(&self, status: &mut DeployRequestStatus) {
@@ -397,8 +452,15 @@ impl Machine<'_> {
         let subject = refusal.waiting_for.unwrap_or(WaitingFor::Person);
         let since = next.waiting_since(subject);
         let mut retry = backoff::retry(self.uid, since, self.now, refusal.retry_after);
-        if subject == WaitingFor::Approval {
-            retry = retry.max(APPROVAL_CHECK);
+        if matches!(
+            subject,
+            WaitingFor::Approval
+                | WaitingFor::Time
+                | WaitingFor::Order
+                | WaitingFor::Freeze
+                | WaitingFor::Lock
+        ) {
+            retry = retry.max(HELD_CHECK);
         }
         let recorded = (subject == WaitingFor::Spinnaker).then_some(retry);
         let until = (!sent).then(|| self.expires_at());
@@ -420,42 +482,87 @@ impl Machine<'_> {
             .creation_timestamp
             .as_ref()
             .map_or(self.now, |time| time.0);
+        let spec = &self.request.spec;
+        let from = spec
+            .not_before
+            .as_ref()
+            .map_or(created, |time| time.0.max(created));
         // A wait that leads past the end of time is one without end.
-        created
+        let end = from
             .checked_add(self.facts.expire_after)
-            .unwrap_or(Timestamp::MAX)
+            .unwrap_or(Timestamp::MAX);
+        spec.start_before
+            .as_ref()
+            .map_or(end, |time| time.0.min(end))
     }
 
     fn expired(&self) -> Option<Outcome> {
         (self.now >= self.expires_at()).then(|| {
-            let waited = self
-                .request
-                .status
-                .as_ref()
-                .and_then(|status| status.waiting.as_ref());
+            let late = gates::too_late(self.request, self.now);
+            let begins = self.request.spec.not_before.as_ref();
+            let why = match (late, begins) {
+                (Some(late), _) => late.message,
+                (None, Some(begins)) => format!(
+                    "it could not start within {} of {} (`spec.notBefore`).",
+                    humane(self.facts.expire_after),
+                    when(begins.0)
+                ),
+                (None, None) => format!(
+                    "it could not start within {}.",
+                    humane(self.facts.expire_after)
+                ),
+            };
+            let status = self.request.status.as_ref();
+            let waited = status.and_then(|status| status.waiting.as_ref());
             let last = waited
-                .map(|waiting| format!(" It last waited because {}", waiting.message))
+                .map(|waiting| format!(" It last waited for this: {}", waiting.message))
                 .unwrap_or_default();
             Outcome::new(
                 Phase::Expired,
                 Reason::Expired,
-                format!(
-                    "it could not start within {}.{last}",
-                    humane(self.facts.expire_after)
-                ),
+                format!("{why}{}{last}", self.held_by()),
             )
         })
     }
 
-    /// No later than its expiry, and than the first of its approvals lapses.
+    /// Which gates held it until now: as was last recorded, and for who was never looked at before as they stand.
+    fn held_by(&self) -> String {
+        let status = self.request.status.as_ref();
+        let told = status.map_or(&[][..], |status| &status.gates);
+        let held =
+            |gate: &&GateStatus| matches!(gate.state, GateState::Closed | GateState::Unknown);
+        let mut gates: Vec<&str> = told
+            .iter()
+            .filter(held)
+            .map(|told| told.gate.word())
+            .collect();
+        if told.is_empty() && self.facts.plan.is_ok() {
+            gates = self.table().closed().map(|(gate, _)| gate.word()).collect();
+        }
+        if gates.is_empty() {
+            return String::new();
+        }
+        format!(" Held by: {}.", gates.join(", "))
+    }
+
+    /// No later than its expiry, and than the next gate opens or closes by itself.
     fn in_time(&self, requeue: Duration) -> Duration {
-        [Some(self.expires_at()), self.facts.gates.until()]
-            .into_iter()
-            .flatten()
-            .map(|end| backoff::elapsed(self.now, end))
-            // Past its expiry somebody else decides: a request that may have been sent does not expire.
-            .filter(|left| !left.is_zero())
-            .fold(requeue, Duration::min)
+        // Past its expiry somebody else decides: a request that may have been sent does not expire.
+        let left = backoff::elapsed(self.now, self.expires_at());
+        let requeue = if left.is_zero() {
+            requeue
+        } else {
+            requeue.min(left)
+        };
+        self.by_the_next_change(requeue)
+    }
+
+    /// No later than the next gate opens or closes by itself.
+    fn by_the_next_change(&self, requeue: Duration) -> Duration {
+        let change = self.facts.gates.next_change(self.now);
+        change.map_or(requeue, |change| {
+            requeue.min(backoff::elapsed(self.now, change))
+        })
     }
 
     fn act(&self, effect: Effect) -> Decision {
@@ -470,6 +577,14 @@ impl Machine<'_> {
     fn keep(&self) -> Decision {
         Decision::record(self.next().unchanged(), Some(LOOK_AGAIN))
     }
+}
+
+/// Its target can't say who holds it.
+fn unreadable(problem: &str) -> Refusal {
+    let message = format!(
+        "its DeployTarget can't be read ({problem}); until somebody mends or deletes that, nothing starts there."
+    );
+    Refusal::passing(WaitingFor::Person, Reason::TargetUnreadable, message)
 }
 
 /// The settle time where nobody says otherwise, and the shortest that is safe: Gate waits 120 s for Orca.

@@ -1,6 +1,9 @@
 //! Every phase × every kind of fact, exhaustively: what must hold whatever is seen.
 
+mod frozen;
 mod gates;
+mod pairs;
+mod times;
 mod walk;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -134,6 +137,8 @@ pub(super) fn active(uid: &str, sent: bool, seen: Option<Seen>) -> Active {
         sends: u32::from(sent),
         execution: seen,
         cancel_requested_at: None,
+        frozen: None,
+        overridden_by: None,
     }
 }
 
@@ -641,4 +646,20 @@ fn who_waits_for_a_repository_holds_nothing_and_expires() {
     facts.expire_after = Duration::from_secs(1);
     let ended = decide(&request(Some(Phase::Pending)), &facts, now());
     assert_eq!(ended.status.phase, Some(Phase::Expired));
+}
+
+#[test]
+fn that_nothing_succeeded_there_is_for_the_target_to_say() {
+    let decided = |target| {
+        let mut facts = facts(target, Sighting::NotAsked);
+        facts.plan = Err(Refusal::permanent(Reason::NoEarlierVersion, "none."));
+        decide(&request(Some(Phase::Pending)), &facts, now())
+    };
+    let unprepared = decided(TargetFact::Unprepared);
+    assert_eq!(unprepared.effect, Some(Effect::PrepareTarget));
+    let unreadable = decided(TargetFact::Unreadable("odd".to_owned())).status;
+    assert_eq!(unreadable.phase, Some(Phase::Pending));
+    assert!(unreadable.waiting.unwrap().message.contains("odd"));
+    let ready = decided(ready(None)).status;
+    assert_eq!(ready.phase, Some(Phase::Failed));
 }

@@ -2,21 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Decision, Effect, LOOK_AGAIN, Machine, Plan, TargetFact};
+use super::{Decision, Effect, LOOK_AGAIN, Machine, Plan, TargetFact, unreadable};
 use crate::{
     api::{
         conditions::Reason,
         deploy_request::{Phase, WaitingFor},
         deploy_target::{Active, DeployTargetStatus},
         environment::Concurrency,
+        gate::GateKind,
     },
-    domain::{
-        gates::{self, Access, Approval},
-        ids,
-        outcome::Outcome,
-        refusal::Refusal,
-        target,
-    },
+    domain::{ids, outcome::Outcome, refusal::Refusal, target},
 };
 
 /// How often a request that waits for its turn looks by itself; a target's release wakes it at once.
@@ -36,7 +31,7 @@ impl Machine<'_> {
         if self.may_have_been_sent() {
             match &self.facts.target {
                 TargetFact::Ready(_) => {}
-                TargetFact::Unreadable(problem) => return self.unreadable(problem),
+                TargetFact::Unreadable(problem) => return self.jammed(problem),
                 TargetFact::Unresolved | TargetFact::Unprepared => return self.prepare(),
             }
         }
@@ -48,46 +43,69 @@ impl Machine<'_> {
         }
         let plan = match &self.facts.plan {
             Ok(plan) => plan,
-            Err(refusal) if self.hangs_on_the_past(refusal) => return self.prepare(),
+            Err(refusal) if self.hangs_on_the_past(refusal) => {
+                return match &self.facts.target {
+                    TargetFact::Unreadable(problem) => self.shut(&unreadable(problem)),
+                    _ => self.prepare(),
+                };
+            }
             Err(refusal) => return self.refused(refusal),
         };
-        match &self.facts.gates.vouched {
-            Ok(()) => {}
-            Err(refusal) if refusal.waiting_for.is_some() => return self.shut(refusal),
-            Err(refusal) => return self.denied(refusal),
-        }
-        match &self.facts.gates.access {
-            Access::Granted { .. } => {}
-            Access::Unknown(refusal) => return self.shut(refusal),
-            Access::Denied(refusal) => return self.denied(refusal),
+        let first = self.table().first();
+        if let Some((GateKind::Policies | GateKind::Authorization, refusal)) = &first {
+            return match refusal.waiting_for {
+                Some(_) => self.shut(refusal),
+                None => self.denied(refusal),
+            };
         }
         if self.request.spec.dry_run {
-            return self.end(&Outcome::new(
-                Phase::Succeeded,
-                Reason::DryRun,
-                "everything is in order; nothing was started, as this is a dry run.",
-            ));
+            return self.rehearsed(first.as_ref());
         }
         if let Some(outcome) = self.expired() {
             return self.end(&outcome);
         }
         match &self.facts.target {
             TargetFact::Unresolved | TargetFact::Unprepared => self.prepare(),
-            TargetFact::Unreadable(problem) => self.unreadable(problem),
+            TargetFact::Unreadable(_) => self.through(plan, first),
             TargetFact::Ready(status) => match self.ran_before(status) {
                 Some(outcome) => self.end(&outcome),
-                None => self.approved(plan, status),
+                None => self.through(plan, first),
             },
         }
     }
 
-    /// It waits for people to say yes, in nobody's way: only who is through stands in line.
-    fn approved(&self, plan: &Plan, status: &DeployTargetStatus) -> Decision {
-        match &self.facts.gates.approval {
-            Approval::NotNeeded | Approval::Enough(_) => self.queued(plan, status),
-            Approval::Missing(_, refusal) => self.wait(Phase::AwaitingApproval, refusal),
-            Approval::Rejected { by, comment } => self.denied(&gates::rejected(by, comment)),
+    /// What the first closed gate makes of it. Who waits for people, for a time, for a freeze or a lock to end waits in nobody's
+    /// way: only who is through all of that stands in line.
+    fn through(&self, plan: &Plan, first: Option<(GateKind, Refusal)>) -> Decision {
+        match first {
+            None => self.turn(plan),
+            Some((_, refusal)) if refusal.waiting_for.is_none() => self.denied(&refusal),
+            Some((GateKind::Queue, refusal)) if refusal.waiting_for == Some(WaitingFor::Person) => {
+                self.wait(self.phase().unwrap_or(Phase::Queued), &refusal)
+            }
+            Some((GateKind::Queue, refusal)) => self.in_line(plan, &refusal),
+            Some((
+                GateKind::Time | GateKind::Order | GateKind::Freeze | GateKind::Lock,
+                refusal,
+            )) => match self.superseded(plan) {
+                Some(outcome) => self.end(&outcome),
+                None => self.wait(Phase::Queued, &refusal),
+            },
+            Some((GateKind::Approval, refusal)) => self.wait(Phase::AwaitingApproval, &refusal),
+            Some((GateKind::Policies | GateKind::Authorization, refusal)) => self.shut(&refusal),
         }
+    }
+
+    /// What it would come to, were it no dry run: who may not was told so before.
+    fn rehearsed(&self, first: Option<&(GateKind, Refusal)>) -> Decision {
+        let message = match first {
+            None => "everything is in order; nothing was started, as this is a dry run.".to_owned(),
+            Some((_, refusal)) => format!(
+                "nothing was started, as this is a dry run. What it asks for is in order, and would not start now: {}",
+                refusal.message
+            ),
+        };
+        self.end(&Outcome::new(Phase::Succeeded, Reason::DryRun, message))
     }
 
     fn denied(&self, refusal: &Refusal) -> Decision {
@@ -106,18 +124,15 @@ impl Machine<'_> {
         }
     }
 
-    fn unreadable(&self, problem: &str) -> Decision {
-        let message = format!(
-            "its DeployTarget can't be read ({problem}); until somebody mends or deletes that, nothing starts there."
-        );
-        let refusal = Refusal::passing(WaitingFor::Person, Reason::TargetUnreadable, message);
-        self.wait(self.phase().unwrap_or(Phase::Queued), &refusal)
+    fn jammed(&self, problem: &str) -> Decision {
+        self.wait(self.phase().unwrap_or(Phase::Queued), &unreadable(problem))
     }
 
     /// What ran before may decide otherwise, and the target can't say yet what that was.
     fn hangs_on_the_past(&self, refusal: &Refusal) -> bool {
         let versionless = self.request.spec.version.is_none();
-        matches!(self.facts.target, TargetFact::Unprepared)
+        let target = &self.facts.target;
+        matches!(target, TargetFact::Unprepared | TargetFact::Unreadable(_))
             && match refusal.reason {
                 Reason::NoEarlierVersion => true,
                 Reason::TemplateFailed => versionless,
@@ -161,11 +176,8 @@ impl Machine<'_> {
         ))
     }
 
-    fn queued(&self, plan: &Plan, status: &DeployTargetStatus) -> Decision {
-        let taken = status.active.as_ref().map(|active| active.name.as_str());
-        if taken.is_some() || self.facts.ahead.is_some() || self.facts.rerun.is_some() {
-            return self.in_line(plan, taken);
-        }
+    /// Nothing holds it, and its target is free.
+    fn turn(&self, plan: &Plan) -> Decision {
         if let Some(trouble) = &self.facts.trouble {
             return self.wait(Phase::Queued, trouble);
         }
@@ -188,40 +200,23 @@ impl Machine<'_> {
         }
     }
 
-    fn in_line(&self, plan: &Plan, taken: Option<&str>) -> Decision {
+    fn in_line(&self, plan: &Plan, refusal: &Refusal) -> Decision {
         if plan.concurrency == Concurrency::Reject
-            && let Some(holder) = taken
+            && let TargetFact::Ready(status) = &self.facts.target
+            && let Some(holder) = &status.active
         {
             return self.end(&Outcome::new(
                 Phase::Failed,
                 Reason::TargetBusy,
-                format!("{holder:?} holds the target, and the Environment does not queue; ask again when it is done."),
-            ));
-        }
-        if plan.concurrency == Concurrency::Supersede
-            && let Some(newer) = &self.facts.newer
-        {
-            return self.end(&Outcome::new(
-                Phase::Canceled,
-                Reason::Superseded,
-                format!("the newer {newer:?} took its place in the queue; nothing was started."),
-            ));
-        }
-        let (reason, message) = match (taken, &self.facts.rerun, &self.facts.ahead) {
-            (Some(holder), _, _) => (Reason::Queued, format!("{holder:?} holds the target.")),
-            (None, Some(rerun), _) => (
-                Reason::ExecutionRerun,
-                format!("somebody restarted {rerun}, which had ended; it has to end again first."),
-            ),
-            (None, None, ahead) => (
-                Reason::Queued,
                 format!(
-                    "{:?} comes first.",
-                    ahead.as_deref().unwrap_or("an older request")
+                    "{:?} holds the target, and the Environment does not queue; ask again when it is done.",
+                    holder.name
                 ),
-            ),
-        };
-        let refusal = Refusal::passing(WaitingFor::Queue, reason, message);
+            ));
+        }
+        if let Some(outcome) = self.superseded(plan) {
+            return self.end(&outcome);
+        }
         let requeue = if self.facts.rerun.is_some() {
             Duration::from_secs(5)
         } else {
@@ -230,11 +225,23 @@ impl Machine<'_> {
         // By what it resolved to, others see that it stands in this line.
         let status = self.next().with(|status| self.plan_into(status)).waiting(
             Phase::Queued,
-            &refusal,
+            refusal,
             Some(self.expires_at()),
             None,
         );
         Decision::record(status, Some(self.in_time(requeue)))
+    }
+
+    /// A newer request has its place, where only the newest counts.
+    fn superseded(&self, plan: &Plan) -> Option<Outcome> {
+        let newer = self.facts.newer.as_ref()?;
+        (plan.concurrency == Concurrency::Supersede).then(|| {
+            Outcome::new(
+                Phase::Canceled,
+                Reason::Superseded,
+                format!("the newer {newer:?} took its place in the queue; nothing was started."),
+            )
+        })
     }
 
     /// The claim of this plan, if it was prepared to be started.
@@ -254,6 +261,8 @@ impl Machine<'_> {
             sends: 0,
             execution: None,
             cancel_requested_at: None,
+            frozen: None,
+            overridden_by: self.facts.gates.overrider().map(str::to_owned),
         })
     }
 

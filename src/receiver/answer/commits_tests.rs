@@ -9,9 +9,13 @@ use super::{
     tests::{HOSTILE, at, beside, buttons, page, request, shown},
 };
 use crate::{
-    api::version::{Changes, CommitLine, Relation},
+    api::{
+        gate::GateKind,
+        version::{Changes, CommitLine, Relation},
+    },
     receiver::plan::{
         asked::{Difference, Moved},
+        held::{Gate, GivenUp, Held, Stop},
         repeat::Repeat,
         shown::{Differing, Needed, Shown, Wait, Warning},
     },
@@ -289,6 +293,36 @@ async fn a_plan_of_the_worst_of_everything_is_taken_by_slack() {
         requester: Some(loud()),
     };
     worst.waits = vec![held, Wait::Line { requests: 400 }];
+    let gate = |gate| Gate {
+        gate,
+        reason: "Frozen".to_owned(),
+        message: loud(),
+        until: Some(at()),
+    };
+    let gates = [
+        GateKind::Time,
+        GateKind::Order,
+        GateKind::Freeze,
+        GateKind::Lock,
+    ];
+    worst.held = Held {
+        stop: Some(Stop {
+            reason: loud(),
+            by: Some(loud()),
+            since: Some(at()),
+            contact: Some(loud()),
+        }),
+        gates: gates.map(gate).to_vec(),
+        overriding: Some(loud()),
+        not_before: Some(at()),
+        start_before: Some(at()),
+        given_up: Some(GivenUp {
+            from: Some(loud()),
+            from_commit: None,
+            to: Some(loud()),
+            to_commit: None,
+        }),
+    };
     let mut request = request(&json!({"phase": "Failed", "message": loud()}));
     request.spec.version = Some(loud());
     let mut again = beside(Some(Repeat::Ended(&request, at())));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{commits as changed, standing};
+use super::{commits as changed, held, standing};
 use crate::{
     api::{artifact::Artifact, deploy_request::DEFAULT_ACTION},
     domain::version,
@@ -28,9 +28,9 @@ const MOST_PARAMETERS: usize = 30;
 /// nobody would see the plan.
 const MOST_PARAMETERS_TEXT: usize = 1200;
 /// The most characters of all artifacts.
-const MOST_ARTIFACTS: usize = 1500;
+const MOST_ARTIFACTS: usize = 1000;
 /// The most characters of what somebody should know.
-const MOST_WARNINGS: usize = 1500;
+const MOST_WARNINGS: usize = 1000;
 /// The most characters of whose yes it needs.
 const MOST_APPROVALS: usize = 400;
 /// The most characters of the reason, as it was given.
@@ -83,6 +83,8 @@ pub(in crate::receiver) struct Buttons {
     pub(in crate::receiver) edit: Value,
     /// The one that takes it away.
     pub(in crate::receiver) dismiss: Value,
+    /// The one that has it pass what holds it, for those who may.
+    pub(in crate::receiver) overriding: Option<Value>,
 }
 
 /// The plan as a message.
@@ -93,7 +95,15 @@ pub(in crate::receiver) fn message(
 ) -> Message {
     let mut blocks = body(shown, beside);
     blocks.push(row(shown, beside, buttons));
-    Message::new(first(shown, beside), blocks)
+    Message::new(stopped(shown) + first(shown, beside), blocks)
+}
+
+/// That everything is stopped, before the first line, where that is all that is seen of a message.
+fn stopped(shown: &Shown) -> Mrkdwn {
+    match shown.held.stop {
+        Some(_) => Mrkdwn::fixed(":octagonal_sign: Everything is stopped. "),
+        None => Mrkdwn::default(),
+    }
 }
 
 /// A plan that can't be carried out: why, and the form.
@@ -101,7 +111,8 @@ pub(in crate::receiver) fn impossible(shown: &Shown, edit: Option<Value>) -> Mes
     let first = Mrkdwn::fixed(":no_entry_sign: This can't be done, nothing was started: ")
         + wish(shown)
         + ".";
-    let mut blocks = vec![Block::section(first.clone())];
+    let mut blocks: Vec<Block> = shown.held.stop.iter().map(held::banner).collect();
+    blocks.push(Block::section(first.clone()));
     let reasons = shown
         .problems
         .iter()
@@ -119,7 +130,7 @@ pub(in crate::receiver) fn impossible(shown: &Shown, edit: Option<Value>) -> Mes
         .map_or_else(Mrkdwn::default, |problem| {
             Mrkdwn::fixed(" ") + Mrkdwn::code_within(&problem.message, MOST_SENTENCE)
         });
-    Message::new(first + why, blocks)
+    Message::new(stopped(shown) + first + why, blocks)
 }
 
 /// The first line, which has to stand alone.
@@ -133,17 +144,21 @@ pub(in crate::receiver) fn first(shown: &Shown, beside: &Beside<'_>) -> Mrkdwn {
         };
         let sign = standing::sign(standing::phase(repeat.request()));
         let moved = moved.map_or_else(Mrkdwn::default, |moved| moved + ". ");
-        return moved + before + wish(shown) + ", " + sign + ".";
+        return moved + before + wish(shown) + ", " + sign + held::after_wish(&shown.held) + ".";
     }
     if let Some(moved) = moved {
-        return moved + ", so nothing was started. The plan now: " + wish(shown) + ".";
+        return moved
+            + ", so nothing was started. The plan now: "
+            + wish(shown)
+            + held::after_wish(&shown.held)
+            + ".";
     }
     let before = if beside.changed {
         "Something has changed since you saw the plan, so nothing was started. The plan now: "
     } else {
         "Plan: "
     };
-    Mrkdwn::fixed(before) + wish(shown) + "."
+    Mrkdwn::fixed(before) + wish(shown) + held::after_wish(&shown.held) + "."
 }
 
 /// What became of a version while somebody looked at the plan.
@@ -163,7 +178,8 @@ fn moved(moved: &Moved) -> Mrkdwn {
 
 /// What is planned, without its buttons.
 pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block> {
-    let mut blocks = vec![Block::section(first(shown, beside))];
+    let mut blocks: Vec<Block> = shown.held.stop.iter().map(held::banner).collect();
+    blocks.push(Block::section(first(shown, beside)));
     if let Some(repeat) = &beside.repeat {
         let request = repeat.request();
         let (_, label) = label(shown, beside);
@@ -180,6 +196,8 @@ pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block
                 + again,
         ));
     }
+    let (_, verb) = label(shown, beside);
+    blocks.extend(held::body(&shown.held, verb.as_str()));
     blocks.push(Section::of_fields(fields(shown)).into());
     if let Some(difference) = &shown.difference {
         let head = shown.commit.as_deref().unwrap_or_default();
@@ -229,7 +247,8 @@ pub(in crate::receiver) fn body(shown: &Shown, beside: &Beside<'_>) -> Vec<Block
     blocks
 }
 
-fn wish(shown: &Shown) -> Mrkdwn {
+/// What is asked for.
+pub(in crate::receiver) fn wish(shown: &Shown) -> Mrkdwn {
     standing::wish(
         &shown.action,
         &shown.application,
@@ -469,6 +488,7 @@ fn row(shown: &Shown, beside: &Beside<'_>, buttons: Buttons) -> Block {
         .value(buttons.dismiss)
         .spoken("Take this plan away; nothing is started");
     let mut row = [go, edit, dismiss].map(Element::from).to_vec();
+    row.extend(buttons.overriding.map(held::plan_button));
     row.extend(show_all(shown));
     Block::actions(row)
 }

@@ -162,12 +162,11 @@ fn listed(first: Mrkdwn, lines: impl IntoIterator<Item = Mrkdwn>) -> Message {
 /// that nobody looked at.
 pub(in crate::receiver) fn help(
     vocabulary: &Vocabulary,
-    allowed: &[String],
+    allowed: &table::Allowed,
     everywhere: bool,
     topic: Option<&str>,
 ) -> Message {
-    let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
-    let lines = table::help(vocabulary, &allowed, topic);
+    let lines = table::help(vocabulary, allowed, topic);
     let first = Mrkdwn::fixed(if lines.is_empty() {
         "There is no help on that for you."
     } else {
@@ -183,7 +182,7 @@ pub(in crate::receiver) fn help(
             "I looked at the first few applications and environments only, so you may be allowed more than this says. Ask \
              for what you want: the answer tells whether you may.",
         )]));
-    } else if allowed.is_empty() {
+    } else if allowed.actions.is_empty() {
         blocks.push(Block::context([Mrkdwn::fixed(
             "You may look, but start nothing: no role in a namespace that you may see gives you an action's verb. \
              Whoever can change a team's RoleBindings can change that.",

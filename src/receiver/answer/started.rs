@@ -2,13 +2,13 @@
 
 use kube::ResourceExt;
 
-use super::{reading::said, standing};
+use super::{held, reading::said, standing};
 use crate::{
     api::DeployRequest,
     receiver::{
         object::Likeness,
         occasion::{Attempted, What},
-        plan::{Order, Plan},
+        plan::{Order, Plan, held::Held},
     },
     slack::{
         blocks::{Block, Message},
@@ -21,7 +21,14 @@ use crate::{
 const MOST_QUOTED: usize = 300;
 
 /// It is in the API server.
-pub(in crate::receiver) fn accepted(request: &DeployRequest, waits: bool) -> Message {
+///
+/// `holding` is what holds it, as its plan had it; `may_override` whether its asker could have that passed.
+pub(in crate::receiver) fn accepted(
+    request: &DeployRequest,
+    waits: bool,
+    holding: &Held,
+    may_override: bool,
+) -> Message {
     let first =
         Mrkdwn::fixed(":white_check_mark: Accepted: ") + standing::asked(&request.spec) + ".";
     let mut small = vec![named(request)];
@@ -30,10 +37,17 @@ pub(in crate::receiver) fn accepted(request: &DeployRequest, waits: bool) -> Mes
             "It waits until what is before it there has ended.",
         ));
     }
-    Message::new(
-        first.clone(),
-        [Block::section(first), Block::context(small)],
-    )
+    let mut blocks: Vec<Block> = holding.stop.iter().map(held::banner).collect();
+    blocks.push(Block::section(first.clone()));
+    let waits = held::waits(holding);
+    blocks.extend(waits.clone().map(Block::section));
+    blocks.push(Block::context(small));
+    if may_override && holding.can_be_passed() {
+        let button = held::request_button(request);
+        blocks.extend(button.map(|button| Block::actions([button])));
+    }
+    let rest = waits.map_or_else(Mrkdwn::default, |waits| Mrkdwn::fixed(" ") + waits);
+    Message::new(first + rest, blocks)
 }
 
 /// It was there before.
@@ -114,6 +128,22 @@ fn in_doubt(attempted: &Attempted, command: &str, last: &'static str) -> Message
     let first = Mrkdwn::fixed(
         ":grey_question: It is unknown whether this was accepted: the Kubernetes API server has not answered in time.",
     );
+    if attempted.what == What::Stop {
+        let first = Mrkdwn::fixed(
+            ":grey_question: It is unknown whether everything is stopped: the Kubernetes API server has not answered in time.",
+        );
+        let look = Mrkdwn::fixed("Say it again: that does no harm. Or look with ")
+            + Mrkdwn::code(&format!(
+                "kubectl get deployfreezes -n {} {}",
+                attempted.namespace, attempted.name
+            ))
+            + "."
+            + last;
+        return Message::new(
+            first.clone() + " " + look.clone(),
+            [Block::section(first), Block::section(look)],
+        );
+    }
     if attempted.what == What::Approval {
         let look = Mrkdwn::fixed("Look with ")
             + Mrkdwn::code(&format!(

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{cancelled, planned, reading, refusing, standing, started};
+use super::{cancelled, overriding, planned, reading, refusing, standing, started};
 use crate::{
     access::Missing,
-    api::{DeployRequest, actor::SlackPerson},
+    api::{DeployRequest, actor::SlackPerson, gate::GateKind},
     identity::{Nobody, Person},
     receiver::grammar::{self, ApplicationRef, Vocabulary},
     receiver::{
@@ -16,6 +16,7 @@ use crate::{
         occasion::{Attempted, What},
         plan::{
             Order, Plan, PlanId,
+            held::{Gate, GivenUp, Held, Stop},
             repeat::Repeat,
             seal::SealError,
             shown::{Current, Differing, Needed, Problem, Shown, Wait, Warning},
@@ -127,6 +128,7 @@ pub(super) fn shown() -> Shown {
             },
             Wait::Line { requests: 2 },
         ],
+        held: Held::default(),
         warnings: vec![Warning::SameVersion, Warning::NotDescribed],
         problems: Vec::new(),
     }
@@ -148,6 +150,7 @@ pub(super) fn buttons() -> planned::Buttons {
         go: value("go"),
         edit: value("edit"),
         dismiss: value("dismiss"),
+        overriding: None,
     }
 }
 
@@ -188,6 +191,133 @@ pub(super) fn page<'a>(messages: impl IntoIterator<Item = (&'a str, Message)>) -
         .map(|(what, message)| format!("== {what}\n{}", read(&message)))
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// A plan that a freeze and a lock hold.
+fn held() -> Held {
+    let gate = |gate, reason: &str, message: &str, until| Gate {
+        gate,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        until,
+    };
+    Held {
+        gates: vec![
+            gate(
+                GateKind::Time,
+                "NotYet",
+                "It starts 2026-01-02 22:00 UTC at the earliest.",
+                Some(at()),
+            ),
+            gate(
+                GateKind::Freeze,
+                "Frozen",
+                "Held: freeze `closing` in `shop` says \"year-end closing\".",
+                None,
+            ),
+        ],
+        not_before: Some(at()),
+        start_before: Some(at()),
+        ..Held::default()
+    }
+}
+
+fn stop() -> Stop {
+    Stop {
+        reason: "the database is gone".to_owned(),
+        by: Some("lead@corp.example".to_owned()),
+        since: Some(at()),
+        contact: Some("#incidents".to_owned()),
+    }
+}
+
+/// Everything in it is written by others.
+fn hostile_held() -> Held {
+    let mut held = held();
+    held.gates[1].message = HOSTILE.to_owned();
+    held.stop = Some(Stop {
+        reason: HOSTILE.to_owned(),
+        by: Some(HOSTILE.to_owned()),
+        since: None,
+        contact: Some(HOSTILE.to_owned()),
+    });
+    held.given_up = Some(GivenUp {
+        from: Some(HOSTILE.to_owned()),
+        from_commit: None,
+        to: Some(HOSTILE.to_owned()),
+        to_commit: None,
+    });
+    held
+}
+
+#[test]
+fn what_is_held_reads_like_this() {
+    let mut frozen = shown();
+    frozen.held = held();
+    let mut stopped = shown();
+    stopped.held.stop = Some(stop());
+    let mut overridden = shown();
+    overridden.held = Held {
+        overriding: Some("the shop is down".to_owned()),
+        ..held()
+    };
+    let mut back = shown();
+    back.action = "rollback".to_owned();
+    back.version = Some("v1.1".to_owned());
+    back.held.given_up = Some(GivenUp {
+        from: Some("v1.2".to_owned()),
+        from_commit: Some("a".repeat(40)),
+        to: Some("v1.1".to_owned()),
+        to_commit: None,
+    });
+    let may = || planned::Buttons {
+        overriding: Carried::new("override").ok(),
+        ..buttons()
+    };
+    let fresh = request(&json!({}));
+    let mut overridden_request = fresh.clone();
+    overridden_request.spec.override_ = serde_json::from_value(json!({
+        "reason": "the shop is down", "by": {"username": "bob@corp.example"},
+    }))
+    .ok();
+    let missing = [Missing {
+        verb: "override".to_owned(),
+        resource: "environments",
+        name: "production".to_owned(),
+    }];
+    let wish = || standing::asked(&fresh.spec);
+    insta::assert_snapshot!(
+        "held",
+        page([
+            ("held", planned::message(&frozen, &beside(None), may())),
+            (
+                "stopped",
+                planned::message(&stopped, &beside(None), buttons())
+            ),
+            (
+                "overridden",
+                planned::message(&overridden, &beside(None), buttons())
+            ),
+            (
+                "given up",
+                planned::message(&back, &beside(None), buttons())
+            ),
+            ("accepted", started::accepted(&fresh, false, &held(), true)),
+            ("asked", overriding::asked(&fresh)),
+            ("before", overriding::before(&overridden_request, &person())),
+            ("late", overriding::late(&fresh)),
+            ("canceled", overriding::canceled(&fresh)),
+            ("not held", overriding::not_held(&fresh)),
+            ("gone", overriding::gone()),
+            ("refused", overriding::refused(&fresh, "no")),
+            ("unknown", overriding::unknown(&fresh, "/deploy")),
+            ("no modal", overriding::no_modal()),
+            (
+                "not allowed",
+                overriding::not_allowed(&person(), "shop", wish(), &missing, Some("#incidents")),
+            ),
+        ])
+    );
 }
 
 #[test]
@@ -284,7 +414,10 @@ fn outcomes_read_like_this() {
     insta::assert_snapshot!(
         "outcomes",
         page([
-            ("accepted", started::accepted(&fresh, true)),
+            (
+                "accepted",
+                started::accepted(&fresh, true, &Held::default(), false)
+            ),
             (
                 "the same",
                 started::existing(&queued, Likeness::Same, &plan)
@@ -439,7 +572,7 @@ fn foreign_text_stays_text_wherever_it_stands() {
         planned::message(&shown, &beside(None), buttons()),
         planned::message(&shown, &beside(repeat), buttons()),
         planned::impossible(&shown, None),
-        started::accepted(&request, true),
+        started::accepted(&request, true, &hostile_held(), true),
         started::existing(&request, Likeness::OtherCopy, &plan),
         started::refused(&plan, HOSTILE),
         refusing::unreadable(&error, None),

@@ -45,6 +45,26 @@ pub enum Problem {
     /// `cancel` alone.
     #[error("\"cancel\" needs the name of a request, or an application and an environment")]
     MissingCancelled,
+    /// `lock` or `unlock` alone.
+    #[error("\"{0}\" needs an application and an environment, or an environment alone")]
+    MissingGuarded(&'static str),
+    /// An application, and no environment.
+    #[error("\"{verb}\" needs an environment behind \"{}\"", word(.application))]
+    MissingWhere {
+        /// The verb.
+        verb: &'static str,
+        /// The application.
+        application: String,
+    },
+    /// It keeps others from starting, and doesn't say why.
+    #[error("\"{0}\" needs a reason, in quotes: everybody whom it stops reads it")]
+    MissingReason(&'static str),
+    /// `why` alone.
+    #[error("\"why\" needs the name of a request, or an application and an environment")]
+    MissingAsked,
+    /// A time that isn't one, or none.
+    #[error("\"{}\" is no time: say how long, as 2h or 3d, or until when with its zone, as 2026-11-24T06:00Z", word(.0))]
+    HowLong(String),
     /// The same thing is said twice.
     #[error("{0} is given twice")]
     Repeated(String),
@@ -79,6 +99,22 @@ pub enum Problem {
     /// More parameters than a request holds.
     #[error("a request holds {} parameters at most", bounds::PARAMETERS)]
     TooManyParameters,
+    /// A time that isn't one.
+    #[error(
+        "\"{}\" is no time: write it as 2027-01-31T22:00:00+01:00, or with a Z at its end for UTC, behind \"{what}\"",
+        word(given)
+    )]
+    Moment {
+        /// The word before it.
+        what: &'static str,
+        /// What stands there.
+        given: String,
+    },
+    /// It couldn't start at all.
+    #[error(
+        "it can't start between \"at:\" and \"before:\", since the second is not after the first"
+    )]
+    NoTime,
     /// What follows the line can't be read as parameters.
     #[error("what follows can't be read as parameters: {0}")]
     Payload(#[from] PayloadError),
@@ -101,6 +137,11 @@ impl Problem {
             Self::MissingApplication(_) => "missing-application",
             Self::MissingEnvironment(_) => "missing-environment",
             Self::MissingCancelled => "missing-cancelled",
+            Self::MissingGuarded(_) => "missing-guarded",
+            Self::MissingWhere { .. } => "missing-where",
+            Self::MissingReason(_) => "missing-reason",
+            Self::MissingAsked => "missing-asked",
+            Self::HowLong(_) => "invalid-time",
             Self::Repeated(_) => "repeated",
             Self::NotTaken { .. } => "not-taken",
             Self::Name(invalid) => invalid.reason(),
@@ -109,6 +150,8 @@ impl Problem {
             Self::Hidden(_) => "hidden-character",
             Self::TooLong { .. } => "too-long",
             Self::TooManyParameters => "too-many-parameters",
+            Self::Moment { .. } => "unreadable-time",
+            Self::NoTime => "no-time-between",
             Self::Payload(error) => error.reason(),
         }
     }

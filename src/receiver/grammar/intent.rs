@@ -1,7 +1,8 @@
 //! What a person means. Touches nothing.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::deploy_request::{DEFAULT_ACTION, TargetOverride};
@@ -43,6 +44,20 @@ impl fmt::Display for ApplicationRef {
     }
 }
 
+/// When something may start, and whether it passes what would hold it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Not before, to the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Not after, to the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_before: Option<Timestamp>,
+    /// Why it passes order, freezes and locks; whether the person may have that is not known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overriding: Option<String>,
+}
+
 /// Something is to be done with an application: a request, once the plan is confirmed.
 ///
 /// The names have the form of names, and everything has its bounds; whether there is such an application, environment or
@@ -68,6 +83,9 @@ pub struct Act {
     /// Another cluster or namespace than the environment's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetOverride>,
+    /// When, and past what.
+    #[serde(default)]
+    pub terms: Terms,
 }
 
 /// As much of an [`Act`] as is known: what a form opens with.
@@ -94,6 +112,9 @@ pub struct Draft {
     /// Another cluster or namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetOverride>,
+    /// When, and past what.
+    #[serde(default)]
+    pub terms: Terms,
 }
 
 impl Draft {
@@ -108,6 +129,7 @@ impl Draft {
             parameters: self.parameters,
             reason: self.reason,
             target: self.target,
+            terms: self.terms,
         })
     }
 }
@@ -122,11 +144,12 @@ impl From<Act> for Draft {
             parameters: act.parameters,
             reason: act.reason,
             target: act.target,
+            terms: act.terms,
         }
     }
 }
 
-/// What is to be cancelled.
+/// Which request is meant: the one that is to be cancelled, or the one of which somebody asks why it waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelWhat {
     /// A single name: a request's, or else an application's whose only active request is meant.
@@ -138,6 +161,47 @@ pub enum CancelWhat {
         /// The environment.
         environment: Option<String>,
     },
+}
+
+/// What a lock is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockWhat {
+    /// An environment as a whole.
+    Environment {
+        /// The team, where it was named: `team/environment`.
+        team: Option<String>,
+        /// The environment.
+        name: String,
+    },
+    /// One application in one environment.
+    Target {
+        /// The application.
+        application: ApplicationRef,
+        /// The environment.
+        environment: String,
+        /// Another cluster or namespace than the environment's.
+        target: Option<TargetOverride>,
+    },
+}
+
+/// Until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// For so long from when it was said; at least a second.
+    For(Duration),
+    /// Until that moment, which may be over.
+    At(Timestamp),
+}
+
+/// Nothing is to start somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// Where.
+    pub what: LockWhat,
+    /// Why.
+    pub reason: String,
+    /// Until when; until somebody unlocks it when left out.
+    pub until: Option<Until>,
 }
 
 /// Something is to end.
@@ -177,6 +241,19 @@ pub enum Intent {
     },
     /// End a request.
     Cancel(Cancel),
+    /// Keep what from starting.
+    Lock(Lock),
+    /// Lift a lock, or the hold of a rollback.
+    Unlock(LockWhat),
+    /// Keep everything from starting, everywhere.
+    StopAll {
+        /// Why.
+        reason: String,
+    },
+    /// Lift that.
+    ResumeAll,
+    /// Why a request waits, or what one would meet.
+    Why(CancelWhat),
     /// What can be said here, or about one topic.
     Help {
         /// A topic of [`super::table::topics`] or a verb.

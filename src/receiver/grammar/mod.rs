@@ -7,6 +7,7 @@
 //! A word in quotes is a value, never a verb or a connective, so that whatever is named like one can still be reached.
 
 mod error;
+mod guarding;
 mod intent;
 mod name;
 mod nearest;
@@ -19,15 +20,19 @@ mod vocabulary;
 mod words;
 
 pub use error::{ParseError, Problem};
-pub use intent::{Act, ApplicationRef, Cancel, CancelWhat, Draft, Intent};
+pub use intent::{
+    Act, ApplicationRef, Cancel, CancelWhat, Draft, Intent, Lock, LockWhat, Terms, Until,
+};
 pub use name::{InvalidName, application_name, environment_name, parameter_name, version_name};
 pub(crate) use nearest::closest;
 pub use normal::wire;
 pub use parse::{Typed, parse, parse_typed};
 pub use payload::{MOST_PAYLOAD, PayloadError, read as read_payload};
-pub use render::{render, render_draft};
+pub use render::{guarded, render, render_draft};
 pub use vocabulary::Vocabulary;
 
+#[cfg(test)]
+mod guarding_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

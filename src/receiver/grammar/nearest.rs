@@ -26,10 +26,16 @@ pub(super) fn form(
     vocabulary: &Vocabulary,
 ) -> String {
     let form = match shape {
-        Shape::Topic(topic) => FORMS
-            .iter()
-            .find(|form| form.topic == topic)
-            .map_or_else(String::new, |form| of_topic(form.pattern, draft)),
+        Shape::Topic(topic) => {
+            // Who named an environment alone means it as a whole.
+            let whole = draft.environment.is_some() && draft.application.is_none();
+            let whole = whole && matches!(topic, "lock" | "unlock");
+            FORMS
+                .iter()
+                .filter(|form| form.topic == topic)
+                .find(|form| !(whole && form.pattern.contains("<application>")))
+                .map_or_else(String::new, |form| of_topic(form.pattern, draft))
+        }
         Shape::Act => of_act(draft, problem, vocabulary),
     };
     format!("{} {form}", vocabulary.command())

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{
     ApplicationRef, Cancel, CancelWhat, Draft, Intent, ParseError, Problem, Vocabulary,
     name::{application_name, environment_name, hides, request_name, team_name, version_name},
     nearest::{self, Shape},
     normal::normalised,
     payload, table,
-    words::{REASON, Split, Word, split},
+    words::{AT, BEFORE, OVERRIDE, REASON, Split, Word, split},
 };
 use crate::api::{
     bounds,
@@ -63,27 +65,27 @@ pub fn parse_typed(typed: &Typed, vocabulary: &Vocabulary) -> Result<Intent, Par
     })
 }
 
-struct Reader<'a> {
-    vocabulary: &'a Vocabulary,
+pub(super) struct Reader<'a> {
+    pub(super) vocabulary: &'a Vocabulary,
     /// What was understood so far, also for the answer when something is not.
-    draft: Draft,
+    pub(super) draft: Draft,
     /// Which kind of form it is to be.
-    shape: Shape,
+    pub(super) shape: Shape,
 }
 
 /// The words of a line, sorted by what they are.
 #[derive(Default)]
-struct Line {
+pub(super) struct Line {
     /// Application and version, in this order, and the environment if no connective names it.
-    places: Vec<Value>,
-    environment: Option<String>,
-    settings: Vec<(String, String)>,
-    payload: Option<String>,
+    pub(super) places: Vec<Value>,
+    pub(super) environment: Option<String>,
+    pub(super) settings: Vec<(String, String)>,
+    pub(super) payload: Option<String>,
 }
 
 #[derive(Clone)]
-struct Value {
-    text: String,
+pub(super) struct Value {
+    pub(super) text: String,
     /// The version behind `@`, where it stands in quotes.
     version: Option<String>,
     quoted: bool,
@@ -119,6 +121,9 @@ impl Reader<'_> {
         }
         if let Some(topic) = table::built_in(&first) {
             self.shape = Shape::Topic(topic);
+            if let Some(intent) = self.guarding(topic, &split) {
+                return intent;
+            }
             let line = line(&split.words[1..], split.payload)?;
             return match topic {
                 "status" => self.status(&line),
@@ -229,12 +234,29 @@ impl Reader<'_> {
         last && (self.draft.version.is_some() || (known && !second.quoted))
     }
 
-    fn settings(&mut self, settings: Vec<(String, String)>) -> Result<(), Problem> {
+    pub(super) fn settings(&mut self, settings: Vec<(String, String)>) -> Result<(), Problem> {
         for (key, value) in settings {
             match key.as_str() {
                 REASON => {
                     let reason = reason(value)?;
                     set(&mut self.draft.reason, reason, "the reason")?;
+                }
+                OVERRIDE => {
+                    let why = short(value, "override", bounds::VALUE)?;
+                    set(&mut self.draft.terms.overriding, why, "the override")?;
+                }
+                AT => {
+                    let time = time(AT, &value)?;
+                    set(
+                        &mut self.draft.terms.not_before,
+                        time,
+                        "the time behind \"at:\"",
+                    )?;
+                }
+                BEFORE => {
+                    let time = time(BEFORE, &value)?;
+                    let what = "the time behind \"before:\"";
+                    set(&mut self.draft.terms.start_before, time, what)?;
                 }
                 TARGET_ACCOUNT => {
                     let account = short(value, TARGET_ACCOUNT, bounds::NAME)?;
@@ -247,7 +269,11 @@ impl Reader<'_> {
                 _ => self.parameter(key, value)?,
             }
         }
-        Ok(())
+        let terms = &self.draft.terms;
+        match terms.not_before.zip(terms.start_before) {
+            Some((at, before)) if before <= at => Err(Problem::NoTime),
+            _ => Ok(()),
+        }
     }
 
     fn target(&mut self) -> &mut TargetOverride {
@@ -338,7 +364,10 @@ impl Reader<'_> {
     }
 
     /// `[application] [environment]`. A single word is the application, unless it names only an environment.
-    fn names(&mut self, line: &Line) -> Result<(Option<ApplicationRef>, Option<String>), Problem> {
+    pub(super) fn names(
+        &mut self,
+        line: &Line,
+    ) -> Result<(Option<ApplicationRef>, Option<String>), Problem> {
         let mut places = line.places.iter();
         let mut named = line.environment.clone();
         let mut found = None;
@@ -349,7 +378,9 @@ impl Reader<'_> {
                 && line.places.len() == 1
                 && self.vocabulary.is_environment(&name)
                 && !self.vocabulary.is_application(&name);
-            if only_an_environment && !matches!(self.shape, Shape::Topic("history" | "cancel")) {
+            if only_an_environment
+                && !matches!(self.shape, Shape::Topic("history" | "cancel" | "why"))
+            {
                 named = Some(environment(first)?);
             } else {
                 found = Some(qualified(first, application_name)?);
@@ -389,7 +420,7 @@ impl Reader<'_> {
 }
 
 /// Sorts the words behind the verb.
-fn line(words: &[Word], payload: Option<String>) -> Result<Line, Problem> {
+pub(super) fn line(words: &[Word], payload: Option<String>) -> Result<Line, Problem> {
     let mut line = Line {
         payload,
         ..Line::default()
@@ -444,7 +475,7 @@ fn line(words: &[Word], payload: Option<String>) -> Result<Line, Problem> {
 
 impl Value {
     /// As the vocabulary has it: without team and version, in lower case.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let name = self.text.split('@').next().unwrap_or_default();
         let name = name.rsplit('/').next().unwrap_or_default();
         name.to_ascii_lowercase()
@@ -464,7 +495,7 @@ fn application(value: &Value) -> Result<(ApplicationRef, Option<String>), Proble
 }
 
 /// A name with or without its team, and without a version.
-fn qualified(
+pub(super) fn qualified(
     value: &Value,
     check: fn(&str) -> Result<String, super::InvalidName>,
 ) -> Result<ApplicationRef, Problem> {
@@ -492,14 +523,14 @@ fn one_too_many(value: &Value, what: &str) -> Problem {
     }
 }
 
-fn environment(value: &Value) -> Result<String, Problem> {
+pub(super) fn environment(value: &Value) -> Result<String, Problem> {
     match &value.version {
         Some(version) => Err(Problem::UnknownWord(version.clone())),
         None => Ok(environment_name(&value.text)?),
     }
 }
 
-fn reason(text: String) -> Result<String, Problem> {
+pub(super) fn reason(text: String) -> Result<String, Problem> {
     short(text, REASON, bounds::VALUE)
 }
 
@@ -519,7 +550,17 @@ fn short(text: String, what: &str, most: usize) -> Result<String, Problem> {
     Ok(text)
 }
 
-fn set(field: &mut Option<String>, value: String, what: &str) -> Result<(), Problem> {
+/// A time to the second, with its zone: what is typed at one place is read at others.
+fn time(what: &'static str, text: &str) -> Result<Timestamp, Problem> {
+    let read = text.trim().parse::<Timestamp>().ok();
+    let read = read.and_then(|time| Timestamp::from_second(time.as_second()).ok());
+    read.ok_or_else(|| Problem::Moment {
+        what,
+        given: text.to_owned(),
+    })
+}
+
+pub(super) fn set<T>(field: &mut Option<T>, value: T, what: &str) -> Result<(), Problem> {
     match field.replace(value) {
         None => Ok(()),
         Some(_) => Err(Problem::Repeated(what.to_owned())),
@@ -527,7 +568,7 @@ fn set(field: &mut Option<String>, value: String, what: &str) -> Result<(), Prob
 }
 
 /// Refuses settings and pasted parameters where nothing is made of them.
-fn only_names(line: &Line, verb: &str, reasons: bool) -> Result<(), Problem> {
+pub(super) fn only_names(line: &Line, verb: &str, reasons: bool) -> Result<(), Problem> {
     let not_taken = |what| {
         Err(Problem::NotTaken {
             verb: verb.to_owned(),
@@ -539,6 +580,11 @@ fn only_names(line: &Line, verb: &str, reasons: bool) -> Result<(), Problem> {
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
+    for (key, what) in [(OVERRIDE, "override"), (AT, "time"), (BEFORE, "time")] {
+        if settings.contains_key(key) {
+            return not_taken(what);
+        }
+    }
     if line.payload.is_some() || settings.keys().any(|key| *key != REASON) {
         return not_taken("parameters");
     }

@@ -1,7 +1,8 @@
 //! Whatever is typed: nothing panics, no word is lost, and what is rendered is read as what was meant.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{tests::vocabulary, *};
@@ -11,7 +12,8 @@ fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z0-9]([a-z0-9.-]{0,12}[a-z0-9])?",
         prop::sample::select(vec![
-            "status", "deploy", "to", "in", "on", "help", "rollback", "staging"
+            "status", "deploy", "to", "in", "on", "help", "rollback", "staging", "lock", "until",
+            "for", "2h", "why"
         ])
         .prop_map(str::to_owned),
     ]
@@ -65,6 +67,20 @@ fn target() -> impl Strategy<Value = Option<TargetOverride>> {
     })
 }
 
+fn terms() -> impl Strategy<Value = Terms> {
+    let time = || prop::option::of(0..4_000_000_000_i64);
+    (time(), time(), prop::option::of(typed_text(30))).prop_map(|(at, before, overriding)| {
+        let time = |seconds: i64| jiff::Timestamp::from_second(seconds).ok();
+        Terms {
+            not_before: at.and_then(time),
+            start_before: before
+                .filter(|before| at.is_none_or(|at| at < *before))
+                .and_then(time),
+            overriding,
+        }
+    })
+}
+
 prop_compose! {
     fn any_act()(
         action in prop::sample::select(vec!["deploy", "rollback", "restart"]),
@@ -74,9 +90,31 @@ prop_compose! {
         parameters in parameters(),
         reason in prop::option::of(typed_text(40)),
         target in target(),
+        terms in terms(),
     ) -> Act {
-        Act { action: action.to_owned(), application, version, environment, parameters, reason, target }
+        Act { action: action.to_owned(), application, version, environment, parameters, reason, target, terms }
     }
+}
+
+fn locked() -> impl Strategy<Value = LockWhat> {
+    prop_oneof![
+        (prop::option::of(name()), name())
+            .prop_map(|(team, name)| LockWhat::Environment { team, name }),
+        (reference(), name(), target()).prop_map(|(application, environment, target)| {
+            LockWhat::Target {
+                application,
+                environment,
+                target,
+            }
+        }),
+    ]
+}
+
+fn until() -> impl Strategy<Value = Option<Until>> {
+    let time = (1_u64..300_000_000).prop_map(|seconds| Until::For(Duration::from_secs(seconds)));
+    let moment = (0_i64..4_000_000_000)
+        .prop_map(|second| Until::At(Timestamp::from_second(second).unwrap()));
+    prop::option::of(prop_oneof![time, moment])
 }
 
 fn any_intent() -> impl Strategy<Value = Intent> {
@@ -91,6 +129,13 @@ fn any_intent() -> impl Strategy<Value = Intent> {
         1 => (reference(), name(), prop::option::of(typed_text(20))).prop_map(|(application, environment, reason)| {
             let what = CancelWhat::Target { application, environment: Some(environment) };
             Intent::Cancel(Cancel { what, reason })
+        }),
+        1 => (locked(), typed_text(40), until())
+            .prop_map(|(what, reason, until)| Intent::Lock(Lock { what, reason, until })),
+        1 => locked().prop_map(Intent::Unlock),
+        1 => typed_text(40).prop_map(|reason| Intent::StopAll { reason }),
+        1 => (reference(), name()).prop_map(|(application, environment)| {
+            Intent::Why(CancelWhat::Target { application, environment: Some(environment) })
         }),
     ]
 }
@@ -123,7 +168,7 @@ proptest! {
         pieces in prop::collection::vec(prop::sample::select(vec![
             "deploy", "status", "cancel", "history", "what", "help", "checkout", "main", "to", "in", "staging", "\"", "'",
             "`", "```", "“", "”", "‘", "{", "}", "\"a\":1", "a=", "=", "a=1", "@", "/", "reason:", "\n", "a: 1", "&", "*x",
-            "<@U1|a>", "<", ">", "&lt;", "--x", "\\", "- ", "[", "zebra",
+            "<@U1|a>", "lock", "unlock", "stop-all", "resume-all", "why", "until", "2h", "production", "<", ">", "&lt;", "--x", "\\", "- ", "[", "zebra",
         ]), 0..12),
         spaces in any::<u16>(),
     ) {

@@ -1,13 +1,13 @@
 //! Writes a meaning as a person would type it. Touches nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    ApplicationRef, CancelWhat, Draft, Intent,
+    ApplicationRef, CancelWhat, Draft, Intent, LockWhat, Until,
     normal::changes,
     parse::{TARGET_ACCOUNT, TARGET_NAMESPACE},
     table::is_connective,
-    words::REASON,
+    words::{AT, BEFORE, OVERRIDE, REASON, coloned},
 };
 use crate::api::deploy_request::{DEFAULT_ACTION, TargetOverride};
 
@@ -33,14 +33,21 @@ pub fn render(intent: &Intent) -> String {
             application,
             environment,
         } => question("history", Some(application), environment.as_deref()),
+        Intent::Why(what) => request("why", what),
+        Intent::Lock(lock) => {
+            let why = format!("{REASON}={}", quoted(&lock.reason));
+            let until = lock.until.map(|until| match until {
+                Until::For(time) => format!(" for {}", long(time)),
+                Until::At(at) => format!(" until {at}"),
+            });
+            let what = guarded("lock", &lock.what);
+            format!("{what} {why}{}", until.unwrap_or_default())
+        }
+        Intent::Unlock(what) => guarded("unlock", what),
+        Intent::StopAll { reason } => format!("stop-all {REASON}={}", quoted(reason)),
+        Intent::ResumeAll => "resume-all".to_owned(),
         Intent::Cancel(cancel) => {
-            let mut text = match &cancel.what {
-                CancelWhat::Named(name) => format!("cancel {}", reference(name)),
-                CancelWhat::Target {
-                    application,
-                    environment,
-                } => question("cancel", Some(application), environment.as_deref()),
-            };
+            let mut text = request("cancel", &cancel.what);
             if let Some(reason) = &cancel.reason {
                 text = format!("{text} {REASON}={}", quoted(reason));
             }
@@ -69,16 +76,7 @@ pub fn render_draft(draft: &Draft) -> String {
             }
         }
     }
-    if let Some(TargetOverride { account, namespace }) = &draft.target {
-        let fields = [(TARGET_ACCOUNT, account), (TARGET_NAMESPACE, namespace)];
-        for (key, field) in fields {
-            words.extend(
-                field
-                    .as_ref()
-                    .map(|field| format!("{key}={}", setting(field))),
-            );
-        }
-    }
+    words.extend(elsewhere(draft.target.as_ref()));
     let mut pasted = BTreeMap::new();
     for (key, value) in &draft.parameters {
         let reserved = key.eq_ignore_ascii_case(REASON)
@@ -89,6 +87,12 @@ pub fn render_draft(draft: &Draft) -> String {
             words.push(format!("{key}={}", setting(value)));
         }
     }
+    let terms = &draft.terms;
+    words.extend(terms.not_before.map(|at| format!("{AT}{at}")));
+    words.extend(terms.start_before.map(|before| format!("{BEFORE}{before}")));
+    if let Some(why) = &terms.overriding {
+        words.push(format!("{OVERRIDE}{}", quoted(why)));
+    }
     if let Some(reason) = &draft.reason {
         words.push(format!("{REASON}={}", quoted(reason)));
     }
@@ -96,6 +100,62 @@ pub fn render_draft(draft: &Draft) -> String {
         words.push(json(&pasted));
     }
     words.join(" ")
+}
+
+/// Where else than the environment's own place.
+fn elsewhere(target: Option<&TargetOverride>) -> Vec<String> {
+    let Some(TargetOverride { account, namespace }) = target else {
+        return Vec::new();
+    };
+    [(TARGET_ACCOUNT, account), (TARGET_NAMESPACE, namespace)]
+        .into_iter()
+        .filter_map(|(key, field)| Some(format!("{key}={}", setting(field.as_ref()?))))
+        .collect()
+}
+
+fn request(verb: &str, what: &CancelWhat) -> String {
+    match what {
+        CancelWhat::Named(name) => format!("{verb} {}", reference(name)),
+        CancelWhat::Target {
+            application,
+            environment,
+        } => question(verb, Some(application), environment.as_deref()),
+    }
+}
+
+/// What is locked, as it is said behind `lock` and `unlock`.
+pub fn guarded(verb: &str, what: &LockWhat) -> String {
+    match what {
+        LockWhat::Environment { team, name } => {
+            let team = team.as_ref().map(|team| format!("{team}/"));
+            let name = format!("{}{name}", team.unwrap_or_default());
+            format!("{verb} in {}", value(&name))
+        }
+        LockWhat::Target {
+            application,
+            environment,
+            target,
+        } => {
+            let mut words = vec![question(verb, Some(application), Some(environment))];
+            words.extend(elsewhere(target.as_ref()));
+            words.join(" ")
+        }
+    }
+}
+
+/// `2h`, `1h30m`.
+fn long(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let parts = [
+        ('h', seconds / 3600),
+        ('m', seconds / 60 % 60),
+        ('s', seconds % 60),
+    ];
+    let said = parts.iter().filter(|(_, number)| *number > 0);
+    let said: Vec<String> = said
+        .map(|(unit, number)| format!("{number}{unit}"))
+        .collect();
+    said.concat()
 }
 
 /// One deploys to an environment, and does anything else in it.
@@ -121,14 +181,11 @@ fn reference(application: &ApplicationRef) -> String {
 /// A word, in quotes where it could be taken for something else.
 pub(super) fn value(text: &str) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "._/:@+-#".contains(char);
-    let reason = text
-        .get(..=REASON.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case("reason:"));
     let bare = !text.is_empty()
         && text.chars().all(plain)
         && !text.starts_with('-')
         && !is_connective(text)
-        && !reason;
+        && coloned(text).is_none();
     if bare { text.to_owned() } else { quoted(text) }
 }
 

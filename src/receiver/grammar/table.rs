@@ -4,7 +4,18 @@ use super::Vocabulary;
 use crate::api::deploy_request::DEFAULT_ACTION;
 
 /// Words of ours that stand where a verb does.
-pub(super) const BUILT_IN: [&str; 5] = ["status", "what", "history", "cancel", "help"];
+pub(super) const BUILT_IN: [&str; 10] = [
+    "status",
+    "what",
+    "history",
+    "why",
+    "cancel",
+    "lock",
+    "unlock",
+    "stop-all",
+    "resume-all",
+    "help",
+];
 /// Words before an environment.
 const CONNECTIVES: [&str; 3] = ["to", "in", "on"];
 
@@ -17,6 +28,27 @@ pub enum Needs {
     Action(&'static str),
     /// Any action at all.
     AnyAction,
+    /// The verb `lock`, of any environment.
+    Lock,
+    /// The verb `override`, of the stop button.
+    StopAll,
+}
+
+/// What somebody may do somewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Actions of applications.
+    pub actions: Vec<String>,
+    /// Locking an environment.
+    pub locks: bool,
+    /// Stopping everything.
+    pub stops: bool,
+}
+
+impl Allowed {
+    fn does(&self, action: &str) -> bool {
+        self.actions.iter().any(|one| one == action)
+    }
 }
 
 /// One way to say something.
@@ -101,6 +133,20 @@ pub const FORMS: &[Form] = &[
         needs: Needs::AnyAction,
     },
     Form {
+        topic: "time",
+        pattern: "<application> <version> to <environment> at:<time> before:<time>",
+        example: "checkout@v1.2 production at:2027-01-31T22:00:00+01:00 before:2027-01-31T23:00:00Z",
+        sentence: "Starts at that time, once everything lets it; and not at all after the second one. Either may be left out. The form asks for both by your own clock.",
+        needs: Needs::AnyAction,
+    },
+    Form {
+        topic: "override",
+        pattern: "<application> <version> to <environment> override:\"<why>\"",
+        example: "checkout@v1.2 production override:\"INC-42, the shop is down\"",
+        sentence: "Passes the order of environments, freezes and locks, for those who have the verb override; approvals stay. It is told in the environment's channel, with the reason.",
+        needs: Needs::AnyAction,
+    },
+    Form {
         topic: "status",
         pattern: "status [<application>] [<environment>]",
         example: "status checkout in staging",
@@ -122,6 +168,20 @@ pub const FORMS: &[Form] = &[
         needs: Needs::Nothing,
     },
     Form {
+        topic: "why",
+        pattern: "why <request>",
+        example: "why slack-7f3c2a9b",
+        sentence: "Shows every gate between one request and its start, and which of them hold it.",
+        needs: Needs::Nothing,
+    },
+    Form {
+        topic: "why",
+        pattern: "why <application> in <environment>",
+        example: "why checkout in production",
+        sentence: "The same for what waits there; where nothing does, what a request would meet now.",
+        needs: Needs::Nothing,
+    },
+    Form {
         topic: "cancel",
         pattern: "cancel <application> in <environment> reason:\"<why>\"",
         example: "cancel checkout in staging reason:\"wrong branch\"",
@@ -134,6 +194,48 @@ pub const FORMS: &[Form] = &[
         example: "cancel slack-7f3c2a9b",
         sentence: "Ends one request by its name.",
         needs: Needs::AnyAction,
+    },
+    Form {
+        topic: "lock",
+        pattern: "lock <application> in <environment> \"<why>\" [<how long>]",
+        example: "lock checkout in production \"database migration\" 2h",
+        sentence: "Keeps everything of that application from starting there; what runs goes on.",
+        needs: Needs::Lock,
+    },
+    Form {
+        topic: "lock",
+        pattern: "lock <environment> \"<why>\" [until <time>]",
+        example: "lock production \"audit\" until 2026-11-24T06:00Z",
+        sentence: "Locks an environment as a whole. Without a time it stays until somebody unlocks it.",
+        needs: Needs::Lock,
+    },
+    Form {
+        topic: "unlock",
+        pattern: "unlock <application> in <environment>",
+        example: "unlock checkout in production",
+        sentence: "Lifts your lock, or the hold that a rollback of yours left; others' with the verb override.",
+        needs: Needs::AnyAction,
+    },
+    Form {
+        topic: "unlock",
+        pattern: "unlock <environment>",
+        example: "unlock production",
+        sentence: "Lifts the lock of an environment as a whole.",
+        needs: Needs::Lock,
+    },
+    Form {
+        topic: "stop-all",
+        pattern: "stop-all \"<why>\"",
+        example: "stop-all \"payments are down\"",
+        sentence: "Keeps everything everywhere from starting, at once; what runs goes on.",
+        needs: Needs::StopAll,
+    },
+    Form {
+        topic: "resume-all",
+        pattern: "resume-all",
+        example: "resume-all",
+        sentence: "Lifts that: what waits starts in the order in which it was asked for.",
+        needs: Needs::StopAll,
     },
     Form {
         topic: "help",
@@ -153,14 +255,16 @@ pub struct HelpLine {
     pub sentence: String,
 }
 
-/// What can be said by somebody who may use the verbs of `vocabulary`: all of it, or what concerns one topic. A verb
+/// What can be said by somebody who may do this, with the verbs of `vocabulary`: all of it, or what concerns one topic. A verb
 /// without a row of its own gets one like `restart`'s.
-pub fn help(vocabulary: &Vocabulary, allowed: &[&str], topic: Option<&str>) -> Vec<HelpLine> {
+pub fn help(vocabulary: &Vocabulary, allowed: &Allowed, topic: Option<&str>) -> Vec<HelpLine> {
     let command = vocabulary.command();
     let may = |needs| match needs {
         Needs::Nothing => true,
-        Needs::Action(action) => allowed.contains(&action),
-        Needs::AnyAction => !allowed.is_empty(),
+        Needs::Action(action) => allowed.does(action),
+        Needs::AnyAction => !allowed.actions.is_empty(),
+        Needs::Lock => allowed.locks,
+        Needs::StopAll => allowed.stops,
     };
     let line = |example: &str, sentence: &str| HelpLine {
         example: format!("{command} {example}").trim_end().to_owned(),
@@ -173,7 +277,7 @@ pub fn help(vocabulary: &Vocabulary, allowed: &[&str], topic: Option<&str>) -> V
         .map(|form| line(form.example, form.sentence));
     let further = vocabulary
         .verbs()
-        .filter(|verb| allowed.contains(verb) && chosen(verb))
+        .filter(|verb| allowed.does(verb) && chosen(verb))
         .filter(|verb| !FORMS.iter().any(|form| form.topic == *verb))
         .map(|verb| {
             line(

@@ -1,6 +1,6 @@
 //! Every form of the table, what is none, and what hostile people type.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     table::{BUILT_IN, FORMS, Needs, help, topics},
@@ -34,7 +34,12 @@ fn act(action: &str, application: &str, version: Option<&str>, environment: Opti
         parameters: BTreeMap::new(),
         reason: None,
         target: None,
+        terms: Terms::default(),
     }
+}
+
+fn time(text: &str) -> jiff::Timestamp {
+    text.parse().unwrap()
 }
 
 fn main_to_staging() -> Act {
@@ -95,6 +100,21 @@ fn each_example_of_the_table_means_what_its_row_says() {
             target: Some(target("pr-42")),
             ..main_to_staging()
         }),
+        Intent::Act(Act {
+            terms: Terms {
+                not_before: Some(time("2027-01-31T21:00:00Z")),
+                start_before: Some(time("2027-01-31T23:00:00Z")),
+                overriding: None,
+            },
+            ..act("deploy", "checkout", Some("v1.2"), Some("production"))
+        }),
+        Intent::Act(Act {
+            terms: Terms {
+                overriding: Some("INC-42, the shop is down".to_owned()),
+                ..Terms::default()
+            },
+            ..act("deploy", "checkout", Some("v1.2"), Some("production"))
+        }),
         Intent::Status {
             application: Some(name.clone()),
             environment: staging.clone(),
@@ -106,6 +126,11 @@ fn each_example_of_the_table_means_what_its_row_says() {
             application: name.clone(),
             environment: staging.clone(),
         },
+        Intent::Why(CancelWhat::Named(ApplicationRef::bare("slack-7f3c2a9b"))),
+        Intent::Why(CancelWhat::Target {
+            application: name.clone(),
+            environment: Some("production".to_owned()),
+        }),
         Intent::Cancel(Cancel {
             what: CancelWhat::Target {
                 application: name,
@@ -117,6 +142,22 @@ fn each_example_of_the_table_means_what_its_row_says() {
             what: CancelWhat::Named(ApplicationRef::bare("slack-7f3c2a9b")),
             reason: None,
         }),
+        guarding_tests::lock(
+            guarding_tests::checkout_in_production(),
+            "database migration",
+            Some(Until::For(Duration::from_hours(2))),
+        ),
+        guarding_tests::lock(
+            guarding_tests::production(),
+            "audit",
+            Some(Until::At("2026-11-24T06:00:00Z".parse().unwrap())),
+        ),
+        Intent::Unlock(guarding_tests::checkout_in_production()),
+        Intent::Unlock(guarding_tests::production()),
+        Intent::StopAll {
+            reason: "payments are down".to_owned(),
+        },
+        Intent::ResumeAll,
         Intent::Help {
             topic: Some("parameters".to_owned()),
         },
@@ -595,7 +636,7 @@ fn help_shows_what_somebody_may_do_and_nothing_else() {
         Vec::new(),
     );
     let examples = |allowed: &[&str], topic| -> Vec<String> {
-        let lines = help(&vocabulary, allowed, topic);
+        let lines = help(&vocabulary, &guarding_tests::actions(allowed), topic);
         lines.into_iter().map(|line| line.example).collect()
     };
     let nothing = examples(&[], None);
@@ -625,7 +666,7 @@ fn help_shows_what_somebody_may_do_and_nothing_else() {
 fn the_words_that_people_read_stay_as_they_were_written() {
     let vocabulary = vocabulary();
     let verbs: Vec<&str> = vocabulary.verbs().collect();
-    let lines: Vec<String> = help(&vocabulary, &verbs, None)
+    let lines: Vec<String> = help(&vocabulary, &guarding_tests::everything(&verbs), None)
         .into_iter()
         .map(|line| format!("{}\n    {}", line.example, line.sentence))
         .collect();

@@ -4,6 +4,19 @@ use super::{error::Problem, name::parameter_name};
 
 /// The setting that says why. Written with a colon and without quotes, it takes the rest of its line.
 pub(super) const REASON: &str = "reason";
+/// The word that says why something passes what would hold it. Like the two below it takes a colon, and so is no
+/// parameter's name; it takes the rest of its line as a reason does.
+pub(super) const OVERRIDE: &str = "override:";
+/// The word for the time before which nothing starts.
+pub(super) const AT: &str = "at:";
+/// The word for the time after which nothing starts.
+pub(super) const BEFORE: &str = "before:";
+const COLONED: [(&str, &str); 4] = [
+    ("reason:", REASON),
+    (OVERRIDE, OVERRIDE),
+    (AT, AT),
+    (BEFORE, BEFORE),
+];
 const FENCE: &str = "```";
 
 /// One word.
@@ -63,7 +76,7 @@ pub(super) fn split(text: &str) -> Result<Split, Problem> {
     }
 }
 
-/// Whether a line reads like YAML's `key: value`. A reason on a line of its own is a reason.
+/// Whether a line reads like YAML's `key: value`. A reason, an override or a time on a line of its own is that.
 fn begins_yaml(text: &str) -> bool {
     let line = text.lines().next().unwrap_or_default().trim_end();
     if line == "---" {
@@ -76,6 +89,7 @@ fn begins_yaml(text: &str) -> bool {
     (rest.is_empty() || rest.starts_with(' '))
         && parameter_name(key).is_ok()
         && !key.eq_ignore_ascii_case(REASON)
+        && coloned(line).is_none()
 }
 
 /// The word that `text` begins with, and its length in bytes.
@@ -91,9 +105,13 @@ fn word(text: &str) -> Result<(Word, usize), Problem> {
             return Ok((Word::Setting(key, value), at + length));
         }
         if bare[..at].ends_with(':') {
-            let line = text[at..].split('\n').next().unwrap_or_default();
+            let mut line = text[at..].split('\n').next().unwrap_or_default();
             let behind = line.trim_start();
             let skipped = line.len() - behind.len();
+            if key == AT || key == BEFORE {
+                let end = behind.find(char::is_whitespace).unwrap_or(behind.len());
+                line = &line[..skipped + end];
+            }
             if let Some((value, length)) = quoted(behind)? {
                 return Ok((Word::Setting(key, value), at + skipped + length));
             }
@@ -112,14 +130,19 @@ fn word(text: &str) -> Result<(Word, usize), Problem> {
     Ok((Word::Bare(bare.to_owned()), end))
 }
 
+/// `reason:` and the like, and what stands behind it.
+pub(super) fn coloned(text: &str) -> Option<(&'static str, &str)> {
+    COLONED.iter().find_map(|(word, key)| {
+        let start = text.get(..word.len())?;
+        let fits = start.eq_ignore_ascii_case(word);
+        fits.then(|| (*key, &text[word.len()..]))
+    })
+}
+
 /// `key=` or `reason:`, and what stands behind it.
 fn key(bare: &str) -> Option<(String, &str)> {
-    if let Some(behind) = bare
-        .get(..=REASON.len())
-        .filter(|start| start.eq_ignore_ascii_case("reason:"))
-        .and_then(|start| bare.strip_prefix(start))
-    {
-        return Some((REASON.to_owned(), behind));
+    if let Some((key, behind)) = coloned(bare) {
+        return Some((key.to_owned(), behind));
     }
     let (key, behind) = bare.split_once('=')?;
     let key = parameter_name(key).ok()?;

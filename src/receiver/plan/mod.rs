@@ -5,7 +5,10 @@
 //! devices and edits of a plan the first Deploy creates the request, and later ones find it there.
 
 pub mod asked;
+pub mod guarding;
+pub mod held;
 mod id;
+pub mod judging;
 mod pipeline;
 pub mod repeat;
 pub mod seal;
@@ -14,6 +17,7 @@ pub mod shown;
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -21,8 +25,9 @@ use crate::{
         DeployRequest,
         actor::{Actor, SlackPerson},
         deploy_request::{DeployRequestSpec, RequestNotify, SlackPlace, TargetOverride},
+        gate::Override,
     },
-    receiver::grammar::{Act, ApplicationRef, Draft},
+    receiver::grammar::{Act, ApplicationRef, Draft, Terms},
 };
 
 pub use id::{PlanId, request_name};
@@ -54,6 +59,9 @@ pub struct Order {
     pub reason: Option<String>,
     /// Another place than the Environment's.
     pub target: Option<TargetOverride>,
+    /// When, and past what.
+    #[serde(default)]
+    pub terms: Terms,
 }
 
 impl Order {
@@ -70,15 +78,25 @@ impl Order {
             parameters: act.parameters.clone(),
             reason: act.reason.clone(),
             target: act.target.clone(),
+            terms: act.terms.clone(),
         })
     }
 
-    /// The spec of a request for it.
+    /// The spec of a request for it. Whoever asks is who passes what it passes.
     pub fn spec(
         &self,
         requester: Option<Actor>,
         notify: Option<RequestNotify>,
     ) -> DeployRequestSpec {
+        let Terms {
+            not_before,
+            start_before,
+            overriding,
+        } = self.terms.clone();
+        let override_ = overriding.map(|reason| Override {
+            reason,
+            by: requester.clone(),
+        });
         DeployRequestSpec {
             application: self.application.clone(),
             environment: self.environment.clone(),
@@ -94,6 +112,9 @@ impl Order {
             idempotency_key: None,
             requester,
             notify,
+            not_before: not_before.map(Time),
+            start_before: start_before.map(Time),
+            override_,
             cancel: None,
             ttl_after_finished: None,
         }
@@ -176,6 +197,7 @@ impl Plan {
             parameters: order.parameters,
             reason: order.reason,
             target: order.target,
+            terms: order.terms,
         }
     }
 }

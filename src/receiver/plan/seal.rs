@@ -7,7 +7,7 @@
 //! button is none for Deploy, and somebody else's click is told from an altered value.
 //!
 //! What is too long for a button ([`BUTTON`]) goes into a form: its `private_metadata` ([`METADATA`]) holds the plan
-//! without its parameters and reason ([`Sealer::seal_stub`]), which the form's fields hold and send back. Those are then
+//! without its parameters and what was written ([`Sealer::seal_stub`]), which the form's fields hold and send back. Those are then
 //! a person's input like any other: [`Opened::complete`] is false, and they are filled in and judged anew.
 //!
 //! A plan that is too old opens all the same ([`Opened::expired`]): it may have been carried out in time, and whoever
@@ -25,9 +25,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{Order, Plan, PlanId};
-use crate::api::{
-    actor::SlackPerson,
-    deploy_request::{SlackPlace, TargetOverride},
+use crate::{
+    api::{
+        actor::SlackPerson,
+        deploy_request::{SlackPlace, TargetOverride},
+    },
+    receiver::grammar::Terms,
 };
 
 /// What a button's value holds, in characters.
@@ -36,7 +39,7 @@ pub const BUTTON: usize = 2000;
 pub const METADATA: usize = 3000;
 
 /// The first byte. Another layout gets another number, and values of the old one are told as altered.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// What the key is for: the same token yields other keys for other uses.
 const LABEL: &[u8] = b"foredeck.dev/plan/v1";
 
@@ -51,6 +54,8 @@ pub enum Purpose {
     Edit,
     /// To put it away.
     Dismiss,
+    /// To have it pass what would hold it, once it is said why.
+    Override,
     /// To come back with a form.
     Form,
 }
@@ -62,6 +67,7 @@ impl Purpose {
             Self::Again => b"again",
             Self::Edit => b"edit",
             Self::Dismiss => b"dismiss",
+            Self::Override => b"override",
             Self::Form => b"form",
         }
     }
@@ -171,6 +177,12 @@ struct Compact {
     reason: Option<String>,
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     target: Option<(Option<String>, Option<String>)>,
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<i64>,
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    start_before: Option<i64>,
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    overriding: Option<String>,
     #[serde(rename = "c")]
     channel: String,
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +191,7 @@ struct Compact {
     asked_at: i64,
     #[serde(rename = "g")]
     shown: String,
-    /// Parameters and reason are left out.
+    /// Parameters, reason and the word of an override are left out.
     #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
     stub: bool,
 }
@@ -338,10 +350,10 @@ fn authenticated(purpose: Purpose, asker: &[u8]) -> Vec<u8> {
 
 fn compact(plan: &Plan, stub: bool) -> Compact {
     let order = plan.order.clone();
-    let (parameters, reason) = if stub {
-        (BTreeMap::new(), None)
+    let (parameters, reason, overriding) = if stub {
+        (BTreeMap::new(), None, None)
     } else {
-        (order.parameters, order.reason)
+        (order.parameters, order.reason, order.terms.overriding)
     };
     Compact {
         id: plan.id.clone(),
@@ -356,6 +368,9 @@ fn compact(plan: &Plan, stub: bool) -> Compact {
         target: order
             .target
             .map(|target| (target.account, target.namespace)),
+        not_before: order.terms.not_before.map(Timestamp::as_second),
+        start_before: order.terms.start_before.map(Timestamp::as_second),
+        overriding,
         channel: plan.place.channel.clone(),
         thread_ts: plan.place.thread_ts.clone(),
         asked_at: plan.asked_at.as_second(),
@@ -375,6 +390,7 @@ fn opened(compact: Compact, asker: &SlackPerson, now: Timestamp) -> Option<Opene
 }
 
 fn plan_of(compact: Compact, asker: &SlackPerson) -> Option<Plan> {
+    let time = |seconds: Option<i64>| seconds.map(Timestamp::from_second).transpose();
     Some(Plan {
         id: compact.id,
         namespace: compact.namespace,
@@ -389,6 +405,11 @@ fn plan_of(compact: Compact, asker: &SlackPerson) -> Option<Plan> {
             target: compact
                 .target
                 .map(|(account, namespace)| TargetOverride { account, namespace }),
+            terms: Terms {
+                not_before: time(compact.not_before).ok()?,
+                start_before: time(compact.start_before).ok()?,
+                overriding: compact.overriding,
+            },
         },
         asker: asker.clone(),
         place: SlackPlace {

@@ -24,7 +24,8 @@ const NONCE: Nonce = Nonce([7; 12]);
 fn a_sealed_plan_comes_back_as_it_was() {
     let seals = sealer(&["xoxb-1"]);
     let plan = plan(
-        "shop/checkout feature/ü@1 to staging a=\"b c\" reason=\"why <not>\" target.account=eks target.namespace=pr-1",
+        "shop/checkout feature/ü@1 to staging a=\"b c\" reason=\"why <not>\" target.account=eks target.namespace=pr-1 \
+         at:2026-03-01T20:00:00Z before:2026-03-01T22:00:00+00:00 override:\"the shop <is> down\"",
     );
     let sealed = seals.seal(&plan, Purpose::Deploy, NONCE).unwrap();
     assert!(sealed.len() <= BUTTON);

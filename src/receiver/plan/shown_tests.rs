@@ -6,26 +6,30 @@ use serde_json::{Value, json};
 use super::{
     super::{
         asked::Said,
+        held::Held,
         repeat::Repeat,
-        tests::{order, request, wish},
+        shown::{Shown, Step, Warning},
+        tests::{now, order, request, wish},
     },
-    Shown, Sights, Step, Wait, Warning, question, shown,
+    Sights, Times, question, shown,
 };
 use crate::{
     api::{
-        Application, DeployRequest, DeployTarget, Environment,
-        deploy_request::Place,
-        environment::{Concurrency, Confirm},
-        version::Relation,
+        Application, DeployRequest, DeployTarget, Environment, deploy_request::Place,
+        environment::Confirm, gate::GateKind, version::Relation,
     },
-    domain::{ids, version::Unresolved},
+    domain::{guards::freeze::Freezes, ids, version::Unresolved},
 };
+
+#[path = "queue_tests.rs"]
+mod queue;
 
 struct World {
     application: Application,
     environment: Environment,
     targets: Vec<DeployTarget>,
     requests: Vec<DeployRequest>,
+    freezes: Freezes,
 }
 
 fn world() -> World {
@@ -70,6 +74,10 @@ fn world() -> World {
             .unwrap(),
         ],
         requests: Vec::new(),
+        freezes: Freezes {
+            home: "home".to_owned(),
+            ..Freezes::default()
+        },
     }
 }
 
@@ -86,7 +94,11 @@ impl World {
     }
 
     fn told(&self, text: &str, said: &Said) -> Shown {
-        self.with(|sights| shown("shop", &order(text), sights, said))
+        let times = Times {
+            asked_at: now(),
+            now: now(),
+        };
+        self.with(|sights| shown("shop", &order(text), sights, said, times))
     }
 
     fn with<T>(&self, judge: impl FnOnce(Sights<'_>) -> T) -> T {
@@ -97,6 +109,9 @@ impl World {
             environment: &self.environment,
             targets: &targets,
             requests: &requests,
+            environments: &[&self.environment],
+            freezes: &self.freezes,
+            namespace_labels: None,
         };
         judge(sights)
     }
@@ -107,6 +122,10 @@ impl World {
     }
 
     fn waiting(&mut self, name: &str) {
+        self.waiting_for(name, "Queue");
+    }
+
+    fn waiting_for(&mut self, name: &str, gate: &str) {
         let target = self.targets[0].name_any();
         self.requests.push(request(
             name,
@@ -114,7 +133,7 @@ impl World {
             &json!({"phase": "Queued", "resolved": {
                 "connection": "gate", "pipeline": {"application": "checkout", "name": "Deploy", "id": "p1"},
                 "target": {"account": "eks", "namespace": "shop"}, "deployTarget": target, "digest": "d",
-            }}),
+            }, "waiting": {"for": gate, "message": "it waits.", "since": "2026-03-01T11:00:00Z"}}),
         ));
     }
 
@@ -216,6 +235,12 @@ fn a_rollback_shows_the_version_that_it_goes_back_to() {
         (Some("v0"), false)
     );
     assert_eq!(shown.warnings, [Warning::NotDescribed]);
+    assert!(world.shown("rollback checkout v0 in staging").is_possible());
+    assert_eq!(
+        world.reasons("rollback checkout v9 in staging"),
+        ["NoEarlierVersion"],
+        "it never ran there"
+    );
 }
 
 #[test]
@@ -267,31 +292,6 @@ fn warnings_say_what_somebody_should_know() {
     );
     world.application.status.as_mut().unwrap().pipelines[0].disabled = true;
     assert_eq!(world.reasons(text), ["PipelineDisabled"]);
-}
-
-#[test]
-fn the_queue_is_shown_as_the_environments_rule_has_it() {
-    let text = "checkout main to staging ticket=1";
-    let mut world = world();
-    world.held();
-    world.waiting("one");
-    world.waiting("two");
-    let held = Wait::Held {
-        request: "holder".to_owned(),
-        version: Some("v7".to_owned()),
-        requester: None,
-    };
-    let shown = world.shown(text);
-    assert_eq!(shown.waits, [held.clone(), Wait::Line { requests: 2 }]);
-    assert!(shown.is_possible());
-    world.environment.spec.protection.concurrency = Concurrency::Supersede;
-    let shown = world.shown(text);
-    assert_eq!(
-        (shown.waits, shown.warnings),
-        (vec![held], vec![Warning::Supersedes { requests: 2 }])
-    );
-    world.environment.spec.protection.concurrency = Concurrency::Reject;
-    assert_eq!(world.reasons(text), ["TargetBusy"]);
 }
 
 #[test]
@@ -510,4 +510,145 @@ fn the_name_says_nothing_where_both_commits_are_known() {
     current.current.as_mut().unwrap().commit = Some(sha('a'));
     let other = world.told(MAIN, &said(Ok(sha('b'))));
     assert_eq!(other.warnings, []);
+}
+
+impl World {
+    fn frozen(&mut self, name: &str, namespace: &str, spec: &Value) {
+        let freeze = json!({
+            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": "2026-03-01T10:00:00Z"},
+            "spec": spec,
+        });
+        let freeze = serde_json::from_value(freeze).unwrap();
+        self.freezes.all.push(std::sync::Arc::new(freeze));
+    }
+}
+
+const ASK: &str = "checkout main to staging ticket=1";
+
+#[test]
+fn what_holds_it_is_shown_in_the_order_of_the_table_and_doesnt_keep_it_from_being_asked() {
+    let mut world = world();
+    world.frozen("closing", "shop", &json!({"reason": "year-end closing"}));
+    world.environment.spec.lock = serde_json::from_value(json!({"reason": "migration"})).ok();
+    let text = "checkout main to staging ticket=1 at:2026-03-01T20:00:00Z";
+    let shown = world.shown(text);
+    assert!(shown.is_possible(), "{:?}", shown.problems);
+    let gates: Vec<GateKind> = shown.held.gates.iter().map(|gate| gate.gate).collect();
+    assert_eq!(gates, [GateKind::Time, GateKind::Freeze, GateKind::Lock]);
+    assert_eq!(shown.held.closed().count(), 3);
+    assert!(shown.held.can_be_passed());
+
+    let overridden = world.shown(&format!("{text} override:\"INC-42\""));
+    let closed: Vec<GateKind> = overridden.held.closed().map(|gate| gate.gate).collect();
+    assert_eq!(closed, [GateKind::Time], "nobody passes the time");
+    assert_eq!(overridden.held.passed().count(), 2);
+    assert_ne!(overridden.digest(), shown.digest());
+}
+
+#[test]
+fn what_begins_to_hold_it_changes_the_digest() {
+    let before = world().shown(ASK).digest();
+    let changes: [fn(&mut World); 4] = [
+        |world| world.frozen("closing", "shop", &json!({"reason": "closing"})),
+        |world| world.frozen("stop-all", "home", &json!({"reason": "all"})),
+        |world| {
+            world.environment.spec.lock = serde_json::from_value(json!({"reason": "no"})).ok();
+        },
+        |world| {
+            let after = json!([{"environment": "dev"}]);
+            world.environment.spec.protection.after = serde_json::from_value(after).unwrap();
+        },
+    ];
+    let mut seen = vec![before];
+    for change in changes {
+        let mut world = world();
+        change(&mut world);
+        let digest = world.shown(ASK).digest();
+        assert!(!seen.contains(&digest));
+        seen.push(digest);
+    }
+    // A longer one, beside the first.
+    let mut two = world();
+    two.frozen("closing", "shop", &json!({"reason": "closing"}));
+    let one = two.shown(ASK).digest();
+    two.frozen("longer", "home", &json!({"reason": "longer"}));
+    assert_ne!(two.shown(ASK).digest(), one);
+}
+
+#[test]
+fn the_stop_button_is_shown_and_confirmed_whatever_the_environment_says_of_confirmations() {
+    let mut world = world();
+    assert_eq!(world.shown(ASK).step(Confirm::Never, None), Step::Create);
+    world.frozen("stop-all", "shop", &json!({"reason": "not this one"}));
+    assert_eq!(
+        world.shown(ASK).held.stop,
+        None,
+        "only in foredeck's own namespace"
+    );
+    for less in [
+        json!({"until": "2026-03-01T11:00:00Z"}),
+        json!({"from": "2026-03-01T13:00:00Z"}),
+        json!({"exceptActions": ["rollback"]}),
+    ] {
+        let mut spec = less.clone();
+        spec["reason"] = json!("not everything");
+        let mut world = self::world();
+        world.frozen("stop-all", "home", &spec);
+        assert_eq!(world.shown(ASK).held.stop, None, "{less}");
+    }
+    world.frozen("stop-all", "home", &json!({"reason": "all"}));
+    let shown = world.shown(ASK);
+    assert_eq!(
+        shown.held.stop.as_ref().map(|stop| &*stop.reason),
+        Some("all")
+    );
+    assert_eq!(shown.step(Confirm::Never, None), Step::Confirm);
+    let overridden = self::world().shown(&format!("{ASK} override:why"));
+    assert_eq!(overridden.step(Confirm::Never, None), Step::Confirm);
+}
+
+#[test]
+fn times_that_cant_come_are_problems_and_one_that_comes_while_somebody_looks_is_none() {
+    let world = world();
+    let problem = |text: &str, asked_at: &str| {
+        let times = Times {
+            asked_at: asked_at.parse().unwrap(),
+            now: now(),
+        };
+        let order = order(&format!("{ASK} {text}"));
+        let shown = world.with(|sights| shown("shop", &order, sights, &Said::default(), times));
+        shown
+            .problems
+            .into_iter()
+            .map(|problem| problem.message)
+            .collect::<Vec<_>>()
+    };
+    let asked = "2026-03-01T12:00:00Z";
+    assert_eq!(
+        problem("at:2026-03-01T12:05:00Z", asked),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        problem("at:2026-03-01T11:55:00Z", "2026-03-01T11:54:00Z"),
+        Vec::<String>::new()
+    );
+    assert!(problem("at:2026-03-01T11:55:00Z", asked)[0].contains("has passed already"));
+    assert!(problem("before:2026-03-01T12:00:00Z", asked)[0].contains("would never start"));
+}
+
+#[test]
+fn a_rollback_shows_what_it_gives_up() {
+    let mut world = world();
+    let status = world.targets[0].status.as_mut().unwrap();
+    status.history = vec![
+        serde_json::from_value(run("v1", "2026-03-01T10:00:00Z")).unwrap(),
+        serde_json::from_value(run("v0", "2026-03-01T09:00:00Z")).unwrap(),
+    ];
+    let shown = world.shown("rollback checkout v0 in staging");
+    let given_up = shown.held.given_up.unwrap();
+    assert_eq!(
+        (given_up.from.as_deref(), given_up.to.as_deref()),
+        (Some("v1"), Some("v0"))
+    );
+    assert_eq!(world.shown(ASK).held, Held::default());
 }

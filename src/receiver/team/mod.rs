@@ -4,6 +4,7 @@
 //! suggestion, an error, the nearest name) can't tell of what they may not see, which is answered as if it were absent.
 
 mod ask;
+mod guarded;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ use crate::{
 };
 
 pub use ask::{Answer, Cancellable, Running};
+pub use guarded::Lockable;
 
 /// What one person may see, from the conversation in which they ask.
 #[derive(Debug, Clone, Default)]

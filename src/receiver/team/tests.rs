@@ -391,7 +391,11 @@ fn everything(world: &World, channel: &str, text: &str) -> String {
         &mut all,
         &crate::receiver::grammar::table::help(
             &vocabulary,
-            &vocabulary.verbs().collect::<Vec<_>>(),
+            &crate::receiver::grammar::table::Allowed {
+                actions: vocabulary.verbs().map(str::to_owned).collect(),
+                locks: true,
+                stops: true,
+            },
             None,
         ),
     );

@@ -4,7 +4,7 @@ use reqwest::Url;
 
 use super::{
     super::purpose::Purpose,
-    about_earlier, live, marked,
+    about_earlier, gates, live, marked,
     words::{self, Progress},
 };
 use crate::{
@@ -91,6 +91,7 @@ pub fn end(
     let mut blocks = vec![Block::section(line.clone())];
     blocks.extend(live::rejection(request));
     blocks.extend(live::failure(request));
+    blocks.extend(gates::hold(request));
     let list = stage_list(request);
     if with_stages && !list.is_empty() {
         blocks.extend(Block::sections(&list));
@@ -134,7 +135,7 @@ fn one(line: Mrkdwn, more: impl IntoIterator<Item = Block>) -> Message {
     Message::new(line, [first].into_iter().chain(more))
 }
 
-fn details(at: Option<&Url>) -> Mrkdwn {
+pub(super) fn details(at: Option<&Url>) -> Mrkdwn {
     match at {
         Some(at) => Mrkdwn::fixed(" · ") + Mrkdwn::link(at, "details"),
         None => Mrkdwn::default(),

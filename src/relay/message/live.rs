@@ -1,5 +1,6 @@
 //! The live message: one for each request, from its first word to its last. Touches nothing.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use reqwest::Url;
 
@@ -7,7 +8,7 @@ use super::{
     super::purpose::Purpose,
     about_earlier, approval,
     changes::{self, Length},
-    marked,
+    gates, marked, overriding,
     words::{self, Progress},
 };
 use crate::{
@@ -39,16 +40,22 @@ pub fn live(
     let first = words::first_line(request);
     let status = super::status(request);
     let mut blocks = vec![Block::section(first.clone())];
+    blocks.extend(overriding::blocks(request));
     blocks.push(Section::of_fields(fields(request, application)).into());
     if let Some(reason) = &request.spec.reason {
         blocks.push(RichText::new().quote(reason).into());
     }
     blocks.extend(changes::blocks(request, application, Length::Short));
     blocks.extend(status.and_then(stage_line).map(Block::section));
-    blocks.extend(status.into_iter().flat_map(waits));
+    let held = gates::blocks(request);
+    if held.is_empty() {
+        blocks.extend(status.into_iter().flat_map(waits));
+    }
+    blocks.extend(held);
     blocks.extend(canceling(request));
     blocks.extend(rejection(request));
     blocks.extend(failure(request));
+    blocks.extend(gates::hold(request));
     blocks.extend(rerun(request));
     blocks.extend(about_earlier(earlier));
     blocks.push(Block::context([origin(request)]));
@@ -112,12 +119,12 @@ fn fields(request: &DeployRequest, application: Option<&Application>) -> Vec<Mrk
     let started = status.and_then(|status| status.started_at.as_ref());
     match started {
         Some(started) => field("Started", Some(Mrkdwn::date(started.0))),
-        None => field(
-            "Asked",
-            request
-                .creation_timestamp()
-                .map(|created| Mrkdwn::date(created.0)),
-        ),
+        None => {
+            let date = |at: Option<Time>| at.map(|at| Mrkdwn::date(at.0));
+            field("Asked", date(request.creation_timestamp()));
+            field("Not before", date(spec.not_before.clone()));
+            field("Start before", date(spec.start_before.clone()));
+        }
     }
     field(
         "Ended",
@@ -167,7 +174,7 @@ fn waits(status: &DeployRequestStatus) -> Vec<Block> {
         small.insert(1, Mrkdwn::fixed("Gives up ") + Mrkdwn::date(until.0));
     }
     vec![
-        RichText::new().line(&capital(&waiting.message)).into(),
+        RichText::new().sentence(&capital(&waiting.message)).into(),
         Block::context(small),
     ]
 }
@@ -304,6 +311,7 @@ fn buttons(request: &DeployRequest, application: Option<&Application>) -> Vec<El
         uid: request.uid().unwrap_or_default(),
     };
     if let (true, Ok(value)) = (cancelable, target.value()) {
+        buttons.extend(gates::button(request, &value));
         let question = Confirm::new(
             "Cancel this?",
             words::subject(request)

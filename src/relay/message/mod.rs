@@ -5,9 +5,11 @@
 
 mod approval;
 mod changes;
+mod gates;
 mod judgment;
 mod lines;
 mod live;
+mod overriding;
 mod words;
 
 use kube::ResourceExt;
@@ -17,6 +19,7 @@ pub use self::{
     judgment::{current as current_judgment, judgment},
     lines::{end, ended, gone, is_bad, link, stages, started},
     live::live,
+    overriding::{is_overridden, overridden},
 };
 use super::purpose::Purpose;
 use crate::{
@@ -62,7 +65,7 @@ pub fn phase(request: &DeployRequest) -> Phase {
 }
 
 /// What a reader must know of an earlier message for the same purpose.
-fn about_earlier(earlier: Option<EarlierMessage>) -> Option<Block> {
+pub(super) fn about_earlier(earlier: Option<EarlierMessage>) -> Option<Block> {
     let note = match earlier? {
         EarlierMessage::Unknown => {
             "This may be the second copy: Slack did not say whether the first one arrived. Only this one is kept up to date."

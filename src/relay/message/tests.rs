@@ -274,7 +274,7 @@ fn judgment_of(request: &DeployRequest, environment: Option<&Environment>) -> Me
 fn the_question_for_a_judgment_through_its_life() {
     let ops = protected(&json!({"judgmentRoles": [{"role": "ops", "group": "okta:ops"}]}));
     let many: Vec<String> = (0..7).map(|number| format!("cluster {number}")).collect();
-    let rows = [
+    let rows = vec![
         ("plain", judged(&json!({}))),
         (
             "inputs",
@@ -635,3 +635,6 @@ proptest! {
 
 #[path = "changes_tests.rs"]
 mod changes;
+
+#[path = "gates_tests.rs"]
+mod held;

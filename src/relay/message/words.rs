@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::gates;
 use crate::{
     api::{
         DeployRequest,
@@ -57,6 +58,16 @@ pub(super) fn who_can(subject: WaitingFor) -> &'static str {
         WaitingFor::Approval => {
             "Whoever may approve there says yes or no in the thread, or by kubectl."
         }
+        WaitingFor::Time => "It goes on by itself when its time comes.",
+        WaitingFor::Order => {
+            "It goes on by itself once the version is through there. Whoever may override can let it pass."
+        }
+        WaitingFor::Freeze => {
+            "It goes on by itself when the freeze is over. Whoever may override can let it pass."
+        }
+        WaitingFor::Lock => {
+            "It goes on by itself once that is unlocked. Whoever may override can let it pass."
+        }
         WaitingFor::Queue => "It goes on by itself. To let it go sooner, cancel what is before it.",
         WaitingFor::Spinnaker => "It is tried again by itself.",
         WaitingFor::Judgment => "Whoever may judge there answers in the thread, or in Spinnaker.",
@@ -66,8 +77,11 @@ pub(super) fn who_can(subject: WaitingFor) -> &'static str {
 
 /// `✅ *checkout* `v42` to *production*: succeeded`.
 pub(super) fn first_line(request: &DeployRequest) -> Mrkdwn {
-    let (sign, word) = state(request);
-    Mrkdwn::fixed(sign) + " " + subject(request) + ": " + Mrkdwn::fixed(word)
+    let (sign, words) = gates::state(request).unwrap_or_else(|| {
+        let (sign, word) = state(request);
+        (sign, Mrkdwn::fixed(word))
+    });
+    Mrkdwn::fixed(sign) + " " + subject(request) + ": " + words
 }
 
 /// `*checkout* `v42` to *production*`: what, which version, where.

@@ -44,7 +44,7 @@ where
 pub struct Given {
     /// What was typed, or a button's value.
     pub value: Option<String>,
-    /// The values of what was chosen: options, people, channels, conversations, dates.
+    /// The values of what was chosen: options, people, channels, conversations, dates; of a moment the seconds since 1970.
     pub chosen: Vec<String>,
 }
 
@@ -77,6 +77,9 @@ impl Given {
             let many = many.into_iter().flatten().filter_map(Value::as_str);
             chosen.extend(many.map(str::to_owned));
         }
+        // The only one that is a number.
+        let moment = field("selected_date_time").and_then(Value::as_i64);
+        chosen.extend(moment.map(|seconds| seconds.to_string()));
         Self {
             value: field("value").and_then(Value::as_str).map(str::to_owned),
             chosen,

@@ -6,11 +6,15 @@ use crate::{
         actor::Actor,
         conditions::{self, ConditionType},
         deploy_request::{Approvals, Cancel, DecisionKind, DecisionRecord, GivenApproval},
+        gate::Override,
     },
-    domain::gates::{Access, Approval},
+    domain::{
+        gates::{Access, Approval},
+        guards::{Closed, Guards, Overrider},
+    },
 };
 
-fn granted() -> Gates {
+pub(super) fn granted() -> Gates {
     Gates {
         access: Access::Granted {
             username: "alice@corp.example".to_owned(),
@@ -35,12 +39,27 @@ pub(super) fn approvals(given: u32, until: Option<Timestamp>) -> Approvals {
     }
 }
 
-fn permanent(reason: Reason) -> Refusal {
+pub(super) fn permanent(reason: Reason) -> Refusal {
     Refusal::permanent(reason, format!("it is {reason}."))
 }
 
-fn passing(subject: WaitingFor, reason: Reason) -> Refusal {
+pub(super) fn passing(subject: WaitingFor, reason: Reason) -> Refusal {
     Refusal::passing(subject, reason, format!("it is {reason}."))
+}
+
+pub(super) fn shut(subject: WaitingFor, reason: Reason) -> Closed {
+    Closed {
+        refusal: passing(subject, reason),
+        until: None,
+    }
+}
+
+pub(super) fn overrider() -> Overrider {
+    Overrider {
+        username: "olga@corp.example".to_owned(),
+        rule: String::new(),
+        reason: "the site is down".to_owned(),
+    }
 }
 
 /// As what a request ends, or for what it waits, that holds nothing and finds a free target.
@@ -160,6 +179,32 @@ pub(super) fn rows() -> Vec<Row> {
             gates.cancel = Some(Err(permanent(Reason::CancelRefused)));
         },
     );
+    let mut held = |name, expected, change: &dyn Fn(&mut Guards)| {
+        row(name, false, expected, &|gates| change(&mut gates.guards));
+    };
+    let queued = |subject, reason| waits(Phase::Queued, subject, reason);
+    held(
+        "too early",
+        queued(WaitingFor::Time, Reason::NotYet),
+        &|guards| guards.time = Some(shut(WaitingFor::Time, Reason::NotYet)),
+    );
+    held(
+        "frozen",
+        queued(WaitingFor::Freeze, Reason::Frozen),
+        &|guards| guards.freeze = Some(shut(WaitingFor::Freeze, Reason::Frozen)),
+    );
+    held("frozen, and let pass", Expected::Claims, &|guards| {
+        guards.freeze = Some(shut(WaitingFor::Freeze, Reason::Frozen));
+        guards.overriding = Some(Ok(overrider()));
+    });
+    held(
+        "locked, and not let pass",
+        queued(WaitingFor::Lock, Reason::Locked),
+        &|guards| {
+            guards.lock = Some(shut(WaitingFor::Lock, Reason::Locked));
+            guards.overriding = Some(Err(permanent(Reason::OverrideRefused)));
+        },
+    );
     let unknown = waits(
         Phase::Pending,
         WaitingFor::Authorization,
@@ -184,6 +229,11 @@ pub(super) fn asked(phase: Option<Phase>, row: &Row) -> DeployRequest {
     request.spec.cancel = row.cancel.then(|| Cancel {
         reason: None,
         by: Some(actor("mallory@corp.example")),
+    });
+    let overrides = row.gates.guards.overriding.is_some();
+    request.spec.override_ = overrides.then(|| Override {
+        reason: "the site is down".to_owned(),
+        by: Some(actor("olga@corp.example")),
     });
     request
 }
@@ -321,7 +371,7 @@ fn a_closed_gate_expires_with_the_request_and_says_for_what_it_waited() {
         assert_eq!(decision.status.phase, Some(Phase::Expired), "{}", row.name);
         let message = decision.status.message.unwrap_or_default();
         assert!(
-            message.contains("It last waited because it is "),
+            message.contains("It last waited for this: it is "),
             "{message}"
         );
     }
@@ -337,7 +387,7 @@ fn who_is_refused_learns_nothing_by_a_dry_run_and_who_may_needs_no_approval_for_
         let decision = decide(&request, &facts, now());
         let expected = match row.expected {
             Expected::Ends(_, Reason::Rejected)
-            | Expected::Waits(Phase::AwaitingApproval, ..)
+            | Expected::Waits(Phase::AwaitingApproval | Phase::Queued, ..)
             | Expected::Claims => Phase::Succeeded,
             Expected::Ends(phase, _) | Expected::Waits(phase, ..) => phase,
         };
@@ -406,10 +456,7 @@ fn what_may_have_been_sent_is_followed_whatever_the_gates_say() {
                         row.name
                     );
                     let message = shut.status.message.unwrap_or_default();
-                    assert!(
-                        message.contains("it is not sent again, since "),
-                        "{message}"
-                    );
+                    assert!(message.contains("it is not sent again: "), "{message}");
                     assert!(shut.requeue.is_some(), "{}, {name}", row.name);
                 } else {
                     assert_eq!(shut.effect, open.effect, "{}, {name}", row.name);
@@ -626,7 +673,7 @@ fn what_ran_under_another_name_is_told_without_an_approval_but_not_to_who_may_no
             row.expected,
             Expected::Claims
                 | Expected::Ends(_, Reason::Rejected)
-                | Expected::Waits(Phase::AwaitingApproval, ..)
+                | Expected::Waits(Phase::AwaitingApproval | Phase::Queued, ..)
         );
         assert_eq!(message.contains("earlier"), told, "{}: {message}", row.name);
     }

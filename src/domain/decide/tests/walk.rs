@@ -13,15 +13,15 @@ const EFFECTS: usize = 6;
 
 /// A request, its target and Spinnaker.
 #[derive(Clone)]
-struct World {
-    request: DeployRequest,
-    target: DeployTargetStatus,
+pub(super) struct World {
+    pub(super) request: DeployRequest,
+    pub(super) target: DeployTargetStatus,
     /// How often it was sent; none of them ever arrives.
-    sent: u32,
+    pub(super) sent: u32,
 }
 
 impl World {
-    fn new(row: &Row) -> Self {
+    pub(super) fn new(row: &Row) -> Self {
         Self {
             request: asked(None, row),
             target: DeployTargetStatus {
@@ -32,7 +32,7 @@ impl World {
         }
     }
 
-    fn facts(&self, row: &Row, absent: Duration) -> Facts {
+    pub(super) fn facts(&self, row: &Row, absent: Duration) -> Facts {
         let mut facts = facts(
             TargetFact::Ready(Box::new(self.target.clone())),
             Sighting::Absent(absent),
@@ -42,10 +42,14 @@ impl World {
     }
 
     /// One pass under these gates, to its record.
-    fn pass(&mut self, row: &Row, name: &str) {
+    pub(super) fn pass(&mut self, row: &Row, name: &str) {
         // A cancel comes, and is never taken back.
         if row.cancel && self.request.spec.cancel.is_none() {
             self.request.spec.cancel = asked(None, row).spec.cancel;
+        }
+        if row.gates.guards.overriding.is_some() {
+            let wanted = asked(None, row).spec.override_;
+            self.request.spec.override_ = self.request.spec.override_.take().or(wanted);
         }
         for _ in 0..EFFECTS {
             let facts = self.facts(row, SHORTEST_SETTLE);
@@ -75,10 +79,13 @@ impl World {
                         "me",
                     );
                     self.request.status = Some(status);
-                    target::sent(&self.target, UID, "me", "ask", now())
+                    let overrider = row.gates.overrider();
+                    target::sent(&self.target, UID, "me", "ask", overrider, now())
                 }
                 Effect::Release => target::released(&self.target, UID),
-                Effect::Cancel { .. } => target::forbidden(&self.target, UID, now()),
+                Effect::Cancel { frozen, reason, .. } => {
+                    target::forbidden(&self.target, UID, frozen.then_some(reason.as_str()), now())
+                }
                 Effect::Finish(run) => target::finished(&self.target, *run),
                 other => panic!("{name}: {other:?}"),
             };
@@ -108,7 +115,7 @@ impl World {
         assert_eq!(Some(&again.status), self.request.status.as_ref(), "{name}");
     }
 
-    fn count(&self, kind: DecisionKind) -> usize {
+    pub(super) fn count(&self, kind: DecisionKind) -> usize {
         let status = self.request.status.as_ref();
         let decisions = status
             .map(|status| status.decisions.as_slice())
@@ -121,6 +128,11 @@ impl World {
 }
 
 fn walk(world: &World, rows: &[Row], left: usize, name: &str, ends: &mut u32) {
+    let passed = name.contains("let pass") && name.contains("frozen, and");
+    assert!(
+        passed || world.count(DecisionKind::Overridden) == 0,
+        "{name}"
+    );
     if left == 0 {
         *ends += 1;
         for kind in [
@@ -129,6 +141,7 @@ fn walk(world: &World, rows: &[Row], left: usize, name: &str, ends: &mut u32) {
             DecisionKind::Denied,
             DecisionKind::Rejected,
             DecisionKind::Started,
+            DecisionKind::Overridden,
             DecisionKind::Canceled,
         ] {
             assert!(

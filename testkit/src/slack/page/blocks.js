@@ -172,6 +172,17 @@ function picker(place, block, element, id) {
   return el("input", { class: "line", type: kind, id, value, "aria-label": id ? null : kind, onchange: (event) => choose(place, block, element, [event.target.value]) });
 }
 
+// A date and a time, by the reader's own clock; what is sent are seconds since 1970.
+function momentPicker(place, block, element, id) {
+  const now = entered(place, block, element) || {};
+  const seconds = now.selected_date_time || element.initial_date_time;
+  const two = (number) => String(number).padStart(2, "0");
+  const at = seconds ? new Date(seconds * 1000) : null;
+  const value = at ? `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T${two(at.getHours())}:${two(at.getMinutes())}` : "";
+  const chosen = (event) => choose(place, block, element, [String(Math.floor(new Date(event.target.value).getTime() / 1000))]);
+  return el("input", { class: "line", type: "datetime-local", id, value, "aria-label": id ? null : "date and time", onchange: chosen });
+}
+
 function element(place, block, one, id) {
   switch (one.type) {
     case "button": return button(place, block, one);
@@ -181,6 +192,7 @@ function element(place, block, one, id) {
     case "overflow": return overflow(place, block, one);
     case "checkboxes": case "radio_buttons": return choices(place, block, one);
     case "datepicker": case "timepicker": return picker(place, block, one, id);
+    case "datetimepicker": return momentPicker(place, block, one, id);
     case "plain_text_input": case "number_input": case "email_text_input": case "url_text_input": return typed(place, block, one, id);
     case "multi_static_select": return choices(place, block, { ...one, type: "checkboxes" });
     case "image": return el("span", { class: "missing", role: "img", "aria-label": one.alt_text }, one.alt_text);

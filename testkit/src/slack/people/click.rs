@@ -122,6 +122,7 @@ impl Person {
             | "conversations_select"
             | "datepicker"
             | "timepicker" => json!(one()?),
+            "datetimepicker" => json!(one()?.parse::<i64>().context("no seconds since 1970")?),
             other => bail!("{} is a {other}: nothing to choose", found.action_id),
         })
     }
