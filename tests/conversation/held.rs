@@ -54,13 +54,13 @@ async fn what_a_freeze_holds_starts_once_when_an_incident_lead_says_why() -> Res
     })
     .await?;
     let uid = request.uid().unwrap_or_default();
-    let live = bed
+    let message = bed
         .until_somewhere(&["held by a freeze", "request-override"])
         .await?;
     assert!(bed.gate.launches_of(&uid).is_empty());
 
     let bob = bed.slack.user("bob");
-    bob.click(&live, "request-override")?;
+    bob.click(&message, "request-override")?;
     let form = bed
         .slack
         .until("the question why", PATIENCE, |world| {

@@ -186,13 +186,6 @@ fn resolved(request: usize) -> Resolved {
     }
 }
 
-fn closed(waiting_for: WaitingFor, reason: Reason) -> Option<Closed> {
-    Some(Closed {
-        refusal: Refusal::passing(waiting_for, reason, "it is closed."),
-        until: None,
-    })
-}
-
 /// The gates of a request, as they stand outside and on its target.
 pub(crate) fn gates(
     setting: &Setting,
@@ -242,9 +235,10 @@ pub(crate) fn gates(
     Gates {
         approval,
         guards: Guards {
-            freeze: frozen
-                .then(|| closed(WaitingFor::Freeze, Reason::Frozen))
-                .flatten(),
+            freeze: frozen.then(|| Closed {
+                refusal: Refusal::passing(WaitingFor::Freeze, Reason::Frozen, "it is frozen."),
+                until: None,
+            }),
             lock: lock::closed(None, Some(&target), action, created()),
             overriding,
             ..Guards::default()

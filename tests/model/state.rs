@@ -7,6 +7,7 @@ pub(crate) const REQUESTS: usize = 2;
 pub(crate) type Id = u16;
 
 /// What people do from outside, as it stands.
+#[expect(clippy::struct_excessive_bools, reason = "each is somebody's switch")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Outside {
     /// A `DeployFreeze` holds everything.

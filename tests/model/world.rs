@@ -11,7 +11,7 @@ use std::{
 
 use foredeck::{
     api::{
-        deploy_request::{Phase, ROLLBACK_ACTION},
+        deploy_request::{DeployRequestStatus, Phase, ROLLBACK_ACTION},
         deploy_target::DeployTargetStatus,
     },
     domain::target,
@@ -23,7 +23,10 @@ use crate::{
     facts::{self, Question, Setting, Sight},
     flaw::Flaw,
     rest,
-    state::{Absent, Act, Controller, Doing, Event, Execution, Id, Left, Outside, REQUESTS, State},
+    state::{
+        Absent, Act, Broken, Controller, Doing, Event, Execution, Id, Left, Outside, REQUESTS,
+        State,
+    },
 };
 
 /// What is promised, where a mistake can break it.
@@ -385,7 +388,8 @@ impl World {
                     facts::gates(&self.setting, request, outside, &target, self.flaw)
                 };
                 let (told, gates) = (of(&told), of(&now));
-                let request = facts::request(&self.setting, request, &now, Default::default());
+                let request =
+                    facts::request(&self.setting, request, &now, DeployRequestStatus::default());
                 gates.are_open(&request, facts::moment(clock)) && gates.go_by_the_word_of(&told)
             })
     }
@@ -485,7 +489,7 @@ impl Model for World {
     type Action = Happening;
 
     fn init_states(&self) -> Vec<State> {
-        let new = self.book.status_id(Default::default());
+        let new = self.book.status_id(DeployRequestStatus::default());
         let target = DeployTargetStatus {
             initialized: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
                 facts::moment(0),
@@ -501,7 +505,7 @@ impl Model for World {
             clock: 0,
             controllers: Default::default(),
             left: self.left,
-            broken: Default::default(),
+            broken: Broken::default(),
         }]
     }
 
