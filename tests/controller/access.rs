@@ -52,7 +52,7 @@ async fn who_lacks_a_verb_is_denied_and_told_which_and_whom_to_ask() -> Result<(
     let deploys: &[&str] = &["deploy"];
     bed.grant("bob", user(BOB), &[("applications", "checkout", deploys)])
         .await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let (alice, bob) = (bed.somebody(ALICE, &[]), bed.somebody(BOB, &[]));
     let mallory = bed.somebody("mallory@corp.example", &[]);
 
@@ -118,7 +118,7 @@ async fn a_binding_that_is_gone_when_its_turn_comes_starts_nothing() -> Result<(
     let bed = Bed::new("gone", LONG).await?;
     bed.let_people_write().await?;
     bed.let_them(ALICE, &["deploy"], "staging").await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let first = bed.deploy("first").await?;
     bed.until_phase("first", Phase::Running).await?;
     let alice = bed.somebody(ALICE, &[]);
@@ -166,7 +166,7 @@ async fn nothing_starts_while_nobody_vouches_for_who_asked() -> Result<()> {
     let all = std::fs::read_to_string(POLICIES)? + &policy(&name, "as-it-should-be");
     std::fs::write(&file, all)?;
     let file = file.display().to_string();
-    let controller = bed.controller_lasting("30s", &["--admission-policies", &file])?;
+    let controller = bed.controller_with(&["--admission-policies", &file])?;
     bed.deploy("early").await?;
     let waits = bed
         .until_kept_by("early", WaitingFor::Authorization, &name)
@@ -224,7 +224,7 @@ async fn automation_may_what_the_environment_and_rbac_both_grant_it() -> Result<
     let flux = format!("system:serviceaccount:{}:flux", bed.namespace);
     let everything = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
     bed.bind("flux", &everything, &[user(&flux)]).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let client = bed.plane.client_as(&flux, &[]);
     bed.request_as(&client, "unlisted", deploy("staging", "v1"))
         .await?;
@@ -275,7 +275,7 @@ async fn groups_that_were_stamped_count_for_a_time() -> Result<()> {
         ("environments", "staging", deploys),
     ];
     bed.grant("team", group("shop-deployers"), &granted).await?;
-    let _controller = bed.controller_lasting("30s", &["--stamped-groups-max-age", "4s"])?;
+    let _controller = bed.controller_with(&["--stamped-groups-max-age", "4s"])?;
     let alice = bed.somebody(ALICE, &["shop-deployers"]);
     let first = bed
         .request_as(&alice, "first", deploy("staging", "v1"))
@@ -317,7 +317,7 @@ async fn somebody_in_slack_has_the_groups_that_their_person_has_now() -> Result<
     let group_name = format!("okta:{}", bed.namespace);
     let groups = [group_name.as_str()];
     bed.grant("team", group(&group_name), &granted).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let alice = in_slack(ALICE, "U1");
     let first = bed
         .request_in_slack("first", deploy("staging", "v1"), &alice)
@@ -370,7 +370,7 @@ async fn a_strangers_cancel_is_told_and_cancels_nothing() -> Result<()> {
         bed.person(slack, status).await?;
     }
     let mallory = in_slack("mallory@corp.example", "U3");
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let alice = bed.somebody(ALICE, &[]);
     let running = bed
         .request_as(&alice, "running", deploy("staging", "v1"))

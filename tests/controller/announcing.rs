@@ -41,7 +41,7 @@ async fn bed(prefix: &str, work: Duration) -> Result<Option<(Bed, Github)>> {
 }
 
 fn controller(bed: &Bed, arguments: &[&str]) -> Result<Controller> {
-    bed.controller_lasting("30s", arguments)
+    bed.controller_with(arguments)
 }
 
 fn git(request: &DeployRequest) -> GitStatus {

@@ -60,7 +60,7 @@ fn given(request: &DeployRequest) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_people_as_are_asked_for_say_yes_and_who_asked_is_none_of_them() -> Result<()> {
     let bed = approved("two", QUICK, json!({"required": 2})).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let request = ask(&bed, "first", "v1.0.0").await?;
     bed.until_kept_by("first", WaitingFor::Approval, "0 of 2")
         .await?;
@@ -120,7 +120,7 @@ async fn one_human_is_one_whatever_their_names() -> Result<()> {
     bed.create::<Person>("carol", carol).await?;
     let alice = json!({"slack": {"team": "T1", "user": "U1"}, "usernames": [ALICE, "arn:alice"]});
     bed.create::<Person>("alice", alice).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     // Asked by kubectl; and by the same human in Slack.
     ask(&bed, "first", "v1.0.0").await?;
     bed.until_phase("first", Phase::AwaitingApproval).await?;
@@ -156,7 +156,7 @@ async fn one_human_is_one_whatever_their_names() -> Result<()> {
 async fn an_approval_is_of_what_was_to_run_then_and_good_for_a_time() -> Result<()> {
     let rules = json!({"required": 2, "expireAfter": "4s"});
     let bed = approved("changed", QUICK, rules).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let request = ask(&bed, "first", "v1.0.0").await?;
     bed.approve(CAROL, "first").await?;
     bed.until_kept_by("first", WaitingFor::Approval, "1 of 2")
@@ -206,7 +206,7 @@ async fn an_approval_is_of_what_was_to_run_then_and_good_for_a_time() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_back_while_it_waited_in_line_is_asked_for_again() -> Result<()> {
     let bed = approved("revoked", LONG, json!({"required": 1})).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let first = ask(&bed, "first", "v1.0.0").await?;
     bed.approve(CAROL, "first").await?;
     bed.until_phase("first", Phase::Running).await?;
@@ -247,7 +247,7 @@ async fn what_was_taken_back_while_it_waited_in_line_is_asked_for_again() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn one_no_of_somebody_who_may_ends_it() -> Result<()> {
     let bed = approved("no", QUICK, json!({"required": 1})).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let request = ask(&bed, "first", "v1.0.0").await?;
     let no = json!({"decision": "Reject", "comment": "not on a Friday"});
     let eve = bed.somebody(EVE, &[]);
@@ -280,7 +280,7 @@ async fn what_automation_asks_for_is_approved_by_members_of_the_groups_alone() -
     let automation = json!([{"username": flux, "verbs": ["deploy"]}]);
     bed.protect("production", json!({"automation": automation}))
         .await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let client = bed.plane.client_as(&flux, &[]);
     let request = bed
         .request_as(&client, "first", deploy("production", "v1.0.0"))
@@ -325,7 +325,7 @@ async fn what_automation_asks_for_is_approved_by_members_of_the_groups_alone() -
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_people_waits_on_while_spinnaker_does_not_answer() -> Result<()> {
     let bed = approved("silent", QUICK, json!({"required": 1})).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let request = ask(&bed, "first", "v1.0.0").await?;
     bed.until_phase("first", Phase::AwaitingApproval).await?;
     bed.gate

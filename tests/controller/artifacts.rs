@@ -63,7 +63,7 @@ async fn the_execution_gets_the_actions_artifacts_and_starts_with_no_other() -> 
     let bed = Bed::new("artifacts", QUICK).await?;
     bed.expect(Stage::deploy("Deploy", QUICK), &[expected()]);
     bed.give(json!([image("{{ version }}")]), false).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let request = bed.request("matched", deploy("staging", "v1")).await?;
     let ended = bed.until_phase("matched", Phase::Succeeded).await?;
     let id = bed.until_launched(&request).await?;
@@ -117,7 +117,7 @@ async fn an_artifact_that_is_expected_only_since_it_was_accepted_lets_nothing_st
     let bed = Bed::new("expected-late", QUICK).await?;
     bed.expect(Stage::held("Deploy"), &[expected()]);
     bed.give(json!([image("{{ version }}")]), false).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let first = bed.request("first", deploy("staging", "v1")).await?;
     bed.until_launched(&first).await?;
     let second = bed.request("second", deploy("staging", "v2")).await?;
@@ -148,7 +148,7 @@ async fn what_gate_refuses_all_the_same_ends_with_its_sentence_and_is_sent_once(
         &[expected().prior_artifact()],
     );
     bed.give(json!([]), true).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let request = bed.request("late", deploy("staging", "v1")).await?;
     let failed = bed.until_phase("late", Phase::Failed).await?;
     ensure!(

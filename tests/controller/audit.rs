@@ -111,7 +111,7 @@ async fn each_decision_is_told_in_three_places_alike() -> Result<()> {
     bed.let_them(CAROL, &["approve"], "production").await?;
     bed.protect("production", json!({"approvals": {"required": 1}}))
         .await?;
-    let first = bed.controller_lasting("30s", &["--log-format", "text"])?;
+    let first = bed.controller_with(&["--log-format", "text"])?;
     let alice = bed.somebody(ALICE, &[]);
     let mut spec = deploy("production", "v1.0.0");
     spec["reason"] = json!("because\n\"quoted\"");
@@ -150,7 +150,7 @@ async fn each_decision_is_told_in_three_places_alike() -> Result<()> {
         Ok(())
     })
     .await?;
-    let second = bed.controller_lasting("30s", &[])?;
+    let second = bed.controller()?;
     bed.request_as(&alice, "new", deploy("staging", "v1.0.0"))
         .await?;
     bed.until_phase("new", Phase::Denied).await?;
@@ -167,7 +167,7 @@ async fn each_decision_is_told_in_three_places_alike() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_controller_wrote_and_did_not_tell_its_successor_tells() -> Result<()> {
     let bed = Bed::new("untold", QUICK).await?;
-    let mut first = bed.controller_lasting("30s", &["--test-crash-at", "after-status"])?;
+    let mut first = bed.controller_with(&["--test-crash-at", "after-status"])?;
     let request = bed.deploy("first").await?;
     first.until_ended().await?;
     let decided = bed.get("first").await?.status.unwrap_or_default().decisions;
@@ -175,7 +175,7 @@ async fn what_a_dead_controller_wrote_and_did_not_tell_its_successor_tells() -> 
     bed.api::<Lease>()
         .delete("foredeck-controller", &DeleteParams::default())
         .await?;
-    let second = bed.controller_lasting("30s", &[])?;
+    let second = bed.controller()?;
     bed.until_phase("first", Phase::Succeeded).await?;
     all_told(&bed, &[&second], "first").await?;
     ensure!(bed.launches(&request) == 1 && request.uid().is_some());
@@ -185,7 +185,7 @@ async fn what_a_dead_controller_wrote_and_did_not_tell_its_successor_tells() -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_whose_request_was_deleted_before_that_was_told_is_told() -> Result<()> {
     let bed = Bed::new("gone", Duration::from_mins(10)).await?;
-    let mut first = bed.controller_lasting("30s", &["--test-crash-at", "after-post"])?;
+    let mut first = bed.controller_with(&["--test-crash-at", "after-post"])?;
     let request = bed.deploy("first").await?;
     first.until_ended().await?;
     ensure!(first.audit()?.is_empty());
@@ -195,7 +195,7 @@ async fn a_start_whose_request_was_deleted_before_that_was_told_is_told() -> Res
     bed.api::<Lease>()
         .delete("foredeck-controller", &DeleteParams::default())
         .await?;
-    let second = bed.controller_lasting("30s", &[])?;
+    let second = bed.controller()?;
     let told = wait_for("the start to be told", PATIENCE, async || {
         let lines = lines(&[&second], "first")?;
         lines.into_values().next().context("nothing")

@@ -68,7 +68,7 @@ fn ended_as(request: &DeployRequest, why: &str, says: &[&str]) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_ends_only_when_spinnaker_says_so_and_is_repeated_until_then() -> Result<()> {
     let bed = Bed::new("cancel", LONG).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let (_, plain) = bed.held_in("plain", json!({})).await?;
     let (_, lost) = bed.held_in("lost", json!({})).await?;
     let (_, theirs) = bed.held_in("theirs", json!({})).await?;
@@ -159,7 +159,7 @@ async fn a_cancel_ends_only_when_spinnaker_says_so_and_is_repeated_until_then() 
 #[tokio::test(flavor = "multi_thread")]
 async fn time_spent_waiting_for_a_person_is_shown_and_does_not_count() -> Result<()> {
     let bed = Bed::new("judgment", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let stages = [
         Stage::deploy("Canary", QUICK),
         Stage::judgment("Looks good?", "Look at the dashboard.", ["yes", "no"]),
@@ -223,7 +223,7 @@ async fn time_spent_waiting_for_a_person_is_shown_and_does_not_count() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_again_after_its_end_is_shown_and_waited_for_and_the_phase_stays() -> Result<()> {
     let bed = Bed::new("rerun", LONG).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let first = bed.deploy("first").await?;
     let execution = bed.until_launched(&first).await?;
     ensure!(bed.gate.finish(&execution));

@@ -28,8 +28,6 @@ use crate::{
 };
 
 const QUICK: Duration = Duration::from_millis(100);
-/// Nobody takes over from these controllers, so on a busy machine none of them needs to lose it.
-const LEASE: &str = "30s";
 /// Secrets are read and connections are looked at more often than else.
 const OFTEN: &[&str] = &["--test-secret-age", "1s", "--test-refresh", "2s"];
 
@@ -210,7 +208,7 @@ async fn each_way_to_log_in_gets_in_and_the_status_says_as_whom() -> Result<()> 
     for (name, gate, how) in &ways {
         bed.connected(name, gate, how).await?;
     }
-    let controller = bed.controller_lasting(LEASE, OFTEN)?;
+    let controller = bed.controller_with(OFTEN)?;
     for (name, gate, how) in &ways {
         let status = bed
             .until_said(name, "ConfigurationValid", "foredeck")
@@ -285,7 +283,7 @@ async fn what_is_wrong_with_a_login_is_said_and_requests_go_on_when_it_is_mended
     down.stop().await;
     bed.connected("down", &down, &secret("client")).await?;
 
-    let _controller = bed.controller_lasting(LEASE, OFTEN)?;
+    let _controller = bed.controller_with(OFTEN)?;
     for (name, reason, says) in cases {
         let status = bed.until_said(name, reason, says).await?;
         ensure!(status.user.is_none() && status.version.is_none(), "{name}");
@@ -335,7 +333,7 @@ async fn a_rotated_certificate_is_shown_without_a_restart_and_no_poll_fails() ->
     bed.put_secret("client", tls(&authority.client("foredeck")?))
         .await?;
     bed.connected("kept", &gate, &mtls(&authority)).await?;
-    let controller = bed.controller_lasting(LEASE, OFTEN)?;
+    let controller = bed.controller_with(OFTEN)?;
     let held = bed.hold("kept").await?;
     bed.until_phase("hold-kept", Phase::Running).await?;
     for _ in 0..3 {
@@ -395,7 +393,7 @@ async fn a_rotated_password_and_a_rotated_token_are_used_and_what_runs_is_follow
     for (name, gate, how) in &ways {
         bed.connected(name, gate, how).await?;
     }
-    let controller = bed.controller_lasting(LEASE, OFTEN)?;
+    let controller = bed.controller_with(OFTEN)?;
     let mut held = Vec::new();
     for (name, ..) in &ways {
         held.push(bed.hold(name).await?);
@@ -441,7 +439,7 @@ async fn a_rotated_authority_of_gates_is_trusted_without_a_restart_and_no_poll_f
         .await?;
     let how = json!({"tls": {"caSecretRef": {"name": "authority"}}});
     bed.connected("kept", &gate, &how).await?;
-    let controller = bed.controller_lasting(LEASE, OFTEN)?;
+    let controller = bed.controller_with(OFTEN)?;
     let held = bed.hold("kept").await?;
     bed.until_phase("hold-kept", Phase::Running).await?;
 

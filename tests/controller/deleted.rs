@@ -131,7 +131,7 @@ impl Bed {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_deleted_before_it_was_sent_starts_nothing() -> Result<()> {
     let bed = Bed::new("unsent", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let pending = bed.request("pending", deploy("nowhere", "main")).await?;
     bed.until("pending", "waits", |request| {
         reason(request, "Reconciling") == "EnvironmentNotFound"
@@ -168,7 +168,7 @@ async fn a_request_deleted_before_it_was_sent_starts_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_deleted_while_it_runs_is_followed_to_its_end() -> Result<()> {
     let bed = Bed::new("running", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let (first, second) = bed.one_runs_one_waits().await?;
     bed.delete::<DeployRequest>("first").await?;
     bed.ends_one_after_the_other(&first, &second).await?;
@@ -188,7 +188,7 @@ async fn a_request_deleted_while_it_runs_is_followed_to_its_end() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_deleted_while_its_start_is_unknown_keeps_its_target() -> Result<()> {
     let bed = Bed::new("sent", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     // Nobody hears of this start until long after the caller gave up.
     let after = Duration::from_secs(2);
     bed.gate.inject(Fault::new(
@@ -213,7 +213,7 @@ async fn a_request_deleted_while_its_start_is_unknown_keeps_its_target() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_request_whose_start_never_appears_lets_go_after_the_settle_time() -> Result<()> {
     let bed = Bed::new("lost", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     bed.gate
         .inject(Fault::new(Operation::Start, Effect::ResetBeforeEffect));
     let first = bed.deploy("first").await?;
@@ -230,7 +230,7 @@ async fn a_deleted_request_whose_start_never_appears_lets_go_after_the_settle_ti
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_gitops_prunes_while_it_runs_is_not_overtaken() -> Result<()> {
     let bed = Bed::new("pruned", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let first = bed.request("checkout-v1", deploy("staging", "v1")).await?;
     bed.until_phase("checkout-v1", Phase::Running).await?;
     bed.delete::<DeployRequest>("checkout-v1").await?;
@@ -251,7 +251,7 @@ enum First {
 
 async fn a_namespace_made_again_repeats_nothing(prefix: &str, first_gone: First) -> Result<()> {
     let bed = Bed::new(prefix, ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let done = bed.request("done", deploy("production", "v0")).await?;
     bed.until_phase("done", Phase::Running).await?;
     ensure!(bed.finish(&done));

@@ -100,7 +100,7 @@ fn text(status: &DeployRequestStatus) -> &str {
 async fn a_login_that_is_missing_wrong_or_expired_is_named_and_mended_without_a_restart()
 -> Result<()> {
     let bed = Bed::new("login", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let redirected = bed.another_gate("redirected", &Value::Null).await?;
     redirected.inject(Fault::new(Operation::Any, Effect::RedirectToLogin).permanently());
     let paged = bed.another_gate("paged", &Value::Null).await?;
@@ -213,7 +213,7 @@ async fn a_login_that_is_missing_wrong_or_expired_is_named_and_mended_without_a_
 async fn what_can_get_better_is_tried_again_ever_more_slowly_and_a_cancel_is_heard_at_once()
 -> Result<()> {
     let bed = Bed::new("outage", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let down = bed.another_gate("down", &Value::Null).await?;
     down.stop().await;
     let silent = bed.another_gate("silent", &Value::Null).await?;
@@ -326,7 +326,7 @@ async fn what_can_get_better_is_tried_again_ever_more_slowly_and_a_cancel_is_hea
 #[tokio::test(flavor = "multi_thread")]
 async fn a_word_that_nobody_knows_is_shown_and_taken_for_work_under_way() -> Result<()> {
     let bed = Bed::new("word", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let gate = bed.another_gate("strange", &Value::Null).await?;
     for operation in [Operation::GetExecution, Operation::Batch] {
         gate.inject(

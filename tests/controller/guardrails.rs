@@ -26,8 +26,6 @@ use crate::support::{Bed, PATIENCE, deploy};
 const QUICK: Duration = Duration::from_millis(300);
 /// Until somebody says that it ends.
 const LONG: Duration = Duration::from_mins(10);
-/// A Lease that a slow machine doesn't lose.
-const LEASE: &str = "30s";
 /// Who may deploy to production and pass what holds it, where a test lets her.
 const ALICE: &str = "alice@corp.example";
 

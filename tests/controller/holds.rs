@@ -21,7 +21,6 @@ use crate::support::{Bed, Controller, deploy, phase_of};
 const LONG: Duration = Duration::from_mins(10);
 const QUICK: Duration = Duration::from_millis(50);
 /// A Lease that a slow machine doesn't lose; it is taken away when its holder has died.
-const LEASE: &str = "10s";
 
 fn rollback() -> Value {
     json!({"application": "checkout", "environment": "staging", "action": "rollback"})
@@ -107,7 +106,7 @@ impl Bed {
 async fn after_a_rollback_nothing_starts_until_it_is_unheld_and_then_the_oldest_does() -> Result<()>
 {
     let bed = Bed::new("holds", LONG).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     for version in ["v1", "v2", "v3"] {
         bed.passes(version, deploy("staging", version)).await?;
     }
@@ -183,7 +182,7 @@ async fn after_a_rollback_nothing_starts_until_it_is_unheld_and_then_the_oldest_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_to_what_never_succeeded_there_is_refused() -> Result<()> {
     let bed = Bed::new("never", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     for version in ["v1", "v2"] {
         bed.request(version, deploy("staging", version)).await?;
         bed.until_phase(version, Phase::Succeeded).await?;
@@ -225,7 +224,7 @@ const DEATHS: [Death; 5] = [
 
 async fn dies(death: Death) -> Result<()> {
     let bed = Bed::new("hold-crash", LONG).await?;
-    let first = bed.controller_lasting(LEASE, &[])?;
+    let first = bed.controller()?;
     for version in ["v1", "v2"] {
         bed.passes(version, deploy("staging", version)).await?;
     }
@@ -239,7 +238,7 @@ async fn dies(death: Death) -> Result<()> {
         Death::Ending(point) => &["--test-crash-at", point],
         Death::Ended | Death::Claiming(_) => &[],
     };
-    let second = bed.controller_lasting(LEASE, points)?;
+    let second = bed.controller_with(points)?;
     ensure!(bed.finish(&back));
     match death {
         Death::Ending(_) => bed.until_dead(second).await?,
@@ -253,7 +252,7 @@ async fn dies(death: Death) -> Result<()> {
         Death::Claiming(point) => &["--test-crash-at", point],
         Death::Ending(_) | Death::Ended => &[],
     };
-    let third = bed.controller_lasting(LEASE, points)?;
+    let third = bed.controller_with(points)?;
     bed.until_phase("back", Phase::Succeeded).await?;
     let hold = bed.until_rolled_back_by(&back).await?;
     let kept = bed.until_kept("next", &hold).await?;
@@ -262,7 +261,7 @@ async fn dies(death: Death) -> Result<()> {
     let _last = match death {
         Death::Claiming(_) => {
             bed.until_dead(third).await?;
-            bed.controller_lasting(LEASE, &[])?
+            bed.controller()?
         }
         Death::Ending(_) | Death::Ended => third,
     };
@@ -283,7 +282,7 @@ async fn a_crash_between_a_rollback_and_the_next_claim_lets_nothing_through() ->
 async fn a_rollback_whose_request_is_deleted_holds_all_the_same_and_so_does_a_rebuilt_target()
 -> Result<()> {
     let bed = Bed::new("hold-lost", LONG).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     for version in ["v1", "v2"] {
         bed.passes(version, deploy("staging", version)).await?;
     }

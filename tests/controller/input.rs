@@ -272,7 +272,7 @@ async fn what_can_never_start_fails_with_the_rule_and_who_can_change_it_and_is_n
 -> Result<()> {
     let bed = Bed::new("input", QUICK).await?;
     bed.put_oddities().await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let cases = hopeless();
     for case in &cases {
         bed.request(case.name, case.spec.clone()).await?;
@@ -384,7 +384,7 @@ async fn what_can_never_start_fails_with_the_rule_and_who_can_change_it_and_is_n
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_is_waited_for_and_its_coming_is_heard_at_once() -> Result<()> {
     let bed = Bed::new("missing", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let connectionless =
         json!({"connection": "later", "target": {"account": "eks-none", "namespace": "shop"}});
     bed.create::<Environment>("connectionless", connectionless)
@@ -491,7 +491,7 @@ async fn an_object_that_can_not_be_read_stops_nothing_but_itself_and_is_told_so(
     )
     .await?;
     ensure!(bed.get("broken").await.is_err(), "it can be read after all");
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     bed.deploy_and_see("sound").await?;
     let note = bed.until_event("broken", "Invalid").await?;
     ensure!(note.contains("can't be read and is left alone"), "{note}");

@@ -145,7 +145,7 @@ fn patches(bed: &Bed) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_judge_lets_it_go_on_or_stops_it_and_is_named_for_it() -> Result<()> {
     let bed = judging("judged", &["goes", "stops", "slack"]).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let goes = waits(&bed, "goes").await?;
     ensure!(goes.judgment.name == "Looks good?" && goes.judgment.inputs == ["eu", "us"]);
     ensure!(
@@ -218,7 +218,7 @@ async fn whoever_may_judge_lets_it_go_on_or_stops_it_and_is_named_for_it() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn only_an_answer_that_fits_counts_and_of_two_the_first() -> Result<()> {
     let bed = judging("fits", &["fits", "both"]).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let fits = waits(&bed, "fits").await?;
     let (alice, eve) = (bed.somebody(ALICE, &[]), bed.somebody(EVE, &[]));
     let named = |execution: &str, stage: &str, input: &str| json!({"judgment": {"execution": execution, "stage": stage, "input": input}});
@@ -309,7 +309,7 @@ async fn where_the_stage_names_roles_the_judge_needs_a_group_that_has_one() -> R
     place(&bed, "unmapped", roles.clone(), stage).await?;
     let stage = question().with("requiredJudgmentRoles", json!(["qa"]));
     place(&bed, "foreign", roles, stage).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let mapped = waits(&bed, "mapped").await?;
     ensure!(mapped.judgment.roles == ["qa", "sre"]);
     let (bare, tester) = (bed.somebody(BOB, &[]), bed.somebody(ALICE, &["okta:qa"]));
@@ -350,7 +350,7 @@ async fn where_the_stage_names_roles_the_judge_needs_a_group_that_has_one() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_neither_lost_when_it_comes_early_nor_when_spinnaker_loses_it() -> Result<()> {
     let bed = judging("early", &["early", "lost", "dropped"]).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     // The stage runs and doesn't listen yet.
     bed.gate.set_timing(Timing {
         task_start: Duration::from_secs(3),
@@ -399,7 +399,7 @@ async fn an_answer_is_neither_lost_when_it_comes_early_nor_when_spinnaker_loses_
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_in_deck_wins_and_a_cancelled_request_is_never_judged() -> Result<()> {
     let bed = judging("deck", &["deck", "stopped", "cancelled"]).await?;
-    let controller = bed.controller_lasting("30s", &[])?;
+    let controller = bed.controller()?;
     let deck = waits(&bed, "deck").await?;
     ensure!(bed.gate.judge(&deck.execution, "continue", "carol"));
     bed.until_phase("deck", Phase::Succeeded).await?;
@@ -419,7 +419,7 @@ async fn an_answer_in_deck_wins_and_a_cancelled_request_is_never_judged() -> Res
     controller.kill();
     answer(&bed, &alice, "yes", "stopped", stopped.spec(&json!({}))).await?;
     ensure!(bed.gate.judge(&stopped.execution, "stop", "carol"));
-    let controller = bed.controller_lasting("2s", &[])?;
+    let controller = bed.controller()?;
     bed.until_phase("stopped", Phase::Failed).await?;
     bed.until_counts("yes", "False JudgmentOver").await?;
     let judged = remembered(&bed, "stopped").await?;
@@ -439,7 +439,7 @@ async fn an_answer_in_deck_wins_and_a_cancelled_request_is_never_judged() -> Res
         cancelled.spec(&json!({})),
     )
     .await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let ended = bed.until_phase("cancelled", Phase::Canceled).await?;
     ensure!(message(&ended).contains("cancelled as asked"));
     bed.until_counts("too-late", "False JudgmentOver").await?;
@@ -451,7 +451,7 @@ async fn an_answer_in_deck_wins_and_a_cancelled_request_is_never_judged() -> Res
 async fn whoever_dies_around_the_call_leaves_one_answer() -> Result<()> {
     let bed = judging("dies", &POINTS).await?;
     for (done, point) in POINTS.into_iter().enumerate() {
-        let mut first = bed.controller_lasting("2s", &["--test-crash-at", point])?;
+        let mut first = bed.controller_with(&["--test-crash-at", point])?;
         let asked = waits(&bed, point).await?;
         let alice = bed.somebody(ALICE, &[]);
         answer(&bed, &alice, point, point, asked.spec(&json!({}))).await?;
@@ -459,7 +459,7 @@ async fn whoever_dies_around_the_call_leaves_one_answer() -> Result<()> {
         ensure!(!status.success(), "{point}: it did not die");
         let handed = usize::from(point == "after-judge");
         ensure!(patches(&bed) == done + handed, "{point}");
-        let second = bed.controller_lasting("2s", &[])?;
+        let second = bed.controller()?;
         bed.until_phase(point, Phase::Succeeded)
             .await
             .with_context(|| point.to_owned())?;

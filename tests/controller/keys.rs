@@ -52,7 +52,7 @@ fn resolved(request: &DeployRequest) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ran_under_a_key_runs_once_whoever_asks_again() -> Result<()> {
     let bed = Bed::new("keys", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let original = bed.run("release", deploy("staging", "v1")).await?;
     bed.delete::<DeployRequest>("release").await?;
     let again = bed.run("release", deploy("staging", "v1")).await?;
@@ -131,7 +131,7 @@ impl Bed {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_goes_to_the_version_that_ran_before_and_a_restart_changes_none() -> Result<()> {
     let bed = Bed::new("rollback", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     bed.request("nothing", act("rollback", "production"))
         .await?;
     let failed = bed.until_phase("nothing", Phase::Failed).await?;
@@ -194,7 +194,7 @@ async fn a_target_remembers_its_last_twenty_and_a_copy_of_a_request_starts_nothi
     let refusal = json!({"timestamp": "2026-01-01T00:00:00Z", "status": 400, "error": "Bad Request", "message": "no"});
     bed.gate
         .inject(Fault::new(Operation::Start, Effect::Answer(400, refusal)).permanently());
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let names: Vec<String> = (0..22).map(|number| format!("release-{number}")).collect();
     for name in &names {
         bed.request(name, deploy("staging", name)).await?;

@@ -14,7 +14,7 @@ const QUICK: Duration = Duration::from_millis(600);
 #[tokio::test(flavor = "multi_thread")]
 async fn an_applied_request_starts_one_execution_and_follows_it_to_its_end() -> Result<()> {
     let bed = Bed::new("life", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let request = bed.deploy("first").await?;
     let ended = bed.until_phase("first", Phase::Succeeded).await?;
     ensure!(bed.launches(&request) == 1);
@@ -106,7 +106,7 @@ async fn a_failure_names_the_deepest_stage_and_what_it_said_and_nothing_that_is_
         json!({"spinnakerApplication": "checkout", "actions": actions}),
     )
     .await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let cases: [(&str, &str, &[&str]); 5] = [
         (
             "flat",
@@ -183,7 +183,7 @@ async fn a_failure_names_the_deepest_stage_and_what_it_said_and_nothing_that_is_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_reads_as_a_story_in_kubectl_describe() -> Result<()> {
     let bed = Bed::new("story", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let spec = json!({"application": "checkout", "environment": "later", "action": "restart"});
     bed.request("told", spec).await?;
     bed.until_event("told", "EnvironmentNotFound").await?;

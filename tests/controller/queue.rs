@@ -30,7 +30,7 @@ fn by_age(mut requests: Vec<DeployRequest>) -> Vec<DeployRequest> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_runs_one_at_a_time_in_order_and_does_not_hold_up_another() -> Result<()> {
     let bed = Bed::new("queue", LONG).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let first = bed.deploy("first").await?;
     let running = bed.until_launched(&first).await?;
     let mut waiting = Vec::new();
@@ -108,7 +108,7 @@ async fn who_comes_while_a_target_is_taken_gets_what_the_environment_says() -> R
         bed.another_environment(name, protection, [Stage::held("Deploy")])
             .await?;
     }
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let mut holders = Vec::new();
     for name in ["rejecting", "superseding", "hasty"] {
         let holder = bed

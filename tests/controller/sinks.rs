@@ -48,7 +48,7 @@ impl Sinks {
     }
 
     /// A controller that tells the server, and the file if wanted.
-    fn controller(&self, lease: &str, file: bool, arguments: &[&str]) -> Result<Controller> {
+    fn controller(&self, file: bool, arguments: &[&str]) -> Result<Controller> {
         let url = self.server.url();
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let (file_path, authorities, token) =
@@ -59,7 +59,7 @@ impl Sinks {
             all.extend(["--audit-file", &file_path]);
         }
         all.extend(arguments);
-        self.bed.controller_lasting(lease, &all)
+        self.bed.controller_with(&all)
     }
 
     /// Waits until the object says that the sinks have all of it, and gives its decisions in the words of lines.
@@ -127,7 +127,7 @@ fn told(lines: Vec<Value>, request: &str) -> Result<(Vec<Value>, usize)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sink_gets_each_decision_once_and_in_order() -> Result<()> {
     let sinks = Sinks::new("sinks").await?;
-    let controller = sinks.controller("30s", true, &[])?;
+    let controller = sinks.controller(true, &[])?;
     sinks.bed.deploy("first").await?;
     sinks.bed.until_phase("first", Phase::Succeeded).await?;
     let decisions = sinks.until_audited("first").await?;
@@ -157,7 +157,7 @@ async fn every_sink_gets_each_decision_once_and_in_order() -> Result<()> {
     // Its successor has nothing to tell of it again, also where no event says so.
     controller.kill();
     sinks.nobody_leads().await?;
-    let _second = sinks.controller("30s", true, &[])?;
+    let _second = sinks.controller(true, &[])?;
     sinks.bed.deploy("second").await?;
     sinks.bed.until_phase("second", Phase::Succeeded).await?;
     sinks.until_audited("second").await?;
@@ -168,7 +168,7 @@ async fn every_sink_gets_each_decision_once_and_in_order() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_sink_nothing_is_marked() -> Result<()> {
     let bed = Bed::new("sinkless", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     bed.deploy("first").await?;
     let ended = bed.until_phase("first", Phase::Succeeded).await?;
     ensure!(ended.status.unwrap_or_default().audited.is_none());
@@ -180,7 +180,7 @@ async fn without_a_sink_nothing_is_marked() -> Result<()> {
 async fn whoever_dies_while_telling_a_sink_loses_nothing() -> Result<()> {
     for point in AUDIT_POINTS {
         let sinks = Sinks::new("sinkdies").await?;
-        let mut first = sinks.controller("30s", false, &["--test-crash-at", point])?;
+        let mut first = sinks.controller(false, &["--test-crash-at", point])?;
         let request = sinks.bed.deploy("first").await?;
         first.until_ended().await?;
         let came = sinks.server.lines()?.len();
@@ -200,7 +200,7 @@ async fn whoever_dies_while_telling_a_sink_loses_nothing() -> Result<()> {
             "{point}: {marked:?}"
         );
         sinks.nobody_leads().await?;
-        let _second = sinks.controller("30s", false, &[])?;
+        let _second = sinks.controller(false, &[])?;
         sinks.bed.until_phase("first", Phase::Succeeded).await?;
         let decisions = sinks.until_audited("first").await?;
         let (told, again) = sinks.told("first")?;
@@ -217,7 +217,7 @@ async fn a_sink_that_is_down_delays_no_deployment_and_misses_no_decision() -> Re
     let sinks = Sinks::new("sinkdown").await?;
     let bed = &sinks.bed;
     sinks.server.answer(SinkAnswer::Status(503));
-    let controller = sinks.controller("30s", true, &[])?;
+    let controller = sinks.controller(true, &[])?;
     let mut spec = deploy("staging", "main");
     spec["ttlAfterFinished"] = json!("1ms");
     bed.request("brief", spec).await?;
@@ -269,7 +269,7 @@ async fn a_sink_that_is_down_delays_no_deployment_and_misses_no_decision() -> Re
 async fn another_controller_tells_what_one_hangs_with() -> Result<()> {
     let sinks = Sinks::new("sinkslow").await?;
     sinks.server.answer(SinkAnswer::Silence);
-    let first = sinks.controller("2s", false, &[])?;
+    let first = sinks.controller(false, &[])?;
     let request = sinks.bed.deploy("first").await?;
     wait_for("something to be told", PATIENCE, async || {
         ensure!(!sinks.server.posts().is_empty());
@@ -278,7 +278,7 @@ async fn another_controller_tells_what_one_hangs_with() -> Result<()> {
     .await?;
     sinks.bed.until_phase("first", Phase::Succeeded).await?;
     first.signal("STOP")?;
-    let _second = sinks.controller("2s", false, &[])?;
+    let _second = sinks.controller(false, &[])?;
     let before = sinks.server.posts().len();
     wait_for("the other one to tell it", PATIENCE, async || {
         ensure!(sinks.server.posts().len() > before);
@@ -299,7 +299,7 @@ async fn a_request_that_a_sink_will_not_have_holds_up_no_other() -> Result<()> {
     let sinks = Sinks::new("sinkpoison").await?;
     let poison = SinkAnswer::RefuseWith("\"request\":\"poison\"".to_owned());
     sinks.server.answer(poison);
-    let _controller = sinks.controller("30s", false, &[])?;
+    let _controller = sinks.controller(false, &[])?;
     sinks.bed.deploy("poison").await?;
     sinks.bed.deploy("good").await?;
     sinks.bed.until_phase("good", Phase::Succeeded).await?;
@@ -314,7 +314,7 @@ async fn lines_go_to_no_server_that_is_not_trusted() -> Result<()> {
     let sinks = Sinks::new("sinktrust").await?;
     let other = StandInSink::start().await?;
     fs::write(&sinks.authorities, other.ca_pem())?;
-    let controller = sinks.controller("30s", false, &[])?;
+    let controller = sinks.controller(false, &[])?;
     sinks.bed.deploy("first").await?;
     sinks.bed.until_phase("first", Phase::Succeeded).await?;
     wait_for("the trouble to be told", PATIENCE, async || {

@@ -35,7 +35,7 @@ async fn the_other_endpoint_starts_once_too_and_finds_what_it_started_by_its_cor
 -> Result<()> {
     let bed = Bed::new("v1", QUICK).await?;
     bed.connect("staging", json!({"trigger": "V1"})).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let plain = bed.deploy("plain").await?;
     let ended = bed.until_phase("plain", Phase::Succeeded).await?;
     let status = ended.status.unwrap_or_default();
@@ -83,7 +83,7 @@ async fn the_other_endpoint_starts_once_too_and_finds_what_it_started_by_its_cor
 async fn a_connection_that_holds_sends_nothing_again_until_a_person_lets_go() -> Result<()> {
     let bed = Bed::new("hold", QUICK).await?;
     bed.connect("staging", json!({"onUnknown": "Hold"})).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     bed.gate
         .inject(Fault::new(Operation::Start, Effect::ResetBeforeEffect));
     let held = bed.deploy("held").await?;

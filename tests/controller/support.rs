@@ -34,7 +34,10 @@ pub(crate) const POLICIES: &str = concat!(
     "/examples/install/admission.yaml"
 );
 /// How long anything here may take: far longer than it does.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A Lease that a busy machine doesn't lose, and that whoever comes after a killed one doesn't wait for long.
+pub(crate) const LEASE: &str = "10s";
 
 /// Everything that one test needs.
 pub(crate) struct Bed {
@@ -386,7 +389,7 @@ impl Bed {
     }
 
     pub(crate) fn controller_with(&self, arguments: &[&str]) -> Result<Controller> {
-        self.controller_lasting("2s", arguments)
+        self.controller_lasting(LEASE, arguments)
     }
 
     /// Starts the controller with a Lease of that duration.

@@ -76,7 +76,7 @@ async fn a_branch_that_moves_while_its_request_waits_changes_nothing() -> Result
         return Ok(());
     };
     bed.sends(SHORT).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let one = github.head("main").await?;
     github.branch("release", &one).await?;
     let first = bed.request("first", deploy("staging", "main")).await?;
@@ -138,7 +138,7 @@ async fn a_branch_is_approved_as_the_commit_that_it_was() -> Result<()> {
     bed.let_them(CAROL, &["approve"], "production").await?;
     bed.protect("production", json!({"approvals": {"required": 1}}))
         .await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let alice = bed.somebody(ALICE, &[]);
     let accepted = github.commit("main", "Accepted", "Robin").await?;
     let request = bed
@@ -180,7 +180,7 @@ async fn a_version_that_is_not_there_goes_as_it_was_typed_where_nobody_minds() -
     let Some(github) = bed.repository().await? else {
         return Ok(());
     };
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let typed = run(&bed, "typed", deploy("staging", "build-17")).await?;
     ensure!(
         commit_of(&typed).is_none() && problem(&typed).contains("`build-17`"),
@@ -242,7 +242,7 @@ async fn who_needs_a_commit_waits_for_github_in_nobodys_way() -> Result<()> {
     let Some(github) = bed.repository().await? else {
         return Ok(());
     };
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     github.set_fault(Some(GithubFault::Status(503)));
     // By its name alone it goes, and says that nobody knows which commit that is.
     let goes = run(&bed, "goes", deploy("staging", "main")).await?;
@@ -288,7 +288,7 @@ async fn a_limit_is_heeded_until_it_is_over() -> Result<()> {
         return Ok(());
     };
     bed.sends(SHORT).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     github.set_fault(Some(GithubFault::Limited(3600)));
     bed.request("first", deploy("staging", "main")).await?;
     bed.until_kept_by("first", WaitingFor::Repository, "rate limit")
@@ -319,7 +319,7 @@ async fn a_limit_is_heeded_until_it_is_over() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_repository_there_are_no_commits() -> Result<()> {
     let bed = Bed::new("norepo", QUICK).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let plain = run(&bed, "plain", deploy("staging", "main")).await?;
     ensure!(
         commit_of(&plain).is_none() && changes(&plain).is_none(),
@@ -351,7 +351,7 @@ async fn what_ran_is_gone_back_to_and_restarted_as_its_commit() -> Result<()> {
         return Ok(());
     };
     bed.sends(SHORT).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let one = github.head("main").await?;
     run(&bed, "one", deploy("staging", "main")).await?;
     let two = github.commit("main", "Second", "Robin").await?;
@@ -419,7 +419,7 @@ async fn what_changes_holds_nothing_up() -> Result<()> {
     let Some(github) = bed.repository().await? else {
         return Ok(());
     };
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let one = github.head("main").await?;
     run(&bed, "one", deploy("staging", "main")).await?;
     github.commits("main", 3).await?;
@@ -467,7 +467,7 @@ async fn what_changes_is_shown_to_who_approves_as_soon_as_it_is_known() -> Resul
     bed.sends(SHORT).await?;
     bed.let_people_write().await?;
     bed.let_them(ALICE, &["deploy"], "production").await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     run(&bed, "one", deploy("production", "main")).await?;
     bed.protect("production", json!({"approvals": {"required": 1}}))
         .await?;
@@ -500,7 +500,7 @@ async fn an_archived_repository_is_said_and_hinders_nothing() -> Result<()> {
         return Ok(());
     };
     github.archive().await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     for (name, base) in [("first", false), ("second", true)] {
         let ended = run(&bed, name, deploy("staging", "main")).await?;
         ensure!(commit_of(&ended).is_some(), "{:?}", ended.status);
@@ -589,7 +589,7 @@ async fn who_waits_for_spinnaker_asks_github_once() -> Result<()> {
     connection["gateUrl"] = json!("http://127.0.0.1:9");
     bed.create::<foredeck::api::SpinnakerConnection>("gate", connection)
         .await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let one = github.head("main").await?;
     let request = bed.request("first", deploy("staging", "main")).await?;
     bed.until_kept_by("first", WaitingFor::Spinnaker, "")

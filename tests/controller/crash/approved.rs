@@ -15,7 +15,6 @@ use serde_json::json;
 use crate::support::{Bed, deploy, phase_of};
 
 const QUICK: Duration = Duration::from_millis(300);
-const LEASE: &str = "10s";
 const CAROL: &str = "carol@corp.example";
 const DAVE: &str = "dave@corp.example";
 /// Where the approval is taken back before anything was sent.
@@ -36,7 +35,7 @@ async fn approved(point: &'static str) -> Result<()> {
     }
     bed.protect("staging", json!({"approvals": {"required": 1}}))
         .await?;
-    let mut first = bed.controller_lasting(LEASE, &["--test-crash-at", point])?;
+    let mut first = bed.controller_with(&["--test-crash-at", point])?;
     let request = bed.request("first", deploy("staging", "v1.0.0")).await?;
     bed.until_phase("first", Phase::AwaitingApproval).await?;
     bed.approve(CAROL, "first").await?;
@@ -45,7 +44,7 @@ async fn approved(point: &'static str) -> Result<()> {
     bed.api::<Lease>()
         .delete("foredeck-controller", &DeleteParams::default())
         .await?;
-    let _second = bed.controller_lasting(LEASE, &[])?;
+    let _second = bed.controller()?;
     // Where it may have been sent it is looked for, and not sent again; else it waits as if nothing had been.
     let waits = bed
         .until("first", "waiting for an approval", |request| {

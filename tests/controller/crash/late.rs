@@ -16,7 +16,6 @@ use crate::support::{Bed, Controller, PATIENCE, phase_of, reason};
 /// Long after the settle time, and after the second POST's execution has ended.
 const FAR_TOO_LATE: Duration = Duration::from_secs(14);
 const QUICK: Duration = Duration::from_millis(500);
-const LEASE: &str = "10s";
 
 /// A request whose first POST is done far too late, and its controller.
 async fn begun(arguments: &[&str]) -> Result<(Bed, Controller, String)> {
@@ -27,7 +26,7 @@ async fn begun(arguments: &[&str]) -> Result<(Bed, Controller, String)> {
             after: FAR_TOO_LATE,
         },
     ));
-    let controller = bed.controller_lasting(LEASE, arguments)?;
+    let controller = bed.controller_with(arguments)?;
     let request = bed.deploy("first").await?;
     Ok((bed, controller, request.uid().unwrap_or_default()))
 }
@@ -81,7 +80,7 @@ async fn a_start_that_runs_far_too_late_is_no_success_of_a_request_that_has_not_
     leases
         .delete("foredeck-controller", &DeleteParams::default())
         .await?;
-    let _successor = bed.controller_lasting(LEASE, &[])?;
+    let _successor = bed.controller()?;
     let ended = bed
         .until("first", "ended", |request| phase_of(request).is_terminal())
         .await?;

@@ -28,8 +28,6 @@ use crate::support::{Bed, Controller, PATIENCE, deploy, furnish, phase_of};
 
 /// Between two looks at what is waited for.
 const LOOK: Duration = Duration::from_millis(200);
-/// A Lease that a slow machine doesn't lose; it is taken away when its holder has died.
-const LEASE: &str = "10s";
 
 /// A cell that runs.
 pub(super) struct Scene {
@@ -147,7 +145,7 @@ impl Scene {
             Kill::At(point) => vec!["--test-crash-at", point],
             Kill::WhilePosting => vec![],
         };
-        let controller = self.bed.controller_lasting(LEASE, &at)?;
+        let controller = self.bed.controller_with(&at)?;
         let controller = self.controller.insert(controller);
         let first = self
             .bed
@@ -204,7 +202,7 @@ impl Scene {
                 "delete the Lease: {error}"
             );
         }
-        self.controller = Some(self.bed.controller_lasting(LEASE, &[])?);
+        self.controller = Some(self.bed.controller()?);
         Ok(())
     }
 

@@ -68,7 +68,7 @@ async fn fifty_requests_restored_from_an_export_start_nothing() -> Result<()> {
         .iter()
         .map(|name| name.replace("env", "missing"))
         .collect();
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let done = bed.each("done", &environments).await?;
     bed.until_all(&done, Phase::Running).await?;
     ensure!(done.iter().all(|request| bed.finish(request)));

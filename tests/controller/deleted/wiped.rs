@@ -53,7 +53,7 @@ impl Bed {
 
 async fn a_target_lost_while_a_request_runs(prefix: &str, damage: Damage) -> Result<()> {
     let bed = Bed::new(prefix, ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let done = bed.one_done("done").await?;
     let forgotten = bed.one_done("forgotten").await?;
     bed.delete::<DeployRequest>("forgotten").await?;
@@ -86,7 +86,7 @@ async fn a_target_wiped_while_a_request_runs_is_held_by_it_again() -> Result<()>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_wiped_while_its_deleted_request_runs_is_held_by_it_again() -> Result<()> {
     let bed = Bed::new("target-c", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let (first, second) = bed.one_runs_one_waits().await?;
     bed.delete::<DeployRequest>("first").await?;
     bed.damage(Damage::Wiped).await?;
@@ -97,7 +97,7 @@ async fn a_target_wiped_while_its_deleted_request_runs_is_held_by_it_again() -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_found_however_many_ran_since() -> Result<()> {
     let bed = Bed::new("target-i", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let (first, second) = bed.one_runs_one_waits().await?;
     // Somebody else's, of the same pipeline: more than are looked through.
     let pipeline = bed.gate.launches()[0].pipeline_config_id.clone();
@@ -125,7 +125,7 @@ async fn what_runs_is_found_however_many_ran_since() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_lost_while_it_is_idle_still_knows_what_ran() -> Result<()> {
     let bed = Bed::new("target-d", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let done = bed.one_done("done").await?;
     let forgotten = bed.one_done("forgotten").await?;
     bed.delete::<DeployRequest>("forgotten").await?;
@@ -157,7 +157,7 @@ async fn a_target_lost_while_it_is_idle_still_knows_what_ran() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_lost_while_a_start_is_unknown_is_not_sent_to_again() -> Result<()> {
     let bed = Bed::new("target-e", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let after = Duration::from_secs(2);
     bed.gate.inject(Fault::new(
         Operation::Start,
@@ -183,7 +183,7 @@ async fn a_request_and_a_target_that_both_lost_their_status_are_found_again() ->
         bed.wipe_status::<DeployRequest>(request).await?;
     }
     bed.damage(Damage::Wiped).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     bed.until_held_by(&first).await?;
     bed.until_phase("first", Phase::Running).await?;
     bed.until_phase("second", Phase::Queued).await?;
@@ -203,7 +203,7 @@ async fn a_cancel_that_meets_a_lost_target_still_cancels_what_runs() -> Result<(
     controller.kill();
     bed.damage(Damage::Deleted).await?;
     bed.cancel("first").await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     let ended = bed.until_phase("first", Phase::Canceled).await?;
     let execution = ended.status.and_then(|status| status.execution);
     let execution = execution.context("its execution")?;
@@ -219,7 +219,7 @@ const UNREADABLE: &str = "2026-01-01T00:00:00+99:99";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_cannot_be_read_blocks_until_it_is_mended() -> Result<()> {
     let bed = Bed::new("target-h", ENDLESS).await?;
-    let _controller = bed.controller_lasting("30s", &[])?;
+    let _controller = bed.controller()?;
     bed.one_done("done").await?;
     let target = bed.target("staging").await?;
     let initialized = serde_json::to_value(&target)?["status"]["initialized"].clone();

@@ -14,8 +14,8 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{ALICE, Guard, LEASE, QUICK, overridden};
-use crate::support::{Bed, Controller, PATIENCE, deploy, message, phase_of};
+use super::{ALICE, Guard, QUICK, overridden};
+use crate::support::{Bed, Controller, LEASE, PATIENCE, deploy, message, phase_of};
 use anyhow::{Result, ensure};
 use foredeck::api::{
     DeployRequest, DeployTarget,
@@ -59,26 +59,36 @@ enum Held {
     Before,
 }
 
+/// How many may read a target at once: whoever looks for what else runs there reads it, too.
+const READERS: usize = 4;
+
 /// Holds what is read between the mark and the POST, and waits until it is asked for.
-async fn held_after_the_mark(stage: &Stage, held: Held, mut mark: HeldCall) -> Result<HeldCall> {
+async fn held_after_the_mark(
+    stage: &Stage,
+    held: Held,
+    mut mark: HeldCall,
+) -> Result<Vec<HeldCall>> {
     let (bed, proxy) = (&stage.bed, &stage.proxy);
-    let target = async |environment: &str| -> Result<HeldCall> {
+    let target = async |environment: &str| -> Result<Vec<HeldCall>> {
         let name = bed.target(environment).await?.name_any();
-        Ok(proxy.hold_of(&name, Method::GET, "deploytargets", ""))
+        let hold = |_| proxy.hold_of(&name, Method::GET, "deploytargets", "");
+        Ok((0..READERS).map(hold).collect())
     };
     mark.arrived().await?;
-    let mut read = match held {
-        Held::Mark => return Ok(mark),
-        Held::Freezes => proxy.hold(Method::GET, "deployfreezes", ""),
+    let mut reads = match held {
+        Held::Mark => return Ok(vec![mark]),
+        Held::Freezes => vec![proxy.hold(Method::GET, "deployfreezes", "")],
         Held::Target => target("production").await?,
         Held::Before => target("staging").await?,
     };
     mark.release();
-    read.arrived().await?;
+    if let Some(read) = reads.first_mut() {
+        read.arrived().await?;
+    }
     let marked = bed.target("production").await?.status.unwrap_or_default();
     let sent_at = marked.active.and_then(|active| active.attempt.sent_at);
     ensure!(sent_at.is_some(), "{held:?} is read, and nothing is marked");
-    Ok(read)
+    Ok(reads)
 }
 
 /// What ran in staging was another version.
@@ -107,7 +117,7 @@ async fn set_between(guard: Guard, held: Held) -> Result<()> {
     let launches = bed.gate.launches().len();
     let mark = stage.proxy.hold(Method::PATCH, TARGET_STATUS, MARK);
     let request = bed.request("first", deploy("production", "v1")).await?;
-    let call = held_after_the_mark(&stage, held, mark).await?;
+    let calls = held_after_the_mark(&stage, held, mark).await?;
     // Its watches tell the controller nothing of it.
     let withheld = Weather {
         withheld: true,
@@ -120,7 +130,7 @@ async fn set_between(guard: Guard, held: Held) -> Result<()> {
         _ => guard.set(bed).await?,
     }
     let writes = stage.proxy.writes().len();
-    call.release();
+    drop(calls);
     let waits = bed
         .until("first", "held", |request| {
             let status = request.status.clone().unwrap_or_default();
@@ -182,13 +192,13 @@ async fn an_override_that_comes_after_the_mark_passes_nothing_before_it_is_told(
         .await?;
     let mark = stage.proxy.hold(Method::PATCH, TARGET_STATUS, MARK);
     let request = bed.request("first", deploy("production", "v1")).await?;
-    let call = held_after_the_mark(&stage, Held::Freezes, mark).await?;
+    let calls = held_after_the_mark(&stage, Held::Freezes, mark).await?;
     Guard::Freeze.set(bed).await?;
     let api: Api<DeployRequest> = Api::namespaced(bed.somebody(ALICE, &[]), &bed.namespace);
     let passes = Patch::Merge(json!({"spec": {"override": {"reason": "the site is down"}}}));
     api.patch("first", &PatchParams::default(), &passes).await?;
     let mut again = stage.proxy.hold(Method::PATCH, TARGET_STATUS, MARK);
-    call.release();
+    drop(calls);
     again.arrived().await?;
     // The first mark came to nothing, and with the next stands by whose word it starts.
     ensure!(bed.launches(&request) == 0);
@@ -216,14 +226,14 @@ async fn a_start_whose_time_passes_after_the_mark_has_it_taken_back_and_expires(
     let mut spec = deploy("production", "v1");
     spec["startBefore"] = json!(ends.to_string());
     let request = bed.request("first", spec).await?;
-    let call = held_after_the_mark(&stage, Held::Freezes, mark).await?;
+    let calls = held_after_the_mark(&stage, Held::Freezes, mark).await?;
     wait_for("its time to pass", PATIENCE, async || {
         let now = jiff::Timestamp::now();
         ensure!(now > ends, "{now}");
         Ok(())
     })
     .await?;
-    call.release();
+    drop(calls);
     let ended = bed.until_phase("first", Phase::Expired).await?;
     ensure!(
         message(&ended).contains("spec.startBefore"),

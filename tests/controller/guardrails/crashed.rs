@@ -4,7 +4,7 @@
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::DeleteParams;
 
-use super::{Guard, LEASE, QUICK};
+use super::{Guard, QUICK};
 use crate::support::{Bed, deploy, phase_of};
 use anyhow::{Result, ensure};
 use foredeck::api::deploy_request::Phase;
@@ -21,7 +21,7 @@ const POINTS: [&str; 6] = [
 
 async fn crashed(guard: Guard, point: &'static str) -> Result<()> {
     let bed = Bed::new("crashed", QUICK).await?;
-    let mut first = bed.controller_lasting(LEASE, &["--test-crash-at", point])?;
+    let mut first = bed.controller_with(&["--test-crash-at", point])?;
     bed.with_v0().await?;
     let request = bed.request("first", deploy("production", "v1")).await?;
     first.until_ended().await?;
@@ -29,7 +29,7 @@ async fn crashed(guard: Guard, point: &'static str) -> Result<()> {
     bed.api::<Lease>()
         .delete("foredeck-controller", &DeleteParams::default())
         .await?;
-    let _second = bed.controller_lasting(LEASE, &[])?;
+    let _second = bed.controller()?;
     // Where it may have been sent it is looked for, and not sent again; else it waits as if nothing had been.
     let waits = bed
         .until_kept_by("first", guard.subject(), guard.says())

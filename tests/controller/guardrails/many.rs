@@ -6,7 +6,7 @@ use foredeck::api::SpinnakerConnection;
 use foredeck_testkit::gate::Operation;
 use kube::api::ListParams;
 
-use super::{Guard, LEASE, QUICK};
+use super::{Guard, QUICK};
 use crate::support::{Bed, deploy, phase_of};
 use anyhow::{Result, ensure};
 use foredeck::api::DeployRequest;
@@ -35,7 +35,7 @@ async fn two_hundred_that_one_lifted_freeze_releases_start_in_order_one_at_a_tim
     let environments = bed
         .more_environments(ENVIRONMENTS, Duration::from_millis(50))
         .await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     Guard::Freeze.set(&bed).await?;
     let mut requests = Vec::with_capacity(REQUESTS);
     for number in 0..REQUESTS {

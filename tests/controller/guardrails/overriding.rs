@@ -4,9 +4,9 @@ use axum::http::Method;
 use foredeck::api::deploy_request::DecisionKind;
 use foredeck_testkit::ApiProxy;
 
-use super::{ALICE, Guard, LEASE, QUICK, overridden};
+use super::{ALICE, Guard, QUICK, overridden};
 use crate::people::user;
-use crate::support::{Bed, PATIENCE, deploy, message};
+use crate::support::{Bed, LEASE, PATIENCE, deploy, message};
 use anyhow::{Result, ensure};
 use foredeck::api::deploy_request::WaitingFor;
 use foredeck::api::{DeployRequest, Environment};
@@ -33,7 +33,7 @@ fn overriding() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_override_passes_all_that_may_be_passed_and_stands_in_the_record() -> Result<()> {
     let bed = bed("override").await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     for guard in Guard::ALL {
         guard.set(&bed).await?;
@@ -69,7 +69,7 @@ async fn an_override_that_comes_later_lets_a_waiting_request_go() -> Result<()> 
         api::{Patch, PatchParams},
     };
     let bed = bed("later").await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     Guard::Freeze.set(&bed).await?;
     let request = bed.request("first", deploy("production", "v1")).await?;
@@ -122,7 +122,7 @@ async fn a_lock_whose_owner_is_gone_is_lifted_by_whoever_may_override() -> Resul
         api::{Patch, PatchParams},
     };
     let bed = Bed::new("gone", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     let production: &[&str] = &["get", "patch", "lock"];
     let passes: &[&str] = &["get", "patch", "override"];

@@ -2,7 +2,7 @@
 
 use foredeck_testkit::gate::{Operation, Status};
 
-use super::{ALICE, Guard, LEASE, LONG};
+use super::{ALICE, Guard, LONG};
 use crate::support::{Bed, Controller, deploy, message, phase_of};
 use anyhow::{Result, ensure};
 use foredeck::api::DeployRequest;
@@ -12,7 +12,7 @@ use serde_json::json;
 /// A request that runs on production, until somebody says that it ends.
 async fn running(prefix: &str) -> Result<(Bed, Controller, DeployRequest, String)> {
     let bed = Bed::new(prefix, LONG).await?;
-    let controller = bed.controller_lasting(LEASE, &[])?;
+    let controller = bed.controller()?;
     let request = bed.request("first", deploy("production", "v1")).await?;
     let execution = bed.until_launched(&request).await?;
     bed.until_phase("first", Phase::Running).await?;
@@ -79,7 +79,7 @@ async fn a_freeze_that_cancels_what_runs_leaves_what_an_override_started() -> Re
     bed.let_people_write().await?;
     bed.let_them(ALICE, &["deploy", "override"], "production")
         .await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     let elsewhere = bed.request("elsewhere", deploy("staging", "v1")).await?;
     bed.until_launched(&elsewhere).await?;
     bed.until_phase("elsewhere", Phase::Running).await?;

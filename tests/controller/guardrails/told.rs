@@ -2,7 +2,7 @@
 
 use foredeck::api::conditions::{self, ConditionType};
 
-use super::{Guard, LEASE, QUICK};
+use super::{Guard, QUICK};
 use crate::support::{Bed, PATIENCE, deploy};
 use anyhow::{Result, ensure};
 use foredeck::api::{DeployFreeze, DeployTarget, Environment};
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_freeze_says_that_it_holds_and_that_it_is_over_when_the_moment_comes() -> Result<()> {
     let bed = Bed::new("moments", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     let (begins, ends) = (
         jiff::Timestamp::now() + Duration::from_secs(5),
@@ -55,7 +55,7 @@ async fn a_freeze_says_that_it_holds_and_that_it_is_over_when_the_moment_comes()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_says_that_its_lock_is_over_once_it_is_and_what_it_held_goes_on() -> Result<()> {
     let bed = Bed::new("over", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     let until = jiff::Timestamp::now() + Duration::from_secs(6);
     let lock =
@@ -92,7 +92,7 @@ async fn a_target_says_that_its_lock_is_over_once_it_is_and_what_it_held_goes_on
 #[tokio::test(flavor = "multi_thread")]
 async fn an_environment_says_what_is_wrong_with_what_comes_before_it() -> Result<()> {
     let bed = Bed::new("order", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     let ready = async |name: &str, says: &str| {
         wait_for(&format!("{name}: {says}"), PATIENCE, async || {
             let environment = bed.api::<Environment>().get(name).await?;

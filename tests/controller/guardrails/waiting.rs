@@ -1,6 +1,6 @@
 //! Set and lifted while a request waits.
 
-use super::{Guard, LEASE, QUICK};
+use super::{Guard, QUICK};
 use crate::support::{Bed, PATIENCE, deploy, message, reason};
 use anyhow::{Result, ensure};
 use foredeck::api::deploy_request::{Phase, WaitingFor};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 async fn held_and_released(guard: Guard) -> Result<()> {
     let bed = Bed::new("held", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     guard.set(&bed).await?;
     let request = bed.request("first", deploy("production", "v1")).await?;
@@ -59,7 +59,7 @@ async fn what_is_held_waits_in_line_says_why_and_starts_once_it_is_lifted() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_stands_in_nobodys_way_and_the_oldest_goes_first_afterwards() -> Result<()> {
     let bed = Bed::new("aside", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     let only = json!({"reason": "the books are counted", "actions": ["deploy"]});
     bed.freeze("books", only).await?;
@@ -97,7 +97,7 @@ async fn what_is_held_stands_in_nobodys_way_and_the_oldest_goes_first_afterwards
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_request_takes_the_place_of_one_that_is_held_as_it_is_itself() -> Result<()> {
     let bed = Bed::new("newest", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     bed.protect("production", json!({"concurrency": "Supersede"}))
         .await?;
@@ -130,7 +130,7 @@ async fn a_freeze_of_foredecks_own_namespace_holds_everywhere_also_where_that_is
 -> Result<()> {
     let home = Bed::new("home", QUICK).await?;
     let team = Bed::new("team", QUICK).await?;
-    let _controller = team.controller_lasting(LEASE, &["--home-namespace", &home.namespace])?;
+    let _controller = team.controller_with(&["--home-namespace", &home.namespace])?;
     team.with_v0().await?;
     Guard::Freeze.set(&home).await?;
     let request = team.request("first", deploy("production", "v1")).await?;
@@ -143,7 +143,7 @@ async fn a_freeze_of_foredecks_own_namespace_holds_everywhere_also_where_that_is
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_goes_on_once_it_has_stayed_long_enough_where_it_comes_before() -> Result<()> {
     let bed = Bed::new("soak", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     let rules = json!({"after": [{"environment": "staging", "for": "3s"}]});
     bed.protect("production", rules).await?;
@@ -166,7 +166,7 @@ async fn a_version_goes_on_once_it_has_stayed_long_enough_where_it_comes_before(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_starts_at_its_time_and_never_after_it() -> Result<()> {
     let bed = Bed::new("time", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     let begins = jiff::Timestamp::now() + Duration::from_secs(5);
     let mut spec = deploy("production", "v1");
@@ -199,7 +199,7 @@ async fn a_request_that_is_applied_again_and_again_during_a_freeze_starts_once_a
 -> Result<()> {
     use kube::api::{Patch, PatchParams};
     let bed = Bed::new("gitops", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     Guard::Freeze.set(&bed).await?;
     let wanted = json!({
@@ -227,7 +227,7 @@ async fn a_request_that_is_applied_again_and_again_during_a_freeze_starts_once_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_freeze_that_nobody_understands_holds_all_the_time_and_says_so() -> Result<()> {
     let bed = Bed::new("odd", QUICK).await?;
-    let _controller = bed.controller_lasting(LEASE, &[])?;
+    let _controller = bed.controller()?;
     bed.with_v0().await?;
     let odd = json!({
         "apiVersion": "foredeck.dev/v1alpha1", "kind": "DeployFreeze", "metadata": {"name": "odd"},
