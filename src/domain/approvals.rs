@@ -9,8 +9,9 @@ use regex_lite::Regex;
 use super::{
     access::{self, Known, Permission, Standing, Wish, is_system, quoted},
     gates::{Approval, RefusedVoice},
+    moments::span,
     people::People,
-    refusal::{Refusal, humane},
+    refusal::Refusal,
 };
 use crate::api::{
     DeployApproval, DeployRequest,
@@ -134,7 +135,7 @@ pub fn settled(matter: &Matter<'_>, approval: &DeployApproval) -> Option<Verdict
             Reason::ApprovalExpired,
             format!(
                 "it was good for {}, which are over; approve again.",
-                humane(life.into())
+                span(life.into())
             ),
         );
     }
