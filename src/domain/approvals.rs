@@ -504,18 +504,7 @@ fn asked_by_automation(request: &DeployRequest) -> bool {
 }
 
 fn wish<'a>(matter: &Matter<'a>) -> Wish<'a> {
-    Wish {
-        verb: access::APPROVE,
-        namespace: matter
-            .request
-            .metadata
-            .namespace
-            .as_deref()
-            .unwrap_or_default(),
-        application: &matter.request.spec.application,
-        environment: &matter.request.spec.environment,
-        holders: matter.holders,
-    }
+    Wish::of(matter.request, access::APPROVE, matter.holders)
 }
 
 /// The pattern of versions that never move, made to match whole ones.
