@@ -69,7 +69,7 @@ pub fn controller(places: Places<'_>) -> Needs {
         needed.add(group, plural, &["get"], None, Some(name));
     }
     needed.add(GROUP, "persons", READ, Some(places.home), None);
-    if is_elsewhere(places.scopes, places.home) {
+    if Scope::beside(places.scopes, places.home).is_some() {
         let home = Some(places.home);
         // Connections that are shared.
         needed.add(GROUP, "spinnakerconnections", READ, home, None);
@@ -118,7 +118,7 @@ pub fn receiver(scopes: &[Scope], home: &str) -> Needs {
         None,
     );
     needed.add(GROUP, "persons/status", &["patch"], Some(home), None);
-    if is_elsewhere(scopes, home) {
+    if Scope::beside(scopes, home).is_some() {
         needed.add(GROUP, "deployfreezes", FOLLOW, Some(home), None);
         let (group, reviews) = ("authorization.k8s.io", "localsubjectaccessreviews");
         needed.add(group, reviews, &["create"], Some(home), None);
@@ -152,7 +152,7 @@ pub fn relay(scopes: &[Scope], lease: (&str, &str)) -> Needs {
     );
     needed.within(scopes, "events.k8s.io", &[("events", &["create", "patch"])]);
     let (home, _) = lease;
-    if is_elsewhere(scopes, home) {
+    if Scope::beside(scopes, home).is_some() {
         needed.add(GROUP, "deployfreezes", READ, Some(home), None);
         needed.add(GROUP, "deployfreezes/status", &["patch"], Some(home), None);
         needed.add(
@@ -165,12 +165,6 @@ pub fn relay(scopes: &[Scope], lease: (&str, &str)) -> Needs {
     }
     needed.lease(lease);
     needed.named("relay-definitions", "relay-rights")
-}
-
-/// Whether foredeck's own namespace is none of those where it works.
-fn is_elsewhere(scopes: &[Scope], home: &str) -> bool {
-    let own = Scope::Namespace(home.to_owned());
-    !scopes.contains(&own) && !scopes.contains(&Scope::Cluster)
 }
 
 #[derive(Default)]

@@ -15,7 +15,7 @@ use crate::{
         conditions::{self, ConditionType, Reason},
         lock::Lock,
     },
-    domain::guards::{lock, when},
+    domain::{guards::lock, moments::when},
 };
 
 /// Any action that a hold doesn't let through.

@@ -8,6 +8,7 @@
 
 use std::{
     collections::HashMap,
+    slice,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -82,8 +83,7 @@ impl Connected {
         let watch = |scope: &Scope| Cache::start(client.clone(), scope, watches, |_| {});
         let (own, changes) = watch(scope);
         let mut all = vec![changes.boxed()];
-        let home = Scope::Namespace(home_namespace.to_owned());
-        let home = (*scope != Scope::Cluster && *scope != home).then(|| {
+        let home = Scope::beside(slice::from_ref(scope), home_namespace).map(|home| {
             let (home, changes) = watch(&home);
             all.push(changes.boxed());
             home

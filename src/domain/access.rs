@@ -157,7 +157,18 @@ pub struct Wish<'a> {
     pub holders: Option<&'a [String]>,
 }
 
-impl Wish<'_> {
+impl<'a> Wish<'a> {
+    /// To do `verb` with what a request is about.
+    pub fn of(request: &'a DeployRequest, verb: &'a str, holders: Option<&'a [String]>) -> Self {
+        Self {
+            verb,
+            namespace: request.metadata.namespace.as_deref().unwrap_or_default(),
+            application: &request.spec.application,
+            environment: &request.spec.environment,
+            holders,
+        }
+    }
+
     /// That somebody may not: which verb they lack on what, and whom to ask.
     pub fn refused(&self, username: &str, missing: &[Missing]) -> String {
         let mut lacks = String::new();

@@ -9,8 +9,9 @@ use regex_lite::Regex;
 use super::{
     access::{self, Known, Permission, Standing, Wish, is_system, quoted},
     gates::{Approval, RefusedVoice},
+    moments::span,
     people::People,
-    refusal::{Refusal, humane},
+    refusal::Refusal,
 };
 use crate::api::{
     DeployApproval, DeployRequest,
@@ -134,7 +135,7 @@ pub fn settled(matter: &Matter<'_>, approval: &DeployApproval) -> Option<Verdict
             Reason::ApprovalExpired,
             format!(
                 "it was good for {}, which are over; approve again.",
-                humane(life.into())
+                span(life.into())
             ),
         );
     }
@@ -503,18 +504,7 @@ fn asked_by_automation(request: &DeployRequest) -> bool {
 }
 
 fn wish<'a>(matter: &Matter<'a>) -> Wish<'a> {
-    Wish {
-        verb: access::APPROVE,
-        namespace: matter
-            .request
-            .metadata
-            .namespace
-            .as_deref()
-            .unwrap_or_default(),
-        application: &matter.request.spec.application,
-        environment: &matter.request.spec.environment,
-        holders: matter.holders,
-    }
+    Wish::of(matter.request, access::APPROVE, matter.holders)
 }
 
 /// The pattern of versions that never move, made to match whole ones.

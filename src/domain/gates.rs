@@ -6,11 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use self::table::{Judged, Table};
 
-use super::{
-    access,
-    guards::{Guards, when},
-    refusal::Refusal,
-};
+use super::{access, guards::Guards, moments::when, refusal::Refusal};
 use crate::api::{
     DeployRequest,
     conditions::{self, ConditionType, Reason},

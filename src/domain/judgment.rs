@@ -304,18 +304,7 @@ fn standing<'a>(
 /// As whom its author counts.
 fn may_judge(matter: Matter<'_>, stage: &Judgment, known: &Known) -> Result<String, Word> {
     let facts = matter.facts;
-    let wish = Wish {
-        verb: access::JUDGE,
-        namespace: matter
-            .request
-            .metadata
-            .namespace
-            .as_deref()
-            .unwrap_or_default(),
-        application: &matter.request.spec.application,
-        environment: &matter.request.spec.environment,
-        holders: facts.holders.as_deref(),
-    };
+    let wish = Wish::of(matter.request, access::JUDGE, facts.holders.as_deref());
     let word = |refusal: Refusal| match refusal.reason {
         reason if refusal.waiting_for.is_some() => Word::Unknown(reason, refusal.message),
         Reason::NotAuthorized => Word::No(Reason::ApproverNotAuthorized, refusal.message),

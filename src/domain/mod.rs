@@ -15,6 +15,7 @@ pub mod hosts;
 pub mod ids;
 pub mod judgment;
 pub mod login;
+pub mod moments;
 pub mod outcome;
 pub mod parameters;
 pub mod people;

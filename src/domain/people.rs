@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     access::{Subject, is_system},
     backoff,
+    moments::{about, span},
     refusal::Refusal,
 };
 use crate::api::{
@@ -331,8 +332,8 @@ pub(super) fn stamped(
             format!(
                 "which groups `{}` is in was last known {} ago, when this was written, and counts for {}; ask again.",
                 actor.username,
-                super::refusal::humane(Duration::from_secs(age.as_secs() / 60 * 60)),
-                super::refusal::humane(limit)
+                about(age),
+                span(limit)
             ),
         ));
     }
@@ -351,7 +352,7 @@ fn fresh(at: Option<&Time>, limit: Duration, now: Timestamp) -> bool {
 }
 
 fn lately(limit: Duration) -> String {
-    format!("within {}", super::refusal::humane(limit))
+    format!("within {}", span(limit))
 }
 
 /// What is said where two `Person`s claim one Slack account: neither is believed.

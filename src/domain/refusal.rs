@@ -38,13 +38,3 @@ impl Refusal {
         }
     }
 }
-
-/// `24h`, `90s`: the largest unit that says it exactly.
-pub(super) fn humane(duration: Duration) -> String {
-    match duration.as_secs() {
-        0 => format!("{}ms", duration.as_millis()),
-        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
-        seconds => format!("{seconds}s"),
-    }
-}

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::outcome::Mark;
+use super::{moments::when, outcome::Mark};
 use crate::api::{
     DeployTarget, bounds,
     conditions::{self, ConditionType, Reason},
@@ -170,7 +170,7 @@ fn last_and_failed(status: &DeployTargetStatus) -> Option<(Timestamp, Option<(Re
                 _ => "failed",
             },
             failed.name,
-            moment(failed.finished_at.0),
+            when(failed.finished_at.0),
         );
         (Reason::LastRequestFailed, sentence)
     });
@@ -242,7 +242,7 @@ fn elsewhere(
         || "somebody whom Spinnaker doesn't name".to_owned(),
         |by| bounds::cut(by, WHO),
     );
-    let at = other.began().and_then(bounds::date).map(moment);
+    let at = other.began().and_then(bounds::date).map(when);
     let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
     Some(format!(
         "others ran the same pipeline since: execution {}, started by {by}{at}. It may have changed what runs here; deploy again to be sure.",
@@ -315,10 +315,6 @@ fn asked(run: &Run) -> String {
         Some(requester) => format!("{version} by {}", bounds::cut(requester, WHO)),
         None => version,
     }
-}
-
-fn moment(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 // === Drift ===

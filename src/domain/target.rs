@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
+    DeployRequest,
     artifact::Artifact,
     bounds,
     conditions::Reason,
@@ -22,6 +23,15 @@ use super::version::{self, Version};
 
 /// How much of artifacts a history holds, in bytes: a status that etcd refuses would jam the target.
 const ARTIFACTS: usize = 100_000;
+
+/// Whether a request stands in the line of the target of that name, as far as its status says.
+pub fn is_in_line(request: &DeployRequest, target: &str) -> bool {
+    request.status.as_ref().is_some_and(|status| {
+        let resolved = status.resolved.as_ref();
+        status.phase == Some(Phase::Queued)
+            && resolved.is_some_and(|resolved| resolved.deploy_target == target)
+    })
+}
 
 /// The active request, if it is this one.
 pub fn held_by<'a>(status: &'a DeployTargetStatus, uid: &str) -> Option<&'a Active> {

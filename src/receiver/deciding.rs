@@ -29,7 +29,6 @@ use crate::{
     },
     domain::{access, ids, roles},
     identity::Person,
-    runtime::telemetry,
     slack::{
         actions::{self, Question},
         inbound::OpenView,
@@ -325,14 +324,7 @@ impl Receiver {
             Created::Settled(settled) => telling.told(&settled),
             Created::Unknown(call) => {
                 let unknown = started::unknown(&telling.attempted, &telling.command);
-                let (voice, occasion) = (self.voice.clone(), occasion.clone());
-                self.later.spawn(async move {
-                    let settled = call.await.unwrap_or(Settled::Unknowable);
-                    let message = telling.told(&settled);
-                    if let Err(error) = voice.privately(&occasion, &message).await {
-                        tracing::warn!(error = %telemetry::chain(&error), "a late answer didn't reach Slack");
-                    }
-                });
+                self.tell_later(occasion, call, move |settled| telling.told(settled));
                 unknown
             }
         }))

@@ -115,11 +115,7 @@ impl Directory {
                 }
             })
             .collect();
-        let own = Scope::Namespace(home.to_owned());
-        let is_covered = scopes
-            .iter()
-            .any(|scope| *scope == Scope::Cluster || *scope == own);
-        let freezes = (!is_covered).then(|| {
+        let freezes = Scope::beside(scopes, home).map(|own| {
             let watches = watches.apart();
             let (freezes, seven) = Cache::start(client.clone(), &own, &watches, drop_nothing);
             changes.push(seven.map(drop).boxed());

@@ -194,9 +194,10 @@ impl Receiver {
         self.just_said(occasion)?;
         let spot = find(occasion, sight, &asked.what).map_err(Trouble::Told)?;
         if let Permission::Refused(missing) = self.permission(sight, &spot, LOCK).await? {
-            let (person, verb) = (&sight.person, LOCK);
             return Err(Trouble::Told(answer::not_allowed(
-                person, &spot, verb, &missing,
+                &sight.person,
+                &spot,
+                &missing,
             )));
         }
         let now = self.now();

@@ -45,6 +45,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kube::Client;
 use moka::future::Cache;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -54,6 +55,7 @@ use self::{
     metrics::ReceiverMetrics,
     occasion::{Occasion, Trouble},
     people::Keeper,
+    persist::Settled,
     plan::{PlanId, seal::Nonce},
     repository::Asker,
     seals::Seals,
@@ -69,7 +71,7 @@ use crate::{
     git::{self, GitMetrics},
     identity::{Identity, IdentityError, PeopleSettings, Person},
     runtime::{live::LiveSecret, metrics::Metrics, telemetry},
-    slack::client::SlackClient,
+    slack::{blocks::Message, client::SlackClient},
 };
 
 /// How long after the first try Slack delivers an event for the last time, and some more.
@@ -164,6 +166,23 @@ impl Receiver {
     pub async fn finish(&self) {
         self.later.close();
         self.later.wait().await;
+    }
+
+    /// Tells what became of a create once it is known, to who was told that it wasn't.
+    fn tell_later<K: Send + 'static>(
+        &self,
+        occasion: &Occasion,
+        call: JoinHandle<Settled<K>>,
+        told: impl FnOnce(&Settled<K>) -> Message + Send + 'static,
+    ) {
+        let (voice, occasion) = (self.voice.clone(), occasion.clone());
+        self.later.spawn(async move {
+            let settled = call.await.unwrap_or(Settled::Unknowable);
+            let message = told(&settled);
+            if let Err(error) = voice.privately(&occasion, &message).await {
+                tracing::warn!(error = %telemetry::chain(&error), "a late answer didn't reach Slack");
+            }
+        });
     }
 
     fn now(&self) -> Timestamp {

@@ -8,16 +8,13 @@
 
 use std::{
     error::Error as _,
-    fmt::Debug,
     time::{Duration, SystemTime},
 };
 
-use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams, PostParams},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::{
     task::JoinHandle,
@@ -25,7 +22,11 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::{begun::Begun, changing, overriding::is_overridden};
+use super::{
+    begun::Begun,
+    changing::{self, Shared},
+    overriding::is_overridden,
+};
 use crate::{
     api::{
         DeployApproval, DeployFreeze, DeployRequest, actor::Actor, deploy_request::Cancel,
@@ -46,16 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// A kind of which the receiver creates objects.
-pub(super) trait Written:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + Serialize
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
+pub(super) trait Written: Shared + 'static {
     /// Whether a create whose answer is lost may be sent again. Not where somebody may have undone it meanwhile: what they
     /// did would be undone in turn.
     const AGAIN: bool = true;

@@ -6,7 +6,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use kube::ResourceExt;
-use tokio::task::JoinHandle;
 
 use super::{
     Receiver,
@@ -34,7 +33,7 @@ use super::{
 use crate::{
     access::Permission,
     api::{Application, DeployRequest, Environment, deploy_request::Phase},
-    runtime::{cache::Guarded, telemetry},
+    runtime::cache::Guarded,
     slack::{blocks::Message, elements::Value, ids::ChannelId},
 };
 
@@ -423,30 +422,14 @@ impl Receiver {
                 told(plan, &settled, &waits, &attempted, &self.settings.command)
             }
             Created::Unknown(call) => {
-                self.follow_up(occasion, plan, waits, &attempted, call);
-                started::unknown(&attempted, &self.settings.command)
+                let unknown = started::unknown(&attempted, &self.settings.command);
+                let (plan, command) = (plan.clone(), self.settings.command.clone());
+                self.tell_later(occasion, call, move |settled| {
+                    told(&plan, settled, &waits, &attempted, &command)
+                });
+                unknown
             }
         }))
-    }
-
-    /// Tells the truth once it is known, to who was told that it wasn't.
-    fn follow_up(
-        &self,
-        occasion: &Occasion,
-        plan: &Plan,
-        waits: Waits,
-        attempted: &Attempted,
-        call: JoinHandle<Settled>,
-    ) {
-        let (voice, occasion, plan) = (self.voice.clone(), occasion.clone(), plan.clone());
-        let (attempted, command) = (attempted.clone(), self.settings.command.clone());
-        self.later.spawn(async move {
-            let settled = call.await.unwrap_or(Settled::Unknowable);
-            let message = told(&plan, &settled, &waits, &attempted, &command);
-            if let Err(error) = voice.privately(&occasion, &message).await {
-                tracing::warn!(error = %telemetry::chain(&error), "a late answer didn't reach Slack");
-            }
-        });
     }
 }
 

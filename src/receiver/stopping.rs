@@ -3,7 +3,6 @@
 
 use jiff::Timestamp;
 use kube::{Api, ResourceExt};
-use tokio::task::JoinHandle;
 
 use super::{
     Receiver,
@@ -23,7 +22,6 @@ use crate::{
     },
     domain::{access::OVERRIDE, guards::freeze},
     identity::Identity,
-    runtime::telemetry,
     slack::blocks::Message,
 };
 
@@ -93,7 +91,7 @@ impl Receiver {
             Created::Settled(settled) => telling.told(&settled),
             Created::Unknown(call) => {
                 let unknown = started::unknown(&telling.attempted, &telling.command);
-                self.tell_later(occasion, telling, call);
+                self.tell_later(occasion, call, move |settled| telling.told(settled));
                 unknown
             }
         }))
@@ -168,23 +166,6 @@ impl Receiver {
     fn running(sight: &Sight) -> usize {
         let runs = |request: &DeployRequest| super::why::is_sent(request);
         sight.those(runs).len()
-    }
-
-    /// Tells the truth once it is known, to who was told that it wasn't.
-    fn tell_later(
-        &self,
-        occasion: &Occasion,
-        telling: Telling,
-        call: JoinHandle<Settled<DeployFreeze>>,
-    ) {
-        let (voice, occasion) = (self.voice.clone(), occasion.clone());
-        self.later.spawn(async move {
-            let settled = call.await.unwrap_or(Settled::Unknowable);
-            let message = telling.told(&settled);
-            if let Err(error) = voice.privately(&occasion, &message).await {
-                tracing::warn!(error = %telemetry::chain(&error), "a late answer didn't reach Slack");
-            }
-        });
     }
 }
 

@@ -37,6 +37,13 @@ impl Scope {
         }
     }
 
+    /// The scope of this namespace, where none of these covers it.
+    pub fn beside(scopes: &[Self], namespace: &str) -> Option<Self> {
+        let own = Self::Namespace(namespace.to_owned());
+        let is_covered = scopes.contains(&Self::Cluster) || scopes.contains(&own);
+        (!is_covered).then_some(own)
+    }
+
     /// For people.
     pub fn said(&self) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! Which changes a cache tells of, and when.
+//! What a scope covers; which changes a cache tells of, and when.
 
 use futures::stream;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -41,6 +41,15 @@ fn is(all: &[(&str, bool)]) -> Vec<(String, bool)> {
     all.iter()
         .map(|(uid, present)| ((*uid).to_owned(), *present))
         .collect()
+}
+
+#[test]
+fn a_namespace_that_is_covered_has_no_scope_of_its_own() {
+    let named = |name: &str| Scope::Namespace(name.to_owned());
+    let beside = |scopes: &[Scope]| Scope::beside(scopes, "home");
+    assert_eq!(beside(&[Scope::Cluster]), None);
+    assert_eq!(beside(&[named("shop"), named("home")]), None);
+    assert_eq!(beside(&[named("shop")]), Some(named("home")));
 }
 
 #[tokio::test]

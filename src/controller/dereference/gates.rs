@@ -489,18 +489,7 @@ impl Asked<'_> {
     }
 
     pub(super) fn wish<'a>(&'a self, verb: &'a str, holders: Option<&'a [String]>) -> Wish<'a> {
-        Wish {
-            verb,
-            namespace: self
-                .request
-                .metadata
-                .namespace
-                .as_deref()
-                .unwrap_or_default(),
-            application: &self.request.spec.application,
-            environment: &self.request.spec.environment,
-            holders,
-        }
+        Wish::of(self.request, verb, holders)
     }
 
     /// Whom to ask, where somebody lacks the verb.

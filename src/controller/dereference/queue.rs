@@ -7,9 +7,9 @@ use kube::ResourceExt;
 
 use super::{Ahead, Gathered};
 use crate::{
-    api::{DeployRequest, deploy_request::Phase, environment::Concurrency},
+    api::{DeployRequest, environment::Concurrency},
     controller::context::Context,
-    domain::guards::Guards,
+    domain::{guards::Guards, target::is_in_line},
     runtime::cache::Guarded,
 };
 
@@ -72,14 +72,7 @@ pub(in crate::controller) fn in_line(
     target: &str,
 ) -> Vec<Arc<Guarded<DeployRequest>>> {
     context.caches.requests.filter(|other| {
-        other.namespace().as_deref() == Some(namespace)
-            && other.status.as_ref().is_some_and(|status| {
-                status.phase == Some(Phase::Queued)
-                    && status
-                        .resolved
-                        .as_ref()
-                        .is_some_and(|resolved| resolved.deploy_target == target)
-            })
+        other.namespace().as_deref() == Some(namespace) && is_in_line(other, target)
     })
 }
 

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    slice,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -72,8 +73,8 @@ impl Freezing {
             }
         };
         let own = watch(scope, watches);
-        let home = Scope::Namespace(home_namespace.to_owned());
-        let home = (*scope != Scope::Cluster && *scope != home).then(|| watch(&home, watches));
+        let home = Scope::beside(slice::from_ref(scope), home_namespace);
+        let home = home.map(|home| watch(&home, watches));
         let freezing = Self {
             client: client.clone(),
             own,

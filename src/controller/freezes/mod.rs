@@ -23,10 +23,8 @@ use crate::{
     },
     domain::{
         backoff,
-        guards::{
-            freeze::{self, About, Holding, Window},
-            when,
-        },
+        guards::freeze::{self, About, Holding, Window},
+        moments::when,
     },
     runtime::{
         cache::{Guarded, reference},

@@ -9,7 +9,10 @@ use crate::{
         page::{Finding, count, few, word},
         seen::Seen,
     },
-    domain::guards::freeze::{self, Window},
+    domain::{
+        guards::freeze::{self, Window},
+        moments::when,
+    },
 };
 
 const CHECK: &str = "freezes";
@@ -37,7 +40,7 @@ pub fn freezes(seen: &Seen<Vec<DeployFreeze>>, home: &str, now: Timestamp) -> Ve
     on.sort();
     next.sort();
     let begins = next.first().map_or_else(String::new, |(begins, name)| {
-        format!("; next begins {name} at {}", moment(*begins))
+        format!("; next begins {name} at {}", when(*begins))
     });
     let found = match (all.len(), on.len()) {
         (0, _) => "There are no DeployFreezes".to_owned(),
@@ -62,7 +65,7 @@ fn stopped(one: &DeployFreeze, home: &str, since: Timestamp) -> Finding {
         CHECK,
         &format!(
             "Everything is stopped since {}{by}: {}",
-            moment(since),
+            when(since),
             word(&one.spec.reason)
         ),
         &format!(
@@ -88,7 +91,7 @@ fn holding(one: &DeployFreeze, window: &Window) -> Option<String> {
     window.since?;
     let until = window.until.map_or_else(
         || "until somebody lifts it".to_owned(),
-        |until| format!("until {}", moment(until)),
+        |until| format!("until {}", when(until)),
     );
     Some(format!(
         "{} ({until}: {})",
@@ -100,11 +103,6 @@ fn holding(one: &DeployFreeze, window: &Window) -> Option<String> {
 fn place(one: &DeployFreeze) -> String {
     let namespace = one.namespace().unwrap_or_default();
     word(&format!("{namespace}/{}", one.name_any()))
-}
-
-/// Whole minutes say enough.
-fn moment(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 #[cfg(test)]

@@ -24,11 +24,11 @@ pub use self::{
 use super::{
     access, backoff, decisions,
     gates::{self, Gates, Table},
-    guards::when,
     ids,
     judgment::{self, Handover, JudgmentFacts},
+    moments::{span, when},
     outcome::{Observation, Outcome},
-    refusal::{Refusal, humane},
+    refusal::Refusal,
     speaking,
     status::Next,
     target,
@@ -504,12 +504,12 @@ impl Machine<'_> {
                 (Some(late), _) => late.message,
                 (None, Some(begins)) => format!(
                     "it could not start within {} of {} (`spec.notBefore`).",
-                    humane(self.facts.expire_after),
+                    span(self.facts.expire_after),
                     when(begins.0)
                 ),
                 (None, None) => format!(
                     "it could not start within {}.",
-                    humane(self.facts.expire_after)
+                    span(self.facts.expire_after)
                 ),
             };
             let status = self.request.status.as_ref();

@@ -11,7 +11,7 @@ use crate::{
         environment::Concurrency,
         gate::GateKind,
     },
-    domain::{ids, outcome::Outcome, refusal::Refusal, target},
+    domain::{ids, moments::when, outcome::Outcome, refusal::Refusal, target},
 };
 
 /// How often a request that waits for its turn looks by itself; a target's release wakes it at once.
@@ -165,7 +165,7 @@ impl Machine<'_> {
             Reason::AlreadyRan,
             format!(
                 "it ran on {} as {:?}{}; to run it again, give it another name or idempotency key.",
-                earlier.at.0.strftime("%Y-%m-%d %H:%M UTC"),
+                when(earlier.at.0),
                 earlier.name,
                 earlier
                     .execution_id

@@ -7,12 +7,15 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{on_one_line as plain, when};
-use crate::api::{
-    DeployRequest,
-    conditions::{self, ConditionType},
-    deploy_request::{DecisionRecord, Phase},
-    gate::{GateKind, GateState, GateStatus},
+use super::on_one_line as plain;
+use crate::{
+    api::{
+        DeployRequest,
+        conditions::{self, ConditionType},
+        deploy_request::{DecisionRecord, Phase},
+        gate::{GateKind, GateState, GateStatus},
+    },
+    domain::moments::when,
 };
 
 /// A request, explained.

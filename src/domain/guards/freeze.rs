@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use super::schedule::ScheduleError;
-use super::{Closed, schedule::Rhythm, soonest, told, when};
+use super::{Closed, schedule::Rhythm, soonest, told};
 use crate::{
     api::{
         DeployFreeze,
@@ -16,6 +16,7 @@ use crate::{
         selector::LabelSelector,
     },
     domain::{
+        moments::when,
         refusal::Refusal,
         selector::{self, Labels},
         wildcard,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Closed, PASS, told, when};
+use super::{Closed, PASS, told};
 use crate::{
     api::{
         DeployTarget, Environment,
@@ -11,7 +11,7 @@ use crate::{
         lock::Hold,
         lock::Lock,
     },
-    domain::refusal::Refusal,
+    domain::{moments::when, refusal::Refusal},
 };
 
 /// A lock that is not over.

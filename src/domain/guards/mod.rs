@@ -94,11 +94,6 @@ pub fn soonest(moments: impl IntoIterator<Item = Timestamp>) -> Option<Timestamp
     moments.into_iter().min()
 }
 
-/// A moment, for people.
-pub fn when(moment: Timestamp) -> String {
-    moment.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
 /// What somebody said: in quotation marks that it can't end, on one line, and cut.
 pub(super) fn told(text: &str) -> String {
     let line = on_one_line(text).replace(['“', '”'], "\"");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Closed, PASS, when};
+use super::{Closed, PASS};
 use crate::{
     api::{
         conditions::Reason,
@@ -12,7 +12,9 @@ use crate::{
         deploy_target::{DeployTargetStatus, Run},
     },
     domain::{
-        refusal::{Refusal, humane},
+        backoff,
+        moments::{about, span, when},
+        refusal::Refusal,
         version::{self, Version},
     },
 };
@@ -146,12 +148,11 @@ pub fn standing(before: &Before, resolved: &Resolved, now: Timestamp) -> Standin
         } else if is_nothing(&step.content) && !step.is_rollback {
             continue;
         } else if let Some(began) = since.take() {
-            let stayed = step.sent.duration_since(began);
-            passed |= stayed >= soak;
+            passed |= step.sent.duration_since(began) >= soak;
             left = Some(format!(
                 "{} replaced it there after {}",
                 named(&step.content),
-                humane(minutes(stayed))
+                about(backoff::elapsed(began, step.sent))
             ));
         }
         is_current &= step.succeeded.is_none();
@@ -169,16 +170,6 @@ pub fn standing(before: &Before, resolved: &Resolved, now: Timestamp) -> Standin
             Standing::Left,
         ),
     }
-}
-
-/// For people: whole minutes, where there are any.
-fn minutes(stayed: SignedDuration) -> Duration {
-    let seconds = stayed.as_secs().max(0).unsigned_abs();
-    Duration::from_secs(if seconds < 60 {
-        seconds.max(1)
-    } else {
-        seconds - seconds % 60
-    })
 }
 
 /// Why order keeps it from starting; every Environment that comes before is told with where it stands. A rollback, what
@@ -245,7 +236,7 @@ fn rule(before: &Before) -> String {
         format!(
             "`{}` and stayed there for {}",
             before.environment,
-            humane(before.soak)
+            span(before.soak)
         )
     }
 }

@@ -254,37 +254,31 @@ impl Rhythm {
     }
 
     fn on_or_after(&self, date: Date) -> Option<Date> {
-        let mut first = date;
-        for _ in 0..FARTHEST {
-            if self.names_month(first) {
-                let days = iter::successors(Some(first), |day| {
-                    day.tomorrow()
-                        .ok()
-                        .filter(|day| day.month() == first.month())
-                });
-                if let Some(found) = days.into_iter().find(|day| self.names(*day)) {
-                    return Some(found);
-                }
-            }
-            first = first.last_of_month().tomorrow().ok()?;
-        }
-        None
+        self.nearest(date, Date::tomorrow, Date::last_of_month)
     }
 
     fn on_or_before(&self, date: Date) -> Option<Date> {
-        let mut last = date;
+        self.nearest(date, Date::yesterday, Date::first_of_month)
+    }
+
+    /// The first date that cron names, from this one on: `step` by step, the last of which within a month is its `edge`.
+    fn nearest(
+        &self,
+        date: Date,
+        step: fn(Date) -> Result<Date, jiff::Error>,
+        edge: fn(Date) -> Date,
+    ) -> Option<Date> {
+        let mut from = date;
         for _ in 0..FARTHEST {
-            if self.names_month(last) {
-                let days = iter::successors(Some(last), |day| {
-                    day.yesterday()
-                        .ok()
-                        .filter(|day| day.month() == last.month())
+            if self.names_month(from) {
+                let mut days = iter::successors(Some(from), |day| {
+                    step(*day).ok().filter(|day| day.month() == from.month())
                 });
-                if let Some(found) = days.into_iter().find(|day| self.names(*day)) {
+                if let Some(found) = days.find(|day| self.names(*day)) {
                     return Some(found);
                 }
             }
-            last = last.first_of_month().yesterday().ok()?;
+            from = step(edge(from)).ok()?;
         }
         None
     }

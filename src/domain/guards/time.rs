@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Closed, when};
+use super::Closed;
 use crate::{
     api::{DeployRequest, conditions::Reason, deploy_request::WaitingFor},
-    domain::refusal::Refusal,
+    domain::{moments::when, refusal::Refusal},
 };
 
 /// Why it is too early.

@@ -84,28 +84,14 @@ pub(in crate::receiver) fn not_allowed(
     request: &DeployRequest,
     missing: &[Missing],
 ) -> Message {
-    let lacking = missing.iter().map(|missing| {
-        Mrkdwn::fixed("verb `cancel` on ")
-            + Mrkdwn::fixed(if missing.resource == "environments" {
-                "environment "
-            } else {
-                "application "
-            })
-            + Mrkdwn::name(&missing.name)
-    });
-    let silent = refusing::silent_sources(person);
-    let silent = silent.map_or_else(Mrkdwn::default, |silent| Mrkdwn::fixed(" ") + silent);
+    let namespace = request.namespace().unwrap_or_default();
     said(
         Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was changed: ")
-            + Mrkdwn::code(&person.username)
-            + " has no "
-            + Mrkdwn::join(lacking, " and no ")
-            + " in namespace "
-            + Mrkdwn::name(&request.namespace().unwrap_or_default())
+            + refusing::lacks(person, &namespace, missing)
             + ". Whoever asked for it ("
             + standing::requester(request)
             + ") can cancel it; whoever can change the RoleBindings there can change the rest."
-            + silent,
+            + refusing::silence(person, " "),
     )
 }
 

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::{
     reading::said,
-    refusing::{names, silent_sources},
+    refusing::{lacks, names, silence},
     standing,
 };
 use crate::{
@@ -44,13 +44,6 @@ pub(in crate::receiver) enum Asked {
 }
 
 impl Asked {
-    fn verb(self) -> Mrkdwn {
-        Mrkdwn::fixed(match self {
-            Self::Start => "`approve`",
-            Self::Judgment => "`judge`",
-        })
-    }
-
     fn not_done(self) -> &'static str {
         match self {
             Self::Start => "Nothing was approved or rejected: ",
@@ -110,29 +103,14 @@ pub(in crate::receiver) fn not_allowed(
     request: &DeployRequest,
     missing: &[Missing],
 ) -> Message {
-    let lacking = missing.iter().map(|missing| {
-        let resource = match missing.resource {
-            "environments" => "environment ",
-            _ => "application ",
-        };
-        Mrkdwn::fixed("verb ") + asked.verb() + " on " + resource + Mrkdwn::name(&missing.name)
-    });
+    let namespace = request.namespace().unwrap_or_default();
     said(
         Mrkdwn::fixed(":no_entry_sign: Not allowed. ")
             + asked.not_done()
-            + Mrkdwn::code(&person.username)
-            + " has no "
-            + Mrkdwn::join(lacking, " and no ")
-            + " in namespace "
-            + Mrkdwn::name(&request.namespace().unwrap_or_default())
+            + lacks(person, &namespace, missing)
             + ". Whoever can change the RoleBindings there can change that."
-            + silence(person),
+            + silence(person, "\n"),
     )
-}
-
-/// That groups of theirs may be missing, if so.
-fn silence(person: &Person) -> Mrkdwn {
-    silent_sources(person).map_or_else(Mrkdwn::default, |why| Mrkdwn::fixed("\n") + why)
 }
 
 /// Who asked may not approve it too.
@@ -162,7 +140,7 @@ pub(in crate::receiver) fn not_of_groups(
             + "), and "
             + Mrkdwn::code(&person.username)
             + " is in none of them."
-            + silence(person),
+            + silence(person, "\n"),
     )
 }
 
@@ -193,7 +171,7 @@ pub(in crate::receiver) fn no_role(
     if let Some(link) = standing::execution_link(request) {
         text = text + " " + link;
     }
-    said(text + silence(person))
+    said(text + silence(person, "\n"))
 }
 
 /// The input isn't one that the stage offers.

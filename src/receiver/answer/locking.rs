@@ -288,31 +288,13 @@ fn goes_on(still: &[String], waiting: &[DeployRequest]) -> Vec<Block> {
 pub(in crate::receiver) fn not_allowed(
     person: &Person,
     spot: &Spot,
-    verb: &str,
     missing: &[Missing],
 ) -> Message {
-    let lacking = missing.iter().map(|missing| {
-        Mrkdwn::fixed("verb ")
-            + Mrkdwn::code(verb)
-            + " on "
-            + Mrkdwn::fixed(if missing.resource == "environments" {
-                "environment "
-            } else {
-                "application "
-            })
-            + Mrkdwn::name(&missing.name)
-    });
-    let silent = refusing::silent_sources(person);
-    let silent = silent.map_or_else(Mrkdwn::default, |silent| Mrkdwn::fixed(" ") + silent);
     said(
         Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was changed: ")
-            + Mrkdwn::code(&person.username)
-            + " has no "
-            + Mrkdwn::join(lacking, " and no ")
-            + " in namespace "
-            + Mrkdwn::name(&spot.namespace)
+            + refusing::lacks(person, &spot.namespace, missing)
             + ". Whoever can change the RoleBindings there can change that."
-            + silent,
+            + refusing::silence(person, " "),
     )
 }
 

@@ -140,25 +140,11 @@ pub(in crate::receiver) fn not_allowed(
     missing: &[Missing],
     contact: Option<&str>,
 ) -> Message {
-    let lacking = missing.iter().map(|missing| {
-        Mrkdwn::fixed("verb `override` on ")
-            + Mrkdwn::fixed(if missing.resource == "environments" {
-                "environment "
-            } else {
-                "application "
-            })
-            + Mrkdwn::name(&missing.name)
-    });
     let first =
         Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was overridden and nothing started: ")
             + wish
             + ".";
-    let rule = Mrkdwn::code(&person.username)
-        + " has no "
-        + Mrkdwn::join(lacking, " and no ")
-        + " in namespace "
-        + Mrkdwn::name(namespace)
-        + ".";
+    let rule = refusing::lacks(person, namespace, missing) + ".";
     let ask = contact.map_or_else(Mrkdwn::default, |contact| {
         Mrkdwn::fixed(" The freeze says to ask ") + Mrkdwn::code_within(contact, 80) + "."
     });

@@ -43,26 +43,10 @@ pub(in crate::receiver) fn not_allowed(
     plan: &Plan,
     missing: &[Missing],
 ) -> Message {
-    let lacking = missing.iter().map(|missing| {
-        Mrkdwn::fixed("verb ")
-            + Mrkdwn::code(&missing.verb)
-            + " on "
-            + Mrkdwn::fixed(if missing.resource == "environments" {
-                "environment "
-            } else {
-                "application "
-            })
-            + Mrkdwn::name(&missing.name)
-    });
     let first = Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was started: ")
         + ordered(&plan.order)
         + ".";
-    let rule = Mrkdwn::code(&person.username)
-        + " has no "
-        + Mrkdwn::join(lacking, " and no ")
-        + " in namespace "
-        + Mrkdwn::name(&plan.namespace)
-        + ".";
+    let rule = lacks(person, &plan.namespace, missing) + ".";
     let next = Mrkdwn::fixed(
         "Who may is said by Kubernetes roles in that namespace; whoever can change its RoleBindings can change that.",
     );
@@ -70,6 +54,27 @@ pub(in crate::receiver) fn not_allowed(
     blocks.extend(silent_sources(person).map(Block::section));
     blocks.push(Block::context([next]));
     Message::new(first + " " + rule, blocks)
+}
+
+/// Which verbs somebody lacks on what, without a full stop.
+pub(super) fn lacks(person: &Person, namespace: &str, missing: &[Missing]) -> Mrkdwn {
+    let lacking = missing.iter().map(|missing| {
+        let kind = match missing.resource {
+            "environments" => " on environment ",
+            _ => " on application ",
+        };
+        Mrkdwn::fixed("verb ") + Mrkdwn::code(&missing.verb) + kind + Mrkdwn::name(&missing.name)
+    });
+    Mrkdwn::code(&person.username)
+        + " has no "
+        + Mrkdwn::join(lacking, " and no ")
+        + " in namespace "
+        + Mrkdwn::name(namespace)
+}
+
+/// That groups of theirs may be missing, if so, and why: behind other sentences, with this between.
+pub(super) fn silence(person: &Person, between: &'static str) -> Mrkdwn {
+    silent_sources(person).map_or_else(Mrkdwn::default, |silent| Mrkdwn::fixed(between) + silent)
 }
 
 /// That groups of theirs may be missing, if so, and why.

@@ -125,47 +125,34 @@ pub(in crate::receiver) fn never_known(attempted: &Attempted, command: &str) -> 
 
 fn in_doubt(attempted: &Attempted, command: &str, last: &'static str) -> Message {
     let command = command.trim_start_matches('/');
-    let first = Mrkdwn::fixed(
-        ":grey_question: It is unknown whether this was accepted: the Kubernetes API server has not answered in time.",
-    );
-    if attempted.what == What::Stop {
-        let first = Mrkdwn::fixed(
-            ":grey_question: It is unknown whether everything is stopped: the Kubernetes API server has not answered in time.",
-        );
-        let look = Mrkdwn::fixed("Say it again: that does no harm. Or look with ")
-            + Mrkdwn::code(&format!(
-                "kubectl get deployfreezes -n {} {}",
-                attempted.namespace, attempted.name
-            ))
-            + "."
-            + last;
-        return Message::new(
-            first.clone() + " " + look.clone(),
-            [Block::section(first), Block::section(look)],
-        );
-    }
-    if attempted.what == What::Approval {
-        let look = Mrkdwn::fixed("Look with ")
-            + Mrkdwn::code(&format!(
-                "kubectl get da -n {} {}",
-                attempted.namespace, attempted.name
-            ))
-            + ", or press again: that does no harm."
-            + last;
-        return Message::new(
-            first.clone() + " " + look.clone(),
-            [Block::section(first), Block::section(look)],
-        );
-    }
-    let look = Mrkdwn::fixed("Look before you ask again: ")
-        + Mrkdwn::code(&format!("/{command} status"))
-        + ", or "
-        + Mrkdwn::code(&format!(
-            "kubectl get dr -n {} {}",
-            attempted.namespace, attempted.name
-        ))
-        + ". A button can be pressed again without harm; a command that is typed again asks anew."
-        + last;
+    let kubectl = |kind: &str| {
+        let (namespace, name) = (&attempted.namespace, &attempted.name);
+        Mrkdwn::code(&format!("kubectl get {kind} -n {namespace} {name}"))
+    };
+    let (what, look) = match attempted.what {
+        What::Stop => (
+            "everything is stopped",
+            Mrkdwn::fixed("Say it again: that does no harm. Or look with ")
+                + kubectl("deployfreezes")
+                + ".",
+        ),
+        What::Approval => (
+            "this was accepted",
+            Mrkdwn::fixed("Look with ") + kubectl("da") + ", or press again: that does no harm.",
+        ),
+        What::Request => (
+            "this was accepted",
+            Mrkdwn::fixed("Look before you ask again: ")
+                + Mrkdwn::code(&format!("/{command} status"))
+                + ", or "
+                + kubectl("dr")
+                + ". A button can be pressed again without harm; a command that is typed again asks anew.",
+        ),
+    };
+    let first = Mrkdwn::fixed(":grey_question: It is unknown whether ")
+        + what
+        + ": the Kubernetes API server has not answered in time.";
+    let look = look + last;
     Message::new(
         first.clone() + " " + look.clone(),
         [Block::section(first), Block::section(look)],

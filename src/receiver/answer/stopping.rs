@@ -145,8 +145,6 @@ pub(in crate::receiver) fn resumed(resumed: &Resumed, waiting: usize, command: &
 
 /// They may neither stop everything nor have it go on.
 pub(in crate::receiver) fn not_allowed(person: &Person, home: &str) -> Message {
-    let silent = refusing::silent_sources(person);
-    let silent = silent.map_or_else(Mrkdwn::default, |silent| Mrkdwn::fixed(" ") + silent);
     said(
         Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was changed: ")
             + Mrkdwn::code(&person.username)
@@ -158,7 +156,7 @@ pub(in crate::receiver) fn not_allowed(person: &Person, home: &str) -> Message {
             + Mrkdwn::name(home)
             + ". Whoever can change the RoleBindings there can change that. One application is kept from starting by a \
                lock, for which you need the verb `lock` there."
-            + silent,
+            + refusing::silence(person, " "),
     )
 }
 

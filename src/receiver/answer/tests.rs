@@ -445,15 +445,15 @@ fn outcomes_read_like_this() {
 
 #[test]
 fn refusals_read_like_this() {
-    let missing = |resource, name: &str| Missing {
-        verb: "deploy".to_owned(),
-        resource,
-        name: name.to_owned(),
+    let lacking = |verb: &str| {
+        [("applications", "checkout"), ("environments", "production")].map(|(resource, name)| {
+            Missing {
+                verb: verb.to_owned(),
+                resource,
+                name: name.to_owned(),
+            }
+        })
     };
-    let lacking = [
-        missing("applications", "checkout"),
-        missing("environments", "production"),
-    ];
     let error = grammar::parse("checkout main to", &Vocabulary::default()).unwrap_err();
     let plan = plan();
     let open = request(&json!({"phase": "Running"}));
@@ -461,7 +461,10 @@ fn refusals_read_like_this() {
     insta::assert_snapshot!(
         "refusals",
         page([
-            ("verbs", refusing::not_allowed(&person(), &plan, &lacking)),
+            (
+                "verbs",
+                refusing::not_allowed(&person(), &plan, &lacking("deploy"))
+            ),
             ("nobody", refusing::nobody(&Nobody::Guest.to_string())),
             (
                 "unreadable",
@@ -479,7 +482,7 @@ fn refusals_read_like_this() {
             ("sealed", refusing::sealed(SealError::Expired)),
             (
                 "cancel: not allowed",
-                cancelled::not_allowed(&person(), &open, &lacking)
+                cancelled::not_allowed(&person(), &open, &lacking("cancel"))
             ),
             ("cancel: late", cancelled::late(&done)),
             (

@@ -19,7 +19,7 @@ use crate::{
         Application, DeployRequest, DeployTarget, Environment,
         application::{Action, PipelineDescription},
         conditions::{self, ConditionType, Reason},
-        deploy_request::{DEFAULT_ACTION, Phase, PipelineRef, Place, Resolved, WaitingFor},
+        deploy_request::{DEFAULT_ACTION, PipelineRef, Place, Resolved, WaitingFor},
         deploy_target::{Active, DeployTargetStatus, Run},
         environment::Concurrency,
         gate::GateKind,
@@ -32,6 +32,7 @@ use crate::{
         refusal::Refusal,
         repository, resolve,
         selector::Labels,
+        target::is_in_line,
         version::{self, Settled, Unresolved, Version},
     },
 };
@@ -501,14 +502,7 @@ fn waits_on(request: &DeployRequest) -> Option<WaitingFor> {
 }
 
 fn waits_for(request: &DeployRequest, target: &str) -> bool {
-    !access::is_canceled(request)
-        && request.status.as_ref().is_some_and(|status| {
-            status.phase == Some(Phase::Queued)
-                && status
-                    .resolved
-                    .as_ref()
-                    .is_some_and(|resolved| resolved.deploy_target == target)
-        })
+    !access::is_canceled(request) && is_in_line(request, target)
 }
 
 #[cfg(test)]
