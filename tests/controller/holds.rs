@@ -20,8 +20,6 @@ use crate::support::{Bed, Controller, deploy, phase_of};
 /// Until somebody says that it ends.
 const LONG: Duration = Duration::from_mins(10);
 const QUICK: Duration = Duration::from_millis(50);
-/// A Lease that a slow machine doesn't lose; it is taken away when its holder has died.
-
 fn rollback() -> Value {
     json!({"application": "checkout", "environment": "staging", "action": "rollback"})
 }

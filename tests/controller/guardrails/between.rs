@@ -71,8 +71,8 @@ async fn held_after_the_mark(
     let (bed, proxy) = (&stage.bed, &stage.proxy);
     let target = async |environment: &str| -> Result<Vec<HeldCall>> {
         let name = bed.target(environment).await?.name_any();
-        let hold = |_| proxy.hold_of(&name, Method::GET, "deploytargets", "");
-        Ok((0..READERS).map(hold).collect())
+        let one = |_| proxy.hold_of(&name, Method::GET, "deploytargets", "");
+        Ok((0..READERS).map(one).collect())
     };
     mark.arrived().await?;
     let mut reads = match held {
