@@ -24,6 +24,7 @@ mod metrics;
 mod objects;
 mod rebuild;
 mod record;
+mod send;
 mod sighting;
 mod survey;
 mod targets;
