@@ -1,5 +1,6 @@
 //! Every phase × every kind of fact, exhaustively: what must hold whatever is seen.
 
+mod cancels;
 mod frozen;
 mod gates;
 mod pairs;
