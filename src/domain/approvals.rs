@@ -1,11 +1,13 @@
 //! Whose yes and no count for a start, and whether they are enough. Touches nothing.
 
+mod moving;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use regex_lite::Regex;
 
+pub use self::moving::{FIXED_VERSIONS, fixed, fixed_versions};
 use super::{
     access::{self, Known, Permission, Standing, Wish, is_system, quoted},
     gates::{Approval, RefusedVoice},
@@ -16,19 +18,12 @@ use super::{
 use crate::api::{
     DeployApproval, DeployRequest,
     actor::Actor,
-    bounds,
     conditions::{self, ConditionType, Reason},
     deploy_approval::{ApprovalDecision, ApprovalSubject},
     deploy_request::{Approvals, GivenApproval, WaitingFor},
     environment::ApprovalRules,
 };
 
-/// What counts as a version that never moves where `approvals.fixedVersions` doesn't say.
-pub const FIXED_VERSIONS: &str = r"v?[0-9]+(\.[0-9]+)+([-+.][0-9A-Za-z.-]+)?";
-/// Parts of a version that looks fixed by that and isn't: `1.2.x` is a branch, `1.2-SNAPSHOT` the latest of many.
-const MOVING: [&str; 3] = ["x", "latest", "snapshot"];
-/// A commit, or a digest, by itself or behind an image's name.
-const ALWAYS_FIXED: &str = r"^(?:[0-9a-fA-F]{7,40}|(?:.*@)?sha256:[0-9a-fA-F]{64})$";
 /// Approvals shown in a status; the schema's bound.
 const SHOWN: usize = 20;
 /// Refused voices that are told of, oldest first: whoever may create approvals could otherwise fill the record.
@@ -505,45 +500,6 @@ fn asked_by_automation(request: &DeployRequest) -> bool {
 
 fn wish<'a>(matter: &Matter<'a>) -> Wish<'a> {
     Wish::of(matter.request, access::APPROVE, matter.holders)
-}
-
-/// The pattern of versions that never move, made to match whole ones.
-///
-/// # Errors
-/// It is no regular expression.
-pub fn fixed_versions(rules: &ApprovalRules) -> Result<Regex, Refusal> {
-    let pattern = rules.fixed_versions.as_deref().unwrap_or(FIXED_VERSIONS);
-    Regex::new(pattern)
-        .and_then(|_| Regex::new(&format!("^(?:{pattern})$")))
-        .map_err(|error| {
-            Refusal::passing(
-                WaitingFor::Configuration,
-                Reason::PatternInvalid,
-                format!("spec.protection.approvals.fixedVersions of the Environment is no regular expression: {error}."),
-            )
-        })
-}
-
-/// Whether a version is always the same thing: what somebody approves today must be what runs tomorrow.
-///
-/// # Errors
-/// It moves, as a branch does; or the Environment's pattern is no regular expression.
-pub fn fixed(rules: &ApprovalRules, version: &str) -> Result<(), Refusal> {
-    let always = Regex::new(ALWAYS_FIXED).is_ok_and(|always| always.is_match(version));
-    let moves = rules.fixed_versions.is_none()
-        && version
-            .split(['.', '-', '+'])
-            .any(|part| MOVING.iter().any(|word| part.eq_ignore_ascii_case(word)));
-    if always || (fixed_versions(rules)?.is_match(version) && !moves) {
-        return Ok(());
-    }
-    Err(Refusal::permanent(
-        Reason::VersionMoves,
-        format!(
-            "version `{}` can become something else after it was approved, and this Environment wants approvals; name a tag or a commit, or who owns the Environment widens spec.protection.approvals.fixedVersions.",
-            bounds::cut(version, bounds::NAME)
-        ),
-    ))
 }
 
 #[cfg(test)]

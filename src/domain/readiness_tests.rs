@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{api::application::ParameterDescription, domain::login::KnownCertificate};
+use crate::{
+    api::{Application, application::ParameterDescription},
+    domain::{login::KnownCertificate, resolve::Pipeline},
+};
 
 fn object<K: serde::de::DeserializeOwned>(name: &str, spec: &Value) -> K {
     let metadata = json!({"name": name, "namespace": "shop", "generation": 2});

@@ -3,20 +3,20 @@
 //! In three steps, since each needs what the one before names: the place (and with it the target), the pipeline's
 //! name, and, with the pipeline as Spinnaker has it, everything else.
 
+mod allowed;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     time::Duration,
 };
 
-use regex_lite::Regex;
-
+pub use self::allowed::{allowed_place, application_allowed, namespace_pattern, place_allowed};
 use super::{
     approvals, artifacts, ids, parameters,
     refusal::Refusal,
     template::{self, Scope, Wanted},
     version::{self, Version},
-    wildcard,
 };
 use crate::api::{
     Application, DeployRequest, Environment, SpinnakerConnection,
@@ -24,9 +24,7 @@ use crate::api::{
     artifact::Artifact,
     bounds,
     conditions::Reason,
-    deploy_request::{
-        Phase, PipelineRef, Place, ROLLBACK_ACTION, Resolved, TargetOverride, WaitingFor,
-    },
+    deploy_request::{Phase, PipelineRef, Place, ROLLBACK_ACTION, Resolved, WaitingFor},
     deploy_target::DeployTargetStatus,
     environment::ApprovalRules,
 };
@@ -99,63 +97,6 @@ pub fn missing(kind: &str, name: &str, reason: Reason) -> Refusal {
 pub fn place(request: &DeployRequest, environment: &Environment) -> Result<Place, Refusal> {
     let spec = &request.spec;
     allowed_place(spec.target.as_ref(), &spec.environment, environment)
-}
-
-/// The cluster and the namespace that somebody means who names another one than the Environment's own, or none. `name` is
-/// the Environment's.
-pub fn allowed_place(
-    asked: Option<&TargetOverride>,
-    name: &str,
-    environment: &Environment,
-) -> Result<Place, Refusal> {
-    let own = &environment.spec.target;
-    let Some(asked) = asked else {
-        return Ok(own.clone());
-    };
-    let wanted = Place {
-        account: asked.account.clone().unwrap_or_else(|| own.account.clone()),
-        namespace: asked
-            .namespace
-            .clone()
-            .unwrap_or_else(|| own.namespace.clone()),
-    };
-    let allowed = environment.spec.allow_targets.clone().unwrap_or_default();
-    if wanted.account != own.account && !allowed.accounts.contains(&wanted.account) {
-        return Err(Refusal::permanent(
-            Reason::TargetNotAllowed,
-            format!(
-                "Environment {name:?} does not allow account {:?}; its owner can add it to spec.allowTargets.accounts.",
-                wanted.account
-            ),
-        ));
-    }
-    if wanted.namespace != own.namespace {
-        let matches = match &allowed.namespace_pattern {
-            None => false,
-            Some(pattern) => namespace_pattern(pattern)?.is_match(&wanted.namespace),
-        };
-        if !matches {
-            return Err(Refusal::permanent(
-                Reason::TargetNotAllowed,
-                format!(
-                    "Environment {name:?} does not allow namespace {:?}; its owner can widen spec.allowTargets.namespacePattern.",
-                    wanted.namespace
-                ),
-            ));
-        }
-    }
-    Ok(wanted)
-}
-
-/// The pattern, made to match whole names.
-pub fn namespace_pattern(pattern: &str) -> Result<Regex, Refusal> {
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| {
-        Refusal::passing(
-            WaitingFor::Configuration,
-            Reason::PatternInvalid,
-            format!("spec.allowTargets.namespacePattern of the Environment is no regular expression: {error}."),
-        )
-    })
 }
 
 /// The name that Spinnaker knows an Application by.
@@ -476,44 +417,6 @@ pub fn startable(
         ));
     }
     Ok(())
-}
-
-/// Whether the connection lets this Application's Spinnaker application through.
-pub fn application_allowed(configuration: Configuration<'_>) -> Result<(), Refusal> {
-    let wanted = spinnaker_application(configuration.application);
-    let allow = &configuration.connection.spec.allow;
-    let what = ("applications", "Spinnaker application", wanted);
-    listed(configuration.environment, &allow.applications, what)
-}
-
-/// Whether the connection lets this place through.
-pub fn place_allowed(
-    environment: &Environment,
-    connection: &SpinnakerConnection,
-    place: &Place,
-) -> Result<(), Refusal> {
-    let allow = &connection.spec.allow;
-    let account = ("accounts", "account", place.account.as_str());
-    listed(environment, &allow.accounts, account)?;
-    let namespace = ("namespaces", "namespace", place.namespace.as_str());
-    listed(environment, &allow.namespaces, namespace)
-}
-
-fn listed(
-    environment: &Environment,
-    patterns: &[String],
-    (field, what, value): (&str, &str, &str),
-) -> Result<(), Refusal> {
-    if wildcard::any_matches(patterns, value) {
-        return Ok(());
-    }
-    let connection = &environment.spec.connection;
-    Err(Refusal::permanent(
-        Reason::NotAllowedByConnection,
-        format!(
-            "SpinnakerConnection {connection:?} does not allow {what} {value:?}; its owner can add it to spec.allow.{field}."
-        ),
-    ))
 }
 
 pub(super) fn render(template: &str, scope: &Scope<'_>) -> Result<String, Refusal> {

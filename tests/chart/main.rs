@@ -16,6 +16,7 @@ mod monitoring;
 mod network;
 mod persons;
 mod pods;
+mod reach;
 mod requester;
 mod roles;
 mod runs;

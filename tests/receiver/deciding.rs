@@ -1,26 +1,25 @@
-//! Approve, Reject and the buttons of a judgment: whose click counts, for what, and once.
+//! Approve and Reject: whose click counts, for what, and once.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use foredeck::{
-    api::{DeployApproval, DeployRequest, Environment},
-    relay::message,
-    slack::client::{Destination, Post, Priority, SlackClient, SlackSettings},
-};
+use foredeck::api::DeployRequest;
 use foredeck_testkit::{
     ApiProxy,
     api_proxy::{ApiEffect, ApiFault},
-    slack::{Ephemeral, Message, User, View},
+    slack::User,
     wait_for,
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
-use crate::support::{Bed, PATIENCE, text};
+use crate::{
+    asked::{Asked, bed, modal, protect, said},
+    support::{PATIENCE, text},
+};
 
 /// Any digest.
 const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -32,175 +31,6 @@ fn awaiting(digest: &str) -> Value {
         "connection": "gate", "pipeline": {"application": "checkout", "name": "Deploy", "id": "p1"}, "version": "v42",
         "target": {"account": "eks-1", "namespace": "shop"}, "deployTarget": "t", "digest": digest,
     }})
-}
-
-fn judging(judgment: &Value) -> Value {
-    let mut status = json!({"phase": "Running", "execution": {"id": "01J", "status": "RUNNING"}});
-    status["judgment"] = json!({"stage": "s1", "name": "Go?"});
-    if let (Some(known), Some(more)) = (status["judgment"].as_object_mut(), judgment.as_object()) {
-        known.extend(more.clone());
-    }
-    status
-}
-
-/// A request of alice's to production, and what stands in Slack about it.
-struct Asked<'a> {
-    bed: &'a Bed,
-    name: String,
-    marks: std::cell::Cell<u32>,
-}
-
-impl<'a> Asked<'a> {
-    /// The receiver knows it by then.
-    async fn new(bed: &'a Bed, status: Value) -> Result<Self> {
-        let alice = bed.slack.user("alice");
-        let requester = json!({"username": "alice@harbor.example", "slack": {"team": bed.slack.team_id(), "user": alice.id()}});
-        let spec = json!({"application": "checkout", "environment": "production", "version": "v42", "requester": requester});
-        let request: DeployRequest = bed.create(&bed.namespace, "one", spec).await?;
-        let asked = Self {
-            bed,
-            name: request.name_any(),
-            marks: std::cell::Cell::default(),
-        };
-        asked.becomes(status).await?;
-        Ok(asked)
-    }
-
-    /// Writes the status, and waits until the receiver has heard of it.
-    async fn becomes(&self, mut status: Value) -> Result<()> {
-        self.marks.set(self.marks.get() + 1);
-        let mark = format!("mark {}.", self.marks.get());
-        if status["phase"] == "AwaitingApproval" || status["phase"] == "Running" {
-            status["waiting"] =
-                json!({"for": "Approval", "message": mark, "since": "2026-01-01T00:00:00Z"});
-        }
-        self.bed.set_status(&self.name, status.clone()).await?;
-        let shows = if status["waiting"].is_null() {
-            "canceled"
-        } else {
-            &mark
-        };
-        self.known_as(shows).await
-    }
-
-    /// Waits until the receiver tells this of the request.
-    async fn known_as(&self, shows: &str) -> Result<()> {
-        wait_for("the receiver has heard of it", PATIENCE, async || {
-            let answer = self
-                .bed
-                .typed("alice", "deploys", "/deploy status checkout")
-                .await?;
-            ensure!(text(&answer).contains(shows), "{}", text(&answer));
-            Ok(())
-        })
-        .await
-    }
-
-    async fn request(&self) -> Result<DeployRequest> {
-        Ok(self.bed.requests_api().get(&self.name).await?)
-    }
-
-    /// Posts the question as the relay does.
-    async fn question(&self) -> Result<Message> {
-        let request = self.request().await?;
-        let environment: Option<Environment> =
-            Api::namespaced(self.bed.client.clone(), &self.bed.namespace)
-                .get_opt("production")
-                .await?;
-        let message = match message::current_judgment(&request) {
-            Some((mark, _)) => message::judgment(&request, environment.as_ref(), &mark, None, None),
-            None => message::approval(
-                &request,
-                environment.as_ref(),
-                None,
-                message::Readers::Channel,
-                None,
-            ),
-        };
-        let slack = &self.bed.slack;
-        let settings = SlackSettings::new(&slack.api_url().parse()?, slack.bot_token().into())?;
-        let client = SlackClient::new(settings.without_proxies())?;
-        let to = Destination::Channel(slack.channel("deploys")?.id.parse()?);
-        let permit = client.reserve_post(&to, Priority::Interactive).await;
-        let post = Post {
-            to: &to,
-            thread: None,
-            broadcast: false,
-            message: &message,
-        };
-        let posted = client.post_message(permit, post).await?;
-        let channel = slack.channel("deploys")?;
-        channel
-            .message(posted.ts.as_str())
-            .cloned()
-            .context("the message")
-    }
-
-    /// Presses a button as it stood there, and waits for what only this person then sees.
-    async fn pressed(&self, person: &str, on: &Message, button: &str) -> Result<Ephemeral> {
-        let before = self.bed.slack.ephemerals(person).len();
-        let click = self.bed.slack.user(person).click_as_seen(on, button)?;
-        click.answered().await?;
-        self.bed.shown(person, before).await
-    }
-
-    async fn approvals(&self) -> Result<Vec<DeployApproval>> {
-        let api: Api<DeployApproval> =
-            Api::namespaced(self.bed.client.clone(), &self.bed.namespace);
-        Ok(api.list(&ListParams::default()).await?.items)
-    }
-
-    /// Says of an approval that it doesn't count, as the controller would.
-    async fn counts_for_nothing(&self, approval: &DeployApproval, why: &str) -> Result<()> {
-        let api: Api<DeployApproval> =
-            Api::namespaced(self.bed.client.clone(), &self.bed.namespace);
-        let condition = json!({
-            "type": "Counts", "status": "False", "reason": "ApprovalExpired", "message": why,
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        });
-        let patch = Patch::Merge(json!({"status": {"conditions": [condition]}}));
-        api.patch_status(&approval.name_any(), &PatchParams::default(), &patch)
-            .await?;
-        Ok(())
-    }
-
-    async fn nothing_was_said(&self) -> Result<()> {
-        let all = self.approvals().await?;
-        ensure!(all.is_empty(), "{all:?}");
-        Ok(())
-    }
-}
-
-async fn bed(prefix: &str) -> Result<Bed> {
-    let bed = Bed::new(prefix).await?;
-    for person in ["bob", "carol"] {
-        if person == "carol" {
-            bed.slack.add_user(User::named("carol"), &["deploys"]);
-        }
-        bed.allow(&bed.namespace, person, &["approve", "judge"])
-            .await?;
-    }
-    Ok(bed)
-}
-
-async fn protect(bed: &Bed, protection: Value) -> Result<()> {
-    let api: Api<Environment> = Api::namespaced(bed.client.clone(), &bed.namespace);
-    let patch = Patch::Merge(json!({"spec": {"protection": protection}}));
-    api.patch("production", &PatchParams::default(), &patch)
-        .await?;
-    Ok(())
-}
-
-async fn modal(bed: &Bed, person: &str, title: &str) -> Result<View> {
-    bed.slack
-        .until(&format!("{person}'s modal {title}"), PATIENCE, |world| {
-            world.modal(person).filter(|view| view.title() == title)
-        })
-        .await
-}
-
-fn said(view: &View) -> String {
-    json!(view.blocks()).to_string()
 }
 
 #[tokio::test]
@@ -289,40 +119,6 @@ async fn an_approval_that_lapsed_is_given_again_once_each_time() -> Result<()> {
             asked.counts_for_nothing(approval, "it has lapsed.").await?;
         }
     }
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_answer_that_does_not_count_bars_no_other_judge() -> Result<()> {
-    let bed = bed("dead").await?;
-    let _receiver = bed.receiver().await?;
-    let asked = Asked::new(&bed, judging(&json!({}))).await?;
-    let question = asked.question().await?;
-    asked.pressed("bob", &question, "judge-go").await?;
-    let told = asked.pressed("carol", &question, "judge-go").await?;
-    assert!(
-        text(&told).contains("`bob@harbor.example` has answered that already"),
-        "{}",
-        text(&told)
-    );
-    let all = asked.approvals().await?;
-    assert_eq!(all.len(), 1, "{all:?}");
-    asked
-        .counts_for_nothing(&all[0], "`bob@harbor.example` may not judge.")
-        .await?;
-    let told = asked.pressed("carol", &question, "judge-go").await?;
-    assert!(
-        text(&told).contains("Answered: continue"),
-        "{}",
-        text(&told)
-    );
-    let told = asked.pressed("bob", &question, "judge-go").await?;
-    assert!(
-        text(&told).contains("`carol@harbor.example` has answered that already"),
-        "{}",
-        text(&told)
-    );
-    assert_eq!(asked.approvals().await?.len(), 2);
     Ok(())
 }
 
@@ -542,177 +338,6 @@ async fn a_rejection_says_why_and_stands_beside_no_approval_of_the_same_person()
     );
     assert!(text(&told).contains("kubectl delete da"), "{}", text(&told));
     assert_eq!(asked.approvals().await?.len(), 1);
-    Ok(())
-}
-
-#[tokio::test]
-async fn the_first_answer_to_a_judgment_wins() -> Result<()> {
-    let bed = bed("judge").await?;
-    let _receiver = bed.receiver().await?;
-    let asked = Asked::new(&bed, judging(&json!({}))).await?;
-    let question = asked.question().await?;
-    let told = asked.pressed("alice", &question, "judge-go").await?;
-    assert!(
-        text(&told).contains("has no verb `judge`"),
-        "{}",
-        text(&told)
-    );
-    let clicks = ["bob", "carol"].map(|person| {
-        let click = bed.slack.user(person).click_as_seen(&question, "judge-go");
-        (person, click)
-    });
-    let mut words = Vec::new();
-    for (person, click) in clicks {
-        click?.answered().await?;
-        words.push(text(&bed.shown(person, 0).await?));
-    }
-    words.sort();
-    let all = asked.approvals().await?;
-    assert_eq!(all.len(), 1, "{all:?}");
-    let spec = json!(all[0].spec);
-    assert_eq!(spec["judgment"], json!({"execution": "01J", "stage": "s1"}));
-    assert_eq!(
-        (&spec["for"], &spec["decision"]),
-        (&json!("Judgment"), &json!("Approve"))
-    );
-    assert!(
-        words.iter().any(|word| word.contains("Answered: continue")),
-        "{words:?}"
-    );
-    let first = all[0]
-        .spec
-        .approver
-        .clone()
-        .context("an approver")?
-        .username;
-    assert!(
-        words
-            .iter()
-            .any(|word| word.contains(&format!("`{first}` has answered that already"))),
-        "{words:?}"
-    );
-
-    // Another stage is another question.
-    asked.becomes(judging(&json!({"stage": "s2"}))).await?;
-    let told = asked.pressed("bob", &question, "judge-go").await?;
-    assert!(
-        text(&told).contains("does not wait for that judgment now"),
-        "{}",
-        text(&told)
-    );
-    let question = asked.question().await?;
-    let answer = json!({"stage": "s2", "answer": {"name": "a", "by": "kay@corp.example", "at": "2026-01-01T00:00:00Z"}});
-    asked.becomes(judging(&answer)).await?;
-    let told = asked.pressed("bob", &question, "judge-go").await?;
-    assert!(
-        text(&told).contains("`kay@corp.example` has answered it already"),
-        "{}",
-        text(&told)
-    );
-    assert_eq!(asked.approvals().await?.len(), 1);
-    Ok(())
-}
-
-#[tokio::test]
-async fn only_what_a_stage_offers_is_an_answer() -> Result<()> {
-    let bed = bed("inputs").await?;
-    let _receiver = bed.receiver().await?;
-    let asked = Asked::new(&bed, judging(&json!({"inputs": ["blue", "green"]}))).await?;
-    let question = asked.question().await?;
-    // What the stage offers has changed: the button's input is none of it any more.
-    asked
-        .becomes(judging(&json!({"inputs": ["green", "red"]})))
-        .await?;
-    let told = asked.pressed("bob", &question, "judge-go-0").await?;
-    assert!(
-        text(&told).contains("none of the answers that the stage offers"),
-        "{}",
-        text(&told)
-    );
-    asked.nothing_was_said().await?;
-    let told = asked.pressed("bob", &question, "judge-go-1").await?;
-    assert!(
-        text(&told).contains("continue with `green`"),
-        "{}",
-        text(&told)
-    );
-    let spec = json!(asked.approvals().await?[0].spec);
-    assert_eq!(spec["judgment"]["input"], "green");
-
-    let many: Vec<String> = (0..7).map(|number| format!("cluster {number}")).collect();
-    asked
-        .becomes(judging(&json!({"stage": "s2", "inputs": many})))
-        .await?;
-    let question = asked.question().await?;
-    let bob = bed.slack.user("bob");
-    bob.click_as_seen(&question, "judge-choose")?
-        .answered()
-        .await?;
-    let form = modal(&bed, "bob", "Continue").await?;
-    let options = form
-        .blocks()
-        .iter()
-        .find_map(|block| block["element"]["options"].as_array())
-        .context("options")?;
-    let third = options
-        .iter()
-        .find(|option| option["text"]["text"] == "cluster 3")
-        .and_then(|option| option["value"].as_str())
-        .context("the third")?
-        .to_owned();
-    bob.select(&form, ("answer", "answer"), &third)?;
-    bob.submit(&form)?.answered().await?;
-    let done = modal(&bed, "bob", "Foredeck").await?;
-    assert!(said(&done).contains("cluster 3"), "{}", said(&done));
-    let all = asked.approvals().await?;
-    assert!(
-        all.iter()
-            .any(|one| json!(one.spec)["judgment"]["input"] == "cluster 3"),
-        "{all:?}"
-    );
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_judgment_is_stopped_with_a_reason_and_roles_are_looked_at() -> Result<()> {
-    let bed = bed("stop").await?;
-    protect(
-        &bed,
-        json!({"judgmentRoles": [{"role": "ops", "group": "okta:ops"}]}),
-    )
-    .await?;
-    let _receiver = bed.receiver().await?;
-    let asked = Asked::new(&bed, judging(&json!({"roles": []}))).await?;
-    let question = asked.question().await?;
-    asked.becomes(judging(&json!({"roles": ["ops"]}))).await?;
-    let told = asked.pressed("bob", &question, "judge-go").await?;
-    assert!(
-        text(&told).contains("members of *okta:ops*") || text(&told).contains("`okta:ops`"),
-        "{}",
-        text(&told)
-    );
-    asked.becomes(judging(&json!({"roles": ["qa"]}))).await?;
-    let told = asked.pressed("bob", &question, "judge-stop").await?;
-    assert!(
-        text(&told).contains("maps no group to them"),
-        "{}",
-        text(&told)
-    );
-    asked.nothing_was_said().await?;
-    asked.becomes(judging(&json!({"roles": []}))).await?;
-    let bob = bed.slack.user("bob");
-    bob.click_as_seen(&question, "judge-stop")?
-        .answered()
-        .await?;
-    let form = modal(&bed, "bob", "Stop").await?;
-    bob.fill(&form, ("answer", "answer"), "the graphs are red")?;
-    bob.submit(&form)?.answered().await?;
-    modal(&bed, "bob", "Foredeck").await?;
-    let spec = json!(asked.approvals().await?[0].spec);
-    assert_eq!(
-        (&spec["decision"], &spec["comment"]),
-        (&json!("Reject"), &json!("the graphs are red"))
-    );
     Ok(())
 }
 

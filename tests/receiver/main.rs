@@ -1,12 +1,14 @@
 //! The receiver against the real API server and a stand-in Slack: what people say becomes requests, once each, and every
 //! answer is true.
 
+mod asked;
 mod asking;
 mod deciding;
 mod door;
 mod forms;
 mod guardrails;
 mod held;
+mod judging;
 mod killed;
 #[path = "../credentials/leaks.rs"]
 #[expect(dead_code, reason = "not everything is searched here")]

@@ -18,12 +18,12 @@ use kube::{
 use tokio::sync::{Notify, watch};
 
 use super::{
-    Teller,
     entry::MadeFrom,
     holding::{Holding, MadeOf},
     material::{Material, VaultMaterial},
     patience::Patience,
     secret::Secrets,
+    teller::Teller,
     vault::{self, Issuer},
 };
 use crate::{

@@ -11,26 +11,20 @@ mod material;
 mod measured;
 mod patience;
 mod secret;
+mod teller;
 mod vault;
 
 use std::{
     num::NonZeroU32,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
-use kube::{
-    Client, Resource, ResourceExt,
-    core::DeserializeGuard,
-    runtime::reflector::{ObjectRef, Store},
-};
+use kube::{Client, Resource, ResourceExt, runtime::reflector::Store};
 use reqwest::Url;
 use tokio::sync::{
     Notify, Semaphore,
-    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    mpsc::{UnboundedReceiver, unbounded_channel},
     watch,
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -40,6 +34,7 @@ use self::{
     keeper::Keeper,
     measured::{Certificates, ReadyOnes},
     secret::Secrets,
+    teller::{Teller, Wake},
 };
 use super::{context::ControllerSettings, metrics::ControllerMetrics, survey::Surveys};
 use crate::{
@@ -56,10 +51,7 @@ use crate::{
         login::LoginState,
         refusal::Refusal,
     },
-    runtime::{
-        cache::{Guarded, named},
-        metrics::Metrics,
-    },
+    runtime::{cache::Guarded, metrics::Metrics},
     secrets::service_account::TokenGiver,
     spinnaker::{GateClient, GateError, GateSettings, Poller, Rate},
 };
@@ -103,84 +95,6 @@ impl Gate {
             self.client = self.client.with_request_id(&id.to_string());
         }
         self
-    }
-}
-
-/// Wakes the looks of one set of watches.
-type Wake = UnboundedSender<ObjectRef<Guarded<SpinnakerConnection>>>;
-
-/// Those who follow connections in one set of watches.
-type Followers = UnboundedSender<Arc<Guarded<SpinnakerConnection>>>;
-
-/// What keepers tell, and whom.
-struct Teller {
-    client: Client,
-    metrics: ControllerMetrics,
-    entries: Entries,
-    wakes: Mutex<Vec<Wake>>,
-    followers: Mutex<Vec<Followers>>,
-    /// How many logins were made, of all connections.
-    logins: AtomicU64,
-}
-
-impl Teller {
-    /// What is known of the connection's login is another now.
-    fn changed(&self, connection: &SpinnakerConnection) {
-        let namespace = connection.namespace().unwrap_or_default();
-        let name = connection.name_any();
-        for wake in &*self.wakes.lock().unwrap_or_else(PoisonError::into_inner) {
-            drop(wake.send(named(&namespace, &name)));
-        }
-    }
-
-    /// There is a new login: whoever was refused with the one before can try again.
-    fn logged_in(&self, connection: &SpinnakerConnection) {
-        let connection = Arc::new(DeserializeGuard(Ok(connection.clone())));
-        let followers = self
-            .followers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for follower in &*followers {
-            drop(follower.send(Arc::clone(&connection)));
-        }
-    }
-
-    /// The number of a login that was just made.
-    fn next_login(&self) -> u64 {
-        self.logins.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The newest generation of the connection that anybody has shown.
-    fn generation_of(&self, connection: &SpinnakerConnection) -> Option<i64> {
-        let all = self.entries.all();
-        all.get(uid(connection)).and_then(Entry::generation)
-    }
-
-    /// This is what the API server has now, asked after `shown` had been the newest generation.
-    fn stands(&self, now: &SpinnakerConnection, shown: Option<i64>) {
-        let mut all = self.entries.all();
-        let entry = all.get_mut(uid(now));
-        if entry.is_some_and(|entry| entry.is_taken_back(shown, now)) {
-            drop(all);
-            self.changed(now);
-        }
-    }
-
-    /// The connection is gone, or logs in otherwise: nothing more is sent with this login, and somebody looks at what there
-    /// is in its place.
-    fn ended(&self, connection: &SpinnakerConnection) {
-        let mut all = self.entries.all();
-        let uid = uid(connection);
-        let made_from = MadeFrom::of(connection);
-        if all
-            .get(uid)
-            .is_some_and(|entry| entry.login.made_from == made_from)
-            && let Some(entry) = all.remove(uid)
-        {
-            entry.login.end();
-        }
-        drop(all);
-        self.changed(connection);
     }
 }
 

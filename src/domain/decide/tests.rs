@@ -1,12 +1,13 @@
 //! Every phase × every kind of fact, exhaustively: what must hold whatever is seen.
 
+mod cancels;
 mod frozen;
 mod gates;
 mod pairs;
 mod times;
 mod walk;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -16,11 +17,16 @@ use super::*;
 use crate::{
     api::{
         conditions::{self, ConditionType},
-        connection::TriggerMode,
-        deploy_request::{ExecutionStatus, Pinned, PipelineRef, Place},
-        deploy_target::KeyRecord,
+        connection::{OnUnknown, TriggerMode},
+        deploy_request::{Attempt, ExecutionStatus, Pinned, PipelineRef, Place, Resolved},
+        deploy_target::{DeployTargetStatus, KeyRecord},
+        environment::Concurrency,
     },
-    domain::outcome::{Ended, Mark},
+    domain::{
+        gates::Gates,
+        judgment::JudgmentFacts,
+        outcome::{Ended, Mark, Observation},
+    },
 };
 
 const UID: &str = "0000-own";

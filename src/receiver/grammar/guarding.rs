@@ -6,11 +6,9 @@ use jiff::Timestamp;
 
 use super::{
     CancelWhat, Intent, Lock, LockWhat, Problem, Until,
+    line::{Line, environment, line, only_names, qualified, set},
     name::{application_name, environment_name, request_name, team_name},
-    parse::{
-        Line, Reader, TARGET_ACCOUNT, TARGET_NAMESPACE, environment, line, only_names, qualified,
-        reason, set,
-    },
+    parse::{Reader, TARGET_ACCOUNT, TARGET_NAMESPACE, reason},
     table::is_connective,
     words::{REASON, Split, Word},
 };

@@ -9,6 +9,7 @@
 mod error;
 mod guarding;
 mod intent;
+mod line;
 mod name;
 mod nearest;
 mod normal;
