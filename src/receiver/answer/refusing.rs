@@ -3,6 +3,7 @@
 use super::{reading::said, started::ordered};
 use crate::{
     access::Missing,
+    domain::access,
     identity::Person,
     receiver::grammar::ParseError,
     receiver::plan::{Plan, seal::SealError},
@@ -70,6 +71,12 @@ pub(in crate::receiver) fn not_allowed(
     blocks.extend(silent_sources(person).map(Block::section));
     blocks.push(Block::context([next]));
     Message::new(first + " " + rule, blocks)
+}
+
+/// How to find out who has a verb in a namespace, since Foredeck's receiver may not read that, and who can change it.
+pub(in crate::receiver) fn whom_to_ask(namespace: &str) -> Mrkdwn {
+    Mrkdwn::code(&access::show_holders(namespace))
+        + " shows who has it; whoever can change the RoleBindings there can change that."
 }
 
 /// That groups of theirs may be missing, if so, and why.
