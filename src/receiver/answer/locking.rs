@@ -11,7 +11,6 @@ use crate::{
         actor::Actor,
         lock::{Hold, Lock},
     },
-    domain::access::OVERRIDE,
     identity::Person,
     receiver::{
         grammar,
@@ -180,7 +179,7 @@ pub(in crate::receiver) fn lifted(
                     Mrkdwn::fixed(":lock: It still ")
                         + stood(left, "is ", "has ")
                         + ". "
-                        + who_lifts(),
+                        + who_lifts(spot),
                 ));
             } else {
                 blocks.extend(goes_on(still, waiting));
@@ -194,20 +193,25 @@ pub(in crate::receiver) fn lifted(
                 .chain(goes_on(still, waiting));
             Message::new(first, blocks.collect::<Vec<_>>())
         }
-        Lifted::NotAllowed(left) => {
+        Lifted::Anew(there) => {
+            let first = Mrkdwn::fixed(
+                ":lock: Not unlocked: what was there has been replaced meanwhile, and now ",
+            ) + place(spot)
+                + " "
+                + stood(there, "is ", "has ")
+                + ".";
+            let next = unlock(spot, command) + " lifts that.";
+            Message::new(first.clone(), [Block::section(first), Block::section(next)])
+        }
+        Lifted::NotAllowed { left, missing } => {
             let first = Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was changed: ")
                 + place(spot)
                 + " "
                 + stood(left, "is ", "has ")
                 + ".";
             let rule = Mrkdwn::fixed("It is not yours, and ")
-                + Mrkdwn::code(&person.username)
-                + " has no verb "
-                + Mrkdwn::code(OVERRIDE)
-                + " there in namespace "
-                + Mrkdwn::name(&spot.namespace)
-                + ". "
-                + who_lifts();
+                + lacks(person, spot, missing)
+                + who_lifts(spot);
             let mut blocks = vec![Block::section(first.clone()), Block::section(rule)];
             blocks.extend(refusing::silent_sources(person).map(Block::section));
             Message::new(first, blocks)
@@ -217,11 +221,9 @@ pub(in crate::receiver) fn lifted(
     }
 }
 
-fn who_lifts() -> Mrkdwn {
-    Mrkdwn::fixed(
-        "Whoever set it can lift it, and whoever has the verb `override` there; whoever can change the RoleBindings can \
-         change that.",
-    )
+fn who_lifts(spot: &Spot) -> Mrkdwn {
+    Mrkdwn::fixed("Whoever set it can lift it, and whoever has the verb `override` there. ")
+        + refusing::whom_to_ask(&spot.namespace)
 }
 
 /// What stands or stood there, behind the place: `is locked by …`.
@@ -284,16 +286,11 @@ fn goes_on(still: &[String], waiting: &[DeployRequest]) -> Vec<Block> {
     Block::sections(&Mrkdwn::join(lines, "\n"))
 }
 
-/// The person lacks the verb.
-pub(in crate::receiver) fn not_allowed(
-    person: &Person,
-    spot: &Spot,
-    verb: &str,
-    missing: &[Missing],
-) -> Message {
+/// Which verbs somebody lacks on what, and a space behind it.
+fn lacks(person: &Person, spot: &Spot, missing: &[Missing]) -> Mrkdwn {
     let lacking = missing.iter().map(|missing| {
         Mrkdwn::fixed("verb ")
-            + Mrkdwn::code(verb)
+            + Mrkdwn::code(&missing.verb)
             + " on "
             + Mrkdwn::fixed(if missing.resource == "environments" {
                 "environment "
@@ -302,16 +299,26 @@ pub(in crate::receiver) fn not_allowed(
             })
             + Mrkdwn::name(&missing.name)
     });
+    Mrkdwn::code(&person.username)
+        + " has no "
+        + Mrkdwn::join(lacking, " and no ")
+        + " in namespace "
+        + Mrkdwn::name(&spot.namespace)
+        + ". "
+}
+
+/// The person lacks the verb.
+pub(in crate::receiver) fn not_allowed(
+    person: &Person,
+    spot: &Spot,
+    missing: &[Missing],
+) -> Message {
     let silent = refusing::silent_sources(person);
     let silent = silent.map_or_else(Mrkdwn::default, |silent| Mrkdwn::fixed(" ") + silent);
     said(
         Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was changed: ")
-            + Mrkdwn::code(&person.username)
-            + " has no "
-            + Mrkdwn::join(lacking, " and no ")
-            + " in namespace "
-            + Mrkdwn::name(&spot.namespace)
-            + ". Whoever can change the RoleBindings there can change that."
+            + lacks(person, spot, missing)
+            + refusing::whom_to_ask(&spot.namespace)
             + silent,
     )
 }
