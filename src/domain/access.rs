@@ -214,9 +214,18 @@ impl<'a> Wish<'a> {
                     named.join(", ")
                 )
             }
-            _ => "Ask who can change the RoleBindings there.".to_owned(),
+            Some(_) => "Ask who can change the RoleBindings there.".to_owned(),
+            None => format!(
+                "Ask who can change the RoleBindings there; `{}` shows who has it.",
+                show_holders(self.namespace)
+            ),
         }
     }
+}
+
+/// What somebody types to see who has which verb in a namespace, where that is named nowhere else.
+pub fn show_holders(namespace: &str) -> String {
+    format!("kubectl describe roles,rolebindings --namespace {namespace}")
 }
 
 /// Whom to ask for a word on what `requester` asked for: all who may give one but themselves.

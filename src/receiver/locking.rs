@@ -20,7 +20,7 @@ use super::{
     why,
 };
 use crate::{
-    access::Permission,
+    access::{Missing, Permission},
     api::{
         Application, DeployTarget, Environment,
         actor::Actor,
@@ -114,6 +114,12 @@ impl Standing {
         self.lock.is_none() && self.over.is_none() && self.hold.is_none()
     }
 
+    /// Whether nothing of it is new against what was meant.
+    fn is_part_of(&self, meant: &Self) -> bool {
+        let ((lock, hold), (meant_lock, meant_hold)) = (self.what(), meant.what());
+        (lock.is_none() || lock == meant_lock) && (hold.is_none() || hold == meant_hold)
+    }
+
     /// The lock, over or not, and the hold.
     fn what(&self) -> (Option<&Lock>, Option<&str>) {
         let lock = self.lock.as_ref().map(|there| &there.lock);
@@ -131,8 +137,13 @@ pub(super) enum Lifted {
     },
     /// There is nothing to lift.
     Nothing,
-    /// They may lift none of it.
-    NotAllowed(Box<Standing>),
+    /// Somebody has set this anew meanwhile, which isn't what was meant: it stays.
+    Anew(Box<Standing>),
+    /// They may lift none of it, since they lack these verbs.
+    NotAllowed {
+        left: Box<Standing>,
+        missing: Vec<Missing>,
+    },
     /// The API server refuses it, in its own words.
     Refused(String),
     /// It isn't known whether it was written.
@@ -194,11 +205,8 @@ impl Receiver {
         self.just_said(occasion)?;
         let spot = find(occasion, sight, &asked.what).map_err(Trouble::Told)?;
         if let Permission::Refused(missing) = self.permission(sight, &spot, LOCK).await? {
-            return Err(Trouble::Told(answer::not_allowed(
-                &sight.person,
-                &spot,
-                &missing,
-            )));
+            let text = answer::not_allowed(&sight.person, &spot, &missing);
+            return Err(Trouble::Told(text));
         }
         let now = self.now();
         let said = occasion.said.as_ref().and_then(time).unwrap_or(now);
@@ -370,33 +378,39 @@ impl Receiver {
         name: &str,
     ) -> Result<Lifted, Trouble> {
         let deadline = occasion.persist_by();
-        // What a write may have lifted whose answer is lost.
-        let mut attempted: Option<Standing> = None;
+        // What was found to lift, and whether a write may have lifted it whose answer is lost.
+        let mut meant: Option<Standing> = None;
+        let mut attempted = false;
         loop {
             let found = match changing::read(api, name, deadline).await {
                 Ok(found) => found,
                 Err(Unread::Refused(message)) => return Ok(Lifted::Refused(message)),
-                Err(Unread::Silent) if attempted.is_some() => return Ok(Lifted::Unknown),
+                Err(Unread::Silent) if attempted => return Ok(Lifted::Unknown),
                 Err(Unread::Silent) => return Err(Trouble::Late),
             };
             let (mut lifted, mut left) = (Standing::default(), Standing::default());
-            if let Some(found) = &found {
-                self.sort(sight, spot, found, &mut lifted, &mut left)
-                    .await?;
-            }
+            let missing = match &found {
+                Some(found) => {
+                    self.sort(sight, spot, found, &mut lifted, &mut left)
+                        .await?
+                }
+                None => Vec::new(),
+            };
             let Some(found) = found.filter(|_| !lifted.is_nothing()) else {
-                return Ok(match attempted {
-                    Some(lifted) => Lifted::done(lifted, left),
-                    None if left.is_nothing() => Lifted::Nothing,
-                    None => Lifted::NotAllowed(Box::new(left)),
+                return Ok(match meant {
+                    Some(lifted) if attempted => Lifted::done(lifted, left),
+                    _ if left.is_nothing() => Lifted::Nothing,
+                    _ => Lifted::NotAllowed {
+                        left: Box::new(left),
+                        missing,
+                    },
                 });
             };
-            if attempted
+            if meant
                 .as_ref()
-                .is_some_and(|before| before.what() != lifted.what())
+                .is_some_and(|meant| !lifted.is_part_of(meant))
             {
-                // Somebody has set it anew meanwhile: that isn't what was meant.
-                return Ok(Lifted::Unknown);
+                return Ok(Lifted::Anew(Box::new(lifted)));
             }
             let mut spec = serde_json::Map::new();
             if lifted.lock.is_some() || lifted.over.is_some() {
@@ -410,12 +424,13 @@ impl Receiver {
                 Written::Done(_) => return Ok(Lifted::done(lifted, left)),
                 Written::Refused(message) => return Ok(Lifted::Refused(message)),
                 Written::Lost => {}
-                Written::Look => attempted = Some(lifted),
+                Written::Look => attempted = true,
             }
+            meant = Some(lifted);
         }
     }
 
-    /// What stands there, by whether this person may lift it.
+    /// What stands there, by whether this person may lift it; and which verbs they lack for what they may not.
     async fn sort<K: Locked>(
         &self,
         sight: &Sight,
@@ -423,15 +438,24 @@ impl Receiver {
         found: &K,
         lifted: &mut Standing,
         left: &mut Standing,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Vec<Missing>, Trouble> {
         let actor = sight.person.actor();
+        let mut missing = Vec::new();
         if let Some(there) = found.lock() {
             let in_force = lock::in_force(Some(there), self.now()).is_some();
+            let enough: &[&str] = if in_force {
+                &[OVERRIDE]
+            } else {
+                &[OVERRIDE, LOCK]
+            };
             let own = self.is_own(there.by.as_ref(), Some(&actor));
-            let may = own
-                || self.may(sight, spot, OVERRIDE).await?
-                || (!in_force && self.may(sight, spot, LOCK).await?);
-            let side = if may { &mut *lifted } else { &mut *left };
+            let lacking = self.lacks_to_lift(sight, spot, own, enough).await?;
+            let side = if lacking.is_none() {
+                &mut *lifted
+            } else {
+                &mut *left
+            };
+            missing = lacking.unwrap_or_default();
             if in_force {
                 side.lock = Some(taken(found, there));
             } else {
@@ -444,16 +468,34 @@ impl Receiver {
                 ..Actor::default()
             });
             let own = self.is_own(by.as_ref(), Some(&actor));
-            let may = own || self.may(sight, spot, OVERRIDE).await?;
-            let side = if may { lifted } else { left };
+            let lacking = self.lacks_to_lift(sight, spot, own, &[OVERRIDE]).await?;
+            let side = if lacking.is_none() { lifted } else { left };
+            // What lifts a hold lifts any lock, too.
+            missing = lacking.unwrap_or(missing);
             side.hold = Some(hold.clone());
         }
-        Ok(())
+        Ok(missing)
     }
 
-    async fn may(&self, sight: &Sight, spot: &Spot, verb: &str) -> Result<bool, Trouble> {
-        let permission = self.permission(sight, spot, verb).await?;
-        Ok(permission.is_granted())
+    /// What somebody lacks to lift this: nothing where it is their own or they have one of these verbs, else the last of them.
+    async fn lacks_to_lift(
+        &self,
+        sight: &Sight,
+        spot: &Spot,
+        own: bool,
+        enough: &[&str],
+    ) -> Result<Option<Vec<Missing>>, Trouble> {
+        if own {
+            return Ok(None);
+        }
+        let mut lacking = None;
+        for verb in enough {
+            match self.permission(sight, spot, verb).await? {
+                Permission::Granted(_) => return Ok(None),
+                Permission::Refused(missing) => lacking = Some(missing),
+            }
+        }
+        Ok(lacking)
     }
 
     /// Whether both are one human, beyond doubt.

@@ -46,7 +46,7 @@ impl Receiver {
     ) -> Result<(), Trouble> {
         let order = &plan.order;
         let place = (&*plan.namespace, &*order.application, &*order.environment);
-        let Some(missing) = self.lacks(sight, place).await? else {
+        let Some(missing) = self.lacks_to_override(sight, place).await? else {
             return Ok(());
         };
         let stop = Stop::among(&around.freezes, self.now());
@@ -64,11 +64,11 @@ impl Receiver {
     pub(super) async fn may_pass_quietly(&self, sight: &Sight, plan: &Plan) -> bool {
         let order = &plan.order;
         let place = (&*plan.namespace, &*order.application, &*order.environment);
-        matches!(self.lacks(sight, place).await, Ok(None))
+        matches!(self.lacks_to_override(sight, place).await, Ok(None))
     }
 
     /// The verbs that somebody lacks for it.
-    async fn lacks(
+    async fn lacks_to_override(
         &self,
         sight: &Sight,
         (namespace, application, environment): (&str, &str, &str),
@@ -186,7 +186,7 @@ impl Receiver {
         if is_overridden(&request) {
             return Err(Trouble::Told(told::before(&request, &sight.person)));
         }
-        if let Some(missing) = self.lacks(sight, place).await? {
+        if let Some(missing) = self.lacks_to_override(sight, place).await? {
             let freezes = self.directory.freezes(&namespace);
             let contact = Stop::among(&freezes, self.now()).and_then(|stop| stop.contact);
             return Err(Trouble::Told(told::not_allowed(

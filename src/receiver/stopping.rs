@@ -11,6 +11,7 @@ use super::{
     conversation::silent,
     occasion::{Answer, Attempted, Occasion, Trouble, What},
     persist::{self, Created, Settled},
+    plan::held::Stop,
     sight::Sight,
 };
 use crate::{
@@ -155,7 +156,11 @@ impl Receiver {
         match self.may_stop(sight).await {
             Ok(Permission::Granted(_)) => Ok(()),
             Ok(Permission::Refused(_)) => {
-                let text = answer::not_allowed(&sight.person, self.home());
+                let freezes = self.directory.freezes(self.home());
+                let stop = Stop::among(&freezes, self.now());
+                // Who sees nothing is told nothing.
+                let stop = stop.filter(|_| !sight.is_blind());
+                let text = answer::not_allowed(&sight.person, self.home(), stop.as_ref());
                 Err(Trouble::Told(text))
             }
             Err(error) => Err(silent(&error)),

@@ -36,7 +36,7 @@ use tokio::{
 };
 
 /// How long anything here may take that isn't measured: far longer than it does.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 /// How long Kubernetes waits between asking a Pod to end and killing it.
 pub(crate) const GRACE: Duration = Duration::from_secs(45);
 /// Between two looks at all requests.

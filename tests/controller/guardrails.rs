@@ -1,12 +1,14 @@
 //! What keeps a request from starting beside people and policies: freezes, locks, order, times, and who may pass them. Each is
 //! set and lifted while a request waits, between its mark and its start, while it runs, and while nobody works.
 
+mod applied;
 mod between;
 mod crashed;
 mod many;
 mod overriding;
 mod running;
 mod told;
+mod unreadable;
 mod waiting;
 
 use std::time::Duration;

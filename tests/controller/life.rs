@@ -34,7 +34,7 @@ async fn an_applied_request_starts_one_execution_and_follows_it_to_its_end() -> 
 }
 
 impl Bed {
-    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new("kubectl")
             .arg("--kubeconfig")
             .arg(self.plane.admin_kubeconfig())

@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// How long anything here may take: far longer than it does.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 /// What foredeck is installed by.
 const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/install");
 /// Where requests are told.

@@ -24,7 +24,7 @@ pub(crate) const HOME: &str = "foredeck-system";
 /// The token that the stand-in Gate takes.
 pub(crate) const TOKEN: &str = "spk_hush";
 /// How long anything here may take: far longer than it does.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 const BINARY: &str = env!("CARGO_BIN_EXE_foredeck");
 
 pub(crate) struct Bed {

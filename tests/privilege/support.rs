@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::rights::{self, Act, Right};
 
 /// How long anything here may take: far longer than it does.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 /// Where foredeck itself lives.
 pub(crate) const HOME: &str = "foredeck-system";
 /// The team's namespace.

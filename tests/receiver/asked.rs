@@ -32,13 +32,18 @@ impl<'a> Asked<'a> {
         let requester = json!({"username": "alice@harbor.example", "slack": {"team": bed.slack.team_id(), "user": alice.id()}});
         let spec = json!({"application": "checkout", "environment": "production", "version": "v42", "requester": requester});
         let request: DeployRequest = bed.create(&bed.namespace, "one", spec).await?;
-        let asked = Self {
-            bed,
-            name: request.name_any(),
-            marks: std::cell::Cell::default(),
-        };
+        let asked = Self::of(bed, &request.name_any());
         asked.becomes(status).await?;
         Ok(asked)
+    }
+
+    /// A request of anybody's.
+    pub(crate) fn of(bed: &'a Bed, name: &str) -> Self {
+        Self {
+            bed,
+            name: name.to_owned(),
+            marks: std::cell::Cell::default(),
+        }
     }
 
     /// Writes the status, and waits until the receiver has heard of it.

@@ -201,11 +201,7 @@ async fn what_automation_asks_for_is_approved_by_the_named_groups_only() -> Resu
     let spec = json!({"application": "checkout", "environment": "production", "requester": {"username": "system:serviceaccount:flux:flux"}});
     bed.create::<DeployRequest>(&bed.namespace, "one", spec)
         .await?;
-    let asked = Asked {
-        bed: &bed,
-        name: "one".to_owned(),
-        marks: std::cell::Cell::default(),
-    };
+    let asked = Asked::of(&bed, "one");
     asked.becomes(awaiting(DIGEST)).await?;
     let question = asked.question().await?;
     let told = asked.pressed("bob", &question, "request-approve").await?;

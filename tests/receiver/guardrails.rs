@@ -206,6 +206,46 @@ async fn of_two_who_lock_at_once_one_wins_and_the_other_is_told_who() -> Result<
 }
 
 #[tokio::test]
+async fn an_unlock_leaves_a_lock_that_somebody_else_sets_at_the_same_moment() -> Result<()> {
+    let bed = crowd("unlock-both").await?;
+    for person in ["bob", "carol"] {
+        bed.allow(&bed.namespace, person, &["lock"]).await?;
+    }
+    bed.allow(&bed.namespace, "dave", &["override"]).await?;
+    let proxy = ApiProxy::start(bed.plane).await?;
+    let _receiver = bed.receiver_behind(&proxy).await?;
+    let api = targets(&bed);
+    let set = async |lock: Value| {
+        let patch = Patch::Merge(json!({"spec": {"lock": lock}}));
+        api.patch(&name(), &PatchParams::default(), &patch).await
+    };
+    // Dave may lift carol's lock, too, and hasn't seen it: he meant bob's.
+    for (person, told) in [("bob", "Not allowed"), ("dave", "Not unlocked")] {
+        let locked = said(&bed, "bob", LOCK).await?;
+        assert!(locked.contains("Locked:"), "{locked}");
+        let mut held = proxy.hold(Method::PATCH, "deploytargets", "\"lock\":null");
+        let before = bed.slack.ephemerals(person).len();
+        let unlock = bed.slack.user(person).command("deploys", UNLOCK)?;
+        held.arrived().await?;
+        let carols = json!({
+            "reason": "audit", "until": null, "by": {"username": "carol@harbor.example", "slack": null},
+        });
+        set(carols).await?;
+        held.release();
+        unlock.answered().await?;
+        let answer = text(&bed.shown(person, before).await?);
+        for part in [told, "carol@harbor.example", "audit"] {
+            assert!(answer.contains(part), "{person}: {part}: {answer}");
+        }
+        let lock = api.get(&name()).await?.spec.lock;
+        let by = lock.and_then(|lock| lock.by).map(|by| by.username);
+        assert_eq!(by.as_deref(), Some("carol@harbor.example"), "{person}");
+        set(Value::Null).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_lock_whose_namespace_is_gone_is_refused_and_not_tried_again() -> Result<()> {
     let bed = crowd("lock-gone").await?;
     bed.allow(&bed.namespace, "bob", &["lock"]).await?;
@@ -320,6 +360,10 @@ async fn who_may_not_is_told_the_verb_and_who_sees_nothing_is_told_nothing() -> 
         "Not allowed",
         "verb `lock` on application *checkout*",
         "verb `lock` on environment *production*",
+        &format!(
+            "`kubectl describe roles,rolebindings --namespace {}`",
+            bed.namespace
+        ),
     ] {
         assert!(refused.contains(part), "{part}: {refused}");
     }
@@ -351,6 +395,7 @@ async fn who_may_not_is_told_the_verb_and_who_sees_nothing_is_told_nothing() -> 
 async fn the_stop_button_is_pressed_once_and_lifted_by_who_may() -> Result<()> {
     let bed = crowd("stop").await?;
     bed.allow(&bed.namespace, "bob", &["deploy"]).await?;
+    bed.allow(&bed.namespace, "dave", &[]).await?;
     for person in ["alice", "bob"] {
         may_stop(&bed, person).await?;
     }
@@ -382,6 +427,13 @@ async fn the_stop_button_is_pressed_once_and_lifted_by_who_may() -> Result<()> {
         let told = said(&bed, "bob", line).await?;
         let first = told.lines().next().unwrap_or_default();
         assert!(first.contains("*Everything is stopped*"), "{line}: {told}");
+    }
+    // Who may not lift it is told who did, if they may see anything at all.
+    for (person, told) in [("dave", true), ("carol", false)] {
+        let refused = said(&bed, person, "/deploy resume-all").await?;
+        assert!(refused.contains("Not allowed"), "{person}: {refused}");
+        let names = refused.contains("Everything is stopped now by `alice@harbor.example`");
+        assert_eq!(names, told, "{person}: {refused}");
     }
     let resumed = said(&bed, "bob", "/deploy resume-all").await?;
     assert!(

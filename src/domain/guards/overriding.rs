@@ -30,8 +30,8 @@ pub fn overriding(
     };
     if is_system(&by.username) {
         return refused(&format!(
-            "`{}` is no person, and only a person can answer for passing order, freezes and locks.",
-            by.username
+            "`{}` is no person, and only a person can answer for passing order, freezes and locks; one who has the verb `{}` on the Environment and on the Application can write theirs in its place.",
+            by.username, wish.verb
         ));
     }
     if wanted.reason.trim().is_empty() {
@@ -94,6 +94,37 @@ mod tests {
                 groups: Vec::new(),
             },
             permission,
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_an_override_names_who_has_the_verb() {
+        let alice = json!({"reason": "the site is down", "by": {"username": "alice@corp.example"}});
+        let missing = [("applications", "checkout"), ("environments", "production")];
+        let missing = missing.map(|(resource, name)| Missing {
+            verb: OVERRIDE.to_owned(),
+            resource,
+            name: name.to_owned(),
+        });
+        let refused: Known = Ok(standing(Permission::Refused(missing.into())));
+        let holders = ["okta:shop-leads".to_owned()];
+        let lacks = "the override doesn't count: Not allowed: `alice@corp.example` has no verb `override` on Application `checkout` and no verb `override` on Environment `production` in `shop`.";
+        let table: [(Option<&[String]>, &str); 2] = [
+            (
+                Some(&holders[..]),
+                "Ask one who has it (`okta:shop-leads`), or who can change the RoleBindings there.",
+            ),
+            (
+                None,
+                "Ask who can change the RoleBindings there; `kubectl describe roles,rolebindings --namespace shop` shows who has it.",
+            ),
+        ];
+        for (holders, ask) in table {
+            let wish = Wish { holders, ..wish() };
+            let Some(Err(refusal)) = overriding(&request(&alice), wish, &refused) else {
+                panic!("it counts");
+            };
+            assert_eq!(refusal.message, format!("{lacks} {ask}"));
         }
     }
 

@@ -11,7 +11,6 @@ use crate::{
         actor::Actor,
         lock::{Hold, Lock},
     },
-    domain::access::OVERRIDE,
     identity::Person,
     receiver::{
         grammar,
@@ -180,7 +179,7 @@ pub(in crate::receiver) fn lifted(
                     Mrkdwn::fixed(":lock: It still ")
                         + stood(left, "is ", "has ")
                         + ". "
-                        + who_lifts(),
+                        + who_lifts(spot),
                 ));
             } else {
                 blocks.extend(goes_on(still, waiting));
@@ -194,20 +193,26 @@ pub(in crate::receiver) fn lifted(
                 .chain(goes_on(still, waiting));
             Message::new(first, blocks.collect::<Vec<_>>())
         }
-        Lifted::NotAllowed(left) => {
+        Lifted::Anew(there) => {
+            let first = Mrkdwn::fixed(
+                ":lock: Not unlocked: what was there has been replaced meanwhile, and now ",
+            ) + place(spot)
+                + " "
+                + stood(there, "is ", "has ")
+                + ".";
+            let next = unlock(spot, command) + " lifts that.";
+            Message::new(first.clone(), [Block::section(first), Block::section(next)])
+        }
+        Lifted::NotAllowed { left, missing } => {
             let first = Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was changed: ")
                 + place(spot)
                 + " "
                 + stood(left, "is ", "has ")
                 + ".";
             let rule = Mrkdwn::fixed("It is not yours, and ")
-                + Mrkdwn::code(&person.username)
-                + " has no verb "
-                + Mrkdwn::code(OVERRIDE)
-                + " there in namespace "
-                + Mrkdwn::name(&spot.namespace)
+                + refusing::lacks(person, &spot.namespace, missing)
                 + ". "
-                + who_lifts();
+                + who_lifts(spot);
             let mut blocks = vec![Block::section(first.clone()), Block::section(rule)];
             blocks.extend(refusing::silent_sources(person).map(Block::section));
             Message::new(first, blocks)
@@ -217,11 +222,9 @@ pub(in crate::receiver) fn lifted(
     }
 }
 
-fn who_lifts() -> Mrkdwn {
-    Mrkdwn::fixed(
-        "Whoever set it can lift it, and whoever has the verb `override` there; whoever can change the RoleBindings can \
-         change that.",
-    )
+fn who_lifts(spot: &Spot) -> Mrkdwn {
+    Mrkdwn::fixed("Whoever set it can lift it, and whoever has the verb `override` there. ")
+        + refusing::whom_to_ask(&spot.namespace)
 }
 
 /// What stands or stood there, behind the place: `is locked by …`.
@@ -293,7 +296,8 @@ pub(in crate::receiver) fn not_allowed(
     said(
         Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was changed: ")
             + refusing::lacks(person, &spot.namespace, missing)
-            + ". Whoever can change the RoleBindings there can change that."
+            + ". "
+            + refusing::whom_to_ask(&spot.namespace)
             + refusing::silence(person, " "),
     )
 }

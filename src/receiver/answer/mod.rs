@@ -21,4 +21,6 @@ pub(super) mod why;
 #[cfg(test)]
 mod commits_tests;
 #[cfg(test)]
+mod guarding_tests;
+#[cfg(test)]
 mod tests;

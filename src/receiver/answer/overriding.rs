@@ -151,7 +151,8 @@ pub(in crate::receiver) fn not_allowed(
     let next = Mrkdwn::fixed(
         "Ask without the override: it then waits, and somebody who has that verb on both can press Override on its message.",
     ) + ask
-        + " Whoever can change the RoleBindings there can change who has it.";
+        + " "
+        + refusing::whom_to_ask(namespace);
     let mut blocks = vec![Block::section(first.clone()), Block::section(rule.clone())];
     blocks.extend(refusing::silent_sources(person).map(Block::section));
     blocks.push(Block::section(next));

@@ -3,6 +3,7 @@
 use super::{reading::said, started::ordered};
 use crate::{
     access::Missing,
+    domain::access,
     identity::Person,
     receiver::grammar::ParseError,
     receiver::plan::{Plan, seal::SealError},
@@ -75,6 +76,12 @@ pub(super) fn lacks(person: &Person, namespace: &str, missing: &[Missing]) -> Mr
 /// That groups of theirs may be missing, if so, and why: behind other sentences, with this between.
 pub(super) fn silence(person: &Person, between: &'static str) -> Mrkdwn {
     silent_sources(person).map_or_else(Mrkdwn::default, |silent| Mrkdwn::fixed(between) + silent)
+}
+
+/// How to find out who has a verb in a namespace, since Foredeck's receiver may not read that, and who can change it.
+pub(in crate::receiver) fn whom_to_ask(namespace: &str) -> Mrkdwn {
+    Mrkdwn::code(&access::show_holders(namespace))
+        + " shows who has it; whoever can change the RoleBindings there can change that."
 }
 
 /// That groups of theirs may be missing, if so, and why.

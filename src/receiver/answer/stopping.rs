@@ -11,7 +11,7 @@ use crate::{
     api::{DeployFreeze, deploy_freeze::STOP_ALL},
     domain::access::OVERRIDE,
     identity::Person,
-    receiver::stopping::Resumed,
+    receiver::{plan::held::Stop, stopping::Resumed},
     slack::{
         blocks::{Block, Message},
         text::Mrkdwn,
@@ -143,8 +143,18 @@ pub(in crate::receiver) fn resumed(resumed: &Resumed, waiting: usize, command: &
     }
 }
 
-/// They may neither stop everything nor have it go on.
-pub(in crate::receiver) fn not_allowed(person: &Person, home: &str) -> Message {
+/// They may neither stop everything nor have it go on. Where it is stopped now, `stop` says by whom.
+pub(in crate::receiver) fn not_allowed(
+    person: &Person,
+    home: &str,
+    stop: Option<&Stop>,
+) -> Message {
+    let presser = stop.and_then(|stop| stop.by.as_deref());
+    let presser = presser.map_or_else(Mrkdwn::default, |presser| {
+        Mrkdwn::fixed("Everything is stopped now by ")
+            + Mrkdwn::code_within(presser, 80)
+            + ": ask them. "
+    });
     said(
         Mrkdwn::fixed(":no_entry_sign: Not allowed, nothing was changed: ")
             + Mrkdwn::code(&person.username)
@@ -154,8 +164,10 @@ pub(in crate::receiver) fn not_allowed(person: &Person, home: &str) -> Message {
             + Mrkdwn::code(&format!("deployfreezes/{STOP_ALL}"))
             + " in namespace "
             + Mrkdwn::name(home)
-            + ". Whoever can change the RoleBindings there can change that. One application is kept from starting by a \
-               lock, for which you need the verb `lock` there."
+            + ". "
+            + presser
+            + refusing::whom_to_ask(home)
+            + " One application is kept from starting by a lock, for which you need the verb `lock` there."
             + refusing::silence(person, " "),
     )
 }
