@@ -60,7 +60,7 @@ async fn one_login_does_until_the_token_is_revoked_and_then_another() {
 #[tokio::test]
 async fn a_token_of_a_few_seconds_never_fails_a_call() {
     let Some(bed) = Bed::new().await else { return };
-    bed.bind("4s").await;
+    bed.bind("9s").await;
     let session = bed.session(bed.kubernetes());
     bed.until_renewed(&session).await;
 }
@@ -68,7 +68,7 @@ async fn a_token_of_a_few_seconds_never_fails_a_call() {
 #[tokio::test]
 async fn a_vault_token_is_used_renewed_and_when_it_is_revoked_replaced_by_another_in_its_place() {
     let Some(bed) = Bed::new().await else { return };
-    let token = bed.token("12s").await;
+    let token = bed.token("24s").await;
     let (live, source) = LiveSecret::new(token.as_str().into());
     let session = bed.session(Login::Token(live));
     bed.until_renewed(&session).await;
