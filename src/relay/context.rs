@@ -1,33 +1,41 @@
-//! What all passes share: clients, caches, and what this process remembers of each request. Touches nothing itself.
+//! What all passes over requests share, and what a request says of itself to whoever tells of it. Touches nothing itself.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::HashSet,
     ops::Deref,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use reqwest::Url;
-use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::{ledger::Ledger, means::Means, message, place::Spot, plan::Facts, purpose::Purpose};
+use super::{
+    elsewhere,
+    error::RelayError,
+    ledger::{self, Ledger},
+    means::Means,
+    memory::{Address, Memories},
+    message, pass,
+    place::Spot,
+    plan::{self, Facts, Plan, Posting, Step},
+    purpose::Purpose,
+    telling::{self, Done, Telling, Unchanged},
+    wording,
+};
 use crate::{
-    api::{Application, DeployRequest, Environment, deploy_request::SlackMessage},
+    api::{
+        Application, DeployRequest, Environment,
+        deploy_request::{EarlierMessage, Phase, SlackMessage},
+    },
     runtime::cache::{Cache, Guarded},
-    slack::client::{Method, Posted},
+    slack::{blocks::Message, client::Posted},
 };
 
-/// The longest wait after a pass that failed.
-const LONGEST_FAILING: Duration = Duration::from_mins(1);
-/// How long the next update waits for each that waits for its turn: how fast Slack's budget is refilled.
-const EACH_WAITING: Duration = Duration::from_millis(1500);
-
-/// What all passes share.
+/// What all passes over requests share.
 pub(super) struct Context {
     /// What it works with.
-    pub(super) means: Means,
+    means: Means,
     /// Requests.
     pub(super) requests: Cache<DeployRequest>,
     /// Environments.
@@ -35,10 +43,8 @@ pub(super) struct Context {
     /// Applications.
     pub(super) applications: Cache<Application>,
     /// Requests that went while they were told.
-    pub(super) gone: UnboundedSender<Gone>,
-    memories: Mutex<HashMap<String, Memory>>,
-    /// How often the last passes over a request failed in a row.
-    failing: Mutex<HashMap<String, u32>>,
+    gone: UnboundedSender<Gone>,
+    memories: Memories<DeployRequest, Purpose>,
     /// Those of which something is still to be told.
     undelivered: Mutex<HashSet<String>>,
 }
@@ -53,50 +59,14 @@ pub(super) struct Gone {
     pub(super) at: Posted,
 }
 
-/// A message that was posted and is not written down yet.
-#[derive(Debug, Clone)]
-pub(super) struct Unrecorded {
-    /// What it is for, where it was to go, and when.
-    pub(super) entry: SlackMessage,
-    /// Which it is.
-    pub(super) at: Posted,
-}
+/// A request as it is now, and what was told.
+pub(super) type Scene = telling::Scene<Context>;
 
-/// Where people see a message.
-#[derive(Debug, Clone, Default)]
-pub(super) enum Address {
-    /// Nobody has asked.
-    #[default]
-    NotAsked,
-    /// Slack doesn't say.
-    Unknown,
-    /// There.
-    At(Url),
-}
-
-/// What this process remembers of a request; lost without harm.
-#[derive(Default)]
-pub(super) struct Memory {
-    /// As it was when it was last looked at.
-    pub(super) request: Option<DeployRequest>,
-    /// What was told, newer than the cache may be.
-    pub(super) ledger: Option<Ledger>,
-    /// Written down and certainly not posted.
-    pub(super) unsent: Option<Purpose>,
-    /// Posted by us, with no answer, and when that was lost.
-    pub(super) uncertain: Option<(Purpose, Instant)>,
-    /// Until when messages wait, since Slack failed; and whether the request had ended by then.
-    pub(super) not_before: BTreeMap<Purpose, (Instant, bool)>,
-    /// Posted, and not written down.
-    pub(super) unrecorded: Option<Unrecorded>,
-    /// Where people see the live message, once that was asked.
-    pub(super) live_url: Address,
-    /// When a message was last brought up to date.
-    pub(super) updated: Option<Instant>,
-    /// How often Slack failed in a row.
-    pub(super) failures: u32,
-    /// Why Slack didn't accept us when that was told.
-    pub(super) told_stop: Option<String>,
+/// What a plan depends on, besides the request and what was told.
+pub(super) struct Around {
+    pub(super) environment: Option<Environment>,
+    application: Option<Application>,
+    live_url: Address,
 }
 
 /// It works with what everybody here works with.
@@ -108,63 +78,163 @@ impl Deref for Context {
     }
 }
 
+impl Telling for Context {
+    type Object = DeployRequest;
+    type Purpose = Purpose;
+    type Around = Around;
+    type Step = Step;
+
+    const MARK: &'static str = message::MARK;
+
+    fn cache(&self) -> &Cache<DeployRequest> {
+        &self.requests
+    }
+
+    fn memories(&self) -> &Memories<DeployRequest, Purpose> {
+        &self.memories
+    }
+
+    fn around(&self, request: &DeployRequest) -> Around {
+        let namespace = request.namespace().unwrap_or_default();
+        let uid = request.uid().unwrap_or_default();
+        let spec = &request.spec;
+        let live_url = self
+            .memories
+            .recall(&uid, |memory| Some(memory.live_url.clone()));
+        Around {
+            environment: self.environments.get(&namespace, &spec.environment),
+            application: self.applications.get(&namespace, &spec.application),
+            live_url: live_url.unwrap_or_default(),
+        }
+    }
+
+    fn word(purpose: &Purpose) -> &'static str {
+        purpose.word()
+    }
+
+    fn has_ended(request: &DeployRequest) -> bool {
+        message::phase(request).is_terminal()
+    }
+
+    fn phase(request: &DeployRequest) -> Option<Phase> {
+        Some(message::phase(request))
+    }
+
+    fn planned_post(&self, scene: &Scene, purpose: &Purpose, spot: &Spot) -> Option<Posting> {
+        let mut steps = self.plan(scene).steps.into_iter();
+        steps.find_map(|step| match step {
+            Step::Post(posting) if posting.purpose == *purpose && posting.spot == *spot => {
+                Some(posting)
+            }
+            _ => None,
+        })
+    }
+
+    fn planned_update(&self, scene: &Scene, wanted: &Purpose) -> Option<(Posted, Message)> {
+        let mut steps = self.plan(scene).steps.into_iter();
+        steps.find_map(|step| match step {
+            Step::Update {
+                purpose,
+                at,
+                message,
+                ..
+            } if purpose == *wanted => Some((at, message)),
+            _ => None,
+        })
+    }
+
+    fn message(
+        &self,
+        scene: &Scene,
+        purpose: &Purpose,
+        earlier: Option<EarlierMessage>,
+    ) -> Message {
+        wording::message_of(&self.facts(scene), purpose, earlier)
+    }
+
+    async fn take(&self, scene: &Scene, step: Step) -> Result<Done, RelayError> {
+        pass::traced(self, scene, step).await
+    }
+
+    fn may_be_shared(scene: &Scene) -> bool {
+        let environment = scene.around.environment.as_ref();
+        environment.is_some_and(|environment| environment.spec.protection.allow_shared)
+    }
+
+    async fn elsewhere(
+        &self,
+        scene: &Scene,
+        posting: &Posting,
+        reason: &'static str,
+    ) -> Result<Done, RelayError> {
+        elsewhere::elsewhere(self, scene, posting, reason).await
+    }
+
+    async fn anew(
+        &self,
+        scene: &Scene,
+        unchanged: Unchanged<'_, Purpose>,
+    ) -> Result<Option<Done>, RelayError> {
+        elsewhere::anew(self, scene, unchanged).await
+    }
+
+    fn refusal(posting: &Posting, reason: &'static str) -> String {
+        elsewhere::refusal(posting, reason)
+    }
+
+    async fn no_room(&self, scene: &Scene) -> Result<Done, RelayError> {
+        elsewhere::no_room(self, scene).await
+    }
+
+    fn went_meanwhile(&self, request: &DeployRequest, mut ledger: Ledger, entry: SlackMessage) {
+        if let Some(told) = ledger::with_entry(&ledger.told, entry) {
+            ledger.told = told;
+        }
+        self.say_gone(request, &ledger);
+    }
+}
+
 impl Context {
     pub(super) fn new(
         means: Means,
         caches: (Cache<DeployRequest>, Cache<Environment>, Cache<Application>),
         gone: UnboundedSender<Gone>,
     ) -> Self {
+        let memories = Memories::new(means.metrics.live.clone());
         Self {
             means,
             requests: caches.0,
             environments: caches.1,
             applications: caches.2,
             gone,
-            memories: Mutex::default(),
-            failing: Mutex::default(),
+            memories,
             undelivered: Mutex::default(),
         }
     }
 
-    /// Begins to remember a request that is told, or goes on with it.
-    pub(super) fn begin<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
-        let mut memories = self.memories();
-        let changed = change(memories.entry(uid.to_owned()).or_default());
-        self.count(&memories);
-        changed
+    /// What is to be done, the most urgent first.
+    pub(super) fn plan(&self, scene: &Scene) -> Plan {
+        let mut plan = plan::plan(&self.facts(scene));
+        // What can't be done now must not hold up how it ended.
+        plan.steps.sort_by_key(Step::priority);
+        plan
     }
 
-    /// Changes what is remembered of a request, if it still is.
-    pub(super) fn remember<T>(
-        &self,
-        uid: &str,
-        change: impl FnOnce(&mut Memory) -> T,
-    ) -> Option<T> {
-        self.memories().get_mut(uid).map(change)
-    }
-
-    /// Slack did what it was asked to.
-    pub(super) fn succeeded(&self, uid: &str, purpose: &Purpose) {
-        self.remember(uid, |memory| {
-            memory.failures = 0;
-            memory.told_stop = None;
-            memory.not_before.remove(purpose);
-        });
-    }
-
-    /// A pass failed: how long until the next.
-    pub(super) fn pass_failed(&self, uid: &str) -> Duration {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = failing.entry(uid.to_owned()).or_default();
-        let wait = Duration::from_secs(1) * 2_u32.pow((*times).min(6));
-        *times = times.saturating_add(1);
-        wait.min(LONGEST_FAILING)
-    }
-
-    /// A pass did not fail, or there will be no more.
-    pub(super) fn pass_ended(&self, uid: &str) {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        failing.remove(uid);
+    /// All that a plan depends on.
+    pub(super) fn facts<'a>(&'a self, scene: &'a Scene) -> Facts<'a> {
+        Facts {
+            request: &scene.object,
+            environment: scene.around.environment.as_ref(),
+            application: scene.around.application.as_ref(),
+            told: &scene.ledger.told,
+            unsent: scene.unsent.as_ref(),
+            live_url: match &scene.around.live_url {
+                Address::At(url) => Some(url),
+                Address::NotAsked | Address::Unknown => None,
+            },
+            now: Timestamp::now(),
+            timing: &self.settings.timing,
+        }
     }
 
     /// Whether something is still to be told of a request.
@@ -183,61 +253,27 @@ impl Context {
         }
     }
 
-    /// What is remembered of a request, if anything is.
-    pub(super) fn recall<T>(&self, uid: &str, look: impl FnOnce(&Memory) -> T) -> Option<T> {
-        self.memories().get(uid).map(look)
-    }
-
-    /// Nothing more will be told of it.
-    pub(super) fn forget(&self, uid: &str) -> Option<Memory> {
-        let mut memories = self.memories();
-        let memory = memories.remove(uid);
-        self.count(&memories);
-        memory
-    }
-
-    /// How long after an update of one message the next may come, so that all together stay within Slack's budget.
-    pub(super) fn update_interval(&self) -> Duration {
-        let waiting = self.slack.budget().load(Method::ChatUpdate).waiting;
-        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
-        let shortest = self.settings.pace.shortest_update;
-        EACH_WAITING.saturating_mul(waiting).max(shortest)
-    }
-
-    /// A request as the cache has it, if it is still that one.
-    pub(super) fn cached(&self, namespace: &str, name: &str, uid: &str) -> Option<DeployRequest> {
-        let found = self.requests.get(namespace, name);
-        found.filter(|found| found.uid().as_deref() == Some(uid))
-    }
-
     /// A request went: its messages that still speak of it are to say so.
     pub(super) fn went(&self, object: &Guarded<DeployRequest>) {
         let Ok(request) = &object.0 else { return };
-        let (namespace, name, uid) = names(request);
-        if self.cached(&namespace, &name, &uid).is_some() {
+        if self.cached(request).is_some() {
             return;
         }
-        self.pass_ended(&uid);
+        let uid = request.uid().unwrap_or_default();
+        self.memories.pass_ended(&uid);
         self.delivered(&uid, true);
-        let memory = self.forget(&uid).unwrap_or_default();
+        let memory = self.memories.forget(&uid).unwrap_or_default();
         let ledger = memory.ledger.unwrap_or_else(|| Ledger::of(request));
         self.say_gone(request, &ledger);
     }
 
     /// Those that went while nobody watched.
     pub(super) fn sweep(&self) {
-        let known: Vec<DeployRequest> = {
-            let memories = self.memories();
-            memories
-                .values()
-                .filter_map(|memory| memory.request.clone())
-                .collect()
-        };
-        for request in known {
-            let (namespace, name, uid) = names(&request);
-            if self.cached(&namespace, &name, &uid).is_none() {
+        for request in self.memories.objects() {
+            if self.cached(&request).is_none() {
+                let uid = request.uid().unwrap_or_default();
                 self.delivered(&uid, true);
-                let memory = self.forget(&uid).unwrap_or_default();
+                let memory = self.memories.forget(&uid).unwrap_or_default();
                 let ledger = memory.ledger.unwrap_or_else(|| Ledger::of(&request));
                 self.say_gone(&request, &ledger);
             }
@@ -268,12 +304,12 @@ impl Context {
     }
 
     /// The live message and the questions, if they still speak of a request that goes on, are to say that it is gone.
-    pub(super) fn say_gone(&self, request: &DeployRequest, ledger: &Ledger) {
+    fn say_gone(&self, request: &DeployRequest, ledger: &Ledger) {
         // A copy's status may speak of the original's message.
-        if message::phase(request).is_terminal() || super::plan::is_copy(request) {
+        if message::phase(request).is_terminal() || plan::is_copy(request) {
             return;
         }
-        let (namespace, _, _) = names(request);
+        let namespace = request.namespace().unwrap_or_default();
         let environment = self.environments.get(&namespace, &request.spec.environment);
         let application = self.applications.get(&namespace, &request.spec.application);
         let facts = Facts {
@@ -286,7 +322,7 @@ impl Context {
             now: Timestamp::now(),
             timing: &self.settings.timing,
         };
-        for (purpose, at) in super::plan::speaking(&facts) {
+        for (purpose, at) in plan::speaking(&facts) {
             drop(self.gone.send(Gone {
                 request: request.clone(),
                 purpose,
@@ -294,24 +330,6 @@ impl Context {
             }));
         }
     }
-
-    fn memories(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count(&self, memories: &HashMap<String, Memory>) {
-        let live = i64::try_from(memories.len()).unwrap_or(i64::MAX);
-        self.metrics.live.set(live);
-    }
-}
-
-/// Namespace, name and uid.
-pub(super) fn names(request: &DeployRequest) -> (String, String, String) {
-    (
-        request.namespace().unwrap_or_default(),
-        request.name_any(),
-        request.uid().unwrap_or_default(),
-    )
 }
 
 /// How a place is named in our own sentences: by its id, which is all that is known.

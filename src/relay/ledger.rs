@@ -11,7 +11,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{API_DEADLINE, error::RelayError, place::Spot, purpose::Purpose};
+use super::{API_DEADLINE, error::RelayError, place::Spot};
 use crate::api::{
     DeployFreeze, DeployRequest, RELAY, bounds,
     deploy_request::{EarlierMessage, SlackMessage, SlackStatus},
@@ -184,7 +184,7 @@ impl Ledger {
 }
 
 /// Whether there is an entry for a purpose, or room for one.
-pub(super) fn has_room(told: &SlackStatus, purpose: &Purpose) -> bool {
+pub(super) fn has_room(told: &SlackStatus, purpose: &impl ToString) -> bool {
     told.messages.len() < bounds::SLACK_MESSAGES || super::plan::entry(told, purpose).is_some()
 }
 
@@ -261,7 +261,10 @@ mod tests {
     use super::*;
     use crate::{
         api::deploy_request::Phase,
-        relay::testing::{changed, now},
+        relay::{
+            purpose::Purpose,
+            testing::{changed, now},
+        },
         slack::client::Destination,
     };
 

@@ -5,10 +5,12 @@
 //! what is left, and nothing twice.
 
 mod context;
+mod elsewhere;
 mod error;
 mod freezes;
 mod ledger;
 mod means;
+mod memory;
 pub mod message;
 mod metrics;
 mod pass;
@@ -18,11 +20,13 @@ mod post;
 pub mod purpose;
 mod search;
 mod standing;
+mod telling;
 #[cfg(test)]
 mod testing;
 mod trouble;
 mod unasked;
 mod update;
+mod whisper;
 mod wording;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -53,6 +57,7 @@ use self::{
     metrics::RelayMetrics,
     plan::Timing,
     standing::Standing,
+    telling::Telling,
 };
 use crate::{
     api::{Application, DeployRequest, Environment, RELAY},
@@ -294,7 +299,7 @@ async fn engine(
                             Ok(Action::requeue(Duration::from_mins(1)))
                         });
                         if outcome.is_ok() {
-                            context.pass_ended(&uid);
+                            context.memories().pass_ended(&uid);
                         }
                         outcome
                     })
@@ -306,7 +311,7 @@ async fn engine(
                     tracing::warn!(reason = error.reason(), error = %telemetry::chain(error), "a pass failed and is made again");
                 });
                 let uid = object.meta().uid.as_deref().unwrap_or_default();
-                Action::requeue(context.pass_failed(uid))
+                Action::requeue(context.memories().pass_failed(uid))
             },
             context.clone(),
             store,

@@ -74,9 +74,9 @@ pub struct Facts<'a> {
 
 /// A message to be posted.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Posting {
+pub struct Posting<P = Purpose> {
     /// What it is for.
-    pub purpose: Purpose,
+    pub purpose: P,
     /// Where it goes.
     pub spot: Spot,
     /// What it says.
@@ -162,7 +162,7 @@ pub fn is_copy(request: &DeployRequest) -> bool {
 }
 
 /// The entry for a purpose.
-pub fn entry<'a>(told: &'a SlackStatus, purpose: &Purpose) -> Option<&'a SlackMessage> {
+pub fn entry<'a>(told: &'a SlackStatus, purpose: &impl ToString) -> Option<&'a SlackMessage> {
     let word = purpose.to_string();
     told.messages.iter().find(|message| message.purpose == word)
 }

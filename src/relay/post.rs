@@ -11,17 +11,15 @@ use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    context::{Context, Unrecorded},
     error::RelayError,
-    ledger::{self, Written},
+    ledger::{self, Ledger, Written},
     means::Means,
+    memory::Unrecorded,
     message,
-    pass::{Done, Scene, look_afresh, urgency},
-    plan::{self, Posting, Step},
-    purpose::Purpose,
+    plan::{self, Posting},
     search::{Search, Wanted, search},
+    telling::{Done, Scene, Telling, look_afresh, urgency},
     trouble::{self, Verdict},
-    wording,
 };
 use crate::{
     api::deploy_request::{EarlierMessage, SlackMessage},
@@ -30,7 +28,6 @@ use crate::{
     slack::{
         blocks::Message,
         client::{Destination, Permit, Post, Posted, Priority, SlackClient, SlackError},
-        ids::UserId,
     },
 };
 
@@ -40,43 +37,34 @@ const LOOK: Duration = Duration::from_secs(1);
 const TRIES: usize = 4;
 
 /// Posts a message of which it is known that it isn't there.
-pub(super) async fn post(
-    context: &Context,
-    scene: &Scene,
-    posting: Posting,
+pub(super) async fn post<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
+    posting: Posting<T::Purpose>,
 ) -> Result<Done, RelayError> {
     let to = Turn::Post(&posting.spot.to);
-    let permit = match turn(context, scene, posting.priority, to).await {
+    let permit = match turn(telling, scene, posting.priority, to).await {
         Turned::Ours(permit) => permit,
         Turned::Urgent => return Ok(Done::Next),
         Turned::Ended => return Ok(Done::NotOurs),
     };
     // Decided anew, on what the API server has now: others may have been first.
-    let Some(scene) = look_afresh(context, scene).await? else {
+    let Some(scene) = look_afresh(telling, scene).await? else {
         return Ok(Done::Idle);
     };
-    let wanted = scene
-        .plan(context)
-        .steps
-        .into_iter()
-        .find_map(|step| match step {
-            Step::Post(fresh) if fresh.purpose == posting.purpose && fresh.spot == posting.spot => {
-                Some(fresh)
-            }
-            _ => None,
-        });
-    match wanted {
-        Some(posting) => begin(context, &scene, permit, posting).await,
-        None => Ok(Done::Next),
+    match telling.planned_post(&scene, &posting.purpose, &posting.spot) {
+        Some(posting) => begin(telling, &scene, permit, posting).await,
+        // The cache is behind.
+        None => Ok(Done::Overtaken),
     }
 }
 
 /// Writes down that it is about to be posted, and posts it.
-async fn begin(
-    context: &Context,
-    scene: &Scene,
+async fn begin<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
     permit: Permit,
-    posting: Posting,
+    posting: Posting<T::Purpose>,
 ) -> Result<Done, RelayError> {
     let uid = scene.uid();
     let entry = ledger::intent(
@@ -85,70 +73,82 @@ async fn begin(
         posting.earlier,
         Timestamp::now(),
     );
-    if !write_intent(context, scene, &entry).await? {
+    if !write_intent(telling, scene, &posting.purpose, &entry).await? {
         return Ok(Done::Overtaken);
     }
-    context.remember(&uid, |memory| {
+    telling.memories().remember(&uid, |memory| {
         memory.unsent = Some(posting.purpose.clone());
         memory.uncertain = None;
     });
-    if !context.may_act() {
+    if !telling.may_act() {
         return Ok(Done::NotOurs);
     }
     crash::point("before-slack-post");
-    let sent = send(context, permit, as_post(&posting), posting.purpose.word()).await;
+    let sent = send(
+        telling,
+        permit,
+        as_post(&posting),
+        T::word(&posting.purpose),
+    )
+    .await;
     crash::point("after-slack-post");
     let Some(sent) = sent else {
         return Ok(Done::NotOurs);
     };
     match sent {
         Ok((at, plain)) => {
-            context.succeeded(&uid, &posting.purpose);
-            let word = posting.purpose.word();
-            context
+            telling.memories().succeeded(&uid, &posting.purpose);
+            let word = T::word(&posting.purpose);
+            telling
                 .metrics
                 .told(word, if plain { "plain" } else { "posted" });
             let entry = SlackMessage {
                 digest: Some(message::digest(&posting.message)),
-                phase: Some(message::phase(&scene.request)),
+                phase: T::phase(&scene.object),
                 ..entry
             };
-            let unrecorded = Unrecorded { entry, at };
-            context.remember(&uid, |memory| {
+            let unrecorded = Unrecorded {
+                purpose: posting.purpose,
+                entry,
+                at,
+            };
+            telling.memories().remember(&uid, |memory| {
                 memory.unsent = None;
                 memory.unrecorded = Some(unrecorded.clone());
             });
-            record(context, scene, unrecorded).await?;
+            record(telling, scene, unrecorded).await?;
             if plain {
-                trouble::note(context, scene, trouble::PLAIN).await?;
+                trouble::note(telling, scene, trouble::PLAIN).await?;
             }
             Ok(Done::Next)
         }
-        Err(error) => trouble::not_posted(context, scene, &posting, &error).await,
+        Err(error) => trouble::not_posted(telling, scene, &posting, &error).await,
     }
 }
 
 /// Whether it is written down, by us. It isn't when somebody else wrote first.
-async fn write_intent(
-    context: &Context,
-    scene: &Scene,
+pub(super) async fn write_intent<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
+    purpose: &T::Purpose,
     entry: &SlackMessage,
 ) -> Result<bool, RelayError> {
-    let Some(next) = ledger::with_entry(&scene.ledger.told, entry.clone()) else {
+    let told = T::kept(&scene.ledger.told, purpose);
+    let Some(next) = ledger::with_entry(&told, entry.clone()) else {
         // Others took the room since this was planned; the next plan says so.
         return Ok(false);
     };
     crash::point("before-slack-intent");
     let written = scene
         .ledger
-        .write(&context.client, &scene.request, &next)
+        .write(&telling.client, &scene.object, &next)
         .await?;
     crash::point("after-slack-intent");
     let Written::Done(ledger) = written else {
         return Ok(false);
     };
-    context.begin(&scene.uid(), |memory| {
-        memory.request = Some(scene.request.clone());
+    telling.memories().begin(&scene.uid(), |memory| {
+        memory.object = Some(scene.object.clone());
         memory.ledger = Some(ledger);
     });
     Ok(true)
@@ -187,7 +187,7 @@ pub(super) async fn send(
     Some(Err(refused))
 }
 
-fn as_post(posting: &Posting) -> Post<'_> {
+fn as_post<P>(posting: &Posting<P>) -> Post<'_> {
     Post {
         to: &posting.spot.to,
         thread: posting.spot.thread.as_ref(),
@@ -198,66 +198,65 @@ fn as_post(posting: &Posting) -> Post<'_> {
 
 /// Writes down which message it is; whether that is done. Where another relay has posted for the same purpose, ours is
 /// taken away.
-pub(super) async fn record(
-    context: &Context,
-    scene: &Scene,
-    unrecorded: Unrecorded,
+pub(super) async fn record<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
+    unrecorded: Unrecorded<T::Purpose>,
 ) -> Result<bool, RelayError> {
     let uid = scene.uid();
-    let Unrecorded { entry, at } = unrecorded;
+    let Unrecorded { purpose, entry, at } = unrecorded;
     let entry = SlackMessage {
         channel: at.channel.to_string(),
         ts: Some(at.ts.to_string()),
         ..entry
     };
-    let mut ledger = context
+    let mut ledger = telling
+        .memories()
         .recall(&uid, |memory| memory.ledger.clone())
-        .flatten()
         .unwrap_or_else(|| scene.ledger.clone());
     for _ in 0..TRIES {
-        let purpose = Purpose::read(&entry.purpose);
-        let known = purpose
-            .as_ref()
-            .and_then(|purpose| plan::entry(&ledger.told, purpose));
+        let known = plan::entry(&ledger.told, &purpose);
         if let Some(ts) = known.and_then(|known| known.ts.as_ref()) {
             if *ts != at.ts.as_str() {
-                withdraw(context, &entry, &at).await;
+                withdraw(telling, T::word(&purpose), &at).await;
             }
-            context.remember(&uid, |memory| memory.unrecorded = None);
+            telling
+                .memories()
+                .remember(&uid, |memory| memory.unrecorded = None);
             return Ok(true);
         }
         let Some(mut next) = ledger::with_entry(&ledger.told, entry.clone()) else {
             // Somebody took the entry away and filled its room: it can't be kept up to date.
             tracing::warn!("there is no room to write down which message it is");
-            context.remember(&uid, |memory| memory.unrecorded = None);
+            telling
+                .memories()
+                .remember(&uid, |memory| memory.unrecorded = None);
             return Ok(true);
         };
         trouble::is_accepted(&mut next);
         crash::point("before-slack-record");
-        let written = ledger.write(&context.client, &scene.request, &next).await?;
+        let written = ledger.write(&telling.client, &scene.object, &next).await?;
         crash::point("after-slack-record");
         match written {
             Written::Done(written) => {
-                context.remember(&uid, |memory| {
+                telling.memories().remember(&uid, |memory| {
                     memory.ledger = Some(written);
                     memory.unrecorded = None;
                 });
                 return Ok(true);
             }
             Written::Conflict | Written::Gone => {
-                match ledger::Ledger::read(&context.client, &scene.request).await? {
+                match Ledger::read(&telling.client, &scene.object).await? {
                     Some((_, fresh)) => {
-                        context.remember(&uid, |memory| memory.ledger = Some(fresh.clone()));
+                        telling
+                            .memories()
+                            .remember(&uid, |memory| memory.ledger = Some(fresh.clone()));
                         ledger = fresh;
                     }
                     None => {
                         // Deleted between the two: the message says so.
-                        let mut told = ledger;
-                        if let Some(with_it) = ledger::with_entry(&told.told, entry) {
-                            told.told = with_it;
-                        }
-                        context.say_gone(&scene.request, &told);
-                        context.forget(&uid);
+                        telling.memories().forget(&uid);
+                        telling.went_meanwhile(&scene.object, ledger, entry);
                         return Ok(true);
                     }
                 }
@@ -268,56 +267,56 @@ pub(super) async fn record(
 }
 
 /// Another relay was first.
-async fn withdraw(context: &Context, entry: &SlackMessage, at: &Posted) {
-    let word = Purpose::read(&entry.purpose).map_or("unknown", |purpose| purpose.word());
-    context.metrics.told(word, "withdrawn");
-    let deleted = context.unless_ended(context.slack.delete_message(at)).await;
+async fn withdraw(means: &Means, word: &'static str, at: &Posted) {
+    means.metrics.told(word, "withdrawn");
+    let deleted = means.unless_ended(means.slack.delete_message(at)).await;
     if let Some(Err(error)) = deleted {
         tracing::warn!(reason = error.reason(), error = %error, "a second copy of a message could not be taken away");
     }
 }
 
 /// Finds out whether a message that was written down is there; posts it if it can't be.
-pub(super) async fn settle(
-    context: &Context,
-    scene: &Scene,
-    posting: Posting,
+pub(super) async fn settle<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
+    posting: Posting<T::Purpose>,
     entry: &SlackMessage,
 ) -> Result<Done, RelayError> {
     let uid = scene.uid();
-    let word = posting.purpose.word();
-    let Some(installation) = context.standing.installation() else {
+    let word = T::word(&posting.purpose);
+    let Some(installation) = telling.standing.installation() else {
         return Ok(Done::Later(LOOK));
     };
     let wanted = Wanted {
-        mark: message::MARK,
+        mark: T::MARK,
         uid: &uid,
         purpose: &posting.purpose.to_string(),
         spot: &posting.spot,
         since: entry.since.0,
-        settle: context.settings.pace.settle,
+        settle: telling.settings.pace.settle,
         by: &installation.user,
     };
-    let Some(found) = context.unless_ended(search(&context.slack, &wanted)).await else {
+    let Some(found) = telling.unless_ended(search(&telling.slack, &wanted)).await else {
         return Ok(Done::NotOurs);
     };
     let found = match found {
         Ok(found) => found,
-        Err(error) => match trouble::judge(context, error).await {
+        Err(error) => match trouble::judge(telling, error).await {
             Verdict::OnlyThis => Search::Impossible,
             Verdict::Error(error) => {
-                return trouble::later(context, scene, &posting.purpose, &error).await;
+                return trouble::later(telling, scene, &posting.purpose, &error).await;
             }
             Verdict::Ended => return Ok(Done::NotOurs),
         },
     };
     if let Search::Found(at) = found {
-        context.metrics.told(word, "adopted");
+        telling.metrics.told(word, "adopted");
         let unrecorded = Unrecorded {
+            purpose: posting.purpose,
             entry: entry.clone(),
             at,
         };
-        context.remember(&uid, |memory| {
+        telling.memories().remember(&uid, |memory| {
             memory.uncertain = None;
             memory.unrecorded = Some(unrecorded);
         });
@@ -325,43 +324,43 @@ pub(super) async fn settle(
     }
     // It may still be on its way. Of ours it is known when we stopped waiting for an answer; of another process's, only
     // when it was begun.
-    let lost = context
+    let lost = telling
+        .memories()
         .recall(&uid, |memory| memory.uncertain.clone())
-        .flatten()
         .filter(|(purpose, _)| *purpose == posting.purpose);
     let since = match lost {
         Some((_, lost)) => lost.elapsed(),
         None => elapsed(entry.since.0, Timestamp::now()),
     };
-    let left = context.settings.pace.settle.saturating_sub(since);
+    let left = telling.settings.pace.settle.saturating_sub(since);
     if !left.is_zero() {
         return Ok(Done::Later(left.min(LOOK * 2)));
     }
     let earlier = match (found, entry.earlier) {
         (Search::Impossible, Some(EarlierMessage::Unknown)) => {
-            return trouble::refuse(context, scene, &posting, "uncertain").await;
+            return trouble::refuse(telling, scene, &posting, "uncertain").await;
         }
         (Search::Impossible, _) => Some(EarlierMessage::Unknown),
         (_, earlier) => earlier,
     };
-    again(context, scene, posting, entry, earlier).await
+    again(telling, scene, posting, entry, earlier).await
 }
 
 /// Posts it once more.
-async fn again(
-    context: &Context,
-    scene: &Scene,
-    posting: Posting,
+async fn again<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
+    posting: Posting<T::Purpose>,
     entry: &SlackMessage,
     earlier: Option<EarlierMessage>,
 ) -> Result<Done, RelayError> {
     let to = Turn::Post(&posting.spot.to);
-    let permit = match turn(context, scene, posting.priority, to).await {
+    let permit = match turn(telling, scene, posting.priority, to).await {
         Turned::Ours(permit) => permit,
         Turned::Urgent => return Ok(Done::Next),
         Turned::Ended => return Ok(Done::NotOurs),
     };
-    let Some(scene) = look_afresh(context, scene).await? else {
+    let Some(scene) = look_afresh(telling, scene).await? else {
         return Ok(Done::Idle);
     };
     // Nobody else has found it or begun again meanwhile.
@@ -370,66 +369,25 @@ async fn again(
     if !same {
         return Ok(Done::Next);
     }
-    let message = wording::message_of(&scene.facts(context), &posting.purpose, earlier);
+    let message = telling.message(&scene, &posting.purpose, earlier);
     let posting = Posting {
         message,
         earlier,
         ..posting
     };
     if earlier == Some(EarlierMessage::Unknown) {
-        context.metrics.told(posting.purpose.word(), "second-copy");
+        telling
+            .metrics
+            .told(T::word(&posting.purpose), "second-copy");
         let note = trouble::SECOND_COPY;
-        trouble::publish(context, &scene, "SlackUncertain", note).await;
-        trouble::note(context, &scene, note).await?;
-        let Some(scene) = look_afresh(context, &scene).await? else {
+        trouble::publish(telling, &scene, "SlackUncertain", note).await;
+        trouble::note(telling, &scene, note).await?;
+        let Some(scene) = look_afresh(telling, &scene).await? else {
             return Ok(Done::Idle);
         };
-        return begin(context, &scene, permit, posting).await;
+        return begin(telling, &scene, permit, posting).await;
     }
-    begin(context, &scene, permit, posting).await
-}
-
-/// Shows one person where the live message is: once, whatever comes of it, since it is only a help.
-pub(super) async fn whisper(
-    context: &Context,
-    scene: &Scene,
-    posting: Posting,
-    user: &UserId,
-) -> Result<Done, RelayError> {
-    let Destination::Channel(channel) = &posting.spot.to else {
-        return Ok(Done::Next);
-    };
-    let Some(scene) = look_afresh(context, scene).await? else {
-        return Ok(Done::Idle);
-    };
-    if plan::entry(&scene.ledger.told, &posting.purpose).is_some() {
-        return Ok(Done::Next);
-    }
-    let entry = ledger::intent(&posting.purpose, &posting.spot, None, Timestamp::now());
-    if !write_intent(context, &scene, &entry).await? {
-        return Ok(Done::Overtaken);
-    }
-    let call = context.slack.post_ephemeral(
-        channel,
-        user,
-        posting.spot.thread.as_ref(),
-        &posting.message,
-    );
-    let Some(shown) = context.unless_ended(call).await else {
-        return Ok(Done::NotOurs);
-    };
-    let outcome = match &shown {
-        Ok(()) => "posted",
-        Err(error) => {
-            tracing::info!(
-                reason = error.reason(),
-                "who asked could not be shown where it is told"
-            );
-            "refused"
-        }
-    };
-    context.metrics.told(posting.purpose.word(), outcome);
-    Ok(Done::Next)
+    begin(telling, &scene, permit, posting).await
 }
 
 /// What a turn is for.
@@ -454,17 +412,17 @@ impl Turn<'_> {
 pub(super) enum Turned {
     /// It is our turn.
     Ours(Permit),
-    /// The request ended meanwhile: there may be something better to do than this post.
+    /// What is told of ended meanwhile: there may be something better to do than this post.
     Urgent,
     /// We are to end.
     Ended,
 }
 
-/// Waits for a turn. If the request ends meanwhile, an update goes before others, and a post gives up its turn: what has
+/// Waits for a turn. If what is told of ends meanwhile, an update goes before others, and a post gives up its turn: what has
 /// ended may be shown at once by an update.
-pub(super) async fn turn(
-    context: &Context,
-    scene: &Scene,
+pub(super) async fn turn<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
     planned: Priority,
     to: Turn<'_>,
 ) -> Turned {
@@ -472,15 +430,15 @@ pub(super) async fn turn(
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let turn = to.reserve(&context.slack, priority);
+        let turn = to.reserve(&telling.slack, priority);
         tokio::pin!(turn);
         loop {
             tokio::select! {
                 biased;
-                () = context.shutdown.cancelled() => return Turned::Ended,
+                () = telling.shutdown.cancelled() => return Turned::Ended,
                 permit = &mut turn => return Turned::Ours(permit),
                 _ = looks.tick() => {
-                    let urgent = urgency(context, scene, priority);
+                    let urgent = urgency(telling, scene, priority);
                     if urgent < priority {
                         if matches!(to, Turn::Post(_)) {
                             return Turned::Urgent;

@@ -4,15 +4,13 @@
 use tokio::time::Instant;
 
 use super::{
-    context::{Context, Gone, names},
+    context::{Context, Gone},
     error::RelayError,
-    ledger::{self, Written},
+    ledger::{self, Ledger, Written},
     means::Means,
-    message,
-    pass::{Done, Scene, look, urgency},
-    plan::{self, Step},
+    message, plan,
     post::{Turn, Turned, turn},
-    purpose::Purpose,
+    telling::{Done, Scene, Telling, look, urgency},
     trouble,
 };
 use crate::{
@@ -28,62 +26,52 @@ use crate::{
 const GONE_TRIES: u32 = 5;
 
 /// Shows what there is to show once it is our turn.
-pub(super) async fn update(
-    context: &Context,
-    scene: &Scene,
-    purpose: &Purpose,
+pub(super) async fn update<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
+    purpose: &T::Purpose,
     planned: Priority,
 ) -> Result<Done, RelayError> {
     let uid = scene.uid();
-    let priority = urgency(context, scene, planned);
+    let priority = urgency(telling, scene, planned);
     if priority != Priority::Final {
-        let since = context.recall(&uid, |memory| memory.updated).flatten();
-        let interval = context.update_interval();
+        let since = telling.memories().recall(&uid, |memory| memory.updated);
+        let interval = telling.update_interval();
         let left = since.map(|since| interval.saturating_sub(since.elapsed()));
         if let Some(left) = left.filter(|left| !left.is_zero()) {
             return Ok(Done::Later(left));
         }
     }
-    let permit = match turn(context, scene, priority, Turn::Update).await {
+    let permit = match turn(telling, scene, priority, Turn::Update).await {
         Turned::Ours(permit) => permit,
         Turned::Urgent => return Ok(Done::Next),
         Turned::Ended => return Ok(Done::NotOurs),
     };
-    let Some(scene) = look(context, &scene.request).await? else {
+    let Some(scene) = look(telling, &scene.object).await? else {
         return Ok(Done::Next);
     };
     // Looking may have asked the API server.
-    if !context.may_act() {
+    if !telling.may_act() {
         return Ok(Done::NotOurs);
     }
-    let newest = scene
-        .plan(context)
-        .steps
-        .into_iter()
-        .find_map(|step| match step {
-            Step::Update {
-                purpose: of,
-                at,
-                message,
-                ..
-            } if of == *purpose => Some((at, message)),
-            _ => None,
-        });
+    let newest = telling.planned_update(&scene, purpose);
     let Some((at, message)) = newest else {
         return Ok(Done::Next);
     };
     crash::point("before-slack-update");
-    let shown = show(context, permit, &at, &message).await;
+    let shown = show(telling, permit, &at, &message).await;
     crash::point("after-slack-update");
     let Some(shown) = shown else {
         return Ok(Done::NotOurs);
     };
-    context.remember(&uid, |memory| memory.updated = Some(Instant::now()));
+    telling
+        .memories()
+        .remember(&uid, |memory| memory.updated = Some(Instant::now()));
     match shown {
         Ok(plain) => {
-            context.succeeded(&uid, purpose);
-            context.metrics.told(purpose.word(), "updated");
-            shows(context, &scene, purpose, &message, |told| {
+            telling.memories().succeeded(&uid, purpose);
+            telling.metrics.told(T::word(purpose), "updated");
+            shows(telling, &scene, purpose, &message, |told| {
                 trouble::is_accepted(told);
                 if plain {
                     told.problem = Some(trouble::PLAIN.to_owned());
@@ -93,7 +81,7 @@ pub(super) async fn update(
             })
             .await
         }
-        Err(error) => trouble::not_updated(context, &scene, purpose, &message, &error).await,
+        Err(error) => trouble::not_updated(telling, &scene, purpose, &message, &error).await,
     }
 }
 
@@ -125,10 +113,10 @@ pub(super) async fn show(
 }
 
 /// Writes down what a message shows.
-pub(super) async fn shows(
-    context: &Context,
-    scene: &Scene,
-    purpose: &Purpose,
+pub(super) async fn shows<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
+    purpose: &T::Purpose,
     message: &Message,
     change: impl FnOnce(&mut SlackStatus),
 ) -> Result<Done, RelayError> {
@@ -137,36 +125,38 @@ pub(super) async fn shows(
     };
     let entry = SlackMessage {
         digest: Some(message::digest(message)),
-        phase: Some(message::phase(&scene.request)),
+        phase: T::phase(&scene.object),
         ..entry.clone()
     };
     let Some(mut next) = ledger::with_entry(&scene.ledger.told, entry) else {
         return Ok(Done::Next);
     };
     change(&mut next);
-    write(context, scene, &next).await
+    write(telling, scene, &next).await
 }
 
 /// Writes what was told. A conflict is looked at again: what was shown may be shown twice.
-pub(super) async fn write(
-    context: &Context,
-    scene: &Scene,
+pub(super) async fn write<T: Telling>(
+    telling: &T,
+    scene: &Scene<T>,
     next: &SlackStatus,
 ) -> Result<Done, RelayError> {
     crash::point("before-slack-record");
     let written = scene
         .ledger
-        .write(&context.client, &scene.request, next)
+        .write(&telling.client, &scene.object, next)
         .await?;
     crash::point("after-slack-record");
     let uid = scene.uid();
     match written {
         Written::Done(ledger) => {
-            context.remember(&uid, |memory| memory.ledger = Some(ledger));
+            telling
+                .memories()
+                .remember(&uid, |memory| memory.ledger = Some(ledger));
         }
         Written::Conflict => {
-            let fresh = ledger::Ledger::read(&context.client, &scene.request).await?;
-            context.remember(&uid, |memory| {
+            let fresh = Ledger::read(&telling.client, &scene.object).await?;
+            telling.memories().remember(&uid, |memory| {
                 memory.ledger = fresh.map(|(_, ledger)| ledger);
             });
         }
@@ -179,10 +169,9 @@ pub(super) async fn write(
 pub(super) async fn tell_gone(context: &Context, gone: Gone) {
     let message = message::gone(&gone.request, &gone.purpose);
     let word = gone.purpose.word();
-    let (namespace, name, uid) = names(&gone.request);
     for attempt in 0..GONE_TRIES {
         let permit = context.slack.reserve_update(Priority::Final).await;
-        if context.cached(&namespace, &name, &uid).is_some() {
+        if context.cached(&gone.request).is_some() {
             return;
         }
         if !context.may_end() {

@@ -6,7 +6,7 @@ use foredeck::api::{
     deploy_request::{SlackMessage, SlackStatus},
 };
 use foredeck_testkit::{
-    slack::{Effect, Fault},
+    slack::{ChannelKind, Effect, Fault, Installation},
     wait_for,
 };
 use kube::{
@@ -21,6 +21,7 @@ use crate::{
 };
 
 const POST: &str = "chat.postMessage";
+const UPDATE: &str = "chat.update";
 /// When it begins, and the same in seconds.
 const SINCE: (&str, i64) = ("2026-03-04T10:00:00Z", 1_772_618_400);
 
@@ -86,6 +87,20 @@ async fn until(
         let told = told(bed, name).await?;
         let found = entry(&told, purpose).filter(|entry| wanted(entry)).cloned();
         found.with_context(|| format!("{told:?}\n{}", bed.slack.describe()))
+    })
+    .await
+}
+
+/// Waits until what its status says is wrong, if anything, is as wanted.
+async fn until_problem(bed: &Bed, name: &str, wanted: impl Fn(Option<&str>) -> bool) -> Result<()> {
+    wait_for(&format!("{name}: what is wrong"), PATIENCE, async || {
+        let told = told(bed, name).await?;
+        ensure!(
+            wanted(told.problem.as_deref()),
+            "{told:?}\n{}",
+            bed.slack.describe()
+        );
+        Ok(())
     })
     .await
 }
@@ -304,6 +319,95 @@ async fn a_channel_that_refuses_is_told_to_whoever_looks_at_the_freeze() -> Resu
     until_posted(&bed, "busy", &over(&bed.deploys)).await?;
     assert!(bed.slack.messages("general").is_empty());
     assert_eq!(told(&bed, "busy").await?.messages.len(), 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_freeze_says_when_it_had_to_be_told_in_plain_words() -> Result<()> {
+    let bed = Bed::new("plain").await?;
+    let invalid = || Effect::Error("invalid_blocks".into());
+    bed.slack.inject(Fault::on(POST, invalid()));
+    let _relay = bed.relay()?;
+    freeze(&bed, "busy", &[&bed.general]).await?;
+    status(&bed, "busy", on(SINCE.0)).await?;
+    until_posted(&bed, "busy", &began(&bed.general)).await?;
+    let plain = |problem: Option<&str>| problem.is_some_and(|it| it.contains("plain text"));
+    until_problem(&bed, "busy", plain).await?;
+    // It is whole again with the next update, and plain again where that isn't taken.
+    let mut later = on(SINCE.0);
+    later["until"] = json!("2101-01-01T00:00:00Z");
+    status(&bed, "busy", later).await?;
+    until_problem(&bed, "busy", |problem| problem.is_none()).await?;
+    bed.slack.inject(Fault::on(UPDATE, invalid()));
+    status(&bed, "busy", off()).await?;
+    until_problem(&bed, "busy", plain).await?;
+    until_posted(&bed, "busy", &over(&bed.general))
+        .await
+        .map(drop)
+}
+
+#[tokio::test]
+async fn a_freeze_says_that_slack_does_not_accept_the_app() -> Result<()> {
+    let bed = Bed::new("revoked").await?;
+    let relay = bed.relay()?;
+    relay.ready().await?;
+    freeze(&bed, "busy", &[&bed.general]).await?;
+    status(&bed, "busy", on(SINCE.0)).await?;
+    until_posted(&bed, "busy", &began(&bed.general)).await?;
+    bed.slack.set_installation(Installation::TokenRevoked);
+    status(&bed, "busy", off()).await?;
+    let note = bed.until_event("busy", "SlackStopped").await?;
+    assert!(note.contains("token_revoked"), "{note}");
+    until_problem(&bed, "busy", |problem| {
+        problem.is_some_and(|it| it.contains("token_revoked"))
+    })
+    .await?;
+    bed.slack.set_installation(Installation::Active);
+    until_posted(&bed, "busy", &over(&bed.general)).await?;
+    until_problem(&bed, "busy", |problem| problem.is_none()).await
+}
+
+#[tokio::test]
+async fn where_nobody_may_look_a_freezes_second_copy_is_said() -> Result<()> {
+    let bed = Bed::new("second").await?;
+    bed.slack.inject(Fault::on(POST, Effect::LoseAnswer));
+    let _relay = bed.relay()?;
+    freeze(&bed, "busy", &[&bed.general]).await?;
+    status(&bed, "busy", on(SINCE.0)).await?;
+    until_posted(&bed, "busy", &began(&bed.general)).await?;
+    bed.until_event("busy", "SlackUncertain").await?;
+    until_problem(&bed, "busy", |problem| {
+        problem.is_some_and(|it| it.contains("posted once more"))
+    })
+    .await?;
+    assert_eq!(
+        all_for(&bed.slack, "general", &began(&bed.general)).len(),
+        2
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn that_a_freeze_is_over_does_not_wait_behind_a_post_that_waits_for_its_turn() -> Result<()> {
+    let bed = Bed::new("waiting").await?;
+    bed.slack
+        .add_channel("ops", ChannelKind::Public, &["foredeck"]);
+    let ops = bed.slack.channel("ops")?.id;
+    // No post goes out any more after the first, for longer than this test is patient.
+    let enough = Fault::on(POST, Effect::RateLimited(600)).with("channel", &bed.deploys);
+    bed.slack.inject(enough);
+    let _relay = bed.relay()?;
+    freeze(&bed, "busy", &[&bed.general, &bed.deploys, &ops]).await?;
+    status(&bed, "busy", on(SINCE.0)).await?;
+    until_posted(&bed, "busy", &began(&bed.general)).await?;
+    wait_for("Slack has enough", PATIENCE, async || {
+        let calls = bed.slack.calls_of(POST).len();
+        ensure!(calls == 2, "{}", bed.slack.describe());
+        Ok(())
+    })
+    .await?;
+    status(&bed, "busy", off()).await?;
+    bed.until_says("general", "✅ Over: the freeze by").await?;
     Ok(())
 }
 

@@ -1,90 +1,149 @@
-//! What all passes over freezes share, and what this process remembers of each. Touches nothing itself.
+//! What all passes over freezes share, and what a freeze says of itself to whoever tells of it. Touches nothing itself.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::ops::Deref;
 
-use kube::ResourceExt;
-use tokio::time::Instant;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    message,
     notice::Notice,
-    plan::{self, Facts, Step},
+    pass,
+    plan::{self, Facts, Posting, Step},
+    refusal,
 };
 use crate::{
-    api::{DeployFreeze, deploy_request::SlackMessage},
-    relay::{ledger::Ledger, means::Means},
-    runtime::cache::Cache,
-    slack::client::Posted,
+    api::{
+        DeployFreeze,
+        deploy_request::{EarlierMessage, SlackMessage, SlackStatus},
+    },
+    relay::{
+        error::RelayError,
+        ledger::Ledger,
+        means::Means,
+        memory::Memories,
+        place::Spot,
+        telling::{self, Done, Telling},
+    },
+    runtime::cache::{Cache, Guarded},
+    slack::{blocks::Message, client::Posted},
 };
-
-/// The longest wait after a pass that failed.
-const LONGEST_FAILING: Duration = Duration::from_mins(1);
 
 /// What all passes over freezes share.
 pub(super) struct Desk {
     /// What they work with.
-    pub(super) means: Means,
+    means: Means,
     /// Freezes.
-    pub(super) freezes: Cache<DeployFreeze>,
-    memories: Mutex<HashMap<String, Memory>>,
+    freezes: Cache<DeployFreeze>,
+    /// Freezes that went while they were told.
+    gone: UnboundedSender<Gone>,
+    memories: Memories<DeployFreeze, Notice>,
 }
 
-/// What this process remembers of a freeze; lost without harm.
-#[derive(Default)]
-pub(super) struct Memory {
-    /// What was told, newer than the cache may be.
-    pub(super) ledger: Option<Ledger>,
-    /// Written down and certainly not posted.
-    pub(super) unsent: Option<Notice>,
-    /// Posted by us, with no answer, and when that was lost.
-    pub(super) uncertain: Option<(Notice, Instant)>,
-    /// Posted, and not written down.
-    pub(super) unrecorded: Option<(SlackMessage, Posted)>,
-    /// Until when messages wait, since Slack failed.
-    pub(super) not_before: BTreeMap<Notice, Instant>,
-    /// How often Slack, or a pass, failed in a row.
-    pub(super) failures: u32,
-}
+/// A freeze that was deleted, and what was told of it.
+pub(super) type Gone = (DeployFreeze, SlackStatus);
 
 /// A freeze as it is now, and what was told.
-pub(super) struct Scene {
-    pub(super) freeze: DeployFreeze,
-    pub(super) ledger: Ledger,
-    unsent: Option<Notice>,
+pub(super) type Scene = telling::Scene<Desk>;
+
+/// They work with what everybody here works with.
+impl Deref for Desk {
+    type Target = Means;
+
+    fn deref(&self) -> &Means {
+        &self.means
+    }
+}
+
+impl Telling for Desk {
+    type Object = DeployFreeze;
+    type Purpose = Notice;
+    type Around = ();
+    type Step = Step;
+
+    const MARK: &'static str = message::MARK;
+
+    fn cache(&self) -> &Cache<DeployFreeze> {
+        &self.freezes
+    }
+
+    fn memories(&self) -> &Memories<DeployFreeze, Notice> {
+        &self.memories
+    }
+
+    fn around(&self, _: &DeployFreeze) {}
+
+    fn word(notice: &Notice) -> &'static str {
+        notice.word()
+    }
+
+    fn has_ended(freeze: &DeployFreeze) -> bool {
+        plan::is_over(freeze)
+    }
+
+    fn kept(told: &SlackStatus, notice: &Notice) -> SlackStatus {
+        plan::without_old(told, notice.beginning().since)
+    }
+
+    fn planned_post(&self, scene: &Scene, notice: &Notice, spot: &Spot) -> Option<Posting> {
+        let mut steps = self.plan(scene).into_iter();
+        steps.find_map(|step| match step {
+            Step::Post(posting) if posting.purpose == *notice && posting.spot == *spot => {
+                Some(posting)
+            }
+            _ => None,
+        })
+    }
+
+    fn planned_update(&self, scene: &Scene, wanted: &Notice) -> Option<(Posted, Message)> {
+        let mut steps = self.plan(scene).into_iter();
+        steps.find_map(|step| match step {
+            Step::Update {
+                notice,
+                at,
+                message,
+                ..
+            } if notice == *wanted => Some((at, message)),
+            _ => None,
+        })
+    }
+
+    fn message(&self, scene: &Scene, notice: &Notice, earlier: Option<EarlierMessage>) -> Message {
+        plan::message_of(self.facts(scene), notice, earlier)
+    }
+
+    async fn take(&self, scene: &Scene, step: Step) -> Result<Done, RelayError> {
+        pass::take(self, scene, step).await
+    }
+
+    fn refusal(posting: &Posting, reason: &'static str) -> String {
+        refusal::refusal(posting, reason)
+    }
+
+    async fn no_room(&self, scene: &Scene) -> Result<Done, RelayError> {
+        refusal::no_room(self, scene).await
+    }
+
+    fn went_meanwhile(&self, freeze: &DeployFreeze, ledger: Ledger, entry: SlackMessage) {
+        // What the ledger has is told when the watch says that the freeze went.
+        let mut told = ledger.told;
+        told.messages = vec![entry];
+        drop(self.gone.send((freeze.clone(), told)));
+    }
 }
 
 impl Desk {
-    pub(super) fn new(means: Means, freezes: Cache<DeployFreeze>) -> Self {
+    pub(super) fn new(
+        means: Means,
+        freezes: Cache<DeployFreeze>,
+        gone: UnboundedSender<Gone>,
+    ) -> Self {
         Self {
             means,
             freezes,
-            memories: Mutex::default(),
-        }
-    }
-
-    /// A freeze as the cache has it, if it is still that one.
-    pub(super) fn cached(&self, freeze: &DeployFreeze) -> Option<DeployFreeze> {
-        let namespace = freeze.namespace().unwrap_or_default();
-        let found = self.freezes.get(&namespace, &freeze.name_any());
-        found.filter(|found| found.uid() == freeze.uid())
-    }
-
-    pub(super) fn scene(&self, freeze: DeployFreeze, ledger: Ledger) -> Scene {
-        let unsent = if ledger.told.messages.is_empty() {
-            None
-        } else {
-            self.remember(&freeze, |memory| {
-                memory.ledger = Some(ledger.clone());
-                memory.unsent.clone()
-            })
-        };
-        Scene {
-            freeze,
-            ledger,
-            unsent,
+            gone,
+            // Nobody asks how many freezes are being told.
+            memories: Memories::new(Gauge::default()),
         }
     }
 
@@ -93,52 +152,25 @@ impl Desk {
         plan::plan(self.facts(scene))
     }
 
-    pub(super) fn facts<'a>(&'a self, scene: &'a Scene) -> Facts<'a> {
+    fn facts<'a>(&'a self, scene: &'a Scene) -> Facts<'a> {
         Facts {
-            freeze: &scene.freeze,
-            home: self.means.settings.home.as_deref(),
+            freeze: &scene.object,
+            home: self.settings.home.as_deref(),
             told: &scene.ledger.told,
             unsent: scene.unsent.as_ref(),
         }
     }
 
-    /// Changes what is remembered of a freeze.
-    pub(super) fn remember<T>(
-        &self,
-        freeze: &DeployFreeze,
-        change: impl FnOnce(&mut Memory) -> T,
-    ) -> T {
-        let uid = freeze.uid().unwrap_or_default();
-        change(self.memories().entry(uid).or_default())
-    }
-
-    /// What is remembered of a freeze, if anything is.
-    pub(super) fn recall<T>(
-        &self,
-        freeze: &DeployFreeze,
-        look: impl FnOnce(&Memory) -> Option<T>,
-    ) -> Option<T> {
-        let uid = freeze.uid().unwrap_or_default();
-        self.memories().get(&uid).and_then(look)
-    }
-
-    /// It is no more, or nothing of it is told.
-    pub(super) fn forget(&self, freeze: &DeployFreeze) -> Memory {
-        let uid = freeze.uid().unwrap_or_default();
-        self.memories().remove(&uid).unwrap_or_default()
-    }
-
-    /// A pass failed: how long until the next.
-    pub(super) fn pass_failed(&self, freeze: &DeployFreeze) -> Duration {
-        let failures = self.remember(freeze, |memory| {
-            memory.failures = memory.failures.saturating_add(1);
-            memory.failures
-        });
-        let wait = Duration::from_secs(1) * 2_u32.pow(failures.min(6));
-        wait.min(LONGEST_FAILING)
-    }
-
-    fn memories(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    /// One that went: what was told of it is to say so.
+    pub(super) fn went(&self, object: &Guarded<DeployFreeze>) {
+        let Ok(freeze) = &object.0 else { return };
+        if self.cached(freeze).is_some() {
+            return;
+        }
+        let uid = freeze.metadata.uid.as_deref().unwrap_or_default();
+        self.memories.pass_ended(uid);
+        let known = self.memories.forget(uid).unwrap_or_default().ledger;
+        let told = known.unwrap_or_else(|| Ledger::of(freeze)).told;
+        drop(self.gone.send((freeze.clone(), told)));
     }
 }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::{desk::Desk, message, notice::Notice, plan};
+use super::{message, notice::Notice, plan};
 use crate::{
     api::{DeployFreeze, deploy_request::SlackStatus},
-    relay::{post::send, update::show},
+    relay::{means::Means, post::send, update::show},
     slack::client::{Destination, Post, Priority, SlackError},
 };
 
@@ -16,8 +16,7 @@ use crate::{
 const TRIES: u32 = 5;
 
 /// Its messages that still say that it holds are to say that it is lifted, and an answer in each thread.
-pub(super) async fn tell(desk: &Desk, freeze: &DeployFreeze, told: &SlackStatus) {
-    let means = &desk.means;
+pub(super) async fn tell(means: &Means, freeze: &DeployFreeze, told: &SlackStatus) {
     let home = means.settings.home.as_deref();
     for (beginning, at) in plan::speaking(told) {
         let over = Notice::Over(beginning.clone());

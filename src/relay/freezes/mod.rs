@@ -15,21 +15,21 @@ mod refusal;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream};
-use kube::runtime::{
-    applier,
-    controller::{Action, Config},
-    reflector::ObjectRef,
+use kube::{
+    Resource,
+    runtime::{
+        applier,
+        controller::{Action, Config},
+        reflector::ObjectRef,
+    },
 };
-use tokio::{
-    sync::mpsc::{UnboundedSender, unbounded_channel},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc::unbounded_channel, task::JoinSet};
 use tracing::Instrument;
 
-use self::desk::Desk;
-use super::{API_DEADLINE, RelayError, RelaySettings, ledger::Ledger, means::Means};
+use self::desk::{Desk, Gone};
+use super::{API_DEADLINE, RelayError, RelaySettings, means::Means, telling::Telling};
 use crate::{
-    api::{DeployFreeze, deploy_request::SlackStatus},
+    api::DeployFreeze,
     runtime::{
         cache::{Cache, Guarded, Scope, reference},
         metrics::Metrics,
@@ -49,9 +49,6 @@ pub(super) fn scopes(settings: &RelaySettings) -> Vec<Scope> {
     Scope::of(&namespaces)
 }
 
-/// A freeze that was deleted, and what was told of it.
-type Gone = (DeployFreeze, SlackStatus);
-
 /// One watch, and the passes that it wakes, until shutdown. Nobody waits for it: one that may not be watched holds up no
 /// request.
 pub(super) async fn engine(
@@ -63,11 +60,11 @@ pub(super) async fn engine(
     let (freezes, changes) =
         Cache::<DeployFreeze>::start(means.client.clone(), &scope, registry.watches(), |_| {});
     let store = freezes.0.clone();
-    let desk = Arc::new(Desk::new(means, freezes));
-    let (wake, mut woken) = unbounded_channel::<ObjectRef<Guarded<DeployFreeze>>>();
     let (gone, mut went) = unbounded_channel::<Gone>();
+    let desk = Arc::new(Desk::new(means, freezes, gone));
+    let (wake, mut woken) = unbounded_channel::<ObjectRef<Guarded<DeployFreeze>>>();
     let watching = changes.for_each(|object| {
-        changed(&desk, &gone, &object);
+        desk.went(&object);
         drop(wake.send(reference(&*object)));
         async {}
     });
@@ -78,23 +75,29 @@ pub(super) async fn engine(
         // A task of its own: a panic in one pass ends that pass, not the relay.
         |object: Arc<Guarded<DeployFreeze>>, desk: Arc<Desk>| {
             let about = telemetry::about(&*object);
+            let uid = object.meta().uid.clone().unwrap_or_default();
+            let ended = desk.clone();
             let pass = async move { pass::reconcile(&desk, &object).await };
             tokio::spawn(pass.instrument(about.clone()))
                 .map(move |outcome| {
-                    outcome.unwrap_or_else(|broken| {
+                    let outcome = outcome.unwrap_or_else(|broken| {
                         about.in_scope(|| tracing::error!(error = %broken, "a pass broke down"));
                         Ok(Action::requeue(Duration::from_mins(1)))
-                    })
+                    });
+                    if outcome.is_ok() {
+                        ended.memories().pass_ended(&uid);
+                    }
+                    outcome
                 })
                 .boxed()
         },
         |object: Arc<Guarded<DeployFreeze>>, error: &RelayError, desk: Arc<Desk>| {
-            desk.means.metrics.error(error.reason());
+            desk.metrics.error(error.reason());
             telemetry::about(&*object).in_scope(|| {
                 tracing::warn!(reason = error.reason(), error = %telemetry::chain(error), "a pass failed and is made again");
             });
-            let failed = object.0.as_ref().map(|freeze| desk.pass_failed(freeze));
-            Action::requeue(failed.unwrap_or(Duration::from_mins(1)))
+            let uid = object.meta().uid.as_deref().unwrap_or_default();
+            Action::requeue(desk.memories().pass_failed(uid))
         },
         desk.clone(),
         store,
@@ -112,16 +115,16 @@ pub(super) async fn engine(
         let mut telling = JoinSet::new();
         loop {
             tokio::select! {
-                Some((freeze, told)) = went.recv() => {
-                    let desk = desk.clone();
-                    let about = telemetry::about(&freeze);
-                    telling.spawn(async move { gone::tell(&desk, &freeze, &told).await }.instrument(about));
-                }
+                Some(gone) = went.recv() => say_gone(&desk, &mut telling, gone),
                 Some(_) = telling.join_next() => {}
                 () = shutdown.cancelled() => break,
             }
         }
-        // Slack's budget may be spent for long; nobody waits for that.
+        // What went just before is told too, as far as there is time: no later relay knows of it. Slack's budget may be spent
+        // for long; nobody waits for that.
+        while let Ok(gone) = went.try_recv() {
+            say_gone(&desk, &mut telling, gone);
+        }
         let all = async { while telling.join_next().await.is_some() {} };
         drop(tokio::time::timeout(API_DEADLINE, all).await);
     };
@@ -132,13 +135,9 @@ pub(super) async fn engine(
     }
 }
 
-/// One that went: what was told of it is to say so.
-fn changed(desk: &Desk, gone: &UnboundedSender<Gone>, object: &Guarded<DeployFreeze>) {
-    let Ok(freeze) = &object.0 else { return };
-    if desk.cached(freeze).is_some() {
-        return;
-    }
-    let known = desk.forget(freeze).ledger;
-    let told = known.unwrap_or_else(|| Ledger::of(freeze)).told;
-    drop(gone.send((freeze.clone(), told)));
+/// Begins to tell of a deleted freeze.
+fn say_gone(desk: &Arc<Desk>, telling: &mut JoinSet<()>, (freeze, told): Gone) {
+    let desk = desk.clone();
+    let about = telemetry::about(&freeze);
+    telling.spawn(async move { gone::tell(&desk, &freeze, &told).await }.instrument(about));
 }

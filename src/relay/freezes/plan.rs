@@ -16,7 +16,11 @@ use crate::{
         conditions::{self, ConditionType},
         deploy_request::{EarlierMessage, SlackMessage, SlackStatus},
     },
-    relay::{message::digest, place::Spot, plan::posted},
+    relay::{
+        message::digest,
+        place::Spot,
+        plan::{entry, posted},
+    },
     slack::{
         blocks::Message,
         client::{Destination, Posted, Priority},
@@ -38,19 +42,7 @@ pub(super) struct Facts<'a> {
 }
 
 /// A message to be posted.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Posting {
-    /// What it is for.
-    pub(super) notice: Notice,
-    /// Where it goes.
-    pub(super) spot: Spot,
-    /// What it says.
-    pub(super) message: Message,
-    /// How urgent it is.
-    pub(super) priority: Priority,
-    /// Why there may be an earlier one.
-    pub(super) earlier: Option<EarlierMessage>,
-}
+pub(super) type Posting = crate::relay::plan::Posting<Notice>;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +68,7 @@ impl Step {
     /// What the message is for.
     pub(super) fn notice(&self) -> &Notice {
         match self {
-            Self::Post(posting) | Self::Settle(posting, _) => &posting.notice,
+            Self::Post(posting) | Self::Settle(posting, _) => &posting.purpose,
             Self::Update { notice, .. } => notice,
         }
     }
@@ -113,6 +105,11 @@ fn holds(freeze: &DeployFreeze) -> Holds {
         Some(("False", active)) => Holds::NotAnyMore(Some(active.last_transition_time.0)),
         _ => Holds::Unknown,
     }
+}
+
+/// Whether it holds no more.
+pub(super) fn is_over(freeze: &DeployFreeze) -> bool {
+    matches!(holds(freeze), Holds::NotAnyMore(_))
 }
 
 /// What is to be done, the end first: what can't be told now must not hold up that it is over.
@@ -255,8 +252,9 @@ fn posting(
 ) -> Posting {
     Posting {
         message: message_of(facts, &notice, earlier),
-        notice,
+        purpose: notice,
         spot,
+        broadcast: false,
         priority,
         earlier,
     }
@@ -276,12 +274,6 @@ pub(super) fn message_of(
         Holds::Since(_) | Holds::Unknown => None,
     };
     message::over(facts.freeze, facts.home, notice, ended, earlier)
-}
-
-/// The entry for a notice.
-pub(super) fn entry<'a>(told: &'a SlackStatus, notice: &Notice) -> Option<&'a SlackMessage> {
-    let word = notice.to_string();
-    told.messages.iter().find(|message| message.purpose == word)
 }
 
 /// The messages that still say that it holds.

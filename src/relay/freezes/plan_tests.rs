@@ -204,3 +204,11 @@ fn what_is_said_of_a_freeze() {
     ];
     insta::assert_json_snapshot!("freezes", all);
 }
+
+#[test]
+fn only_what_the_controller_says_is_over_is_over() {
+    assert!(is_over(&off()));
+    assert!(!is_over(&on()));
+    assert!(!is_over(&freeze(&Value::Null)), "nobody has said");
+    assert!(!is_over(&freeze(&json!({"conditions": []}))));
+}
