@@ -52,6 +52,8 @@ pub const AUTHOR: usize = 60;
 pub const ARTIFACTS: usize = 20;
 /// Options of one pipeline parameter described in an application's status.
 pub const OPTIONS: usize = 100;
+/// The last second that a time in a spec may name, counted from 1970: 9998-12-31T23:59:59Z.
+pub const LAST_SECOND: i64 = 253_370_764_799;
 
 /// The moment so many milliseconds after 1970 began, if it is one that a status can hold. Gate shows whatever a plugin or
 /// a clock made of a time, and one impossible date would have the whole status refused: a year before 0, say. No

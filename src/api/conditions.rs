@@ -106,6 +106,7 @@ pub enum Reason {
     ApplicationNotFound,
     EnvironmentNotFound,
     ConnectionNotFound,
+    ConfigurationUnreadable,
     ConnectionInvalid,
     CredentialsNotFound,
     CredentialsInvalid,

@@ -1,6 +1,8 @@
 //! What every emitted schema gets on top of the derived one. Touches nothing.
 //!
 //! - No property is `nullable`: the API server then prunes nulls, so a null and an absent field are the same thing.
+//! - A time in a spec is one that everybody reads who has to: Kubernetes takes more for a `date-time` than our types and its
+//!   own rules do.
 //! - `conditions` are a map by type, so that two writers don't wipe each other's.
 //! - `DeployRequest.spec` and what a `DeployTarget` stands for are immutable, by one generated rule per property: a
 //!   rule that sits on an optional property is skipped when the old value is absent, and somebody could add it later.
@@ -22,6 +24,14 @@ const CANCEL_RULE: &str = "!has(oldSelf.spec.cancel) || (has(self.spec.cancel) &
 const OVERRIDE_RULE: &str = "!has(oldSelf.spec.override) || (has(self.spec.override) && (self.spec.override == oldSelf.spec.override || (has(oldSelf.status) && has(oldSelf.status.conditions) && oldSelf.status.conditions.exists(c, c.type == 'Overridden' && c.status == 'False'))))";
 /// Properties of a `DeployTarget`'s spec that people write.
 const PEOPLES: [&str; 3] = ["release", "lock", "unhold"];
+/// A time in a spec: of the years 1 to 9998, with capital letters, to the nanosecond, and no further from UTC than any clock
+/// goes. It only narrows `format: date-time`, which minds months, days, hours and leap seconds, and takes what jiff, whose
+/// calendar ends on 9999-12-30, and CEL, which knows no small letters, don't: an object with such a time decodes for nobody, and
+/// one that a rule can't read is never written again.
+const TIME: &str = concat!(
+    "^(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])",
+    r"-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$",
+);
 
 pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     let kind = definition.spec.names.kind.clone();
@@ -33,7 +43,7 @@ pub(super) fn finish(mut definition: CustomResourceDefinition) -> CustomResource
         else {
             continue;
         };
-        walk(root);
+        walk(root, false);
         root.description = root
             .properties
             .as_ref()
@@ -87,25 +97,23 @@ fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut J
     schema.properties.as_mut()?.get_mut(name)
 }
 
-fn walk(schema: &mut JSONSchemaProps) {
+/// `in_spec`: people write it, and not only we.
+fn walk(schema: &mut JSONSchemaProps, in_spec: bool) {
     schema.nullable = None;
     // Kubernetes knows only int32 and int64, and warns on each apply.
     schema.format.take_if(|format| format.starts_with("uint"));
     if schema.type_.as_deref() == Some("string") && schema.format.as_deref() == Some("date-time") {
         schema.max_length = Some(40);
+        schema.pattern = in_spec.then(|| TIME.to_owned());
     }
-    for child in schema
-        .properties
-        .iter_mut()
-        .flat_map(|properties| properties.values_mut())
-    {
-        walk(child);
+    for (name, child) in schema.properties.iter_mut().flatten() {
+        walk(child, in_spec || name == "spec");
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = schema.items.as_mut() {
-        walk(items);
+        walk(items, in_spec);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = schema.additional_properties.as_mut() {
-        walk(values);
+        walk(values, in_spec);
     }
     // k8s-openapi's Condition comes without bounds.
     if schema

@@ -11,7 +11,7 @@ use kube::{
 use super::{
     connections::{Gate, refusal},
     context::Context,
-    dereference::{Gathered, Memo},
+    dereference::{Gathered, Memo, running_now},
     error::ControllerError,
     objects::{self, within},
     rebuild::{self, Lost},
@@ -99,7 +99,7 @@ impl Pass<'_> {
                 execution,
                 frozen,
             } => {
-                self.cancel(&reason, execution, frozen, gathered).await?;
+                self.cancel(reason, execution, frozen, gathered).await?;
             }
             Effect::Finish(run) => {
                 let next = |status: &DeployTargetStatus| target::finished(status, *run.clone());
@@ -220,20 +220,39 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Forbids a start, and asks Spinnaker to cancel what there is.
+    ///
+    /// The caches may know a freeze that was lifted since, and what is cancelled doesn't come back: before one begins a cancel,
+    /// what it goes by is read anew, and unless it says the same nothing is done but to decide again on that.
     async fn cancel(
         &mut self,
-        reason: &str,
+        mut reason: String,
         execution: Option<String>,
         frozen: bool,
         gathered: &mut Gathered,
     ) -> Result<(), ControllerError> {
         let uid = self.uid();
+        let status = gathered.target.as_ref();
+        let status = status.and_then(|target| target.status.as_ref());
+        let held = status.and_then(|status| target::held_by(status, &uid));
+        let begun = held.is_some_and(|active| active.cancel_requested_at.is_some());
+        if frozen && !begun {
+            let context = self.context;
+            let looking = running_now(context, &self.request);
+            let found = context.unless_stopping(looking).await?;
+            let still = found.running.clone();
+            self.memo.frozen = Some(found);
+            match still {
+                Some(still) => reason = still.message,
+                None => return Ok(()),
+            }
+        }
         let now: Timestamp = Timestamp::now();
         self.write_target(
             gathered,
             "forbid a start",
             ["before-forbid", "after-forbid"],
-            |status| target::forbidden(status, &uid, frozen.then_some(reason), now),
+            |status| target::forbidden(status, &uid, frozen.then_some(reason.as_str()), now),
         )
         .await?;
         self.memo.trouble = Some(Refusal::passing(
@@ -253,7 +272,7 @@ impl Pass<'_> {
         self.context.may_begin()?;
         crash::point("before-cancel");
         let answer = match reserved {
-            Ok(reservation) => reservation.cancel(&id, reason).await,
+            Ok(reservation) => reservation.cancel(&id, &reason).await,
             Err(error) => Err(error),
         };
         crash::point("after-cancel");

@@ -48,6 +48,7 @@ pub(super) async fn reconcile(
             return Ok(Action::await_change());
         }
     };
+    // However long a finalizer keeps it: whatever it sent is followed from its target.
     if is_being_deleted(&request) {
         return Ok(Action::await_change());
     }

@@ -27,6 +27,7 @@ use crate::{
     },
     domain::{
         connection::missing,
+        decide::unreadable,
         gates::overridden_by,
         ids,
         outcome::{Ended, Mark, Observation, Outcome, of},
@@ -93,6 +94,10 @@ pub(super) async fn prepare(
             })?
         }
     };
+    // Filled by its spec, it would tell of another's past.
+    if let Some(problem) = target::misnamed(&target) {
+        return Ok(Err(unreadable(&problem)));
+    }
     if target
         .status
         .as_ref()
@@ -186,7 +191,11 @@ async fn evidence(
         .get(lost.namespace, &target.spec.application);
     applications.extend(application.as_ref().map(resolve::spinnaker_application));
     if applications.is_empty() {
-        let message = format!("there is no Application {:?}.", target.spec.application);
+        let named = &target.spec.application;
+        if let Some(problem) = context.caches.applications.problem(lost.namespace, named) {
+            return Ok(Err(resolve::unreadable("Application", named, &problem)));
+        }
+        let message = format!("there is no Application {named:?}.");
         return Ok(Err(Refusal::passing(
             WaitingFor::Configuration,
             Reason::ApplicationNotFound,

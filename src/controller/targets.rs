@@ -36,6 +36,8 @@ const CHECK: Duration = Duration::from_secs(30);
 const REBUILD: Duration = Duration::from_secs(5);
 /// How long a new target is left to the request that made it, which fills it in the same pass.
 const NEW: Duration = Duration::from_secs(5);
+/// The longest that a lock's end is slept to: clocks are set, and machines sleep too.
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// One pass over a target.
 pub(super) async fn reconcile(
@@ -43,11 +45,14 @@ pub(super) async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, ControllerError> {
     let target = match &object.0 {
+        Ok(target) => target::misnamed(target).map_or(Ok(target), Err),
+        Err(invalid) => Err(invalid.error.clone()),
+    };
+    let target = match target {
         Ok(target) => target,
-        Err(invalid) => {
+        Err(problem) => {
             let note = format!(
-                "this object can't be read, and nothing starts on it until somebody mends or deletes it: {}",
-                invalid.error
+                "this object can't be read, and nothing starts on it until somebody mends or deletes it: {problem}"
             );
             record::publish(&context, &*object, true, "TargetUnreadable", &note).await;
             return Ok(Action::await_change());
@@ -66,7 +71,7 @@ pub(super) async fn reconcile(
         Err(ControllerError::Conflict { .. }) => None,
         Err(error) => return Err(error),
     };
-    let left = changes_at.map(|moment| backoff::elapsed(Timestamp::now(), moment));
+    let left = sleeps(changes_at, Timestamp::now());
     let Some(active) = &status.active else {
         return Ok(left.map_or_else(Action::await_change, Action::requeue));
     };
@@ -76,7 +81,7 @@ pub(super) async fn reconcile(
     let request: Option<DeployRequest> =
         objects::read(&context.client, &namespace, &active.name).await?;
     match request.filter(|request| request.uid().as_deref() == Some(&active.uid)) {
-        Some(request) => {
+        Some(request) if request.metadata.deletion_timestamp.is_none() => {
             let ended = request
                 .status
                 .as_ref()
@@ -87,34 +92,51 @@ pub(super) async fn reconcile(
             }
             Ok(Action::requeue(check))
         }
-        None => {
-            let memo = Memo {
-                fresh: true,
-                gone_from: Some(target.name_any()),
-                ..Memo::default()
-            };
-            let remembered = remembered(target, active);
-            // Nobody else will tell what stood in the request, if it went before that was told. A mark alone may be on its
-            // way to be taken back.
-            let attempt = &active.attempt;
-            let stands = attempt.sent_at.as_ref().is_some_and(|sent| {
-                active.execution.is_some() || backoff::elapsed(sent.0, Timestamp::now()) > CHECK
-            });
-            if stands {
-                audit::tell_gone(&context, &remembered).await;
-            }
-            let about = telemetry::about(&remembered);
-            match Box::pin(driver::pass(&context, remembered, memo))
-                .instrument(about)
-                .await
-            {
-                Err(ControllerError::Conflict { .. }) => {
-                    Ok(Action::requeue(Duration::from_secs(1)))
-                }
-                other => other,
-            }
+        going => follow(&context, target, active, going).await,
+    }
+}
+
+/// Follows what a request sent that is gone; or `going`, while a finalizer keeps what nobody else looks after any more.
+async fn follow(
+    context: &Context,
+    target: &DeployTarget,
+    active: &Active,
+    going: Option<DeployRequest>,
+) -> Result<Action, ControllerError> {
+    let memo = Memo {
+        fresh: true,
+        gone_from: Some(target.name_any()),
+        ..Memo::default()
+    };
+    let mut remembered = remembered(target, active);
+    if let Some(going) = going {
+        // What stands in it is told from it; and as long as it is there, somebody may cancel it.
+        audit::tell(context, &going).await;
+        remembered.spec = going.spec;
+    } else {
+        // Nobody else will tell what stood in the request, if it went before that was told. A mark alone may be on its
+        // way to be taken back.
+        let attempt = &active.attempt;
+        let stands = attempt.sent_at.as_ref().is_some_and(|sent| {
+            active.execution.is_some() || backoff::elapsed(sent.0, Timestamp::now()) > CHECK
+        });
+        if stands {
+            audit::tell_gone(context, &remembered).await;
         }
     }
+    let about = telemetry::about(&remembered);
+    match Box::pin(driver::pass(context, remembered, memo))
+        .instrument(about)
+        .await
+    {
+        Err(ControllerError::Conflict { .. }) => Ok(Action::requeue(Duration::from_secs(1))),
+        other => other,
+    }
+}
+
+/// How long to sleep until that moment, at most [`LONGEST`].
+fn sleeps(until: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    until.map(|moment| backoff::elapsed(now, moment).min(LONGEST))
 }
 
 /// Says whether a lock or a hold keeps requests from starting there, and gives when that changes by itself.
@@ -228,5 +250,22 @@ async fn rebuild(context: &Context, target: &DeployTarget) -> Result<Action, Con
         }
         Err(ControllerError::Conflict { .. }) => Ok(Action::requeue(Duration::from_secs(1))),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locks_end_is_never_slept_to_for_longer_than_some_minutes() {
+        let now: Timestamp = "2026-03-02T12:00:00Z".parse().unwrap();
+        let at = |moment: &str| sleeps(Some(moment.parse().unwrap()), now);
+        assert_eq!(at("2026-03-02T12:00:30Z"), Some(Duration::from_secs(30)));
+        // Whatever becomes of the clock meanwhile, it is looked at again.
+        assert_eq!(at("2026-03-02T14:00:00Z"), Some(LONGEST));
+        assert_eq!(at("2026-03-09T12:00:00Z"), Some(LONGEST));
+        assert_eq!(at("2026-03-02T11:00:00Z"), Some(Duration::ZERO));
+        assert_eq!(sleeps(None, now), None);
     }
 }

@@ -61,13 +61,15 @@ pub(super) fn request_changed(context: &Context, object: &Guarded<DeployRequest>
     if phase.is_some_and(Phase::is_terminal) {
         context.commits.over(&request.uid().unwrap_or_default());
     }
-    if !present {
+    // A finalizer may keep it: nothing starts for it all the same, and its target follows what runs.
+    let going = !present || request.metadata.deletion_timestamp.is_some();
+    if going {
         drop(context.wake_target.send(named(&namespace, &target)));
     }
     // Also whoever stands in line no more without having ended may have been the first there.
     let stands_aside = matches!(phase, Some(Phase::Pending | Phase::AwaitingApproval));
     let in_line = phase == Some(Phase::Queued);
-    if !present || phase.is_some_and(Phase::is_terminal) || in_line || stands_aside {
+    if going || phase.is_some_and(Phase::is_terminal) || in_line || stands_aside {
         wake_line(context, &namespace, &target);
     }
 }

@@ -93,6 +93,17 @@ pub fn missing(kind: &str, name: &str, reason: Reason) -> Refusal {
     )
 }
 
+/// Something that is named and is there, and doesn't decode.
+pub fn unreadable(kind: &str, name: &str, problem: &str) -> Refusal {
+    Refusal::passing(
+        WaitingFor::Configuration,
+        Reason::ConfigurationUnreadable,
+        format!(
+            "{kind} {name:?} in this namespace can't be read ({problem}); it goes on as soon as somebody mends that."
+        ),
+    )
+}
+
 /// The cluster and the namespace that a request deploys to.
 pub fn place(request: &DeployRequest, environment: &Environment) -> Result<Place, Refusal> {
     let spec = &request.spec;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    DeployRequest,
+    DeployRequest, DeployTarget,
     artifact::Artifact,
     bounds,
     conditions::Reason,
@@ -19,17 +19,36 @@ use crate::api::{
     version::Drift,
 };
 
-use super::version::{self, Version};
+use super::{
+    ids,
+    version::{self, Version},
+};
 
 /// How much of artifacts a history holds, in bytes: a status that etcd refuses would jam the target.
 const ARTIFACTS: usize = 100_000;
 
-/// Whether a request stands in the line of the target of that name, as far as its status says.
+/// Whether a request stands in the line of the target of that name, as far as its status says. One that is being deleted
+/// stands in none, however long a finalizer keeps it: it never starts.
 pub fn is_in_line(request: &DeployRequest, target: &str) -> bool {
-    request.status.as_ref().is_some_and(|status| {
-        let resolved = status.resolved.as_ref();
-        status.phase == Some(Phase::Queued)
-            && resolved.is_some_and(|resolved| resolved.deploy_target == target)
+    request.metadata.deletion_timestamp.is_none()
+        && request.status.as_ref().is_some_and(|status| {
+            let resolved = status.resolved.as_ref();
+            status.phase == Some(Phase::Queued)
+                && resolved.is_some_and(|resolved| resolved.deploy_target == target)
+        })
+}
+
+/// Why nothing goes by this target, if its name isn't the one that what its spec says gives: it is found by the one, and who
+/// may lock it or let it go is judged by the other.
+pub fn misnamed(target: &DeployTarget) -> Option<String> {
+    let spec = &target.spec;
+    let name = target.metadata.name.as_deref().unwrap_or_default();
+    let own = ids::target_name(&spec.application, &spec.environment, &spec.place);
+    (name != own).then(|| {
+        format!(
+            "it is called {name:?}, and what its spec says, {:?} in {:?} at account {:?}, namespace {:?}, is called {own:?}: delete it, and foredeck makes the right one",
+            spec.application, spec.environment, spec.place.account, spec.place.namespace
+        )
     })
 }
 
@@ -322,6 +341,62 @@ mod tests {
             "finishedAt": "2026-01-02T03:04:05Z", "artifacts": vec![artifact; artifacts],
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn what_is_being_deleted_stands_in_no_line() {
+        let request = |metadata: &serde_json::Value, phase: &str| -> DeployRequest {
+            let resolved = json!({
+                "connection": "gate", "pipeline": {"application": "checkout", "name": "Deploy", "id": "p"},
+                "target": {"account": "eks", "namespace": "shop"}, "deployTarget": "t", "digest": "d",
+            });
+            let spec = json!({"application": "checkout", "environment": "staging"});
+            let status = json!({"phase": phase, "resolved": resolved});
+            let whole = json!({"metadata": metadata, "spec": spec, "status": status});
+            serde_json::from_value(whole).unwrap()
+        };
+        let there = json!({"name": "there"});
+        assert!(is_in_line(&request(&there, "Queued"), "t"));
+        assert!(!is_in_line(&request(&there, "Queued"), "other"));
+        assert!(!is_in_line(&request(&there, "Pending"), "t"));
+        let kept = json!({
+            "name": "kept", "deletionTimestamp": "2026-03-02T12:00:00Z", "finalizers": ["example.com/kept"],
+        });
+        assert!(!is_in_line(&request(&kept, "Queued"), "t"));
+    }
+
+    #[test]
+    fn a_target_is_called_what_its_spec_says_or_nothing_goes_by_it() {
+        let place = json!({"account": "eks", "namespace": "shop"});
+        let target = |name: &str, application: &str, environment: &str| -> DeployTarget {
+            let spec =
+                json!({"application": application, "environment": environment, "place": place});
+            serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
+        };
+        let named = |application: &str, environment: &str| {
+            let place = serde_json::from_value(place.clone()).unwrap();
+            ids::target_name(application, environment, &place)
+        };
+        let own = named("checkout", "production");
+        assert_eq!(misnamed(&target(&own, "checkout", "production")), None);
+        let long = "a".repeat(bounds::LABEL);
+        let longest = named(&long, &long);
+        assert_eq!(misnamed(&target(&longest, &long, &long)), None);
+
+        let said = misnamed(&target(&own, "toy", "dev")).unwrap();
+        for words in [
+            &*own,
+            "\"toy\" in \"dev\"",
+            &named("toy", "dev"),
+            "delete it",
+        ] {
+            assert!(said.contains(words), "{words:?} is missing in: {said}");
+        }
+        // What admission takes for the same: the dots of names, and another's digits.
+        let dotted = named("shop.checkout", "production");
+        assert!(misnamed(&target(&dotted, "shop", "checkout.production")).is_some());
+        let digits = "checkout.production.4d2a1e0c9b7f";
+        assert!(misnamed(&target(digits, "checkout", "production")).is_some());
     }
 
     #[test]

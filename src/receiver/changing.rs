@@ -62,6 +62,8 @@ pub(super) enum Written<K> {
 pub(super) enum Unread {
     /// The API server says why, in its own words.
     Refused(String),
+    /// It answers with something that doesn't decode, and asking again can't help; why it doesn't.
+    Undecodable(String),
     /// It didn't answer in time.
     Silent,
 }
@@ -77,6 +79,10 @@ pub(super) async fn read<K: Shared>(
             Ok(Ok(found)) => return Ok(found),
             Ok(Err(kube::Error::Api(status))) if is_refusal(status.code) => {
                 return Err(Unread::Refused(status.message.clone()));
+            }
+            // Anything but an answer that broke off.
+            Ok(Err(kube::Error::SerdeError(error))) if error.is_data() => {
+                return Err(Unread::Undecodable(error.to_string()));
             }
             Ok(Err(error)) => {
                 tracing::warn!(error = %telemetry::chain(&error), "an object can't be looked up");

@@ -24,6 +24,7 @@ use crate::{
     api::{
         Application, DeployTarget, Environment,
         actor::Actor,
+        bounds,
         conditions::{self, ConditionType},
         deploy_request::Place,
         deploy_target::DeployTargetSpec,
@@ -85,6 +86,8 @@ pub(super) enum Set {
     Gone,
     /// The API server refuses it, in its own words.
     Refused(String),
+    /// What is there doesn't decode; why.
+    Unreadable(String),
     /// It isn't known whether it was written.
     Unknown,
 }
@@ -146,6 +149,8 @@ pub(super) enum Lifted {
     },
     /// The API server refuses it, in its own words.
     Refused(String),
+    /// What is there doesn't decode; why.
+    Unreadable(String),
     /// It isn't known whether it was written.
     Unknown,
 }
@@ -219,6 +224,9 @@ impl Receiver {
         let until = until
             .transpose()
             .map_err(|_| Trouble::Told(answer::too_long()))?;
+        if until.is_some_and(|until| until.as_second() > bounds::LAST_SECOND) {
+            return Err(Trouble::Told(answer::too_long()));
+        }
         let until = until.map(|until| Timestamp::from_second(until.as_second()).unwrap_or(until));
         if let Some(until) = until.filter(|until| *until <= now) {
             return Err(Trouble::Told(answer::over(&spot, until)));
@@ -335,7 +343,10 @@ impl Receiver {
             let found = match changing::read(api, name, deadline).await {
                 Ok(found) => found,
                 Err(Unread::Refused(message)) => return Ok(Set::Refused(message)),
-                Err(Unread::Silent) if attempted => return Ok(Set::Unknown),
+                Err(Unread::Undecodable(_) | Unread::Silent) if attempted => {
+                    return Ok(Set::Unknown);
+                }
+                Err(Unread::Undecodable(why)) => return Ok(Set::Unreadable(why)),
                 Err(Unread::Silent) => return Err(Trouble::Late),
             };
             let written = match (&found, absent) {
@@ -385,7 +396,10 @@ impl Receiver {
             let found = match changing::read(api, name, deadline).await {
                 Ok(found) => found,
                 Err(Unread::Refused(message)) => return Ok(Lifted::Refused(message)),
-                Err(Unread::Silent) if attempted => return Ok(Lifted::Unknown),
+                Err(Unread::Undecodable(_) | Unread::Silent) if attempted => {
+                    return Ok(Lifted::Unknown);
+                }
+                Err(Unread::Undecodable(why)) => return Ok(Lifted::Unreadable(why)),
                 Err(Unread::Silent) => return Err(Trouble::Late),
             };
             let (mut lifted, mut left) = (Standing::default(), Standing::default());

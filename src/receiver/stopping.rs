@@ -39,6 +39,8 @@ pub(super) enum Resumed {
     Anew(Box<DeployFreeze>),
     /// The API server refuses it, in its own words.
     Refused(String),
+    /// What is there doesn't decode; why.
+    Unreadable(String),
     /// It isn't known whether it was lifted.
     Unknown,
 }
@@ -125,7 +127,10 @@ impl Receiver {
             let found = match changing::read(&api, STOP_ALL, deadline).await {
                 Ok(found) => found,
                 Err(Unread::Refused(message)) => return Ok(Resumed::Refused(message)),
-                Err(Unread::Silent) if attempted => return Ok(Resumed::Unknown),
+                Err(Unread::Undecodable(_) | Unread::Silent) if attempted => {
+                    return Ok(Resumed::Unknown);
+                }
+                Err(Unread::Undecodable(why)) => return Ok(Resumed::Unreadable(why)),
                 Err(Unread::Silent) => return Err(Trouble::Late),
             };
             let found = match (found, meant.take()) {

@@ -85,6 +85,13 @@ where
         object.0.as_ref().ok().cloned()
     }
 
+    /// Why the object of that name doesn't decode, if it exists and doesn't.
+    pub fn problem(&self, namespace: &str, name: &str) -> Option<String> {
+        let object = self.0.get(&ObjectRef::new(name).within(namespace))?;
+        let invalid = object.0.as_ref().err()?;
+        Some(invalid.error.clone())
+    }
+
     /// Every object that `wanted` wants, as references into the cache.
     pub fn filter(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<Guarded<K>>> {
         self.0

@@ -1,10 +1,11 @@
-//! Who cancels is who cancels, and may.
+//! Who cancels is who cancels, and may; and nobody does so, or undoes a deletion, by metadata.
 
 use anyhow::{Context, Result};
 use foredeck::api::DeployRequest;
+use kube::{api::PostParams, core::DynamicObject};
 use serde_json::{Value, json};
 
-use crate::support::{ALICE, BOB, Bed, refused, request, slack_actor};
+use crate::support::{ALICE, BOB, Bed, refused, request, resource, slack_actor};
 
 const ENVIRONMENT: (&str, &str) = ("environments", "production");
 const APPLICATION: (&str, &str) = ("applications", "checkout");
@@ -245,6 +246,124 @@ async fn the_controller_and_the_relay_cancel_nothing() -> Result<()> {
             .patch::<DeployRequest>("alices", label)
             .await;
         refused("a label by the relay", answer, &["status.slack"])?;
+    }
+    Ok(())
+}
+
+/// A merge patch that changes nothing but metadata.
+fn metadata(fields: &Value) -> Value {
+    json!({"metadata": fields})
+}
+
+/// A request of alice's that is born with this metadata.
+async fn born(bed: &Bed, name: &str, fields: &Value) -> Result<kube::Result<DynamicObject>> {
+    let spec = request(&json!({"requester": {"username": ALICE}}));
+    let mut object =
+        DynamicObject::new(name, &resource::<DeployRequest>()).data(json!({"spec": spec}));
+    if fields["ownerReferences"].is_array() {
+        object.metadata.owner_references =
+            Some(serde_json::from_value(fields["ownerReferences"].clone())?);
+    }
+    if fields["finalizers"].is_array() {
+        object.metadata.finalizers = Some(serde_json::from_value(fields["finalizers"].clone())?);
+    }
+    let alice = bed.somebody(ALICE, &[]);
+    let requests = alice.api::<DeployRequest>();
+    Ok(requests.create(&PostParams::default(), &object).await)
+}
+
+#[tokio::test]
+async fn nobody_has_the_garbage_collector_cancel_what_they_may_not() -> Result<()> {
+    let owned = |name: &str| {
+        json!({"ownerReferences": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": name},
+        ]})
+    };
+    let disowned = metadata(&json!({"ownerReferences": null}));
+    let label = metadata(&json!({"labels": {"looked": "at"}}));
+    let words = [
+        "\"bob@corp.example\" may not give this request another owner",
+        "\"alice@corp.example\" asked for it",
+        "verb cancel on the Environment \"production\" and on the Application \"checkout\"",
+    ];
+    for bed in Bed::both("collected").await? {
+        bed.asked_by(ALICE, "alices").await?;
+        let (alice, bob) = (bed.somebody(ALICE, &[]), bed.somebody(BOB, &[]));
+        let dangling = metadata(&owned("never-there"));
+        let answer = bob.patch::<DeployRequest>("alices", dangling.clone()).await;
+        refused("a first owner", answer, &words)?;
+        let controller = bed.role("controller");
+        let answer = controller
+            .patch::<DeployRequest>("alices", dangling.clone())
+            .await;
+        refused("the controller", answer, &["another owner"])?;
+
+        // What makes a request owns it, and it is their own to give away.
+        born(&bed, "made", &owned("workflow")).await??;
+        for name in ["made", "alices"] {
+            alice.patch::<DeployRequest>(name, dangling.clone()).await?;
+            let other = metadata(&owned("neither-there"));
+            let answer = bob.patch::<DeployRequest>(name, other).await;
+            refused("another owner", answer, &words)?;
+            // As it was, or without: that deletes nothing.
+            bob.patch::<DeployRequest>(name, label.clone()).await?;
+            bob.patch::<DeployRequest>(name, disowned.clone()).await?;
+        }
+        let collector = "system:serviceaccount:kube-system:generic-garbage-collector";
+        for who in [&bed.administrator(), &bed.somebody(collector, &[])] {
+            who.patch::<DeployRequest>("alices", dangling.clone())
+                .await?;
+            bob.patch::<DeployRequest>("alices", disowned.clone())
+                .await?;
+        }
+        bed.grant(BOB, "cancel", &[APPLICATION, ENVIRONMENT])
+            .await?;
+        bob.patch::<DeployRequest>("alices", dangling).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_keeps_a_request_that_is_deleted() -> Result<()> {
+    let kept = json!({"finalizers": ["example.com/kept"]});
+    let words = ["metadata.finalizers of a request are nobody's to give"];
+    for bed in Bed::both("kept").await? {
+        bed.asked_by(ALICE, "alices").await?;
+        bed.grant(ALICE, "cancel", &[APPLICATION, ENVIRONMENT])
+            .await?;
+        let (alice, bob) = (bed.somebody(ALICE, &[]), bed.somebody(BOB, &[]));
+        for who in [&alice, &bob, &bed.role("controller")] {
+            let answer = who.patch::<DeployRequest>("alices", metadata(&kept)).await;
+            refused("a finalizer", answer, &words)?;
+        }
+        refused(
+            "one from the start",
+            born(&bed, "new", &kept).await?,
+            &words,
+        )?;
+
+        // Argo CD makes hooks with its own, and gives it to nothing that is there.
+        let hook = json!({"finalizers": ["argocd.argoproj.io/hook-finalizer"]});
+        born(&bed, "hook", &hook).await??;
+        let answer = bob.patch::<DeployRequest>("alices", metadata(&hook)).await;
+        refused("a hook's, later", answer, &words)?;
+
+        // Kubernetes gives these itself, and takes them away again.
+        for own in ["orphan", "foregroundDeletion"] {
+            let own = metadata(&json!({"finalizers": [own]}));
+            bob.patch::<DeployRequest>("alices", own).await?;
+        }
+        let administrator = bed.administrator();
+        administrator
+            .patch::<DeployRequest>("alices", metadata(&kept))
+            .await?;
+        let label = metadata(&json!({"labels": {"looked": "at"}}));
+        bob.patch::<DeployRequest>("alices", label).await?;
+        let more = json!({"finalizers": ["example.com/kept", "example.com/more"]});
+        let answer = bob.patch::<DeployRequest>("alices", metadata(&more)).await;
+        refused("one more", answer, &words)?;
+        let none = metadata(&json!({"finalizers": null}));
+        bob.patch::<DeployRequest>("alices", none).await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod docs;
 mod freezes;
 mod gitops;
 mod locks;
+mod names;
 mod overrides;
 
 use anyhow::Result;
@@ -16,6 +17,9 @@ use crate::support::{ALICE, Bed, account, refused, slack_actor};
 const ENVIRONMENT: (&str, &str) = ("environments", "production");
 const APPLICATION: (&str, &str) = ("applications", "checkout");
 const BOTH: [(&str, &str); 2] = [ENVIRONMENT, APPLICATION];
+/// What targets of checkout in production are called, in one place and in another.
+const ONE: &str = "checkout.production.4d2a1e0c9b7f";
+const ANOTHER: &str = "checkout.production.0b5e7c31d9a2";
 /// What applies what a repository says.
 const FLUX: &str = "system:serviceaccount:flux-system:kustomize-controller";
 
@@ -112,30 +116,28 @@ async fn the_receiver_changes_nothing_of_environments_and_targets_but_locks_and_
         assert_eq!(locked.data["spec"]["lock"], said["lock"]);
 
         let answer = receiver
-            .create::<DeployTarget>("bare", target(&json!({})))
+            .create::<DeployTarget>(ONE, target(&json!({})))
             .await;
         refused(
             "a target without a lock",
             answer,
             &["makes a target only to lock it"],
         )?;
-        let made = receiver
-            .create::<DeployTarget>("one", target(&said))
-            .await?;
+        let made = receiver.create::<DeployTarget>(ONE, target(&said)).await?;
         assert_eq!(made.data["spec"]["lock"], said["lock"]);
         for change in &metadata {
-            let answer = receiver.patch::<DeployTarget>("one", change.clone()).await;
+            let answer = receiver.patch::<DeployTarget>(ONE, change.clone()).await;
             let words = "changes nothing of a target but spec.lock and spec.unhold";
             refused(&change.to_string(), answer, &[words])?;
         }
         let release = json!({"release": {"requestUid": "u", "reason": "forged"}});
-        let answer = receiver.patch::<DeployTarget>("one", spec(&release)).await;
+        let answer = receiver.patch::<DeployTarget>(ONE, spec(&release)).await;
         refused("a release", answer, &["only people let a target go"])?;
         // It speaks for people in Slack, and asks before whether they may.
         for kind in ["another's", "its own"] {
             let lifted = spec(&json!({"lock": null}));
             receiver
-                .patch::<DeployTarget>("one", lifted)
+                .patch::<DeployTarget>(ONE, lifted)
                 .await
                 .map_err(|error| anyhow::anyhow!("{kind}: {error}"))?;
         }
@@ -171,7 +173,7 @@ async fn a_stolen_receiver_locks_for_people_in_slack_and_for_nobody_else() -> Re
                 .patch::<Environment>("production", spec(&said))
                 .await;
             refused(words, answer, &[words])?;
-            let answer = receiver.create::<DeployTarget>("one", target(&said)).await;
+            let answer = receiver.create::<DeployTarget>(ONE, target(&said)).await;
             refused(words, answer, &[words])?;
         }
     }
@@ -187,7 +189,7 @@ async fn the_controller_and_the_relay_lock_and_lift_nothing() -> Result<()> {
         .create::<Environment>("production", environment(&lock("no", ALICE)))
         .await?;
     alice
-        .create::<DeployTarget>("one", target(&lock("no", ALICE)))
+        .create::<DeployTarget>(ONE, target(&lock("no", ALICE)))
         .await?;
     for role in ["controller", "relay"] {
         let user = account(role);
@@ -204,11 +206,11 @@ async fn the_controller_and_the_relay_lock_and_lift_nothing() -> Result<()> {
                 answer,
                 &["controller and relay change nothing of an environment"],
             )?;
-            let answer = writer.patch::<DeployTarget>("one", spec(&change)).await;
+            let answer = writer.patch::<DeployTarget>(ONE, spec(&change)).await;
             refused(role, answer, &[&format!("foredeck's {role}")])?;
         }
         let answer = writer
-            .create::<DeployTarget>("new", target(&lock("forged", &user)))
+            .create::<DeployTarget>(ANOTHER, target(&lock("forged", &user)))
             .await;
         refused(role, answer, &[&format!("foredeck's {role}")])?;
     }

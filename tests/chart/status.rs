@@ -138,22 +138,27 @@ async fn nobody_else_writes_the_status_of_a_request() -> Result<()> {
 async fn the_controller_alone_writes_every_other_status() -> Result<()> {
     let bed = Bed::new(true, "kinds").await?;
     let least = json!({"application": "checkout", "environment": "production", "place": {"account": "eks", "namespace": "shop"}});
-    check::<DeployTarget>(&bed, least).await?;
+    check::<DeployTarget>(&bed, "checkout.production.4d2a1e0c9b7f", least).await?;
     let approver = slack_actor(ALICE, &[]);
     let approval = json!({
         "request": {"name": "r", "uid": "u"}, "decision": "Approve", "digest": "a".repeat(64), "approver": approver,
     });
-    check::<DeployApproval>(&bed, approval).await?;
-    check::<Application>(&bed, json!({"actions": {"deploy": {"pipeline": "Deploy"}}})).await?;
+    check::<DeployApproval>(&bed, "one", approval).await?;
+    check::<Application>(
+        &bed,
+        "one",
+        json!({"actions": {"deploy": {"pipeline": "Deploy"}}}),
+    )
+    .await?;
     let target = json!({"account": "eks", "namespace": "shop"});
-    check::<Environment>(&bed, json!({"connection": "prod", "target": target})).await?;
-    check::<SpinnakerConnection>(&bed, json!({"gateUrl": "https://gate.example"})).await
+    check::<Environment>(&bed, "one", json!({"connection": "prod", "target": target})).await?;
+    check::<SpinnakerConnection>(&bed, "one", json!({"gateUrl": "https://gate.example"})).await
 }
 
-async fn check<K: Resource<DynamicType = ()>>(bed: &Bed, spec: Value) -> Result<()> {
+async fn check<K: Resource<DynamicType = ()>>(bed: &Bed, name: &str, spec: Value) -> Result<()> {
     let kind = K::kind(&());
     bed.somebody(ALICE, &[])
-        .create::<K>("one", spec)
+        .create::<K>(name, spec)
         .await
         .with_context(|| kind.to_string())?;
     for (who, writer) in [
@@ -161,7 +166,7 @@ async fn check<K: Resource<DynamicType = ()>>(bed: &Bed, spec: Value) -> Result<
         ("the relay", bed.role("relay")),
         ("the receiver", bed.role("receiver")),
     ] {
-        let answer = writer.status::<K>("one", conditions()).await;
+        let answer = writer.status::<K>(name, conditions()).await;
         let words = format!("may not write the status of {}", K::plural(&()));
         refused(
             &format!("{kind} by {who}"),
@@ -170,10 +175,10 @@ async fn check<K: Resource<DynamicType = ()>>(bed: &Bed, spec: Value) -> Result<
         )?;
     }
     bed.role("controller")
-        .status::<K>("one", conditions())
+        .status::<K>(name, conditions())
         .await?;
     bed.administrator()
-        .status::<K>("one", json!({"conditions": null}))
+        .status::<K>(name, json!({"conditions": null}))
         .await?;
     Ok(())
 }

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::support::{ALICE, BOB, Bed, account, refused};
 
+/// What targets of checkout in production are called, in one place and in another.
+const HELD: &str = "checkout.production.4d2a1e0c9b7f";
+const NEW: &str = "checkout.production.0b5e7c31d9a2";
 const BOTH: [(&str, &str); 2] = [("environments", "production"), ("applications", "checkout")];
 
 fn target(release: &Value) -> Value {
@@ -27,29 +30,27 @@ fn ordered(reason: &str) -> Value {
 async fn letting_go_takes_the_verb_override_on_both() -> Result<()> {
     for bed in Bed::both("release").await? {
         bed.role("controller")
-            .create::<DeployTarget>("held", target(&Value::Null))
+            .create::<DeployTarget>(HELD, target(&Value::Null))
             .await?;
         let alice = bed.somebody(ALICE, &[]);
         let words = [
             "\"alice@corp.example\" may not let this target go",
             "verb override on the Environment \"production\" and on the Application \"checkout\"",
         ];
-        let answer = alice
-            .patch::<DeployTarget>("held", ordered("I say so"))
-            .await;
+        let answer = alice.patch::<DeployTarget>(HELD, ordered("I say so")).await;
         refused("without the verb", answer, &words)?;
         let answer = alice
-            .create::<DeployTarget>("new", target(&release("born so")))
+            .create::<DeployTarget>(NEW, target(&release("born so")))
             .await;
         refused("a target that is born released", answer, &words)?;
         for one in BOTH {
             bed.grant(ALICE, "override", &[one]).await?;
-            let answer = alice.patch::<DeployTarget>("held", ordered("half")).await;
+            let answer = alice.patch::<DeployTarget>(HELD, ordered("half")).await;
             refused(one.0, answer, &words)?;
         }
         bed.grant(ALICE, "override", &BOTH).await?;
         alice
-            .patch::<DeployTarget>("held", ordered("it hangs"))
+            .patch::<DeployTarget>(HELD, ordered("it hangs"))
             .await?;
 
         let bob = bed.somebody(BOB, &[]);
@@ -57,11 +58,11 @@ async fn letting_go_takes_the_verb_override_on_both() -> Result<()> {
             ordered("another reason"),
             json!({"spec": {"release": null}}),
         ] {
-            let answer = bob.patch::<DeployTarget>("held", change).await;
+            let answer = bob.patch::<DeployTarget>(HELD, change).await;
             refused("another's order", answer, &["may not let this target go"])?;
         }
         let label = json!({"metadata": {"labels": {"a": "b"}}});
-        bob.patch::<DeployTarget>("held", label).await?;
+        bob.patch::<DeployTarget>(HELD, label).await?;
     }
     Ok(())
 }
@@ -70,7 +71,7 @@ async fn letting_go_takes_the_verb_override_on_both() -> Result<()> {
 async fn only_people_let_a_target_go() -> Result<()> {
     let bed = Bed::new(true, "machines").await?;
     bed.role("controller")
-        .create::<DeployTarget>("held", target(&Value::Null))
+        .create::<DeployTarget>(HELD, target(&Value::Null))
         .await?;
     let machines = "only people let a target go";
     for (user, words) in [
@@ -88,7 +89,7 @@ async fn only_people_let_a_target_go() -> Result<()> {
         bed.grant(user, "override", &BOTH).await?;
         let answer = bed
             .somebody(user, &[])
-            .patch::<DeployTarget>("held", ordered("forged"))
+            .patch::<DeployTarget>(HELD, ordered("forged"))
             .await;
         refused(user, answer, &[words])?;
     }

@@ -1,5 +1,6 @@
 //! Deleted, pruned, wiped, restored: whatever is taken away, nothing starts a second time and what runs is followed.
 
+mod kept;
 mod restored;
 mod wiped;
 

@@ -4,10 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use foredeck::api::{
-    Application, Environment, SpinnakerConnection,
+    Application, DeployRequest, Environment, SpinnakerConnection,
     deploy_request::{Phase, WaitingFor},
 };
 use foredeck_testkit::gate::{Operation, Parameter, Pipeline, Stage};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
 use crate::support::{Bed, deploy, environment, message, phase_of, reason};
@@ -496,5 +500,74 @@ async fn an_object_that_can_not_be_read_stops_nothing_but_itself_and_is_told_so(
     let note = bed.until_event("broken", "Invalid").await?;
     ensure!(note.contains("can't be read and is left alone"), "{note}");
     ensure!(bed.gate.launches().len() == 1);
+    Ok(())
+}
+
+/// Writes conditions into the status of an object of that kind, whatever may be read of it afterwards.
+async fn scribble<K>(bed: &Bed, name: &str, conditions: Value) -> Result<()>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+{
+    let kind = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(bed.client.clone(), &bed.namespace, &kind);
+    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+    api.patch_status(name, &PatchParams::default(), &patch)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_and_can_not_be_read_is_not_said_to_be_missing() -> Result<()> {
+    let bed = Bed::new("garbled", QUICK).await?;
+    let garbled = json!([{
+        "type": "Ready", "status": "True", "reason": "Later", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00+99:99",
+    }]);
+    scribble::<Application>(&bed, "checkout", garbled.clone()).await?;
+    scribble::<Environment>(&bed, "staging", garbled).await?;
+    let read = bed.api::<Environment>().get("staging").await;
+    ensure!(read.is_err(), "it can be read after all");
+    let _controller = bed.controller()?;
+    let request = bed.deploy("first").await?;
+    let waits = async |named: &str| {
+        let said = |request: &DeployRequest| {
+            let text = message(request);
+            reason(request, "Reconciling") == "ConfigurationUnreadable"
+                && [named, "can't be read", "somebody mends that"]
+                    .iter()
+                    .all(|part| text.contains(part))
+        };
+        bed.until("first", named, said).await
+    };
+    let waiting = waits("Application \"checkout\"").await?.status;
+    let waiting = waiting.and_then(|status| status.waiting);
+    ensure!(
+        waiting
+            .as_ref()
+            .is_some_and(|waiting| waiting.subject == WaitingFor::Configuration),
+        "{waiting:?}"
+    );
+    ensure!(bed.launches(&request) == 0);
+    scribble::<Application>(&bed, "checkout", json!([])).await?;
+    waits("Environment \"staging\"").await?;
+    ensure!(bed.launches(&request) == 0);
+    // So hears whoever comes after it.
+    let mut follows = environment("later");
+    follows["protection"] = json!({"after": [{"environment": "staging"}]});
+    bed.create::<Environment>("later", follows).await?;
+    bed.gate.put_pipeline(pipeline("Deploy to later"));
+    bed.request("second", deploy("later", "main")).await?;
+    bed.until("second", "order can't be said", |request| {
+        let status = request.status.as_ref();
+        let waiting = status.and_then(|status| status.waiting.as_ref());
+        waiting.is_some_and(|waiting| {
+            let told = &waiting.message;
+            told.contains("Environment \"staging\" can't be read")
+        })
+    })
+    .await?;
+    scribble::<Environment>(&bed, "staging", json!([])).await?;
+    let ended = bed.until_phase("first", Phase::Succeeded).await?;
+    ensure!(bed.launches(&ended) == 1);
     Ok(())
 }

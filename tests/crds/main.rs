@@ -12,6 +12,7 @@ mod newer;
 mod released;
 mod rules;
 mod samples;
+mod times;
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -402,7 +402,7 @@ fn keeps(path: &str, old: &Value, new: &Value) -> Result<()> {
 }
 
 /// An object as today's types read and write it.
-fn through_types(object: Value) -> Result<Value> {
+pub(crate) fn through_types(object: Value) -> Result<Value> {
     fn through<K: DeserializeOwned + Serialize>(object: Value) -> Result<Value> {
         Ok(serde_json::to_value(serde_json::from_value::<K>(object)?)?)
     }

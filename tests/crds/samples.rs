@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Map, Value, json};
 
 /// Two values for each pattern that a spec uses. A new pattern wants a row here.
-const BY_PATTERN: [(&str, [&str; 2]); 20] = [
+const BY_PATTERN: [(&str, [&str; 2]); 21] = [
     (r"^\S+( +\S+){4}$", ["0 18 * * 5", "30 6 1 * *"]),
     (
         "^[A-Za-z][A-Za-z0-9_+/-]*$",
@@ -73,7 +73,14 @@ const BY_PATTERN: [(&str, [&str; 2]); 20] = [
         r"^[0-9]{1,16}\.[0-9]{1,9}$",
         ["1700000000.000100", "1700000000.000200"],
     ),
+    (
+        r"^(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$",
+        DAYS,
+    ),
 ];
+
+/// Two times.
+const DAYS: [&str; 2] = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"];
 
 /// Two different values that `schema` takes, neither of which is its default.
 pub(crate) fn two(schema: &JSONSchemaProps) -> Result<[Value; 2]> {
@@ -141,8 +148,7 @@ fn strings(schema: &JSONSchemaProps) -> Result<Vec<Value>> {
         return Ok(values.map(Value::from).to_vec());
     }
     if schema.format.as_deref() == Some("date-time") {
-        let days = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"];
-        return Ok(days.map(Value::from).to_vec());
+        return Ok(DAYS.map(Value::from).to_vec());
     }
     if let Some(format) = &schema.format {
         bail!("no sample for the format {format:?}");

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -527,5 +527,67 @@ async fn why_shows_every_gate_of_a_request_and_what_one_would_meet() -> Result<(
         Ok(())
     })
     .await?;
+    Ok(())
+}
+
+/// Writes into the status of an object of that kind, whatever may be read of it afterwards.
+async fn scribble<K>(bed: &Bed, name: &str, status: Value) -> Result<()>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+{
+    let kind = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(bed.client.clone(), &bed.namespace, &kind);
+    let patch = Patch::Merge(json!({"status": status}));
+    api.patch_status(name, &PatchParams::default(), &patch)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_is_said_to_be_so_and_is_neither_locked_nor_lifted() -> Result<()> {
+    // The schema of a status takes any offset, which no clock has.
+    const UNREADABLE: &str = "2026-01-01T00:00:00+99:99";
+    let bed = crowd("garbled").await?;
+    bed.allow(&bed.namespace, "bob", &["lock"]).await?;
+    may_stop(&bed, "bob").await?;
+    let _receiver = bed.receiver().await?;
+    said(&bed, "bob", LOCK).await?;
+    let target = json!({"initialized": UNREADABLE});
+    scribble::<DeployTarget>(&bed, &name(), target).await?;
+    ensure!(targets(&bed).get(&name()).await.is_err());
+    for line in [UNLOCK, LOCK] {
+        let told = said(&bed, "bob", line).await?;
+        for part in [
+            "Nothing was changed",
+            "*checkout* in *production*",
+            "can't be read",
+            "until somebody mends that",
+        ] {
+            assert!(told.contains(part), "{line}: {part}: {told}");
+        }
+    }
+    said(&bed, "bob", STOP).await?;
+    let freeze = json!({"since": UNREADABLE});
+    scribble::<DeployFreeze>(&bed, STOP_ALL, freeze).await?;
+    ensure!(freezes(&bed).get(STOP_ALL).await.is_err());
+    let told = said(&bed, "bob", "/deploy resume-all").await?;
+    assert!(
+        told.contains("Still stopped") && told.contains("can't be read"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lock_ends_before_the_last_year_that_a_calendar_has() -> Result<()> {
+    let bed = crowd("last-year").await?;
+    bed.allow(&bed.namespace, "bob", &["lock"]).await?;
+    let _receiver = bed.receiver().await?;
+    let until = |time: &str| format!("/deploy lock checkout in production \"audit\" until {time}");
+    let refused = said(&bed, "bob", &until("9999-01-01T00:00:00Z")).await?;
+    assert!(refused.contains("no calendar goes so far"), "{refused}");
+    assert!(targets(&bed).get_opt(&name()).await?.is_none());
+    let locked = said(&bed, "bob", &until("9998-12-31T23:59:59Z")).await?;
+    assert!(locked.contains("Locked:"), "{locked}");
     Ok(())
 }

@@ -13,6 +13,14 @@ authorizer.group('foredeck.dev').resource('applications').namespace(request.name
 ({{ .name }} == variables.user || (variables.user.contains('@') && {{ .name }}.lowerAscii() == variables.user.lowerAscii()))
 {{- end }}
 
+{{/* Who deletes for others: what a namespace leaves behind, and what had an owner. */}}
+{{- define "foredeck.cleaner" -}}
+- name: isCleaner
+  expression: >-
+    variables.user in ['system:serviceaccount:kube-system:namespace-controller',
+    'system:serviceaccount:kube-system:generic-garbage-collector', 'system:kube-controller-manager']
+{{- end }}
+
 {{/*
 What is known of a lock: `environment` and `application` are CEL expressions of their names, the second only for a target.
 A lock's time is over when the controller says so of this very spec, since admission has no clock. Of a target it says Held
@@ -31,11 +39,7 @@ where nothing but a rollback's hold is left. Whoever deletes what is locked lift
 - name: isEnding
   expression: >-
     request.operation == 'DELETE' && namespaceObject != null && has(namespaceObject.metadata.deletionTimestamp)
-# Who deletes for others: what a namespace leaves behind, and what had an owner.
-- name: isCleaner
-  expression: >-
-    variables.user in ['system:serviceaccount:kube-system:namespace-controller',
-    'system:serviceaccount:kube-system:generic-garbage-collector', 'system:kube-controller-manager']
+{{ include "foredeck.cleaner" . }}
 - name: lifts
   expression: >-
     variables.locks || (request.operation == 'DELETE' &&
@@ -166,9 +170,11 @@ spec:
       expression: >-
         request.operation != 'DELETE' &&
         (request.operation == 'CREATE' ? has(object.spec.release) : object.spec.?release != oldObject.spec.?release)
-    # A target that a backup brings back has no status yet.
+    # One that is made anew gets the hold again that it had, from what else is known, and says here that it is over.
     - name: unholds
-      expression: "request.operation == 'UPDATE' && object.spec.?unhold != oldObject.spec.?unhold"
+      expression: >-
+        request.operation != 'DELETE' &&
+        (request.operation == 'CREATE' ? has(object.spec.unhold) : object.spec.?unhold != oldObject.spec.?unhold)
     - name: saysWho
       expression: >-
         request.operation != 'DELETE' && {{ include "foredeck.sets" "unhold" }}
@@ -178,6 +184,8 @@ spec:
       expression: "request.operation == 'UPDATE' ? oldObject.?status.?hold.?by.orValue('') : ''"
     - name: isHolder
       expression: {{ include "foredeck.same" (dict "name" "variables.holder") }}
+    - name: prefix
+      expression: variables.it.spec.application + '.' + variables.it.spec.environment + '.'
   validations:
     - expression: "!variables.isRelay"
       message: foredeck's relay changes nothing of a target
@@ -201,6 +209,14 @@ spec:
         object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences)
       message: foredeck's receiver changes nothing of a target but spec.lock and spec.unhold
       reason: Forbidden
+    # Verbs are asked for by its spec, and it is found by its name. Whether the digits are right the controller sees.
+    - expression: >-
+        request.operation != 'CREATE' || (object.metadata.?name.orValue('').startsWith(variables.prefix) &&
+        object.metadata.name.substring(variables.prefix.size()).matches('^[0-9a-f]{12}$'))
+      messageExpression: >-
+        'a target is called after what its spec says, "' + variables.prefix + '" and twelve digits that foredeck derives, and
+        not "' + object.metadata.?name.orValue('') + '". Foredeck makes targets when they are needed: leave that to it'
+      reason: Invalid
     - expression: "!variables.releases || !variables.user.startsWith('system:')"
       messageExpression: >-
         '"' + variables.user + '" is one of Kubernetes\' own users, and only people let a target go (spec.release): do it as
@@ -224,18 +240,21 @@ spec:
       reason: Forbidden
     {{- include "foredeck.actor" (dict "root" . "field" "spec.unhold.by" "when" "variables.saysWho" "does" "unlocks") | nindent 4 }}
     - expression: >-
-        !variables.unholds || !has(object.spec.unhold) || (variables.held != '' && object.spec.unhold.uid == variables.held)
+        !variables.unholds || request.operation == 'CREATE' || !has(object.spec.unhold) ||
+        (variables.held != '' && object.spec.unhold.uid == variables.held)
       messageExpression: >-
         'spec.unhold.uid is "' + object.spec.unhold.uid + '", ' + (variables.held == '' ? 'and no rollback holds this target:
         leave spec.unhold out' : 'and the rollback that holds this target is "' + variables.held + '" (status.hold.uid): write
         that one, once you know what it gave up')
       reason: Invalid
     - expression: >-
-        !variables.unholds || variables.isReceiver || variables.isHolder || variables.mayOverride
+        !variables.unholds || variables.isReceiver || variables.isHolder || variables.mayOverride ||
+        (request.operation == 'CREATE' && variables.isAdministrator)
       messageExpression: >-
         '"' + variables.user + '" may not say whether this rollback\'s hold is over (spec.unhold): ' + (variables.holder == '' ?
         '' : '"' + variables.holder + '" rolled back, and for anybody else ') + 'that takes the verb override on {{ $where }}
-        in ' + request.namespace + (variables.user.startsWith('system:') ? ', which counts for people only' : '') + '. Ask ' +
+        in ' + request.namespace + (variables.user.startsWith('system:') ? ', which counts for people only' : '') +
+        (request.operation == 'CREATE' ? '. Leave it out of a new target, or ask ' : '. Ask ') +
         (variables.holder == '' ? '' : '"' + variables.holder + '", or ') + 'somebody who has the verb'
       reason: Forbidden
 ---

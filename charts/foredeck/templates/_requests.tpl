@@ -19,6 +19,10 @@ spec:
       expression: >-
         has(object.spec.requester) && (object.spec.requester.username == variables.user ||
         (variables.user.contains('@') && object.spec.requester.username.lowerAscii() == variables.user.lowerAscii()))
+    - name: mayCancel
+      expression: >-
+        {{ include "foredeck.may" (dict "verb" "cancel" "environment" "object.spec.environment" "application" "object.spec.application") | nindent 8 | trim }}
+    {{- include "foredeck.cleaner" . | nindent 4 }}
   validations:
     - expression: "!variables.asks || !(variables.isController || variables.isRelay)"
       messageExpression: >-
@@ -46,8 +50,7 @@ spec:
     {{- include "foredeck.actor" (dict "root" . "field" "spec.cancel.by" "when" "variables.cancels" "does" "cancels") | nindent 4 }}
     - expression: >-
         variables.asks || !variables.cancels || variables.isReceiver || variables.isRequester ||
-        (authorizer.group('foredeck.dev').resource('environments').namespace(request.namespace).name(object.spec.environment).check('cancel').allowed() &&
-        authorizer.group('foredeck.dev').resource('applications').namespace(request.namespace).name(object.spec.application).check('cancel').allowed())
+        variables.mayCancel
       messageExpression: >-
         '"' + variables.user + '" may not cancel this: "' + object.spec.?requester.?username.orValue('') + '" asked for it, and
         for anybody else it takes the verb cancel on the Environment "' + object.spec.environment + '" and on the
@@ -73,6 +76,28 @@ spec:
         object.metadata.?annotations[?'foredeck.dev/seen'] == oldObject.metadata.?annotations[?'foredeck.dev/seen']
       message: >-
         the annotation foredeck.dev/seen is foredeck's controller's alone: it tells a request from a copy. Leave it as it is
+      reason: Forbidden
+    # What a request is made by may own it; to have it deleted with another ends what waits, as a cancel does.
+    - expression: >-
+        variables.asks ||
+        {{ include "foredeck.owned" . | nindent 8 | trim }} ||
+        variables.isRequester || variables.mayCancel
+      messageExpression: >-
+        '"' + variables.user + '" may not give this request another owner (metadata.ownerReferences): Kubernetes deletes what
+        is owned once the owner is gone, which is as good as a cancel. "' + object.spec.?requester.?username.orValue('') + '"
+        asked for it, and for anybody else that takes the verb cancel on the Environment "' + object.spec.environment + '" and
+        on the Application "' + object.spec.application + '" in ' + request.namespace + '. Leave the owners as they are, or
+        ask somebody who has the verb'
+      reason: Forbidden
+    # Argo CD gives its own to each hook that it makes.
+    - expression: >-
+        variables.isAdministrator || object.metadata.?finalizers.orValue([]).all(finalizer,
+        finalizer in ['foregroundDeletion', 'orphan'] ||
+        (variables.asks ? finalizer == 'argocd.argoproj.io/hook-finalizer' :
+        finalizer in oldObject.metadata.?finalizers.orValue([])))
+      message: >-
+        metadata.finalizers of a request are nobody's to give: a request that is deleted would stay, and look as if somebody
+        still looked after it. Leave them out; one that is there may be taken away{{ include "foredeck.byhand" . }}
       reason: Forbidden
 ---
 {{ include "foredeck.binding" "foredeck-deployrequests" }}

@@ -1,8 +1,8 @@
 //! What keeps a request from starting beside people and policies: its time, order, freezes and locks. Touches the API server
 //! (reads).
 //!
-//! While a request waits, caches do, and cost nothing; right before it is sent all of it is read anew. The same pure functions
-//! judge both, and whether others of its line are held.
+//! While a request waits, caches do, and cost nothing; right before it is sent all of it is read anew, and so is what a freeze
+//! goes by right before it cancels what runs. The same pure functions judge both, and whether others of its line are held.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::{
-        DeployFreeze, DeployRequest, DeployTarget, Environment,
+        Application, DeployFreeze, DeployRequest, DeployTarget, Environment,
         conditions::{self, ConditionType, Reason},
         deploy_freeze::Running,
         deploy_request::{Resolved, WaitingFor},
@@ -43,6 +43,7 @@ use crate::{
         ids,
         refusal::Refusal,
         selector::Labels,
+        target::misnamed,
     },
     runtime::{
         cache::{Guarded, named as by_name},
@@ -88,8 +89,10 @@ impl Ahead {
         let judged = |ahead: &Self| ahead.told(request, named, None, now);
         // What this pass read of the target itself says nothing of its cache.
         let namespace = request.namespace().unwrap_or_default();
+        let (target, unread) = by_its_name(context.caches.targets.get(&namespace, name));
         let cached = Self {
-            target: context.caches.targets.get(&namespace, name),
+            target,
+            unread,
             ..known
         };
         if judged(&read) == judged(&cached) {
@@ -124,15 +127,7 @@ impl Ahead {
         target: &str,
     ) -> Self {
         let namespace = request.namespace().unwrap_or_default();
-        let freezes = async {
-            let freezes = context.caches.freezes.read(&namespace).await;
-            let labels = if freezes.asks_for_labels() {
-                context.caches.connections.labels_now(&namespace).await.ok()
-            } else {
-                None
-            };
-            (freezes, labels)
-        };
+        let freezes = freezes_now(context, &namespace);
         let own = objects::read::<DeployTarget>(&context.client, &namespace, target);
         let after = named
             .environment
@@ -144,7 +139,7 @@ impl Ahead {
         let ((freezes, labels), own, before) =
             tokio::join!(Box::pin(freezes), Box::pin(own), Box::pin(join_all(before)));
         let (target, unread) = match own {
-            Ok(target) => (target, None),
+            Ok(target) => by_its_name(target),
             Err(error) => (None, Some(unreadable("its DeployTarget", &error))),
         };
         Self {
@@ -251,10 +246,10 @@ impl Ahead {
 
 /// What freezes say of a request at one moment.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Frozen {
+pub(in crate::controller) struct Frozen {
     closed: Option<Closed>,
     /// Why one cancels what runs, where one does.
-    pub(super) running: Option<Refusal>,
+    pub(in crate::controller) running: Option<Refusal>,
     /// When one of them begins or ends.
     pub(super) changes_at: Option<Timestamp>,
 }
@@ -283,6 +278,35 @@ pub(super) async fn running(context: &Context, request: &DeployRequest, named: &
     Frozen::of(&freezes, subject, Timestamp::now())
 }
 
+/// As [`running`], as the API server has it now: what is cancelled doesn't come back. Of labels that can't be read nothing can
+/// be said, and a freeze that can't be read says nothing: neither cancels.
+pub(in crate::controller) async fn running_now(
+    context: &Context,
+    request: &DeployRequest,
+) -> Frozen {
+    let namespace = request.namespace().unwrap_or_default();
+    let (client, spec) = (&context.client, &request.spec);
+    let named = async {
+        tokio::try_join!(
+            objects::read::<Application>(client, &namespace, &spec.application),
+            objects::read::<Environment>(client, &namespace, &spec.environment),
+        )
+    };
+    let ((freezes, labels), named) =
+        tokio::join!(Box::pin(freezes_now(context, &namespace)), Box::pin(named));
+    let (application, environment) = named.unwrap_or_else(|error| {
+        tracing::warn!(error = %telemetry::chain(&error), "can't read what a freeze may select");
+        (None, None)
+    });
+    let named = Named {
+        application,
+        environment,
+        connection: None,
+    };
+    let subject = subject(request, &named, labels.as_ref());
+    Frozen::of(&freezes, subject, Timestamp::now())
+}
+
 fn subject<'a>(
     request: &'a DeployRequest,
     named: &'a Named,
@@ -306,6 +330,18 @@ async fn labels(context: &Context, freezes: &Freezes, namespace: &str) -> Option
         return None;
     }
     context.caches.connections.labels(namespace).await.ok()
+}
+
+/// The freezes that may hold in that namespace, and its labels where any hangs on them and they can be read, as the API server
+/// has both now.
+async fn freezes_now(context: &Context, namespace: &str) -> (Freezes, Option<Labels>) {
+    let freezes = context.caches.freezes.read(namespace).await;
+    let labels = if freezes.asks_for_labels() {
+        context.caches.connections.labels_now(namespace).await.ok()
+    } else {
+        None
+    };
+    (freezes, labels)
 }
 
 /// Whether `spec.override` counts; `None` where there is none.
@@ -341,7 +377,9 @@ fn before_known(
     let all = after.iter().map(|after| {
         let environments = &context.caches.environments;
         let there = match environments.get(&namespace, &after.environment) {
-            None => Err(no_environment(after)),
+            None => Err(environments
+                .problem(&namespace, &after.environment)
+                .map_or_else(|| no_environment(after), |why| garbled(after, &why))),
             Some(environment) => {
                 let name = target_name(request, &environment);
                 let target = context.caches.targets.0.get(&by_name(&namespace, &name));
@@ -396,31 +434,51 @@ fn no_environment(after: &After) -> String {
     )
 }
 
+fn garbled(after: &After, why: &str) -> String {
+    format!("Environment {:?} can't be read ({why})", after.environment)
+}
+
 fn there(
     after: &After,
     target: Option<&Guarded<DeployTarget>>,
 ) -> Result<Option<DeployTargetStatus>, String> {
     let name = &after.environment;
-    match target.map(|target| &target.0) {
-        None => Ok(None),
-        Some(Err(invalid)) => Err(format!(
-            "the DeployTarget of Environment {name:?} can't be read ({})",
-            invalid.error
+    let problem = match target.map(|target| &target.0) {
+        None => return Ok(None),
+        Some(Err(invalid)) => Some(invalid.error.clone()),
+        Some(Ok(target)) => misnamed(target),
+    };
+    if let Some(problem) = problem {
+        return Err(format!(
+            "the DeployTarget of Environment {name:?} can't be read ({problem})"
+        ));
+    }
+    let status = target.and_then(|target| target.0.as_ref().ok()?.status.as_ref());
+    match status {
+        Some(status) if status.initialized.is_some() => Ok(Some(status.clone())),
+        _ => Err(format!(
+            "what ran in Environment {name:?} is only being found out"
         )),
-        Some(Ok(target)) => match &target.status {
-            Some(status) if status.initialized.is_some() => Ok(Some(status.clone())),
-            _ => Err(format!(
-                "what ran in Environment {name:?} is only being found out"
-            )),
-        },
+    }
+}
+
+/// The target as it was found by its name; why it says nothing, if it isn't what that says.
+fn by_its_name(target: Option<DeployTarget>) -> (Option<DeployTarget>, Option<Closed>) {
+    match target.as_ref().and_then(misnamed) {
+        None => (target, None),
+        Some(problem) => (None, Some(unknown("its DeployTarget", &problem))),
     }
 }
 
 /// Something has to be known before it starts, and can't be read.
 fn unreadable(what: &str, error: &ControllerError) -> Closed {
     tracing::warn!(error = %telemetry::chain(error), "can't read {what}");
+    unknown(what, &error.to_string())
+}
+
+fn unknown(what: &str, problem: &str) -> Closed {
     let message = format!(
-        "{what} can't be read ({error}), so whether it is locked can't be known; nothing starts until it can, and it is tried again."
+        "{what} can't be read ({problem}), so whether it is locked can't be known; nothing starts until it can, and it is tried again."
     );
     Closed {
         refusal: Refusal::passing(WaitingFor::Lock, Reason::GuardsUnknown, message),
@@ -453,5 +511,49 @@ impl BehindGuards {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DeserializeGuard;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_not_what_its_name_says_locks_nothing_and_lets_nothing_start() {
+        let place = json!({"account": "eks", "namespace": "shop"});
+        let name = ids::target_name(
+            "checkout",
+            "production",
+            &serde_json::from_value(place.clone()).unwrap(),
+        );
+        let target = |application: &str| -> DeployTarget {
+            let target = json!({
+                "apiVersion": "foredeck.dev/v1alpha1", "kind": "DeployTarget", "metadata": {"name": name},
+                "spec": {"application": application, "environment": "production", "place": place},
+                "status": {"initialized": "2026-01-02T03:04:05Z"},
+            });
+            serde_json::from_value(target).unwrap()
+        };
+        let after: After = serde_json::from_value(json!({"environment": "production"})).unwrap();
+
+        let (own, unread) = by_its_name(Some(target("checkout")));
+        assert!(own.is_some() && unread.is_none(), "{unread:?}");
+        let before = there(&after, Some(&DeserializeGuard(Ok(target("checkout")))));
+        assert!(before.is_ok_and(|status| status.is_some()));
+
+        let (forged, unread) = by_its_name(Some(target("toy")));
+        assert_eq!(forged, None);
+        let refusal = unread.unwrap().refusal;
+        assert_eq!(refusal.waiting_for, Some(WaitingFor::Lock));
+        assert!(refusal.message.contains("delete it"), "{}", refusal.message);
+        let before = there(&after, Some(&DeserializeGuard(Ok(target("toy")))));
+        let said = before.unwrap_err();
+        assert!(said.contains("delete it"), "{said}");
+
+        let (none, unread) = by_its_name(None);
+        assert!(none.is_none() && unread.is_none(), "{unread:?}");
     }
 }

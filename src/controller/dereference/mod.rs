@@ -21,7 +21,7 @@ use kube::{Resource, ResourceExt};
 use self::{gates::Asking, planned::Looking};
 pub(super) use self::{
     gates::{BehindGround, Ground, Now, open_now},
-    guards::{Ahead, BehindGuards},
+    guards::{Ahead, BehindGuards, Frozen, running_now},
     judgments::judgments_now,
     named::{Behind, Named},
     plan::{Asked, described, not_shared},
@@ -54,7 +54,7 @@ use crate::{
 pub(super) struct Memo {
     /// Read the request and its target from the API server, not from the caches.
     pub fresh: bool,
-    /// The object was deleted: only this target remembers it.
+    /// The object was deleted, or is being deleted: this target follows what it sent, and nothing is written into it.
     pub gone_from: Option<String>,
     /// What the last effect met.
     pub trouble: Option<Refusal>,
@@ -74,6 +74,8 @@ pub(super) struct Memo {
     pub ground: Option<Result<Ground, Refusal>>,
     /// What holds it, as this pass read it before a start.
     pub ahead: Option<Ahead>,
+    /// Whether a freeze cancels it, as this pass read it before it would have.
+    pub frozen: Option<Frozen>,
     /// Whether each approval counts, as this pass found last: what has been sent since is no more asked about.
     pub verdicts: Vec<(DeployApproval, Verdict)>,
     /// What was answered and by whom, as this pass read it before it would have handed an answer over.
@@ -111,7 +113,7 @@ pub(super) async fn gather(
     let namespace = request.namespace().unwrap_or_default();
     let place = match &gathered.named.environment {
         Some(environment) => resolve::place(request, environment),
-        None => Err(plan::missing_environment(request)),
+        None => Err(plan::no_environment(context, request)),
     };
     let found = target::find(context, request, memo, place.as_ref().ok()).await?;
     gathered.facts.target_name = found.name;
@@ -220,6 +222,10 @@ pub(super) async fn gather(
         {
             sight::rerun(status, &mut gathered).await;
         }
+    }
+    if let Some(frozen) = &memo.frozen {
+        let guards = &mut gathered.facts.gates.guards;
+        (guards.running, guards.changes_at) = (frozen.running.clone(), frozen.changes_at);
     }
     gathered.facts.gates.cancel = Some(cancel);
     if let Some(active) = &active {

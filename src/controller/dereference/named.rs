@@ -14,8 +14,19 @@ use crate::{
     domain::{refusal::Refusal, selector::Labels},
 };
 
-/// Uid, generation and labels of each object that a request names.
-pub(super) type Version = [Option<(Option<String>, Option<i64>, Option<Labels>)>; 3];
+/// Which version each object is that a request names.
+pub(super) type Version = [Option<Stamp>; 3];
+
+/// What tells one version of an object from another, for decisions.
+#[derive(Debug, PartialEq)]
+pub(in crate::controller) struct Stamp {
+    uid: Option<String>,
+    generation: Option<i64>,
+    /// Freezes select by them, and they make no new generation.
+    labels: Option<Labels>,
+    /// It is being deleted. Until it is gone it counts, with its rules and its lock.
+    is_going: bool,
+}
 
 /// What a request names, as far as it exists.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,15 +37,16 @@ pub(in crate::controller) struct Named {
 }
 
 impl Named {
-    /// Uid, generation and labels of each: as long as they are the same, so is what was decided on them. Freezes select by
-    /// labels, which make no new generation.
+    /// The version of each: as long as they are the same, so is what was decided on them.
     pub(in crate::controller) fn version(&self) -> Version {
-        fn of<K: Resource>(
-            object: Option<&K>,
-        ) -> Option<(Option<String>, Option<i64>, Option<Labels>)> {
-            let object = object.filter(|object| object.meta().deletion_timestamp.is_none())?;
-            let meta = object.meta();
-            Some((meta.uid.clone(), meta.generation, meta.labels.clone()))
+        fn of<K: Resource>(object: Option<&K>) -> Option<Stamp> {
+            let meta = object?.meta();
+            Some(Stamp {
+                uid: meta.uid.clone(),
+                generation: meta.generation,
+                labels: meta.labels.clone(),
+                is_going: meta.deletion_timestamp.is_some(),
+            })
         }
         [
             of(self.application.as_ref()),
@@ -173,4 +185,43 @@ fn names(request: &DeployRequest) -> [String; 3] {
         request.spec.application.clone(),
         request.spec.environment.clone(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn named(metadata: &Value) -> Named {
+        let spec = json!({"connection": "gate", "target": {"account": "eks", "namespace": "shop"}});
+        let whole = json!({
+            "apiVersion": "foredeck.dev/v1alpha1", "kind": "Environment", "metadata": metadata, "spec": spec,
+        });
+        Named {
+            environment: Some(serde_json::from_value(whole).unwrap()),
+            ..Named::default()
+        }
+    }
+
+    #[test]
+    fn whatever_may_be_judged_otherwise_is_another_version_also_of_what_is_being_deleted() {
+        let of = |uid: &str, generation: i64, tier: &str, deleted: Option<&str>| {
+            let metadata = json!({
+                "name": "production", "uid": uid, "generation": generation, "labels": {"tier": tier},
+                "deletionTimestamp": deleted,
+            });
+            named(&metadata).version()
+        };
+        let gone = Some("2026-06-06T12:00:00Z");
+        for deleted in [None, gone] {
+            let known = of("1", 1, "prod", deleted);
+            assert_eq!(known, of("1", 1, "prod", deleted));
+            assert_ne!(known, of("2", 1, "prod", deleted), "another object");
+            assert_ne!(known, of("1", 2, "prod", deleted), "it was locked");
+            assert_ne!(known, of("1", 1, "test", deleted), "it was labelled");
+            assert_ne!(known, Named::default().version(), "it is gone");
+        }
+        assert_ne!(of("1", 1, "prod", None), of("1", 1, "prod", gone));
+    }
 }

@@ -17,6 +17,7 @@ use crate::{
         body::{self, Contents},
         connections::{Gate, refusal},
         context::Context,
+        objects::Object,
     },
     domain::{
         artifacts::{Expected, Pattern},
@@ -24,7 +25,7 @@ use crate::{
         ids,
         outcome::Mark,
         refusal::Refusal,
-        resolve::{self, Configuration, Pipeline, missing},
+        resolve::{self, Configuration, Pipeline, missing, unreadable},
         sharing::{self, Reach},
     },
     runtime::cache::Cache,
@@ -54,12 +55,23 @@ pub(super) fn known(request: &DeployRequest, named: &Named, waits: bool) -> Opti
     })
 }
 
-pub(super) fn missing_environment(request: &DeployRequest) -> Refusal {
-    missing(
-        "Environment",
-        &request.spec.environment,
-        Reason::EnvironmentNotFound,
-    )
+pub(super) fn no_environment(context: &Context, request: &DeployRequest) -> Refusal {
+    let (environments, name) = (&context.caches.environments, &request.spec.environment);
+    absent(environments, request, name, Reason::EnvironmentNotFound)
+}
+
+/// Why there is nothing of that name to go by: it doesn't decode, or isn't there.
+fn absent<K: Object>(
+    cache: &Cache<K>,
+    request: &DeployRequest,
+    name: &str,
+    reason: Reason,
+) -> Refusal {
+    let (kind, namespace) = (K::kind(&()), request.namespace().unwrap_or_default());
+    match cache.problem(&namespace, name) {
+        Some(problem) => unreadable(&kind, name, &problem),
+        None => missing(&kind, name, reason),
+    }
 }
 
 pub(super) async fn make(
@@ -71,16 +83,13 @@ pub(super) async fn make(
     memo: &mut Memo,
 ) -> Result<(Plan, Gate), Refusal> {
     let application = named.application.as_ref().ok_or_else(|| {
-        missing(
-            "Application",
-            &request.spec.application,
-            Reason::ApplicationNotFound,
-        )
+        let (applications, name) = (&context.caches.applications, &request.spec.application);
+        absent(applications, request, name, Reason::ApplicationNotFound)
     })?;
     let environment = named
         .environment
         .as_ref()
-        .ok_or_else(|| missing_environment(request))?;
+        .ok_or_else(|| no_environment(context, request))?;
     let connection = named
         .connection
         .as_ref()

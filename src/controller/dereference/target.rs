@@ -13,7 +13,11 @@ use crate::{
         error::ControllerError,
         objects::{self, within},
     },
-    domain::{decide::TargetFact, ids, target::knows},
+    domain::{
+        decide::TargetFact,
+        ids,
+        target::{knows, misnamed},
+    },
     runtime::cache::{Guarded, named},
 };
 
@@ -24,6 +28,25 @@ pub(super) struct Found {
     pub(super) fact: TargetFact,
     /// As it was read, for guarded writes.
     pub(super) target: Option<DeployTarget>,
+}
+
+impl Found {
+    /// One that was read. What isn't what its name says is told, and nothing of it is used.
+    fn of(target: DeployTarget) -> Self {
+        let name = Some(target.name_any());
+        match misnamed(&target) {
+            Some(problem) => Self {
+                name,
+                fact: TargetFact::Unreadable(problem),
+                target: None,
+            },
+            None => Self {
+                name,
+                fact: fact_of(&target),
+                target: Some(target),
+            },
+        }
+    }
 }
 
 /// Finds it.
@@ -73,11 +96,7 @@ pub(super) async fn find(
                 .is_some_and(|status| knows(status, &uid))
         });
         if let Some(target) = knowing {
-            return Ok(Found {
-                name: Some(target.name_any()),
-                fact: fact_of(&target),
-                target: Some(target),
-            });
+            return Ok(Found::of(target));
         }
     }
     match own {
@@ -97,11 +116,7 @@ async fn read(
     memo: &mut Memo,
 ) -> Result<Found, ControllerError> {
     if let Some(target) = memo.target.take_if(|target| target.name_any() == name) {
-        return Ok(Found {
-            name: Some(name),
-            fact: fact_of(&target),
-            target: Some(target),
-        });
+        return Ok(Found::of(target));
     }
     let object = if memo.fresh {
         let api: Api<Guarded<DeployTarget>> = Api::namespaced(context.client.clone(), namespace);
@@ -111,15 +126,15 @@ async fn read(
     } else {
         context.caches.targets.0.get(&named(namespace, &name))
     };
-    let (fact, target) = match object.as_ref().map(|object| &object.0) {
-        None => (TargetFact::Unprepared, None),
-        Some(Err(invalid)) => (TargetFact::Unreadable(invalid.error.clone()), None),
-        Some(Ok(target)) => (fact_of(target), Some(target.clone())),
+    let fact = match object.as_ref().map(|object| &object.0) {
+        None => TargetFact::Unprepared,
+        Some(Err(invalid)) => TargetFact::Unreadable(invalid.error.clone()),
+        Some(Ok(target)) => return Ok(Found::of(target.clone())),
     };
     Ok(Found {
         name: Some(name),
         fact,
-        target,
+        target: None,
     })
 }
 
@@ -127,5 +142,40 @@ fn fact_of(target: &DeployTarget) -> TargetFact {
     match &target.status {
         Some(status) if status.initialized.is_some() => TargetFact::Ready(Box::new(status.clone())),
         _ => TargetFact::Unprepared,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_target_that_is_not_what_its_name_says_is_used() {
+        let place = json!({"account": "eks", "namespace": "shop"});
+        let name = ids::target_name(
+            "checkout",
+            "production",
+            &serde_json::from_value(place.clone()).unwrap(),
+        );
+        let found = |application: &str, environment: &str| {
+            let target = json!({
+                "metadata": {"name": name},
+                "spec": {"application": application, "environment": environment, "place": place},
+                "status": {"initialized": "2026-01-02T03:04:05Z"},
+            });
+            Found::of(serde_json::from_value(target).unwrap())
+        };
+        let own = found("checkout", "production");
+        assert!(matches!(own.fact, TargetFact::Ready(_)), "{:?}", own.fact);
+        assert!(own.target.is_some());
+        let forged = found("toy", "dev");
+        let TargetFact::Unreadable(problem) = &forged.fact else {
+            panic!("{:?}", forged.fact)
+        };
+        assert!(problem.contains("delete it"), "{problem}");
+        assert_eq!(forged.name, own.name);
+        assert!(forged.target.is_none(), "its locks and its orders count");
     }
 }

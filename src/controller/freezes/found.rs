@@ -2,8 +2,8 @@
 //! freezes).
 //!
 //! What holds in a namespace are its own freezes and those of foredeck's own. While something waits, caches do; right before a
-//! start they are listed at that moment. Whatever can't be read, or doesn't decode, holds everything that it might concern,
-//! and says so.
+//! start, or before something that runs is cancelled for one, they are listed at that moment. Whatever can't be read, or doesn't
+//! decode, holds everything that it might concern, and says so; it cancels nothing.
 
 use std::{
     collections::HashMap,

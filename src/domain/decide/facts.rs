@@ -99,7 +99,7 @@ pub enum TargetFact {
     Unresolved,
     /// It doesn't exist, or has no status: it has to be made from what is known.
     Unprepared,
-    /// It doesn't decode.
+    /// It doesn't decode, or isn't what its name says.
     Unreadable(String),
     /// As it stands.
     Ready(Box<DeployTargetStatus>),

@@ -473,8 +473,8 @@ impl Machine<'_> {
     }
 }
 
-/// Its target can't say who holds it.
-fn unreadable(problem: &str) -> Refusal {
+/// Its target can't say who holds it, for this reason.
+pub fn unreadable(problem: &str) -> Refusal {
     let message = format!(
         "its DeployTarget can't be read ({problem}); until somebody mends or deletes that, nothing starts there."
     );

@@ -40,6 +40,8 @@ pub enum Standing {
     Soaking(Timestamp),
     /// It didn't stay long enough: replaced, or rolled back.
     Left(String),
+    /// It is what succeeded there last, and more was sent since than is kept: nobody knows how long it stayed.
+    Forgotten,
     /// It never succeeded there: what runs there instead, where something does.
     Absent(Option<String>),
     /// It can't be said: a sentence.
@@ -77,25 +79,30 @@ struct Step<'a> {
     sent: Timestamp,
     /// When it ended well, if it did.
     succeeded: Option<Timestamp>,
+    /// Whether what was sent right after it is still known.
+    is_followed: bool,
 }
 
 /// What was sent there and may have begun, the oldest first.
 fn steps(status: &DeployTargetStatus) -> Vec<Step<'_>> {
-    let begun = |run: &&Run| run.reason != Reason::StartRefused.to_string();
-    // So many may have failed since it succeeded that the history no longer has it.
+    let begun = |run: &Run| run.reason != Reason::StartRefused.to_string();
+    let history = &status.history;
+    // So many may have ended since it succeeded that the history no longer has it, nor the first of those.
     let current = status
         .current
         .iter()
-        .filter(|current| status.history.iter().all(|run| run.uid != current.uid));
+        .filter(|current| history.iter().all(|run| run.uid != current.uid))
+        .map(|current| (current, history.is_empty()));
     let mut steps: Vec<Step<'_>> = current
-        .chain(status.history.iter().rev())
-        .filter(begun)
-        .map(|run| Step {
+        .chain(history.iter().rev().map(|run| (run, true)))
+        .filter(|(run, _)| begun(run))
+        .map(|(run, is_followed)| Step {
             content: Version::that_ran(run),
             is_rollback: run.action == ROLLBACK_ACTION,
             name: &run.name,
             sent: run.sent_at.0,
             succeeded: (run.phase == Phase::Succeeded).then_some(run.finished_at.0),
+            is_followed,
         })
         .collect();
     if let Some(active) = &status.active
@@ -110,6 +117,7 @@ fn steps(status: &DeployTargetStatus) -> Vec<Step<'_>> {
             name: &active.name,
             sent: sent.0,
             succeeded: None,
+            is_followed: true,
         });
     }
     steps
@@ -118,7 +126,8 @@ fn steps(status: &DeployTargetStatus) -> Vec<Step<'_>> {
 /// How far this version got there.
 ///
 /// It stays from the moment at which it succeeded until something else is sent; a run without a version, such as a restart,
-/// is nothing else, and neither is the same version again. A rollback that takes it away undoes whatever it had.
+/// is nothing else, and neither is the same version again. A rollback that takes it away undoes whatever it had. Where what was
+/// sent next is forgotten, it succeeded, and that is all that counts.
 pub fn standing(before: &Before, resolved: &Resolved, now: Timestamp) -> Standing {
     let status = match &before.there {
         Err(problem) => return Standing::Unknown(problem.clone()),
@@ -133,27 +142,32 @@ pub fn standing(before: &Before, resolved: &Resolved, now: Timestamp) -> Standin
     for step in steps(status) {
         if step.content.is_same(&wanted) {
             if let Some(succeeded) = step.succeeded {
-                since = since.or(Some(succeeded));
+                if step.is_followed {
+                    since = since.or(Some(succeeded));
+                } else {
+                    passed = soak.is_zero();
+                    left = Some(Standing::Forgotten);
+                }
                 is_current = true;
             }
             continue;
         }
         if step.is_rollback && is_current {
             (since, passed) = (None, false);
-            left = Some(format!(
+            left = Some(Standing::Left(format!(
                 "it was rolled back there {} (request `{}`)",
                 when(step.sent),
                 step.name
-            ));
+            )));
         } else if is_nothing(&step.content) && !step.is_rollback {
             continue;
         } else if let Some(began) = since.take() {
             passed |= step.sent.duration_since(began) >= soak;
-            left = Some(format!(
+            left = Some(Standing::Left(format!(
                 "{} replaced it there after {}",
                 named(&step.content),
                 about(backoff::elapsed(began, step.sent))
-            ));
+            )));
         }
         is_current &= step.succeeded.is_none();
     }
@@ -162,13 +176,10 @@ pub fn standing(before: &Before, resolved: &Resolved, now: Timestamp) -> Standin
         _ if passed => Standing::Passed,
         Some(until) if until <= now => Standing::Passed,
         Some(until) => Standing::Soaking(until),
-        None => left.map_or_else(
-            || {
-                let current = status.current.as_ref();
-                Standing::Absent(current.map(|current| named(&Version::that_ran(current))))
-            },
-            Standing::Left,
-        ),
+        None => left.unwrap_or_else(|| {
+            let current = status.current.as_ref();
+            Standing::Absent(current.map(|current| named(&Version::that_ran(current))))
+        }),
     }
 }
 
@@ -253,6 +264,11 @@ fn told(before: &Before, standing: &Standing) -> String {
         }
         Standing::Left(why) => {
             format!("In `{name}` it did not stay: {why}. Deploy it there again.")
+        }
+        Standing::Forgotten => {
+            format!(
+                "In `{name}` it succeeded, and so much was sent there since that nobody knows how long it stayed. Deploy it there again."
+            )
         }
         Standing::Absent(Some(instead)) => {
             format!("In `{name}` it has not: {instead} runs there. Deploy it there first.")

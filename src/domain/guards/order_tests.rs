@@ -253,16 +253,74 @@ fn what_is_under_way_there_ends_the_stay_once_it_was_sent() {
 }
 
 #[test]
-fn a_success_counts_although_the_history_no_longer_has_it() {
-    let mut there = status(&[
-        "deploy v2 Succeeded 08:00 08:10",
-        "deploy v2 Failed 11:45 11:50",
-    ]);
-    there.history.truncate(1);
+fn a_success_that_the_history_no_longer_has_counts_and_says_nothing_of_how_long_it_stayed() {
+    // As the controller keeps it: of what was sent there, the history has the last alone.
+    let shortened = |runs: &[&str], kept: usize| {
+        let mut there = status(runs);
+        there.history.truncate(kept);
+        there
+    };
+    let succeeded = "deploy v2 Succeeded 08:00 08:10";
+    let replaced = "deploy v3 Failed 08:11 08:12";
+    let rolled_back = Standing::Left(
+        "it was rolled back there 2026-06-06 11:45 UTC (request `rollback-1145`)".to_owned(),
+    );
+    let table: &[(&[&str], u64, Standing)] = &[
+        // What replaced it after a minute is forgotten, whatever came after that.
+        (
+            &[succeeded, replaced, "deploy v2 Failed 11:45 11:50"],
+            60,
+            Standing::Forgotten,
+        ),
+        (
+            &[succeeded, replaced, "deploy v4 Failed 11:45 11:50"],
+            60,
+            Standing::Forgotten,
+        ),
+        (
+            &[succeeded, replaced, "restart - Succeeded 09:45 09:50"],
+            60,
+            Standing::Forgotten,
+        ),
+        // That it succeeded is known.
+        (
+            &[succeeded, replaced, "deploy v4 Failed 11:45 11:50"],
+            0,
+            Standing::Passed,
+        ),
+        (
+            &[succeeded, replaced, "rollback v1 Failed 11:45 11:50"],
+            0,
+            rolled_back,
+        ),
+    ];
     let wanted = resolved(Some("v2"), None);
+    for (runs, soak, standing) in table {
+        let there = before(shortened(runs, 1), *soak);
+        let found = super::standing(&there, &wanted, at(NOW));
+        assert_eq!(found, *standing, "{runs:?} for {soak}m");
+    }
+    // Nothing was sent since: it stays.
+    let there = before(shortened(&[succeeded], 0), 60);
+    assert_eq!(super::standing(&there, &wanted, at(NOW)), Standing::Passed);
+    // Sent there again, it is known again.
+    let again = [succeeded, replaced, "deploy v2 Succeeded 11:45 11:50"];
+    let there = before(shortened(&again, 1), 10);
+    assert_eq!(super::standing(&there, &wanted, at(NOW)), Standing::Passed);
+    let there = before(
+        shortened(&[succeeded, replaced, "restart - Succeeded 09:45 09:50"], 1),
+        60,
+    );
+    let told = closed("deploy", &wanted, None, &[there], at(NOW)).unwrap();
+    assert!(
+        told.refusal.message.contains(
+            "In `staging` it succeeded, and so much was sent there since that nobody knows how long it stayed. Deploy it there again."
+        ),
+        "{told:?}"
+    );
     assert_eq!(
-        super::standing(&before(there, 60), &wanted, at(NOW)),
-        Standing::Passed
+        (told.until, told.refusal.reason),
+        (None, Reason::OrderUnmet)
     );
 }
 

@@ -126,6 +126,7 @@ pub(in crate::receiver) fn set(spot: &Spot, lock: &Lock, set: &Set, command: &st
             said(Mrkdwn::fixed("Nothing was locked: there is no ") + place(spot) + " any more.")
         }
         Set::Refused(message) => refused(spot, "lock", message),
+        Set::Unreadable(why) => unreadable(spot, why),
         Set::Unknown => unknown(spot, "is locked", command),
     }
 }
@@ -218,6 +219,7 @@ pub(in crate::receiver) fn lifted(
             Message::new(first, blocks)
         }
         Lifted::Refused(message) => refused(spot, "unlock", message),
+        Lifted::Unreadable(why) => unreadable(spot, why),
         Lifted::Unknown => unknown(spot, "is still locked", command),
     }
 }
@@ -310,6 +312,16 @@ fn refused(spot: &Spot, verb: &'static str, message: &str) -> Message {
             + place(spot)
             + ": "
             + Mrkdwn::code_within(message, MOST_QUOTED),
+    )
+}
+
+fn unreadable(spot: &Spot, why: &str) -> Message {
+    said(
+        Mrkdwn::fixed(":no_entry_sign: Nothing was changed: what is known of ")
+            + place(spot)
+            + " can't be read ("
+            + Mrkdwn::code_within(why, MOST_QUOTED)
+            + "). Nothing starts there until somebody mends that with kubectl.",
     )
 }
 

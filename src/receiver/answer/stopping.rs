@@ -133,6 +133,11 @@ pub(in crate::receiver) fn resumed(resumed: &Resumed, waiting: usize, command: &
             Mrkdwn::fixed(":no_entry_sign: Still stopped: the API server refuses to lift it: ")
                 + Mrkdwn::code_within(message, 300),
         ),
+        Resumed::Unreadable(why) => said(
+            Mrkdwn::fixed(":no_entry_sign: Still stopped: the freeze `stop-all` can't be read (")
+                + Mrkdwn::code_within(why, 300)
+                + "). Everything waits until somebody mends or deletes it with kubectl.",
+        ),
         Resumed::Unknown => said(
             Mrkdwn::fixed(
                 ":grey_question: It is unknown whether everything is still stopped: the Kubernetes API server has not \

@@ -13,7 +13,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{APPLICATION, BOTH, ENVIRONMENT, FLUX, condition, environment, lock, spec, target};
+use super::{
+    ANOTHER, APPLICATION, BOTH, ENVIRONMENT, FLUX, ONE, condition, environment, lock, spec, target,
+};
 use crate::support::{ALICE, BOB, Bed, Writer, refused, resource, slack_actor};
 
 const CAROL: &str = "carol@corp.example";
@@ -22,6 +24,8 @@ const CAROL: &str = "carol@corp.example";
 #[derive(Clone, Copy)]
 struct Place {
     name: &'static str,
+    /// Another of its kind.
+    another: &'static str,
     verbs_on: &'static [(&'static str, &'static str)],
     said: &'static str,
     verb_on: &'static str,
@@ -30,13 +34,15 @@ struct Place {
 
 const OF_AN_ENVIRONMENT: Place = Place {
     name: "production",
+    another: "born",
     verbs_on: &[ENVIRONMENT],
     said: "the Environment \"production\"",
     verb_on: "on the Environment \"production\" in ",
     make: environment,
 };
 const OF_A_TARGET: Place = Place {
-    name: "one",
+    name: ONE,
+    another: ANOTHER,
     verbs_on: &BOTH,
     said: "\"checkout\" in \"production\"",
     verb_on: "on the Environment \"production\" and on the Application \"checkout\" in ",
@@ -173,7 +179,9 @@ async fn story<K: Resource<DynamicType = ()>>(bed: &Bed, place: Place) -> Result
     // One that is created with the object says who, and takes the verb too.
     let born = |by: &str| (place.make)(&lock("from the first", by));
     let dave = bed.somebody("dave@corp.example", &[]);
-    let answer = dave.create::<K>("born", born("dave@corp.example")).await;
+    let answer = dave
+        .create::<K>(place.another, born("dave@corp.example"))
+        .await;
     refused("born locked", answer, &["may not lock"])?;
     bed.grant(
         ALICE,
@@ -181,7 +189,7 @@ async fn story<K: Resource<DynamicType = ()>>(bed: &Bed, place: Place) -> Result
         &[("environments", "born"), BOTH[0], APPLICATION],
     )
     .await?;
-    let born = alice.create::<K>("born", born(ALICE)).await?;
+    let born = alice.create::<K>(place.another, born(ALICE)).await?;
     assert_eq!(born.data["spec"]["lock"]["by"]["username"], ALICE);
     Ok(())
 }
@@ -292,7 +300,7 @@ async fn nobody_has_the_garbage_collector_lift_a_lock() -> Result<()> {
 
         // A target is nobody's, whether somebody locks it or not.
         let words = "metadata.ownerReferences of a target are nobody's to set";
-        let mut born = DynamicObject::new("born", &resource::<DeployTarget>())
+        let mut born = DynamicObject::new(ANOTHER, &resource::<DeployTarget>())
             .data(json!({"spec": target(&json!({}))}));
         born.metadata.owner_references = Some(serde_json::from_value(owners.clone())?);
         let answer = bob
@@ -301,21 +309,21 @@ async fn nobody_has_the_garbage_collector_lift_a_lock() -> Result<()> {
             .await;
         refused("born with an owner", answer, &[words])?;
         alice
-            .create::<DeployTarget>("one", target(&json!({})))
+            .create::<DeployTarget>(ONE, target(&json!({})))
             .await?;
-        let answer = bob.patch::<DeployTarget>("one", owned.clone()).await;
+        let answer = bob.patch::<DeployTarget>(ONE, owned.clone()).await;
         refused("without a lock", answer, &[words])?;
         locks::<DeployTarget>(&alice, OF_A_TARGET, "mine", ALICE).await?;
         for who in [&alice, &bob] {
-            let answer = who.patch::<DeployTarget>("one", owned.clone()).await;
+            let answer = who.patch::<DeployTarget>(ONE, owned.clone()).await;
             refused("with a lock", answer, &[words])?;
         }
         let administrator = bed.administrator();
         administrator
-            .patch::<DeployTarget>("one", owned.clone())
+            .patch::<DeployTarget>(ONE, owned.clone())
             .await?;
-        bob.patch::<DeployTarget>("one", label.clone()).await?;
-        bob.patch::<DeployTarget>("one", disowned.clone()).await?;
+        bob.patch::<DeployTarget>(ONE, label.clone()).await?;
+        bob.patch::<DeployTarget>(ONE, disowned.clone()).await?;
 
         // What makes Environments may own them, but nobody's lock.
         let name = OF_AN_ENVIRONMENT.name;
@@ -345,14 +353,14 @@ async fn a_hold_keeps_no_lock_whose_time_is_over() -> Result<()> {
     }
     let made = bed
         .somebody(ALICE, &[])
-        .create::<DeployTarget>("one", target(&lock("short", ALICE)))
+        .create::<DeployTarget>(ONE, target(&lock("short", ALICE)))
         .await?;
     let now = made.metadata.generation.context("a generation")?;
     bed.role("controller")
-        .status::<DeployTarget>("one", condition("True", "Held", now))
+        .status::<DeployTarget>(ONE, condition("True", "Held", now))
         .await?;
     bed.somebody(BOB, &[])
-        .patch::<DeployTarget>("one", spec(&lock("mine now", BOB)))
+        .patch::<DeployTarget>(ONE, spec(&lock("mine now", BOB)))
         .await?;
     Ok(())
 }
@@ -366,7 +374,7 @@ async fn nobody_locks_in_the_name_of_another() -> Result<()> {
             .create::<Environment>("production", environment(&json!({})))
             .await?;
         alice
-            .create::<DeployTarget>("one", target(&json!({})))
+            .create::<DeployTarget>(ONE, target(&json!({})))
             .await?;
         for (by, words) in [
             (
@@ -386,7 +394,7 @@ async fn nobody_locks_in_the_name_of_another() -> Result<()> {
             let said = spec(&json!({"lock": {"reason": "why", "by": by}}));
             let answers = [
                 alice.patch::<Environment>("production", said.clone()).await,
-                alice.patch::<DeployTarget>("one", said).await,
+                alice.patch::<DeployTarget>(ONE, said).await,
             ];
             for answer in answers {
                 if bed.mutating {
@@ -410,7 +418,7 @@ async fn automation_locks_and_never_lifts_anothers() -> Result<()> {
         }
         let (alice, flux) = (bed.somebody(ALICE, &[]), bed.somebody(FLUX, &[]));
         alice
-            .create::<DeployTarget>("one", target(&json!({})))
+            .create::<DeployTarget>(ONE, target(&json!({})))
             .await?;
         locks::<DeployTarget>(&flux, OF_A_TARGET, "an alert fires", FLUX).await?;
         lifts::<DeployTarget>(&flux, OF_A_TARGET).await?;
@@ -435,30 +443,20 @@ async fn a_hold_is_over_when_who_rolled_back_or_an_overrider_says_so() -> Result
     for bed in Bed::both("unhold").await? {
         let alice = bed.somebody(ALICE, &[]);
         alice
-            .create::<DeployTarget>("one", target(&json!({})))
+            .create::<DeployTarget>(ONE, target(&json!({})))
             .await?;
         let hold = |uid: &str, by: Value| json!({"hold": {"uid": uid, "name": "back", "by": by, "since": "2026-01-01T00:00:00Z"}});
         let unhold =
             |uid: &str, by: &str| spec(&json!({"unhold": {"uid": uid, "by": {"username": by}}}));
         let controller = bed.role("controller");
         let nothing_holds = "no rollback holds this target: leave spec.unhold out";
-        let answer = alice
-            .patch::<DeployTarget>("one", unhold("u1", ALICE))
-            .await;
+        let answer = alice.patch::<DeployTarget>(ONE, unhold("u1", ALICE)).await;
         refused("before any rollback", answer, &[nothing_holds])?;
-        let born = target(&json!({"unhold": {"uid": "u1", "by": {"username": ALICE}}}));
-        let brought_back = alice.create::<DeployTarget>("born", born).await?;
-        assert_eq!(
-            brought_back.data["spec"]["unhold"]["by"]["username"], ALICE,
-            "a backup brings targets back, without the hold that it speaks of"
-        );
 
         controller
-            .status::<DeployTarget>("one", hold("u1", json!(ALICE)))
+            .status::<DeployTarget>(ONE, hold("u1", json!(ALICE)))
             .await?;
-        let answer = alice
-            .patch::<DeployTarget>("one", unhold("u0", ALICE))
-            .await;
+        let answer = alice.patch::<DeployTarget>(ONE, unhold("u0", ALICE)).await;
         let words = "spec.unhold.uid is \"u0\", and the rollback that holds this target is \"u1\"";
         refused("another rollback", answer, &[words])?;
         let bob = bed.somebody(BOB, &[]);
@@ -468,38 +466,38 @@ async fn a_hold_is_over_when_who_rolled_back_or_an_overrider_says_so() -> Result
              \"production\" and on the Application \"checkout\"",
             "Ask \"alice@corp.example\", or somebody who has the verb",
         ];
-        let answer = bob.patch::<DeployTarget>("one", unhold("u1", BOB)).await;
+        let answer = bob.patch::<DeployTarget>(ONE, unhold("u1", BOB)).await;
         refused("a stranger", answer, &may_not)?;
         let lifted = bed
             .somebody("Alice@corp.example", &[])
-            .patch::<DeployTarget>("one", unhold("u1", "Alice@corp.example"))
+            .patch::<DeployTarget>(ONE, unhold("u1", "Alice@corp.example"))
             .await?;
         assert_eq!(lifted.data["spec"]["unhold"]["uid"], "u1");
         let answer = bob
-            .patch::<DeployTarget>("one", spec(&json!({"unhold": null})))
+            .patch::<DeployTarget>(ONE, spec(&json!({"unhold": null})))
             .await;
         refused("holding again", answer, &may_not[..1])?;
 
         bed.grant(BOB, "override", &BOTH).await?;
         bed.grant(FLUX, "override", &BOTH).await?;
         controller
-            .status::<DeployTarget>("one", hold("u2", Value::Null))
+            .status::<DeployTarget>(ONE, hold("u2", Value::Null))
             .await?;
         let flux = bed.somebody(FLUX, &[]);
-        let answer = flux.patch::<DeployTarget>("one", unhold("u2", FLUX)).await;
+        let answer = flux.patch::<DeployTarget>(ONE, unhold("u2", FLUX)).await;
         refused("automation", answer, &["which counts for people only"])?;
-        let forged = alice.patch::<DeployTarget>("one", unhold("u2", BOB)).await;
+        let forged = alice.patch::<DeployTarget>(ONE, unhold("u2", BOB)).await;
         refused("in another's name", forged, &["spec.unhold"])?;
-        let lifted = bob.patch::<DeployTarget>("one", unhold("u2", BOB)).await?;
+        let lifted = bob.patch::<DeployTarget>(ONE, unhold("u2", BOB)).await?;
         assert_eq!(lifted.data["spec"]["unhold"]["by"]["username"], BOB);
 
         controller
-            .status::<DeployTarget>("one", hold("u3", json!(ALICE)))
+            .status::<DeployTarget>(ONE, hold("u3", json!(ALICE)))
             .await?;
         let receiver = bed.role("receiver");
         let by = |by: Value| spec(&json!({"unhold": {"uid": "u3", "by": by}}));
         let answer = receiver
-            .patch::<DeployTarget>("one", by(json!({"slack": null})))
+            .patch::<DeployTarget>(ONE, by(json!({"slack": null})))
             .await;
         refused(
             "the receiver for nobody in Slack",
@@ -507,7 +505,50 @@ async fn a_hold_is_over_when_who_rolled_back_or_an_overrider_says_so() -> Result
             &["spec.unhold.by.slack"],
         )?;
         receiver
-            .patch::<DeployTarget>("one", by(slack_actor(ALICE, &[])))
+            .patch::<DeployTarget>(ONE, by(slack_actor(ALICE, &[])))
+            .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_target_that_is_made_anew_keeps_the_hold_that_it_had() -> Result<()> {
+    let hold = json!({"hold": {"uid": "u1", "name": "back", "by": ALICE, "since": "2026-01-01T00:00:00Z"}});
+    let born = |by: &str| target(&json!({"unhold": {"uid": "u1", "by": {"username": by}}}));
+    for bed in Bed::both("anew").await? {
+        for user in [BOB, FLUX] {
+            bed.grant(user, "override", &BOTH).await?;
+        }
+        let (alice, bob) = (bed.somebody(ALICE, &[]), bed.somebody(BOB, &[]));
+        alice
+            .create::<DeployTarget>(ONE, target(&json!({})))
+            .await?;
+        bed.role("controller")
+            .status::<DeployTarget>(ONE, hold.clone())
+            .await?;
+        // Nobody locks it: who may delete it is RBAC's to say. What is made anew doesn't say who rolled back.
+        deletes::<DeployTarget>(&alice, OF_A_TARGET).await?;
+        let may_not = [
+            "\"alice@corp.example\" may not say whether this rollback's hold is over (spec.unhold)",
+            "that takes the verb override on the Environment \"production\" and on the Application \"checkout\"",
+            "Leave it out of a new target, or ask somebody who has the verb",
+        ];
+        let answer = alice.create::<DeployTarget>(ONE, born(ALICE)).await;
+        refused("who may not override", answer, &may_not)?;
+        let flux = bed.somebody(FLUX, &[]);
+        let answer = flux.create::<DeployTarget>(ONE, born(FLUX)).await;
+        refused("automation", answer, &["which counts for people only"])?;
+
+        // Who may override, and who restores a backup.
+        let restorer = "system:admin";
+        let administrator = (restorer, bed.somebody(restorer, &["system:masters"]));
+        for (user, who) in [(BOB, bob), administrator] {
+            let made = who.create::<DeployTarget>(ONE, born(user)).await?;
+            assert_eq!(made.data["spec"]["unhold"]["by"]["username"], user);
+            deletes::<DeployTarget>(&alice, OF_A_TARGET).await?;
+        }
+        alice
+            .create::<DeployTarget>(ONE, target(&json!({})))
             .await?;
     }
     Ok(())

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use foredeck::api::{DeployRequest, DeployTarget, deploy_request::Phase};
+use foredeck::{
+    api::{DeployRequest, DeployTarget, Environment, deploy_request::Phase},
+    domain::ids,
+};
 use foredeck_testkit::gate::{Effect, Fault, Operation, Status};
 use kube::{
     ResourceExt,
@@ -254,4 +257,33 @@ async fn a_target_that_cannot_be_read_blocks_until_it_is_mended() -> Result<()> 
         .await?;
     bed.until_phase("first", Phase::Running).await?;
     bed.ends_one_after_the_other(&first, &second).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_not_what_its_name_says_is_not_used_until_it_is_deleted() -> Result<()> {
+    let bed = Bed::new("target-j", ENDLESS).await?;
+    let _controller = bed.controller()?;
+    let staging = bed.api::<Environment>().get("staging").await?;
+    let name = ids::target_name("checkout", "staging", &staging.spec.target);
+    let forged = json!({
+        "application": "checkout", "environment": "staging", "place": {"account": "eks-staging", "namespace": "toy"},
+    });
+    bed.create::<DeployTarget>(&name, forged).await?;
+    bed.until_event(&name, "TargetUnreadable").await?;
+    let first = bed.deploy("first").await?;
+    let waits = bed
+        .until("first", "waits for a person", |request| {
+            reason(request, "Stalled") == "TargetUnreadable"
+        })
+        .await?;
+    ensure!(message(&waits).contains("delete it"), "{waits:?}");
+    ensure!(bed.launches(&first) == 0);
+    let untouched = bed.target("staging").await?;
+    ensure!(untouched.status.is_none(), "{untouched:?}");
+
+    bed.delete::<DeployTarget>(&name).await?;
+    bed.until_phase("first", Phase::Running).await?;
+    let own = bed.target("staging").await?;
+    ensure!(own.spec.place == staging.spec.target, "{own:?}");
+    Ok(())
 }

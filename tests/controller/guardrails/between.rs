@@ -18,7 +18,7 @@ use super::{ALICE, Guard, QUICK, overridden};
 use crate::support::{Bed, Controller, LEASE, PATIENCE, deploy, message, phase_of};
 use anyhow::{Result, ensure};
 use foredeck::api::{
-    DeployRequest, DeployTarget,
+    DeployRequest, DeployTarget, Environment,
     deploy_request::{DecisionKind, Phase, WaitingFor},
 };
 
@@ -34,7 +34,10 @@ struct Stage {
 
 /// A controller that sees the API server through a proxy, and a target with v0 on it.
 async fn stage() -> Result<Stage> {
-    let bed = Bed::new("between", QUICK).await?;
+    stage_on(Bed::new("between", QUICK).await?).await
+}
+
+async fn stage_on(bed: Bed) -> Result<Stage> {
     let proxy = ApiProxy::start(bed.plane).await?;
     let kubeconfig = bed.plane.kubeconfig_through(&proxy.url())?;
     let controller = bed.spawn(kubeconfig, &["--lease-duration", LEASE])?;
@@ -107,7 +110,10 @@ async fn take_from_staging(bed: &Bed) -> Result<()> {
 }
 
 async fn set_between(guard: Guard, held: Held) -> Result<()> {
-    let stage = stage().await?;
+    set_between_on(&stage().await?, guard, held).await
+}
+
+async fn set_between_on(stage: &Stage, guard: Guard, held: Held) -> Result<()> {
     let bed = &stage.bed;
     if held == Held::Before {
         let staging = bed.request("staging", deploy("staging", "v1")).await?;
@@ -117,7 +123,7 @@ async fn set_between(guard: Guard, held: Held) -> Result<()> {
     let launches = bed.gate.launches().len();
     let mark = stage.proxy.hold(Method::PATCH, TARGET_STATUS, MARK);
     let request = bed.request("first", deploy("production", "v1")).await?;
-    let calls = held_after_the_mark(&stage, held, mark).await?;
+    let calls = held_after_the_mark(stage, held, mark).await?;
     // Its watches tell the controller nothing of it.
     let withheld = Weather {
         withheld: true,
@@ -181,6 +187,20 @@ async fn what_is_set_after_the_mark_takes_it_back_too() -> Result<()> {
         set.map_err(|error| error.context(format!("{guard:?}, {held:?}")))
     });
     futures::future::try_join_all(all).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_set_after_the_mark_counts_also_where_its_environment_is_being_deleted()
+-> Result<()> {
+    let bed = Bed::new("going", QUICK).await?;
+    // Somebody else has to let go of it first.
+    let keep = json!({"metadata": {"finalizers": ["example.com/keep"]}});
+    bed.merge::<Environment>("production", keep).await?;
+    bed.delete::<Environment>("production").await?;
+    let going = bed.api::<Environment>().get("production").await?;
+    ensure!(going.metadata.deletion_timestamp.is_some(), "{going:?}");
+    let stage = stage_on(bed).await?;
+    set_between_on(&stage, Guard::EnvironmentLock, Held::Mark).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

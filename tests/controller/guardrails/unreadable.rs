@@ -14,15 +14,18 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// The schema takes any offset, which no clock has: as what a later version writes, an earlier one can't read it.
+/// The schema of a status takes any offset, which no clock has: as what a later version writes, an earlier one can't read it.
 const UNREADABLE: &str = "2026-01-01T00:00:00+99:99";
 
-/// Merges into the spec of the freeze `later`, whatever may be read of that afterwards.
-async fn scribble(bed: &Bed, spec: Value) -> Result<()> {
+/// Writes since when the freeze `later` holds, whatever may be read of it afterwards, and makes it another than before.
+async fn scribble(bed: &Bed, since: Value) -> Result<()> {
     let kind = ApiResource::erase::<DeployFreeze>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(bed.client.clone(), &bed.namespace, &kind);
-    let patch = Patch::Merge(json!({"spec": spec}));
-    api.patch("later", &PatchParams::default(), &patch).await?;
+    let spec = Patch::Merge(json!({"spec": {"contact": format!("who wrote {since}")}}));
+    let status = Patch::Merge(json!({"status": {"since": since}}));
+    let parameters = PatchParams::default();
+    api.patch_status("later", &parameters, &status).await?;
+    api.patch("later", &parameters, &spec).await?;
     Ok(())
 }
 
@@ -62,7 +65,7 @@ async fn a_freeze_that_can_not_be_read_holds_all_that_it_might_be_about_until_it
     let free = bed.request("free", deploy("production", "free")).await?;
     bed.until_ran_once(&free).await?;
 
-    scribble(&bed, json!({"until": UNREADABLE})).await?;
+    scribble(&bed, json!(UNREADABLE)).await?;
     let read = bed.api::<DeployFreeze>().get("later").await;
     ensure!(read.is_err(), "it can be read after all");
     let note = bed.until_event("later", "Invalid").await?;
@@ -71,10 +74,10 @@ async fn a_freeze_that_can_not_be_read_holds_all_that_it_might_be_about_until_it
         "{note}"
     );
     let mended = held(&bed, "mended").await?;
-    scribble(&bed, json!({"until": null})).await?;
+    scribble(&bed, Value::Null).await?;
     bed.until_ran_once(&mended).await?;
 
-    scribble(&bed, json!({"until": UNREADABLE})).await?;
+    scribble(&bed, json!(UNREADABLE)).await?;
     let deleted = held(&bed, "deleted").await?;
     bed.delete::<DeployFreeze>("later").await?;
     bed.until_ran_once(&deleted).await.map(drop)
