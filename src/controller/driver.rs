@@ -10,14 +10,14 @@ use super::{
     act::{Done, Pass},
     approvals, audit,
     context::Context,
-    dereference::{self, Memo},
+    dereference::{self, Gathered, Memo},
     error::ControllerError,
     objects, record,
 };
 use crate::{
     api::DeployRequest,
     api::deploy_request::{DeployRequestStatus, Phase, WaitingFor},
-    domain::{Effect, access, backoff, decide},
+    domain::{Effect, access, backoff, decide, decisions, target},
     runtime::{cache::Guarded, traces},
 };
 
@@ -117,6 +117,7 @@ pub(super) async fn pass(
         let decision = decide(&pass.request, &gathered.facts, Timestamp::now());
         // Gathering may have waited for Gate.
         context.may_begin()?;
+        Box::pin(heed(&mut pass, &gathered)).await?;
         match decision.effect {
             // Its time is over, but not everybody knows what was decided about it: that wakes it again.
             Some(Effect::Delete) if context.audit.is_behind(&pass.request) => {
@@ -178,6 +179,38 @@ async fn recorded(
     audit::tell(context, written.as_ref().unwrap_or(&pass.request)).await;
     approvals::say_all(context, &pass.memo.verdicts).await;
     Ok(written)
+}
+
+/// A cancel of a request that is being deleted is written down and told before anything is done by it: nobody else will.
+async fn heed(pass: &mut Pass<'_>, gathered: &Gathered) -> Result<(), ControllerError> {
+    let uid = pass.uid();
+    let status = gathered.target.as_ref();
+    let status = status.and_then(|target| target.status.as_ref());
+    let held = status.and_then(|status| target::held_by(status, &uid));
+    if held.is_none_or(|active| active.attempt.sent_at.is_none()) {
+        return Ok(());
+    }
+    let Some(going) = &pass.memo.going else {
+        return Ok(());
+    };
+    let gates = &gathered.facts.gates;
+    let Some(next) = decisions::canceled_going(going, gates, Timestamp::now()) else {
+        return Ok(());
+    };
+    if let Some(written) = record::record(pass.context, going, &next).await? {
+        audit::tell(pass.context, &written).await;
+        remember(&mut pass.request, &written);
+        pass.memo.going = Some(Box::new(written));
+    }
+    Ok(())
+}
+
+/// What was decided about a request that is being deleted stands in itself, and not in what its target remembers of it.
+pub(super) fn remember(remembered: &mut DeployRequest, going: &DeployRequest) {
+    if let (Some(remembered), Some(stands)) = (&mut remembered.status, &going.status) {
+        remembered.decisions.clone_from(&stands.decisions);
+        remembered.audited = stands.audited;
+    }
 }
 
 /// What an effect is called in traces.

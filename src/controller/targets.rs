@@ -103,7 +103,7 @@ async fn follow(
     active: &Active,
     going: Option<DeployRequest>,
 ) -> Result<Action, ControllerError> {
-    let memo = Memo {
+    let mut memo = Memo {
         fresh: true,
         gone_from: Some(target.name_any()),
         ..Memo::default()
@@ -112,7 +112,10 @@ async fn follow(
     if let Some(going) = going {
         // What stands in it is told from it; and as long as it is there, somebody may cancel it.
         audit::tell(context, &going).await;
-        remembered.spec = going.spec;
+        // One that was heeded before stays so.
+        driver::remember(&mut remembered, &going);
+        remembered.spec = going.spec.clone();
+        memo.going = Some(Box::new(going));
     } else {
         // Nobody else will tell what stood in the request, if it went before that was told. A mark alone may be on its
         // way to be taken back.

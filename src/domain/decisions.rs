@@ -46,6 +46,24 @@ pub fn append(
     (next.decisions, next.audited) = records.bounded();
 }
 
+/// The status of a request that is being deleted, with the decision that it is cancelled as asked: `None` where that isn't
+/// so, or stands there. Nothing else is decided about it any more.
+pub fn canceled_going(
+    going: &DeployRequest,
+    gates: &Gates,
+    now: Timestamp,
+) -> Option<DeployRequestStatus> {
+    let mut next = going.status.clone().unwrap_or_default();
+    if next.phase.is_some_and(Phase::is_terminal) {
+        return None;
+    }
+    let mut records = Records::of(&mut next, now);
+    canceled(&mut records, going, &next, gates);
+    let is_new = records.all.len() > records.stood;
+    (next.decisions, next.audited) = records.bounded();
+    is_new.then_some(next)
+}
+
 /// Appends one decision that no status tells by itself.
 pub(super) fn remember(
     status: &mut DeployRequestStatus,

@@ -138,3 +138,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_what_is_being_deleted_a_cancel_that_counts_is_told_once_and_nothing_else() {
+    let request = |status: DeployRequestStatus| -> DeployRequest {
+        let cancel = serde_json::json!({"reason": "changed my mind", "by": {"username": "bob@corp.example"}});
+        let spec = serde_json::json!({"application": "checkout", "environment": "staging", "cancel": cancel});
+        let mut whole: DeployRequest = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "first", "namespace": "shop"}, "spec": spec,
+        }))
+        .unwrap();
+        whole.status = Some(status);
+        whole
+    };
+    let going = request(status(&[(DecisionKind::Started, 0)], Some(1)));
+    let counts = Gates::open();
+    let next = canceled_going(&going, &counts, at(5)).unwrap();
+    assert_eq!(next.audited, Some(1));
+    assert_eq!(next.decisions.len(), 2);
+    assert_eq!(next.decisions[1].what, DecisionKind::Canceled);
+    assert_eq!(by(&next.decisions[1]), "bob@corp.example");
+    assert_eq!(next.decisions[1].why.as_deref(), Some("changed my mind"));
+    assert_eq!(canceled_going(&request(next), &counts, at(9)), None);
+
+    let nobody_judged = Gates {
+        cancel: None,
+        ..Gates::open()
+    };
+    assert_eq!(canceled_going(&going, &nobody_judged, at(5)), None);
+    let mut unwanted = going.clone();
+    unwanted.spec.cancel = None;
+    assert_eq!(canceled_going(&unwanted, &counts, at(5)), None);
+    let ended = DeployRequestStatus {
+        phase: Some(Phase::Succeeded),
+        ..DeployRequestStatus::default()
+    };
+    assert_eq!(canceled_going(&request(ended), &counts, at(5)), None);
+}

@@ -328,8 +328,10 @@ async fn engine(
             }
             std::future::ready(())
         });
-        let farewells = tell_gone(&context, went, shutdown.clone());
-        tokio::join!(passes, farewells);
+        // A pass that was under way at the signal may still find that its request went.
+        let ended = CancellationToken::new();
+        let farewells = tell_gone(&context, went, ended.clone());
+        tokio::join!(passes.map(|()| ended.cancel()), farewells);
         Ok(())
     };
     tokio::select! {
@@ -408,11 +410,11 @@ fn wake_those(
     }
 }
 
-/// Tells of deleted requests, each on its own, until shutdown; then ends what is under way.
+/// Tells of deleted requests, each on its own, until the passes have `ended`; then ends what is under way.
 async fn tell_gone(
     context: &Arc<Context>,
     mut went: UnboundedReceiver<Gone>,
-    shutdown: CancellationToken,
+    ended: CancellationToken,
 ) {
     let mut telling = JoinSet::new();
     let mut sweeps = interval(SWEEP);
@@ -425,7 +427,7 @@ async fn tell_gone(
             }
             _ = sweeps.tick() => context.sweep(),
             Some(_) = telling.join_next() => {}
-            () = shutdown.cancelled() => break,
+            () = ended.cancelled() => break,
         }
     }
     // What went just before is told too, as far as there is time: no later relay knows of it. Slack's budget may be spent

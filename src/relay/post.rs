@@ -133,7 +133,7 @@ pub(super) async fn write_intent<T: Telling>(
     purpose: &T::Purpose,
     entry: &SlackMessage,
 ) -> Result<bool, RelayError> {
-    let told = T::kept(&scene.ledger.told, purpose);
+    let told = T::kept(&scene.object, &scene.ledger.told, purpose);
     let Some(next) = ledger::with_entry(&told, entry.clone()) else {
         // Others took the room since this was planned; the next plan says so.
         return Ok(false);

@@ -57,6 +57,11 @@ impl Standing {
         self.with(|state| state.stopped.clone())
     }
 
+    /// Whether Slack accepts us, as far as anybody has asked.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.with(|state| state.installation.is_some() && state.stopped.is_none())
+    }
+
     /// Slack doesn't accept us: nothing is sent until somebody has changed that.
     pub(super) fn stop(&self, error: &SlackError) {
         let reason = error.to_string();

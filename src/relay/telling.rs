@@ -85,7 +85,7 @@ pub(super) trait Telling: Deref<Target = Means> + Sized {
     }
 
     /// What was told without what need not be known any more once there is a message for `purpose`.
-    fn kept(told: &SlackStatus, _purpose: &Self::Purpose) -> SlackStatus {
+    fn kept(_: &Self::Object, told: &SlackStatus, _purpose: &Self::Purpose) -> SlackStatus {
         told.clone()
     }
 
@@ -262,8 +262,11 @@ pub(super) async fn held_up<T: Telling>(
     if let Some(left) = waits(telling, scene, purpose) {
         return Ok(Some(Done::Later(left)));
     }
-    if begins && !ledger::has_room(&T::kept(&scene.ledger.told, purpose), purpose) {
-        return telling.no_room(scene).await.map(Some);
+    if begins {
+        let told = T::kept(&scene.object, &scene.ledger.told, purpose);
+        if !ledger::has_room(&told, purpose) {
+            return telling.no_room(scene).await.map(Some);
+        }
     }
     match posting {
         Some(posting) => trouble::among_strangers(telling, scene, posting).await,

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::{
         bounds,
-        deploy_request::{SlackMessage, SlackStatus},
+        deploy_request::{EarlierMessage, SlackMessage, SlackStatus},
     },
     runtime::telemetry,
     slack::{blocks::Message, client::SlackError},
@@ -39,13 +39,26 @@ const LONGEST: Duration = Duration::from_mins(2);
 /// How soon a post without an answer is looked for.
 const LOOK_FOR_IT: Duration = Duration::from_secs(2);
 
+/// Whether it is said that Slack doesn't accept us.
+pub(super) fn says_stopped(told: &SlackStatus) -> bool {
+    let problem = told.problem.as_ref();
+    problem.is_some_and(|problem| problem.starts_with(STOPPED))
+}
+
 /// Slack accepts us again.
 pub(super) fn is_accepted(told: &mut SlackStatus) {
-    let stopped = told
-        .problem
-        .as_ref()
-        .is_some_and(|problem| problem.starts_with(STOPPED));
-    if stopped {
+    if says_stopped(told) {
+        told.problem = None;
+    }
+}
+
+/// What may be there twice is said as long as that message, or one that may become it, is known.
+pub(super) fn is_single(told: &mut SlackStatus) {
+    let may_be_two = |known: &SlackMessage| {
+        let begun = known.ts.is_none() && known.refused.is_none();
+        begun || known.earlier == Some(EarlierMessage::Unknown)
+    };
+    if told.problem.as_deref() == Some(SECOND_COPY) && !told.messages.iter().any(may_be_two) {
         told.problem = None;
     }
 }
@@ -255,7 +268,7 @@ pub(super) async fn refuse<T: Telling>(
         )
     };
     amend(telling, scene, |told| {
-        *told = T::kept(told, &posting.purpose);
+        *told = T::kept(&scene.object, told, &posting.purpose);
         told.problem = Some(bounds::cut(&problem, bounds::MESSAGE));
         enter(told, &entry);
     })

@@ -1,5 +1,7 @@
 //! A freeze begins, and is over: who is told, how often, and what a relay that dies or stays away leaves.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use foredeck::api::{
     DeployFreeze,
@@ -222,6 +224,40 @@ async fn a_freeze_that_is_deleted_early_is_said_to_be_lifted() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_freeze_that_is_deleted_while_it_is_posted_is_said_to_be_lifted_by_a_relay_that_ends()
+-> Result<()> {
+    let bed = Bed::new("ending").await?;
+    let slow = Effect::SlowAnswer(Duration::from_secs(5));
+    bed.slack
+        .inject(Fault::on(POST, slow).with("channel", &bed.general));
+    let relay = bed.patient_relay()?;
+    freeze(&bed, "busy", &[&bed.general]).await?;
+    status(&bed, "busy", on(SINCE.0)).await?;
+    bed.until_says("general", "All deployments are frozen")
+        .await?;
+    freezes(&bed)
+        .delete("busy", &DeleteParams::default())
+        .await?;
+    // The same watch brought the other one after it: the relay knows that it went.
+    freeze(&bed, "later", &[&bed.deploys]).await?;
+    status(&bed, "later", on(SINCE.0)).await?;
+    bed.until_says("deploys", "All deployments are frozen")
+        .await?;
+    relay.stop().await?;
+    let all = bed.slack.messages("general");
+    let lifted = all
+        .iter()
+        .filter(|message| message.text().starts_with("✅ Lifted"));
+    assert_eq!(
+        (all.len(), lifted.count()),
+        (2, 2),
+        "{}",
+        bed.slack.describe()
+    );
+    Ok(())
+}
+
 /// What a relay passes for a freeze that begins and is over.
 const PASSES: [&str; 12] = [
     "after-slack-intent",
@@ -365,6 +401,35 @@ async fn a_freeze_says_that_slack_does_not_accept_the_app() -> Result<()> {
     bed.slack.set_installation(Installation::Active);
     until_posted(&bed, "busy", &over(&bed.general)).await?;
     until_problem(&bed, "busy", |problem| problem.is_none()).await
+}
+
+#[tokio::test]
+async fn a_freeze_that_ends_untold_says_no_longer_that_slack_does_not_accept_the_app() -> Result<()>
+{
+    let bed = Bed::new("untold").await?;
+    let relay = bed.relay()?;
+    relay.ready().await?;
+    bed.slack.set_installation(Installation::TokenRevoked);
+    let revoked = |problem: Option<&str>| problem.is_some_and(|it| it.contains("token_revoked"));
+    freeze(&bed, "busy", &[&bed.general]).await?;
+    status(&bed, "busy", on(SINCE.0)).await?;
+    until_problem(&bed, "busy", revoked).await?;
+    status(&bed, "busy", off()).await?;
+    // The same watch brought the other one after it: the relay knows that it is over.
+    freeze(&bed, "later", &[&bed.deploys]).await?;
+    status(&bed, "later", on(SINCE.0)).await?;
+    until_problem(&bed, "later", revoked).await?;
+    until_problem(&bed, "busy", revoked).await?;
+    bed.slack.set_installation(Installation::Active);
+    until_problem(&bed, "busy", |problem| problem.is_none()).await?;
+    // Once, and nothing is told of it.
+    let written = freezes(&bed).get("busy").await?.metadata.resource_version;
+    until_posted(&bed, "later", &began(&bed.deploys)).await?;
+    until_done(&bed, "after").await?;
+    let now = freezes(&bed).get("busy").await?.metadata.resource_version;
+    assert_eq!(now, written);
+    assert!(bed.slack.messages("general").is_empty());
+    Ok(())
 }
 
 #[tokio::test]

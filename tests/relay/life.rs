@@ -1,8 +1,10 @@
 //! One message from the beginning to the end, and what goes with it.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use foredeck::api::DeployRequest;
-use foredeck_testkit::slack::ChannelKind;
+use foredeck_testkit::slack::{ChannelKind, Effect, Fault};
 use serde_json::json;
 
 use crate::support::{Bed, all_for, entry, failed, purpose, queued, running, spec, succeeded};
@@ -98,7 +100,7 @@ async fn a_failure_is_shown_in_the_channel_too() -> Result<()> {
 async fn stages_are_told_in_the_thread_of_what_runs_long() -> Result<()> {
     let bed = Bed::new("stages").await?;
     let mut settings = bed.settings();
-    settings.timing.stages = std::time::Duration::ZERO;
+    settings.timing.stages = Duration::ZERO;
     let _relay = bed.relay_with(settings)?;
     bed.request("one", bed.asked()).await?;
     bed.status("one", running()).await?;
@@ -195,6 +197,36 @@ async fn a_deleted_request_is_said_to_be_gone() -> Result<()> {
     bed.until_says("deploys", "its request was deleted").await?;
     bed.until_says("deploys", "*production*: succeeded").await?;
     assert_eq!(all_for(&bed.slack, "deploys", "live").len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_is_deleted_while_it_is_posted_is_said_to_be_gone_by_a_relay_that_ends()
+-> Result<()> {
+    let bed = Bed::new("ending").await?;
+    let slow = Effect::SlowAnswer(Duration::from_secs(5));
+    bed.slack
+        .inject(Fault::on("chat.postMessage", slow).with("channel", &bed.deploys));
+    let relay = bed.patient_relay()?;
+    bed.request("one", bed.asked()).await?;
+    bed.status("one", running()).await?;
+    bed.until_seen("a message", |world| {
+        (!world.messages("deploys").is_empty()).then_some(())
+    })
+    .await?;
+    bed.delete("one").await?;
+    // The same watch brought the other one after it: the relay knows that it went.
+    bed.request("two", bed.asked_in(&json!({"channel": bed.general})))
+        .await?;
+    bed.status("two", queued()).await?;
+    bed.until_posted("two", "live").await?;
+    relay.stop().await?;
+    let all = bed.slack.messages("deploys");
+    assert!(
+        all.len() == 1 && all[0].text().contains("its request was deleted"),
+        "{}",
+        bed.slack.describe()
+    );
     Ok(())
 }
 

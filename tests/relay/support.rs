@@ -309,9 +309,24 @@ impl Bed {
         settings: RelaySettings,
         claim: Option<Claim>,
     ) -> Result<Relay> {
+        self.relay_calling(self.slack_settings()?, settings, claim)
+    }
+
+    /// Starts a relay that waits for Slack's answers, however long they take.
+    pub(crate) fn patient_relay(&self) -> Result<Relay> {
+        let slack = self.slack_settings()?.deadline(PATIENCE);
+        self.relay_calling(slack, self.settings(), None)
+    }
+
+    fn relay_calling(
+        &self,
+        slack: SlackSettings,
+        settings: RelaySettings,
+        claim: Option<Claim>,
+    ) -> Result<Relay> {
         let parts = RelayParts {
             client: self.client.clone(),
-            slack: SlackClient::new(self.slack_settings()?)?,
+            slack: SlackClient::new(slack)?,
             claim,
             readiness: Readiness::default(),
             metrics: Metrics::default(),

@@ -286,25 +286,34 @@ pub(in crate::controller) async fn running_now(
 ) -> Frozen {
     let namespace = request.namespace().unwrap_or_default();
     let (client, spec) = (&context.client, &request.spec);
-    let named = async {
-        tokio::try_join!(
-            objects::read::<Application>(client, &namespace, &spec.application),
-            objects::read::<Environment>(client, &namespace, &spec.environment),
-        )
-    };
-    let ((freezes, labels), named) =
-        tokio::join!(Box::pin(freezes_now(context, &namespace)), Box::pin(named));
-    let (application, environment) = named.unwrap_or_else(|error| {
-        tracing::warn!(error = %telemetry::chain(&error), "can't read what a freeze may select");
-        (None, None)
-    });
+    let ((freezes, labels), application, environment) = tokio::join!(
+        Box::pin(freezes_now(context, &namespace)),
+        Box::pin(objects::read::<Application>(
+            client,
+            &namespace,
+            &spec.application
+        )),
+        Box::pin(objects::read::<Environment>(
+            client,
+            &namespace,
+            &spec.environment
+        )),
+    );
     let named = Named {
-        application,
-        environment,
+        application: known(application),
+        environment: known(environment),
         connection: None,
     };
     let subject = subject(request, &named, labels.as_ref());
     Frozen::of(&freezes, subject, Timestamp::now())
+}
+
+/// What was read of something that a freeze may select: nothing where it can't be.
+fn known<T>(read: Result<Option<T>, ControllerError>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        tracing::warn!(error = %telemetry::chain(&error), "can't read what a freeze may select");
+        None
+    })
 }
 
 fn subject<'a>(

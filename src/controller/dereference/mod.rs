@@ -54,8 +54,11 @@ use crate::{
 pub(super) struct Memo {
     /// Read the request and its target from the API server, not from the caches.
     pub fresh: bool,
-    /// The object was deleted, or is being deleted: this target follows what it sent, and nothing is written into it.
+    /// The object was deleted, or is being deleted: this target follows what it sent, and nothing is written into it but
+    /// that it is cancelled as asked.
     pub gone_from: Option<String>,
+    /// As it was last read or written, where it is being deleted and a finalizer keeps it.
+    pub going: Option<Box<DeployRequest>>,
     /// What the last effect met.
     pub trouble: Option<Refusal>,
     /// What Spinnaker showed when the end was written to the target.

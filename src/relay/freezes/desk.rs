@@ -81,8 +81,8 @@ impl Telling for Desk {
         plan::is_over(freeze)
     }
 
-    fn kept(told: &SlackStatus, notice: &Notice) -> SlackStatus {
-        plan::without_old(told, notice.beginning().since)
+    fn kept(freeze: &DeployFreeze, told: &SlackStatus, notice: &Notice) -> SlackStatus {
+        plan::without_old(freeze, told, notice.beginning().since)
     }
 
     fn planned_post(&self, scene: &Scene, notice: &Notice, spot: &Spot) -> Option<Posting> {

@@ -24,6 +24,7 @@ use kube::{
     },
 };
 use tokio::{sync::mpsc::unbounded_channel, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::desk::{Desk, Gone};
@@ -69,7 +70,7 @@ pub(super) async fn engine(
         async {}
     });
     let queue = stream::poll_fn(|context| woken.poll_recv(context))
-        .take_until(shutdown.clone().cancelled_owned())
+        .take_until(shutdown.cancelled_owned())
         .map(Ok::<_, Infallible>);
     let passes = applier(
         // A task of its own: a panic in one pass ends that pass, not the relay.
@@ -111,13 +112,15 @@ pub(super) async fn engine(
         }
         std::future::ready(())
     });
+    // A pass that was under way at the signal may still find that its freeze went.
+    let ended = CancellationToken::new();
     let farewells = async {
         let mut telling = JoinSet::new();
         loop {
             tokio::select! {
                 Some(gone) = went.recv() => say_gone(&desk, &mut telling, gone),
                 Some(_) = telling.join_next() => {}
-                () = shutdown.cancelled() => break,
+                () = ended.cancelled() => break,
             }
         }
         // What went just before is told too, as far as there is time: no later relay knows of it. Slack's budget may be spent
@@ -128,7 +131,7 @@ pub(super) async fn engine(
         let all = async { while telling.join_next().await.is_some() {} };
         drop(tokio::time::timeout(API_DEADLINE, all).await);
     };
-    let work = async { tokio::join!(passes, farewells) };
+    let work = async { tokio::join!(passes.map(|()| ended.cancel()), farewells) };
     tokio::select! {
         ((), ()) = work => Ok(()),
         () = watching => Err(RelayError::WatchEnded),

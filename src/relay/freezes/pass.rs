@@ -48,10 +48,7 @@ pub(super) async fn reconcile(
         }
         let steps = desk.plan(&scene);
         if steps.is_empty() {
-            if scene.ledger.told.messages.is_empty() {
-                desk.memories().forget(&uid);
-            }
-            return Ok(Action::await_change());
+            return rest(desk, &scene).await;
         }
         if let Some(reason) = desk.standing.stopped() {
             trouble::stopped(desk, &scene, &reason).await?;
@@ -62,6 +59,26 @@ pub(super) async fn reconcile(
         }
     }
     Ok(Action::requeue(AGAIN))
+}
+
+/// There is nothing to tell now. That Slack doesn't accept us is said only as long as it is so.
+async fn rest(desk: &Desk, scene: &Scene) -> Result<Action, RelayError> {
+    let uid = scene.uid();
+    let action = if !trouble::says_stopped(&scene.ledger.told) {
+        Action::await_change()
+    } else if !desk.standing.is_accepted() {
+        Action::requeue(desk.settings.pace.slowly)
+    } else if trouble::amend(desk, scene, trouble::is_accepted).await? {
+        desk.memories()
+            .remember(&uid, |memory| memory.told_stop = None);
+        Action::await_change()
+    } else {
+        Action::requeue(AGAIN)
+    };
+    if scene.ledger.told.messages.is_empty() {
+        desk.memories().forget(&uid);
+    }
+    Ok(action)
 }
 
 /// Does a step.

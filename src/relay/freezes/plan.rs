@@ -20,6 +20,7 @@ use crate::{
         message::digest,
         place::Spot,
         plan::{entry, posted},
+        trouble,
     },
     slack::{
         blocks::Message,
@@ -291,8 +292,13 @@ pub(super) fn speaking(told: &SlackStatus) -> Vec<(Beginning, Posted)> {
         .collect()
 }
 
-/// What was told without what nobody needs to know any more: what was told to its end, of another beginning than `since`.
-pub(super) fn without_old(told: &SlackStatus, since: i64) -> SlackStatus {
+/// What was told without what nobody needs to know any more: what was told to its end, of another beginning than `since` and
+/// than the one that holds now. That one's refusals have to stay known, or it is posted again where it was refused.
+pub(super) fn without_old(freeze: &DeployFreeze, told: &SlackStatus, since: i64) -> SlackStatus {
+    let current = match holds(freeze) {
+        Holds::Since(current) => Some(current),
+        Holds::NotAnyMore(_) | Holds::Unknown => None,
+    };
     let is_old = |known: &SlackMessage| {
         let Some(notice) = Notice::read(&known.purpose) else {
             return false;
@@ -305,11 +311,13 @@ pub(super) fn without_old(told: &SlackStatus, since: i64) -> SlackStatus {
             })
         };
         beginning.since != since
+            && Some(beginning.since) != current
             && (is_done(&Notice::Over(beginning.clone()))
                 || is_done(&Notice::Began(beginning.clone())))
     };
     let mut next = told.clone();
     next.messages.retain(|known| !is_old(known));
+    trouble::is_single(&mut next);
     next
 }
 

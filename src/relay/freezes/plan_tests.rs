@@ -6,6 +6,7 @@ use super::*;
 
 /// When it began, in seconds.
 const SINCE: i64 = 1_772_618_400;
+const DAY: i64 = 24 * 3600;
 
 fn freeze(status: &Value) -> DeployFreeze {
     serde_json::from_value(json!({
@@ -31,6 +32,14 @@ fn on() -> DeployFreeze {
     freeze(
         &json!({"since": "2026-03-04T10:00:00Z", "until": "2026-03-04T14:00:00Z", "conditions": condition("True")}),
     )
+}
+
+/// It began anew a day later.
+fn again() -> DeployFreeze {
+    let mut again = on();
+    again.status.as_mut().unwrap().since =
+        Some(serde_json::from_value(json!("2026-03-05T10:00:00Z")).unwrap());
+    again
 }
 
 fn off() -> DeployFreeze {
@@ -148,11 +157,8 @@ fn one_that_can_not_be_changed_any_more_is_answered_beside_it() {
 
 #[test]
 fn what_began_anew_is_told_anew_after_the_end_of_the_last() {
-    let mut again = on();
-    again.status.as_mut().unwrap().since =
-        Some(serde_json::from_value(json!("2026-03-05T10:00:00Z")).unwrap());
     assert_eq!(
-        steps(&again, vec![shown(&on(), "C0ONE")], None),
+        steps(&again(), vec![shown(&on(), "C0ONE")], None),
         [
             "update began 1.1 Final",
             "post began C0ONE Interactive",
@@ -163,8 +169,60 @@ fn what_began_anew_is_told_anew_after_the_end_of_the_last() {
         messages: vec![shown(&on(), "C0ONE"), told("over", "C0ONE", Some("1.2"))],
         problem: None,
     };
-    assert!(without_old(&done, SINCE + 1).messages.is_empty());
-    assert_eq!(without_old(&done, SINCE), done);
+    assert!(
+        without_old(&again(), &done, SINCE + DAY)
+            .messages
+            .is_empty()
+    );
+    assert_eq!(without_old(&again(), &done, SINCE), done);
+}
+
+#[test]
+fn what_was_refused_of_what_holds_now_stays_known_while_an_older_beginning_is_ended() {
+    let refused = SlackMessage {
+        purpose: format!("began:{}:C0TWO", SINCE + DAY),
+        refused: Some("uncertain".to_owned()),
+        ..told("began", "C0TWO", None)
+    };
+    let known = SlackStatus {
+        messages: vec![shown(&off(), "C0ONE"), refused.clone()],
+        problem: None,
+    };
+    // The answer to the older beginning is being written down.
+    assert_eq!(without_old(&again(), &known, SINCE), known);
+    let left = without_old(&again(), &known, SINCE).messages;
+    let planned = steps(&again(), left, None);
+    assert!(
+        !planned.iter().any(|step| step.contains("C0TWO")),
+        "{planned:?}"
+    );
+    // Once it holds no more, nobody needs to know.
+    let left = without_old(&off(), &known, SINCE).messages;
+    assert!(!left.contains(&refused), "{left:?}");
+}
+
+#[test]
+fn a_second_copy_is_spoken_of_as_long_as_its_beginning_is_known() {
+    let twice = SlackMessage {
+        earlier: Some(EarlierMessage::Unknown),
+        ..shown(&on(), "C0ONE")
+    };
+    let mut known = SlackStatus {
+        messages: vec![twice, told("over", "C0ONE", Some("1.2"))],
+        problem: Some(trouble::SECOND_COPY.to_owned()),
+    };
+    assert_eq!(without_old(&again(), &known, SINCE), known);
+    assert_eq!(
+        without_old(&again(), &known, SINCE + DAY),
+        SlackStatus::default()
+    );
+    // The next one may be about to be posted once more, for which it is said too.
+    known.messages.push(SlackMessage {
+        purpose: format!("began:{}:C0ONE", SINCE + DAY),
+        ..told("began", "C0ONE", None)
+    });
+    let left = without_old(&again(), &known, SINCE + DAY);
+    assert_eq!((left.messages.len(), left.problem), (1, known.problem));
 }
 
 #[test]

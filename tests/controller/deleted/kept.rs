@@ -1,13 +1,19 @@
 //! Requests that are deleted and stay, since somebody's finalizer keeps them: they count as gone.
 
-use anyhow::{Result, ensure};
-use foredeck::api::{DeployFreeze, DeployRequest, deploy_request::Phase};
+use anyhow::{Context, Result, ensure};
+use foredeck::api::{
+    DeployFreeze, DeployRequest,
+    deploy_request::{DecisionKind, Phase},
+};
 use foredeck_testkit::{gate::Status, wait_for};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::ENDLESS;
-use crate::support::{Bed, PATIENCE, deploy};
+use crate::{
+    people::in_slack,
+    support::{Bed, PATIENCE, deploy},
+};
 
 impl Bed {
     async fn finalizers(&self, name: &str, finalizers: Value) -> Result<()> {
@@ -26,6 +32,15 @@ impl Bed {
         let kept = self.get(name).await?;
         ensure!(kept.metadata.deletion_timestamp.is_some(), "{kept:?}");
         Ok(())
+    }
+
+    /// How many of its decisions say that it was cancelled.
+    async fn canceled(&self, name: &str) -> Result<usize> {
+        let decisions = self.get(name).await?.status.unwrap_or_default().decisions;
+        let canceled = decisions
+            .iter()
+            .filter(|decision| decision.what == DecisionKind::Canceled);
+        Ok(canceled.count())
     }
 
     async fn let_go_of(&self, name: &str) -> Result<()> {
@@ -80,7 +95,7 @@ async fn a_request_that_a_finalizer_keeps_in_line_is_in_nobodys_way() -> Result<
 async fn what_a_request_runs_that_a_finalizer_keeps_is_cancelled_by_people_and_freezes()
 -> Result<()> {
     let bed = Bed::new("kept-cancel", ENDLESS).await?;
-    let _controller = bed.controller()?;
+    let controller = bed.controller()?;
     let people = bed.deploy("people").await?;
     let freeze = bed.request("freeze", deploy("production", "main")).await?;
     for request in [&people, &freeze] {
@@ -100,5 +115,49 @@ async fn what_a_request_runs_that_a_finalizer_keeps_is_cancelled_by_people_and_f
         ensure!(bed.launches(request) == 1);
         bed.ensure_kept(&request.name_any()).await?;
     }
+    // What people wanted stands in the request and was told, once; a freeze's end is nobody's decision.
+    for (request, wanted) in [(&people, 1), (&freeze, 0)] {
+        ensure!(bed.canceled(&request.name_any()).await? == wanted);
+        let uid = request.uid().unwrap_or_default();
+        let lines = controller.audit()?;
+        let told = lines
+            .iter()
+            .filter(|line| line["uid"] == uid.as_str() && line["what"] == "Canceled")
+            .collect::<Vec<_>>();
+        ensure!(told.len() == wanted, "{lines:?}");
+        ensure!(
+            told.iter().all(|line| line["why"] == "changed my mind"),
+            "{told:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_was_heeded_before_a_request_was_deleted_stays_so() -> Result<()> {
+    let bed = Bed::new("kept-heeded", ENDLESS).await?;
+    bed.let_people_write().await?;
+    let controller = bed.controller()?;
+    let request = bed.deploy("first").await?;
+    let runs = bed.until_phase("first", Phase::Running).await?;
+    controller.kill();
+    // A controller wrote that down and came no further; who wanted it may not any more.
+    let decisions = runs.status.unwrap_or_default().decisions;
+    let mut decisions = serde_json::to_value(decisions)?;
+    let canceled =
+        json!({"at": "2026-03-02T12:00:00Z", "what": "Canceled", "by": "bob@corp.example"});
+    let all = decisions.as_array_mut().context("they are a list")?;
+    all.push(canceled);
+    bed.merge_status("first", json!({"status": {"decisions": decisions}}))
+        .await?;
+    bed.cancel_in_slack("first", &in_slack("bob@corp.example", "U2"))
+        .await?;
+    bed.delete_kept("first").await?;
+    let _controller = bed.controller()?;
+    let run = bed.until_in_history(&request).await?;
+    ensure!(run.phase == Phase::Canceled, "{run:?}");
+    let execution = bed.until_launched(&request).await?;
+    ensure!(bed.gate.status(&execution) == Some(Status::Canceled));
+    ensure!(bed.canceled("first").await? == 1);
     Ok(())
 }

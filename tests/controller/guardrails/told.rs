@@ -17,8 +17,8 @@ async fn a_freeze_says_that_it_holds_and_that_it_is_over_when_the_moment_comes()
     let _controller = bed.controller()?;
     bed.with_v0().await?;
     let (begins, ends) = (
-        jiff::Timestamp::now() + Duration::from_secs(5),
-        jiff::Timestamp::now() + Duration::from_secs(10),
+        jiff::Timestamp::now() + Duration::from_secs(12),
+        jiff::Timestamp::now() + Duration::from_secs(24),
     );
     let spec = json!({"reason": "the books are counted", "from": begins.to_string(), "until": ends.to_string()});
     bed.freeze("books", spec).await?;
@@ -57,7 +57,7 @@ async fn a_target_says_that_its_lock_is_over_once_it_is_and_what_it_held_goes_on
     let bed = Bed::new("over", QUICK).await?;
     let _controller = bed.controller()?;
     bed.with_v0().await?;
-    let until = jiff::Timestamp::now() + Duration::from_secs(6);
+    let until = jiff::Timestamp::now() + Duration::from_secs(15);
     let lock =
         json!({"spec": {"lock": {"reason": "a migration runs", "until": until.to_string()}}});
     let target = bed.target("production").await?.name_any();
