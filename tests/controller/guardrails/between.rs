@@ -242,7 +242,7 @@ async fn a_start_whose_time_passes_after_the_mark_has_it_taken_back_and_expires(
     let stage = stage().await?;
     let bed = &stage.bed;
     let mark = stage.proxy.hold(Method::PATCH, TARGET_STATUS, MARK);
-    let ends = jiff::Timestamp::now() + Duration::from_secs(15);
+    let ends = jiff::Timestamp::now() + Duration::from_secs(9);
     let mut spec = deploy("production", "v1");
     spec["startBefore"] = json!(ends.to_string());
     let request = bed.request("first", spec).await?;
