@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::connect_info::Connected;
@@ -21,6 +22,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::tls::TlsListener;
+use crate::wait::wait_for;
+
+/// How long a port that comes back may be somebody else's: the kernel lends what is free to connections that go out.
+const BORROWED: Duration = Duration::from_secs(10);
 
 /// How many connections there were, over all servers that count here, and why handshakes failed.
 #[derive(Debug, Clone, Default)]
@@ -195,7 +200,10 @@ impl Server {
         tls: Option<watch::Receiver<Arc<ServerConfig>>>,
         tally: Tally,
     ) -> anyhow::Result<Self> {
-        let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let inner = wait_for("the port to be free", BORROWED, async || {
+            Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?)
+        })
+        .await?;
         let address = inner.local_addr()?;
         let (closing, closed) = watch::channel(false);
         let listener = BreakableListener {
