@@ -183,6 +183,9 @@ async fn recorded(
 
 /// A cancel of a request that is being deleted is written down and told before anything is done by it: nobody else will.
 async fn heed(pass: &mut Pass<'_>, gathered: &Gathered) -> Result<(), ControllerError> {
+    let Some(going) = &pass.memo.going else {
+        return Ok(());
+    };
     let uid = pass.uid();
     let status = gathered.target.as_ref();
     let status = status.and_then(|target| target.status.as_ref());
@@ -190,9 +193,6 @@ async fn heed(pass: &mut Pass<'_>, gathered: &Gathered) -> Result<(), Controller
     if held.is_none_or(|active| active.attempt.sent_at.is_none()) {
         return Ok(());
     }
-    let Some(going) = &pass.memo.going else {
-        return Ok(());
-    };
     let gates = &gathered.facts.gates;
     let Some(next) = decisions::canceled_going(going, gates, Timestamp::now()) else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! A target's own reconcile: finishes what a crash or a deletion left, and rebuilds what was wiped. Touches what a pass
-//! over a request touches.
+//! A target's own reconcile: follows what a deleted request sent, finishes what a crash left, says whether the target is locked,
+//! and rebuilds what was wiped. Touches what a pass over a request touches.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -18,6 +18,7 @@ mod form;
 pub mod grammar;
 mod handler;
 mod locking;
+mod locks;
 mod metrics;
 mod modals;
 mod object;

@@ -12,7 +12,7 @@ use super::{
         why::{self as answer, Meets},
     },
     grammar::{ApplicationRef, CancelWhat, Draft, LockWhat},
-    locking::Spot,
+    locks::Spot,
     occasion::{Answer, Occasion, Trouble},
     plan::{Order, guarding},
     sight::Sight,

@@ -360,21 +360,17 @@ async fn again<T: Telling>(
         Turned::Urgent => return Ok(Done::Next),
         Turned::Ended => return Ok(Done::NotOurs),
     };
-    let Some(scene) = look_afresh(telling, scene).await? else {
+    // Nobody else has found it or begun again meanwhile.
+    let is_still_lost = |scene: &Scene<T>| {
+        plan::entry(&scene.ledger.told, &posting.purpose)
+            .is_some_and(|known| known.ts.is_none() && known.since == entry.since)
+    };
+    let Some(mut scene) = look_afresh(telling, scene).await? else {
         return Ok(Done::Idle);
     };
-    // Nobody else has found it or begun again meanwhile.
-    let same = plan::entry(&scene.ledger.told, &posting.purpose)
-        .is_some_and(|known| known.ts.is_none() && known.since == entry.since);
-    if !same {
+    if !is_still_lost(&scene) {
         return Ok(Done::Next);
     }
-    let message = telling.message(&scene, &posting.purpose, earlier);
-    let posting = Posting {
-        message,
-        earlier,
-        ..posting
-    };
     if earlier == Some(EarlierMessage::Unknown) {
         telling
             .metrics
@@ -382,11 +378,18 @@ async fn again<T: Telling>(
         let note = trouble::SECOND_COPY;
         trouble::publish(telling, &scene, "SlackUncertain", note).await;
         trouble::note(telling, &scene, note).await?;
-        let Some(scene) = look_afresh(telling, &scene).await? else {
-            return Ok(Done::Idle);
-        };
-        return begin(telling, &scene, permit, posting).await;
+        match look_afresh(telling, &scene).await? {
+            None => return Ok(Done::Idle),
+            Some(fresh) if !is_still_lost(&fresh) => return Ok(Done::Next),
+            Some(fresh) => scene = fresh,
+        }
     }
+    let message = telling.message(&scene, &posting.purpose, earlier);
+    let posting = Posting {
+        message,
+        earlier,
+        ..posting
+    };
     begin(telling, &scene, permit, posting).await
 }
 

@@ -1,10 +1,9 @@
 //! A request about which people are asked: what stands in Slack about it, and what is said there.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use foredeck::{
     api::{DeployApproval, DeployRequest, Environment},
     relay::message,
-    slack::client::{Destination, Post, Priority, SlackClient, SlackSettings},
 };
 use foredeck_testkit::{
     slack::{Ephemeral, Message, User, View},
@@ -97,23 +96,7 @@ impl<'a> Asked<'a> {
                 None,
             ),
         };
-        let slack = &self.bed.slack;
-        let settings = SlackSettings::new(&slack.api_url().parse()?, slack.bot_token().into())?;
-        let client = SlackClient::new(settings.without_proxies())?;
-        let to = Destination::Channel(slack.channel("deploys")?.id.parse()?);
-        let permit = client.reserve_post(&to, Priority::Interactive).await;
-        let post = Post {
-            to: &to,
-            thread: None,
-            broadcast: false,
-            message: &message,
-        };
-        let posted = client.post_message(permit, post).await?;
-        let channel = slack.channel("deploys")?;
-        channel
-            .message(posted.ts.as_str())
-            .cloned()
-            .context("the message")
+        self.bed.post(&message).await
     }
 
     /// Presses a button as it stood there, and waits for what only this person then sees.

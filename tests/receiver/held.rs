@@ -223,30 +223,9 @@ async fn known(bed: &Bed, shows: &str) -> Result<()> {
 
 /// Posts the live message as the relay does.
 pub(crate) async fn live(bed: &Bed) -> Result<foredeck_testkit::slack::Message> {
-    use anyhow::Context;
-    use foredeck::{
-        relay::message,
-        slack::client::{Destination, Post, Priority, SlackClient, SlackSettings},
-    };
     let request = bed.requests_api().get("one").await?;
-    let slack = &bed.slack;
-    let settings = SlackSettings::new(&slack.api_url().parse()?, slack.bot_token().into())?;
-    let client = SlackClient::new(settings.without_proxies())?;
-    let to = Destination::Channel(slack.channel("deploys")?.id.parse()?);
-    let permit = client.reserve_post(&to, Priority::Interactive).await;
-    let message = message::live(&request, None, None);
-    let post = Post {
-        to: &to,
-        thread: None,
-        broadcast: false,
-        message: &message,
-    };
-    let posted = client.post_message(permit, post).await?;
-    let channel = slack.channel("deploys")?;
-    channel
-        .message(posted.ts.as_str())
-        .cloned()
-        .context("the message")
+    bed.post(&foredeck::relay::message::live(&request, None, None))
+        .await
 }
 
 /// Presses Override on the message, and says why.

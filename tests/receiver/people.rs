@@ -9,9 +9,7 @@ use foredeck::{
     slack::{
         actions::{self, Target},
         blocks::{Block, Message},
-        client::{Destination, Post, Priority, SlackClient, SlackSettings},
         elements::{Button, Element},
-        ids::ChannelId,
         text::Mrkdwn,
     },
 };
@@ -233,8 +231,6 @@ async fn live_message(
     bed: &Bed,
     request: &foredeck::api::DeployRequest,
 ) -> Result<foredeck_testkit::slack::Message> {
-    let settings = SlackSettings::new(&bed.slack.api_url().parse()?, bed.slack.bot_token().into())?;
-    let client = SlackClient::new(settings.without_proxies())?;
     let target = Target {
         namespace: bed.namespace.clone(),
         name: request.name_any(),
@@ -250,18 +246,7 @@ async fn live_message(
             Block::actions([Element::from(button)]),
         ],
     );
-    let to = Destination::Channel(ChannelId::new(bed.slack.channel("deploys")?.id)?);
-    let permit = client.reserve_post(&to, Priority::Final).await;
-    let post = Post {
-        to: &to,
-        thread: None,
-        broadcast: false,
-        message: &message,
-    };
-    let posted = client.post_message(permit, post).await?;
-    let all = bed.slack.messages("deploys");
-    let found = all.into_iter().find(|one| one.ts == posted.ts.as_str());
-    found.context("the message")
+    bed.post(&message).await
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use foredeck::{
     receiver::{self, Door, ReceiverSettings, Transport},
     runtime::{admin::Readiness, client, metrics::Metrics},
     slack::{
-        client::{SlackClient, SlackSettings},
+        blocks,
+        client::{Destination, Post, Priority, SlackClient, SlackSettings},
         inbound::Allowed,
         metrics::SlackMetrics,
         signature::SigningSecrets,
@@ -19,7 +20,7 @@ use foredeck::{
 };
 use foredeck_testkit::{
     ApiProxy, ControlPlane, StandInSlack,
-    slack::{Delivery, Ephemeral, RequestUrls},
+    slack::{self, Delivery, Ephemeral, RequestUrls},
     wait_for,
 };
 use jiff::Timestamp;
@@ -304,6 +305,28 @@ impl Bed {
                 changed.or(newer).cloned()
             })
             .await
+    }
+
+    /// Posts a message in #deploys, as the relay does, and gives it as it stands there.
+    pub(crate) async fn post(&self, message: &blocks::Message) -> Result<slack::Message> {
+        let settings = SlackSettings::new(
+            &self.slack.api_url().parse()?,
+            self.slack.bot_token().into(),
+        )?;
+        let client = SlackClient::new(settings.without_proxies())?;
+        let channel = self.slack.channel("deploys")?;
+        let to = Destination::Channel(channel.id.parse()?);
+        let permit = client.reserve_post(&to, Priority::Interactive).await;
+        let post = Post {
+            to: &to,
+            thread: None,
+            broadcast: false,
+            message,
+        };
+        let posted = client.post_message(permit, post).await?;
+        let channel = self.slack.channel("deploys")?;
+        let found = channel.message(posted.ts.as_str()).cloned();
+        found.context("the message")
     }
 
     pub(crate) fn press(&self, person: &str, on: &Ephemeral, button: &str) -> Result<Delivery> {

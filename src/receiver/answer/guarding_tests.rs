@@ -17,7 +17,7 @@ use crate::{
     domain::access::{LOCK, OVERRIDE},
     receiver::{
         grammar::{ApplicationRef, LockWhat},
-        locking::{Lifted, Spot, SpotTarget, Standing, Taken},
+        locks::{Lifted, Spot, SpotTarget, Standing, Taken},
         plan::held::Stop,
     },
 };

@@ -14,7 +14,7 @@ use crate::{
     identity::Person,
     receiver::{
         grammar,
-        locking::{Lifted, Set, Spot, Standing, Taken},
+        locks::{Lifted, Set, Spot, Standing, Taken},
     },
     slack::{
         blocks::{Block, Message},
